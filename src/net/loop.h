@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One event loop of one worker, over libuv. A turn is: wait, read everything that is ready (each read
+ * is handed up at once), take mail, fire timers, then flush: every stream that has output gets one
+ * write. Batching reads and writes per turn is what makes the road fast.
+ *
+ * Everything here runs on the loop's thread, except loop_wake() and loop_stop().
+ */
+#ifndef NET_LOOP_H
+#define NET_LOOP_H
+
+#include "base/list.h"
+#include "base/timer_wheel.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum {
+    LOOP_READ_SIZE = 256 * 1024, /* one shared read buffer a loop */
+};
+
+struct loop_ops {
+    /* After all reads of a turn and after a wake-up, before the flush: take mail, run deferred work.
+     * True: there is more to do at once, do not sleep before the next turn. */
+    bool (*turn)(void *owner);
+    /* Around the blocking wait in the kernel. */
+    void (*sleep)(void *owner);
+    void (*awake)(void *owner);
+};
+
+/* What the loop counts; read by any thread with relaxed loads. */
+struct loop_counters {
+    _Atomic uint64_t turns, reads, read_bytes, writes, write_bytes, accepts;
+};
+
+struct loop {
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_check_t check;
+    uv_prepare_t prepare;
+    uv_idle_t idle; /* active while turn() says that there is more to do */
+    uv_timer_t timer;
+    struct timer_wheel wheel;
+    uint64_t now_ms;   /* clock_ms() at the start of this turn */
+    struct list dirty; /* streams with output to flush */
+    uint8_t *read_buffer;
+    struct out_pool *pool; /* free output chunks */
+    size_t buffered_bytes; /* output of all streams that is not written yet */
+    struct loop_counters counters;
+    const struct loop_ops *ops;
+    void *owner;
+    bool stopping;
+};
+
+/* Borrows ops and owner. Aborts when the operating system has no loop to give. */
+void loop_init(struct loop *loop, const struct loop_ops *ops, void *owner);
+
+/* Runs until loop_stop(), then closes what is left and returns. */
+void loop_run(struct loop *loop);
+
+/* Any thread; signal-safe: the loop makes a turn soon. */
+void loop_wake(struct loop *loop);
+
+/* Any thread: loop_run() returns after the current turn, with everything flushed that the sockets take. */
+void loop_stop(struct loop *loop);
+
+/* Frees what loop_init() took. All handles are closed by then. */
+void loop_deinit(struct loop *loop);
+
+/*
+ * A timer of the wheel with a callback. It fires on the loop's thread, during the turn, at most
+ * LOOP_TIMERS_PER_TURN a turn so that a million expiring sessions do not starve the sockets.
+ */
+struct loop_timer {
+    struct timer timer;
+    void (*fire)(struct loop_timer *timer);
+};
+
+enum { LOOP_TIMERS_PER_TURN = 4096 };
+
+static inline void loop_timer_init(struct loop_timer *t, void (*fire)(struct loop_timer *timer))
+{
+    timer_init(&t->timer);
+    t->fire = fire;
+}
+
+static inline void loop_timer_start(struct loop *loop, struct loop_timer *t, uint64_t deadline_ms)
+{
+    timer_start(&loop->wheel, &t->timer, deadline_ms);
+}
+
+static inline void loop_timer_stop(struct loop *loop, struct loop_timer *t)
+{
+    timer_stop(&loop->wheel, &t->timer);
+}
+
+#endif
