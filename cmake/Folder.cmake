@@ -5,7 +5,7 @@
 # Makes of src/<name>:
 #   skein_<name>               static library of *.c, linked to exactly the folders in USES
 #   <name>_<file>_test         one cmocka program for each <file>_test.c, run by ctest
-#   <name>_<file>_bench        one program for each <file>_bench.c, never run by ctest
+#   <name>_<file>_bench        one program for each <file>_bench.c, built by the target benches
 # A folder without .c files is an INTERFACE library. New files are picked up by themselves.
 # tools/check_layers.py reads the same calls, so USES is the only place where layers are written.
 
@@ -35,16 +35,14 @@ function(skein_folder name)
             get_filename_component(stem ${file} NAME_WE)
             skein_unit_test(${name}_${stem} SOURCES ${file} LIBS skein_${name})
         endforeach()
-        foreach(file IN LISTS benches)
-            get_filename_component(stem ${file} NAME_WE)
-            add_executable(${name}_${stem} ${file})
-            target_link_libraries(${name}_${stem} PRIVATE skein_${name})
-        endforeach()
     endif()
+    foreach(file IN LISTS benches)
+        get_filename_component(stem ${file} NAME_WE)
+        skein_bench(${name}_${stem} SOURCES ${file} LIBS skein_${name})
+    endforeach()
 endfunction()
 
-# skein_unit_test(<name> SOURCES <files> LIBS <targets>): a cmocka program that ctest runs. Each of
-# its tests is counted by itself: ./dev has cmocka write one XML file a program.
+# skein_unit_test(<name> SOURCES <files> LIBS <targets>): a cmocka program that ctest runs.
 function(skein_unit_test name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS")
     add_executable(${name} ${arg_SOURCES})
@@ -52,4 +50,12 @@ function(skein_unit_test name)
     set_target_properties(${name} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 120)
+endfunction()
+
+# skein_bench(<name> SOURCES <files> LIBS <targets>): built only by the target benches.
+function(skein_bench name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS")
+    add_executable(${name} EXCLUDE_FROM_ALL ${arg_SOURCES})
+    target_link_libraries(${name} PRIVATE ${arg_LIBS})
+    add_dependencies(benches ${name})
 endfunction()
