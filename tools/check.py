@@ -1,0 +1,162 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Everything about the code that needs no broker to run; ends with `N passed, N failed`."""
+
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYTHON = sys.executable
+JOBS = os.cpu_count() or 2
+
+
+def run(*command):
+    """(ok, output) of a command at the root of the tree."""
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode == 0, done.stdout
+
+
+def files(*patterns):
+    """Files of the tree that git knows or would add, so that nothing generated is looked at."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return sorted(name for name in set(listed.split("\0")) if name and (ROOT / name).is_file())
+
+
+def check_format():
+    ok, output = run("clang-format", "--dry-run", "-Werror", *files("*.c", "*.h"))
+    places = dict.fromkeys(re.findall(r"^(\S+:\d+):\d+: error", output, re.MULTILINE))
+    return ok, "\n".join(f"{place}: ./dev fmt would change it" for place in places)
+
+
+def check_layers():
+    return run(PYTHON, "tools/check_layers.py")
+
+
+def check_lengths():
+    return run(PYTHON, "tools/check_lengths.py")
+
+
+def check_shell():
+    return run("shellcheck", "dev", ".ci/run", *files("tools/install-packages", "*.sh"))
+
+
+def check_python():
+    return run(PYTHON, "-m", "pyflakes", *files("*.py"))
+
+
+def build_all(preset):
+    ok, output = run("cmake", "--preset", preset)
+    if ok:
+        ok, output = run("cmake", "--build", "--preset", preset, "--target", "all", "benches", "--",
+                         "-k", "0")
+    warned = [line for line in output.splitlines() if re.search(r"error|warning|FAILED", line)]
+    return ok, "" if ok else output if len(warned) < 40 else "\n".join(warned)
+
+
+def check_gcc():
+    return build_all("werror")
+
+
+def check_clang():
+    return build_all("tidy")
+
+
+def check_headers():
+    return run(PYTHON, "tools/check_headers.py", "build/werror")
+
+
+def check_globals():
+    return run(PYTHON, "tools/check_globals.py", "build/werror")
+
+
+def check_generated():
+    return run(PYTHON, "tools/generated.py", "check", "build/werror/skein")
+
+
+class Tidy:
+    """clang-tidy over every file of build/tidy. A file found clean is not looked at again until it,
+    a header it includes, its flags or .clang-tidy change."""
+
+    def __init__(self):
+        self.clean = ROOT / "build/tidy/clean"
+        self.clean.mkdir(parents=True, exist_ok=True)
+        self.rules = (ROOT / ".clang-tidy").read_bytes()
+
+    def key(self, entry):
+        words = shlex.split(entry["command"])
+        flags = [w for w in words[: words.index("-o")] if w != "-c"]
+        listed = subprocess.run([*flags, "-MM", entry["file"]], cwd=entry["directory"], check=True,
+                                capture_output=True, text=True).stdout
+        digest = hashlib.sha256(self.rules + entry["command"].encode())
+        for name in listed.replace("\\\n", " ").split()[1:]:
+            digest.update((pathlib.Path(entry["directory"]) / name).read_bytes())
+        return digest.hexdigest()
+
+    def file(self, entry):
+        stamp = self.clean / self.key(entry)
+        if stamp.exists():
+            return ""
+        ok, output = run("clang-tidy", "--quiet", "-p", "build/tidy", entry["file"])
+        if ok:
+            stamp.touch()
+        lines = [line for line in output.splitlines() if "warnings generated" not in line]
+        return "" if ok else "\n".join(lines)
+
+
+def check_tidy():
+    entries = json.loads((ROOT / "build/tidy/compile_commands.json").read_text())
+    tidy = Tidy()
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        found = [text for text in pool.map(tidy.file, entries) if text]
+    return not found, "\n".join(found) if found else f"{len(entries)} files"
+
+
+STEPS = {
+    "format": check_format,
+    "layers": check_layers,
+    "lengths": check_lengths,
+    "shell": check_shell,
+    "python": check_python,
+    "gcc": check_gcc,
+    "headers": check_headers,
+    "globals": check_globals,
+    "generated": check_generated,
+    "clang": check_clang,
+    "tidy": check_tidy,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", nargs="*", help=" ".join(STEPS))
+    wanted = parser.parse_args().step or list(STEPS)
+    for step in wanted:
+        if step not in STEPS:
+            parser.error(f"no step {step}; there are: {' '.join(STEPS)}")
+    passed = failed = 0
+    for step in wanted:
+        started = time.monotonic()
+        try:
+            ok, output = STEPS[step]()
+        except (OSError, subprocess.CalledProcessError) as error:
+            ok, output = False, str(error)
+        passed, failed = passed + ok, failed + (not ok)
+        print(f"== {step}: {'ok' if ok else 'FAILED'} ({time.monotonic() - started:.0f} s)")
+        print("".join(f"   {line}\n" for line in output.splitlines() if line), end="", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
