@@ -3,6 +3,7 @@
 #ifndef MODEL_SUBSCRIPTION_H
 #define MODEL_SUBSCRIPTION_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,6 +19,15 @@ struct subscription_options {
     bool retain_as_published;
     uint8_t retain_handling; /* enum retain_handling */
     uint32_t identifier;     /* 1..268435455, 0: none */
+};
+
+/*
+ * What a publisher's worker has to know of a member of a shared subscription to choose one. Written by
+ * any thread, relaxed: a choice by a stale figure is still a legal choice.
+ */
+struct share_member {
+    _Atomic uint32_t load; /* messages given to this member and not finished */
+    _Atomic bool online;
 };
 
 #endif

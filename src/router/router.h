@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Topic -> subscribers. One subscription trie for the node: read by all workers without a lock (RCU,
+ * base/rcu.h), written under one mutex. A node is one level of a filter; its subscribers stand in a
+ * list that readers walk while it grows. Shared subscriptions hang at the same nodes, as groups.
+ *
+ * Writers: any thread, they lock. Readers: through a struct route_reader, one per worker.
+ * Limits: filter depth, subscriptions per client and in all are checked by the caller.
+ */
+#ifndef ROUTER_ROUTER_H
+#define ROUTER_ROUTER_H
+
+#include "base/bytes.h"
+#include "base/rc.h"
+#include "base/rcu.h"
+#include "model/subscription.h"
+
+#include <pthread.h>
+
+struct trie_node;
+struct share;
+
+/* How subscribers are named across threads: worker, slot in its session table, generation of the
+ * slot. 0 is nobody. Sorting by it groups by worker. */
+typedef uint64_t session_ref;
+
+enum { SESSION_REF_WORKER_SHIFT = 52, SESSION_REF_GENERATION_BITS = 20, WORKERS_MAX = 1024 };
+
+static inline uint32_t session_ref_worker(session_ref ref)
+{
+    return (uint32_t)(ref >> SESSION_REF_WORKER_SHIFT);
+}
+
+enum subscription_flags {
+    SUBSCRIPTION_NO_LOCAL = 1,
+    SUBSCRIPTION_RETAIN_AS_PUBLISHED = 2,
+    SUBSCRIPTION_DURABLE = 4, /* its session outlives the connection: acknowledge after the commit */
+};
+
+/* One session's interest in one filter. Published to readers; freed after a grace period. */
+struct subscription {
+    struct rcu_entry rcu;
+    session_ref session;
+    struct trie_node *node;
+    struct share *share;      /* NULL: ordinary */
+    struct share_member member; /* meaningful in a share */
+    uint32_t place;           /* in the node's or share's list; writers only, under the lock */
+    _Atomic uint32_t identifier;
+    _Atomic uint8_t qos, flags; /* enum subscription_flags */
+    /* The home worker's own list of the session's subscriptions; the router does not look. */
+    struct subscription *next, *previous;
+};
+
+enum share_choice {
+    CHOOSE_ROUND_ROBIN,
+    CHOOSE_RANDOM,
+    CHOOSE_LEAST_INFLIGHT,
+    CHOOSE_STICKY_CLIENT,
+    CHOOSE_STICKY_TOPIC,
+};
+
+struct router {
+    pthread_mutex_t lock;
+    struct trie_node *root;
+    _Atomic uint64_t generation; /* counts changes; release after each, acquire before memo use */
+    enum share_choice share_choice;
+    uint32_t node_count; /* under the lock; for tests and metrics */
+};
+
+void router_init(struct router *router, enum share_choice share_choice);
+
+/* All readers have stopped; frees everything, subscriptions included. */
+void router_deinit(struct router *router);
+
+/*
+ * Adds an interest that was not there (the caller knows: it keeps each session's subscriptions). `share`
+ * is the share name, or empty. The filter is valid and without its "$share" prefix. Gives the
+ * subscription, owned by the router until router_unsubscribe(); NULL when there is no memory.
+ */
+struct subscription *router_subscribe(struct router *router, session_ref session,
+                                      struct bytes filter, struct bytes share,
+                                      const struct subscription_options *options, uint8_t flags);
+
+/* Changes options in place; readers see old or new, never neither [MQTT-3.8.4-4]. */
+void router_change(struct router *router, struct subscription *subscription,
+                   const struct subscription_options *options, uint8_t flags);
+
+/* Takes the subscription; it may be read for a grace period more. */
+void router_unsubscribe(struct router *router, struct subscription *subscription);
+
+/* Does this subscription have that filter and share name ("" for none)? Caller's subscription only. */
+bool subscription_is(const struct subscription *subscription, struct bytes filter,
+                     struct bytes share);
+
+/* Writes the filter with its "$share/name/" into `out`; gives its length (written only when <= room). */
+size_t subscription_filter(const struct subscription *subscription, char *out, size_t room);
+
+/* ---- reading ---------------------------------------------------------------------------------- */
+
+/* One subscriber found. Copied out of the trie, so it may be kept; the session may be gone by then. */
+struct route {
+    session_ref session;
+    uint32_t identifier; /* 0: none */
+    uint8_t qos;
+    uint8_t flags; /* enum subscription_flags */
+};
+
+/*
+ * Who gets a topic. `routes` is sorted by session when a session can be in it twice or when there are
+ * several workers. Borrowed from the reader until its next call; `shares` until the next quiescent state.
+ */
+struct route_set {
+    const struct route *routes;
+    uint32_t count;
+    uint32_t share_count;
+    struct share *const *shares;
+};
+
+enum { ROUTE_MEMO_SLOTS = 4096, ROUTE_MEMO_ROUTES_MAX = 1024 };
+
+struct route_memo_entry;
+
+struct route_reader {
+    struct router *router;
+    bool sort_always; /* several workers */
+    struct route *routes;
+    uint32_t count, room;
+    struct share **shares;
+    uint32_t share_count, share_room;
+    uint32_t lists; /* non-empty subscriber lists met in this walk */
+    struct route_memo_entry **memo;
+    uint64_t *seen; /* hash of the last topic that missed in each slot: memoise at the second miss */
+    uint64_t memo_hits, memo_misses;
+};
+
+void route_reader_init(struct route_reader *reader, struct router *router, uint32_t workers);
+void route_reader_deinit(struct route_reader *reader);
+
+/* One walk, or none when the topic is hot and nothing has changed. The topic is a valid name. */
+void route_find(struct route_reader *reader, struct bytes topic, struct route_set *set);
+
+/*
+ * Chooses one member: an online one if there is one, by the router's strategy; `not_this` is left out
+ * (0: nobody). False when there is none. *member is borrowed until the next quiescent state.
+ */
+bool share_choose(struct share *share, enum share_choice how, session_ref publisher,
+                  struct bytes topic, session_ref not_this, struct subscription **member,
+                  struct route *route);
+
+/* A member's share, to hand a message on to another member; NULL when it is in none. */
+static inline struct share *subscription_share(const struct subscription *subscription)
+{
+    return subscription->share;
+}
+
+static inline struct subscription *subscription_of_member(struct share_member *member)
+{
+    return (struct subscription *)((char *)member - offsetof(struct subscription, member));
+}
+
+#endif

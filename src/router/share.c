@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shared subscriptions: a group at a trie node is a list of members of which each message goes to one
+ * (section 4.8.2). Which one is chosen on the publisher's worker, without a lock, from figures that
+ * the members' homes keep up to date; a stale figure costs balance, never a message.
+ */
+#include "router/trie.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+#define LOAD(pointer) atomic_load_explicit((pointer), memory_order_acquire)
+
+static void share_free(struct rcu_entry *entry)
+{
+    mem_free(entry);
+}
+
+struct share *share_find(struct trie_node *node, struct bytes name, bool make)
+{
+    for (struct share *share = LOAD(&node->shares); share != NULL; share = LOAD(&share->next))
+        if (bytes_equal(bytes_of(share->name, share->name_len), name))
+            return share;
+    struct share *share = make ? mem_try(sizeof(*share) + name.len) : NULL;
+    if (share == NULL)
+        return NULL;
+    memset(share, 0, sizeof(*share));
+    share->name_len = (uint16_t)name.len;
+    memcpy(share->name, name.data, name.len);
+    atomic_init(&share->next, LOAD(&node->shares));
+    atomic_store_explicit(&node->shares, share, memory_order_release); /* pairs with route_find() */
+    return share;
+}
+
+void share_unlink(struct trie_node *node, struct share *share)
+{
+    _Atomic(struct share *) *at = &node->shares;
+    while (LOAD(at) != share) {
+        CHECK(LOAD(at) != NULL);
+        at = &LOAD(at)->next;
+    }
+    atomic_store_explicit(at, LOAD(&share->next), memory_order_release);
+    rcu_defer(&share->rcu, share_free);
+}
+
+/* ---- choosing ---------------------------------------------------------------------------------- */
+
+static uint64_t next_random(void)
+{
+    static _Thread_local uint64_t state;
+    if (state == 0)
+        state = (uint64_t)(uintptr_t)&state | 1;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static bool may_take(const struct subscription *s, session_ref not_this, bool online_only)
+{
+    return s != NULL && s->session != not_this &&
+           (!online_only || atomic_load_explicit(&s->member.online, memory_order_relaxed));
+}
+
+/* The first member at or behind `start` that may take it. */
+static struct subscription *first_from(struct subscriber_list *list, uint32_t used, uint32_t start,
+                                       session_ref not_this, bool online_only)
+{
+    for (uint32_t n = 0; n < used; n++) {
+        uint32_t i = start + n;
+        if (i >= used)
+            i -= used;
+        struct subscription *s = LOAD(&list->slots[i]);
+        if (may_take(s, not_this, online_only))
+            return s;
+    }
+    return NULL;
+}
+
+static struct subscription *least_loaded(struct subscriber_list *list, uint32_t used,
+                                         uint32_t start, session_ref not_this, bool online_only)
+{
+    struct subscription *best = NULL;
+    uint32_t best_load = UINT32_MAX;
+    for (uint32_t n = 0; n < used; n++) {
+        struct subscription *s = LOAD(&list->slots[(start + n) % used]);
+        if (!may_take(s, not_this, online_only))
+            continue;
+        uint32_t load = atomic_load_explicit(&s->member.load, memory_order_relaxed);
+        if (best == NULL || load < best_load) {
+            best = s;
+            best_load = load;
+        }
+    }
+    return best;
+}
+
+bool share_choose(struct share *share, enum share_choice how, session_ref publisher,
+                  struct bytes topic, session_ref not_this, struct subscription **member,
+                  struct route *route)
+{
+    struct subscriber_list *list = LOAD(&share->members);
+    uint32_t used = list == NULL ? 0 : LOAD(&list->used);
+    if (used == 0)
+        return false;
+    uint32_t turn = atomic_fetch_add_explicit(&share->cursor, 1, memory_order_relaxed);
+    uint64_t start = turn;
+    if (how == CHOOSE_RANDOM)
+        start = next_random() >> 11;
+    else if (how == CHOOSE_STICKY_CLIENT)
+        start = publisher * 0x9E3779B97F4A7C15u >> 17;
+    else if (how == CHOOSE_STICKY_TOPIC)
+        start = bytes_hash(topic) >> 17;
+
+    struct subscription *chosen = NULL;
+    for (int online_only = 1; online_only >= 0 && chosen == NULL; online_only--)
+        chosen = how == CHOOSE_LEAST_INFLIGHT
+                     ? least_loaded(list, used, (uint32_t)(start % used), not_this, online_only)
+                     : first_from(list, used, (uint32_t)(start % used), not_this, online_only);
+    if (chosen == NULL)
+        return false;
+    *member = chosen;
+    *route = (struct route){
+        .session = chosen->session,
+        .identifier = atomic_load_explicit(&chosen->identifier, memory_order_relaxed),
+        .qos = atomic_load_explicit(&chosen->qos, memory_order_relaxed),
+        .flags = atomic_load_explicit(&chosen->flags, memory_order_relaxed),
+    };
+    return true;
+}
