@@ -52,7 +52,8 @@ struct metrics {
 
 /* What all shards held at about one moment. */
 struct metrics_snapshot {
-    uint64_t values[METRIC_COUNT]; /* a gauge that sums below 0 while a move is under way reads as 0 */
+    uint64_t
+        values[METRIC_COUNT]; /* a gauge that sums below 0 while a move is under way reads as 0 */
 };
 
 /* Makes `shard_count` zeroed shards: one for every thread that counts. */

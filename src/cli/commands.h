@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The subcommands of `skein`, one file each. To add one: its file, a line here, a line in commands.c. */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+extern const struct command command_serve;
+extern const struct command command_pub;
+extern const struct command command_sub;
+extern const struct command command_bench;
+extern const struct command command_version;
+extern const struct command command_docs; /* hidden: writes the generated documents */
+
+/* All of them in the order of help; ends with NULL. */
+extern const struct command *const commands[];
+
+/* Gives NULL when there is none of that name. */
+const struct command *command_find(const char *name);
+
+#endif
