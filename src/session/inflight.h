@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The window of QoS 1/2 messages sent to a client and not acknowledged, in the order of sending.
+ * Packet identifiers are given in sequence, so an acknowledgement finds its entry by subtraction. The window
+ * spans from the oldest unacknowledged entry to the newest; at most INFLIGHT_SPAN_MAX, because identifiers
+ * must not meet themselves.
+ */
+#ifndef SESSION_INFLIGHT_H
+#define SESSION_INFLIGHT_H
+
+#include "base/rc.h"
+#include "model/message.h"
+#include "model/subscription.h"
+
+enum { INFLIGHT_SPAN_MAX = 32768 };
+
+enum inflight_state {
+    INFLIGHT_DONE, /* a hole: acknowledged before an older one */
+    INFLIGHT_SENT_QOS1,
+    INFLIGHT_SENT_QOS2,
+    INFLIGHT_RELEASED, /* PUBREL sent; the message is gone */
+};
+
+/* What a queue or window keeps of one message for one session. */
+struct kept {
+    struct message *message; /* one reference */
+    uint32_t *identifiers;   /* more than one subscription identifier: count, then them; owned; else NULL */
+    uint32_t identifier;     /* the only one, 0: none */
+    uint8_t qos;
+    uint8_t state; /* enum inflight_state */
+    bool retain;
+    struct share_member *share; /* borrowed; NULL: not of a share */
+};
+
+/* Drops the message and the identifiers; finishes the share's count. */
+void kept_drop(struct kept *kept);
+
+struct inflight {
+    struct kept *ring;
+    uint32_t room;        /* power of two */
+    uint32_t first, span; /* place of the oldest, and how many from there on */
+    uint32_t unacknowledged;
+    uint16_t first_id; /* packet id of the oldest */
+};
+
+struct inflight *inflight_new(uint16_t first_id);
+
+/* Drops everything. NULL is fine. */
+void inflight_free(struct inflight *inflight);
+
+/* Takes what is kept on success and gives its packet id. RC_AGAIN: the window is full (its span);
+ * RC_NO_MEMORY. */
+enum rc inflight_push(struct inflight *inflight, const struct kept *kept, uint16_t *packet_id);
+
+/* The entry with that id in that state, borrowed; NULL when there is none. */
+struct kept *inflight_find(struct inflight *inflight, uint16_t packet_id,
+                           enum inflight_state state);
+
+/* Ends the exchange of an entry that inflight_find() gave. */
+void inflight_finish(struct inflight *inflight, struct kept *entry);
+
+/* The n-th from the oldest and its id; holes included. n < span. */
+struct kept *inflight_at(struct inflight *inflight, uint32_t n, uint16_t *packet_id);
+
+/* Packet id after `id`: 1..65535. */
+static inline uint16_t packet_id_next(uint16_t id)
+{
+    return id == 65535 ? 1 : (uint16_t)(id + 1);
+}
+
+#endif
