@@ -29,6 +29,7 @@ struct kept {
     uint8_t qos;
     uint8_t state; /* enum inflight_state */
     bool retain;
+    bool counted; /* against this connection's receive maximum */
     struct share_member *share; /* borrowed; NULL: not of a share */
 };
 
@@ -40,6 +41,8 @@ struct inflight {
     uint32_t room;        /* power of two */
     uint32_t first, span; /* place of the oldest, and how many from there on */
     uint32_t unacknowledged;
+    uint32_t counted; /* of them, sent on this connection: the used part of the receive maximum */
+    uint32_t resend;  /* entries from the oldest that this connection has seen; < span: resending */
     uint16_t first_id; /* packet id of the oldest */
 };
 
@@ -56,8 +59,11 @@ enum rc inflight_push(struct inflight *inflight, const struct kept *kept, uint16
 struct kept *inflight_find(struct inflight *inflight, uint16_t packet_id,
                            enum inflight_state state);
 
-/* Ends the exchange of an entry that inflight_find() gave. */
+/* Ends the exchange of an entry of this window; it is gone afterwards. */
 void inflight_finish(struct inflight *inflight, struct kept *entry);
+
+/* A new connection: nothing is counted and everything is to be sent again. */
+void inflight_rewind(struct inflight *inflight);
 
 /* The n-th from the oldest and its id; holes included. n < span. */
 struct kept *inflight_at(struct inflight *inflight, uint32_t n, uint16_t *packet_id);

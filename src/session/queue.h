@@ -16,6 +16,7 @@ struct queue {
     uint32_t first, count;
     uint32_t qos0; /* of count */
     uint64_t bytes;
+    uint64_t progress_ms; /* when something last left it */
 };
 
 struct queue *queue_new(void);

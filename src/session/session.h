@@ -50,7 +50,6 @@ struct wire_cache {
 
 enum send_result {
     SEND_OK,
-    SEND_HOLD,      /* output is full: keep it, sink_ready follows */
     SEND_TOO_LARGE, /* larger than the client's maximum packet size: as if delivered [MQTT-3.1.2-25] */
     SEND_FAILED,    /* the connection is ending */
 };
@@ -58,6 +57,7 @@ enum send_result {
 /* The connection of a session, as the session sees it. Upward calls only. */
 struct session_sink {
     const struct session_sink_ops *ops;
+    bool hold; /* output is full: keep messages until session_pump() is called */
 };
 
 struct session_sink_ops {
@@ -75,9 +75,10 @@ struct session_ops {
     /* Takes the will, already out of the session, and publishes it. */
     void (*publish_will)(struct session_table *table, struct session *session,
                          struct message *will);
-    /* Takes a message that a member of a share did not acknowledge before it went away. */
-    void (*share_orphan)(struct session_table *table, struct session *session,
-                         struct share_member *member, struct message *message, uint8_t qos);
+    /* A member of a share went away without acknowledging this: true when another member (an online one
+     * unless the session ends) has taken it over. Borrows message. */
+    bool (*share_orphan)(struct session_table *table, struct session *session,
+                         struct share_member *member, struct message *message);
 };
 
 enum { SESSION_NEVER_EXPIRES = 0xFFFFFFFF };
@@ -103,7 +104,6 @@ struct session {
     uint16_t receive_maximum; /* of the connection: how many may be in flight */
     uint16_t client_id_len;
     uint8_t ending;          /* bool: out of the table, subscriptions are being removed */
-    uint8_t progress;        /* bool: something was acknowledged or written since the last look */
     char client_id[];        /* not terminated */
 };
 
@@ -112,6 +112,7 @@ struct session_limits {
     uint32_t queue_messages_max;
     uint64_t queue_bytes_max;
     enum queue_policy queue_policy;
+    uint32_t lag_patience_ms; /* a subscriber whose queue did not move for so long slows nobody */
     uint16_t inflight_max;
     bool queue_qos0_offline;
 };

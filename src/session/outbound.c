@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages from the broker to one client: send at once, keep in flight, queue, send again. The order
+ * of a session's messages is the order in which they were delivered to it, whatever path each takes:
+ * nothing is sent past a queue that is not empty or a window that is being sent again.
+ */
+#include "session/session.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+struct message *delivery_message(struct delivery *delivery)
+{
+    if (delivery->message == NULL)
+        delivery->message = message_new(delivery->publication);
+    return delivery->message;
+}
+
+/* ---- keeping ----------------------------------------------------------------------------------- */
+
+/* Fills *kept with a reference of its own; false when there is no memory. */
+static bool keep(struct delivery *delivery, const struct deliver_as *as, struct kept *kept)
+{
+    struct message *message = delivery_message(delivery);
+    if (message == NULL)
+        return false;
+    uint32_t *more = NULL;
+    if (as->identifier_count > 1) {
+        more = mem_try((as->identifier_count + 1) * sizeof(*more));
+        if (more == NULL)
+            return false;
+        more[0] = as->identifier_count;
+        memcpy(more + 1, as->identifiers, as->identifier_count * sizeof(*more));
+    }
+    *kept = (struct kept){
+        .message = message_hold(message),
+        .identifiers = more,
+        .identifier = as->identifier_count == 1 ? as->identifiers[0] : 0,
+        .qos = as->qos,
+        .retain = as->retain,
+        .share = as->share,
+    };
+    if (as->share != NULL)
+        atomic_fetch_add_explicit(&as->share->load, 1, memory_order_relaxed);
+    return true;
+}
+
+static enum send_result send_kept(struct session *session, const struct kept *kept,
+                                  uint16_t packet_id, bool dup)
+{
+    struct outgoing outgoing = {
+        .publication = &kept->message->publication,
+        .message = kept->message,
+        .packet_id = packet_id,
+        .qos = kept->qos,
+        .dup = dup,
+        .retain = kept->retain,
+        .identifiers = kept->identifiers != NULL ? kept->identifiers + 1 : &kept->identifier,
+        .identifier_count = kept->identifiers != NULL ? kept->identifiers[0] : kept->identifier > 0,
+    };
+    return session->sink->ops->publish(session->sink, &outgoing);
+}
+
+static void record_message(struct session *session)
+{
+    if (session_durable(session))
+        store_record(session->store, STORE_QUEUED);
+}
+
+/* ---- the queue --------------------------------------------------------------------------------- */
+
+static void count_queue(struct session *session, uint32_t count_before, uint64_t bytes_before)
+{
+    struct metrics_shard *metrics = session->table->metrics;
+    metric_add(metrics, METRIC_QUEUED_MESSAGES, (uint64_t)session->queue->count - count_before);
+    metric_add(metrics, METRIC_QUEUED_BYTES, session->queue->bytes - bytes_before);
+}
+
+static bool queue_is_full(const struct session *session, uint64_t bytes)
+{
+    const struct session_limits *limits = &session->table->limits;
+    return session->queue->count >= limits->queue_messages_max ||
+           session->queue->bytes + bytes > limits->queue_bytes_max;
+}
+
+/* Makes room by the policy, and counts what gave way; false when the new message has to. */
+static bool make_room(struct session *session, const struct kept *kept)
+{
+    const struct session_limits *limits = &session->table->limits;
+    struct queue *queue = session->queue;
+    while (queue_is_full(session, kept_bytes(kept))) {
+        metric_inc(session->table->metrics, queue->count >= limits->queue_messages_max
+                                                ? METRIC_PUBLISH_DROPPED_QUEUE_FULL
+                                                : METRIC_PUBLISH_DROPPED_QUEUE_BYTES_FULL);
+        bool gave_way = false;
+        if (limits->queue_policy == QUEUE_GIVE_UP_OLDEST && queue->count > 0) {
+            struct kept oldest = queue_take(queue);
+            kept_drop(&oldest);
+            gave_way = true;
+        } else if (limits->queue_policy == QUEUE_GIVE_UP_QOS0 && kept->qos > 0) {
+            gave_way = queue_drop_qos0(queue);
+        }
+        if (!gave_way)
+            return false;
+    }
+    return true;
+}
+
+static bool lags(const struct session *session)
+{
+    const struct session_limits *limits = &session->table->limits;
+    const struct queue *queue = session->queue;
+    return session->sink != NULL &&
+           (queue->count > limits->queue_messages_max / 2 ||
+            queue->bytes > limits->queue_bytes_max / 2) &&
+           session->table->now_ms - queue->progress_ms < limits->lag_patience_ms;
+}
+
+static enum deliver_result enqueue(struct session *session, struct delivery *delivery,
+                                   const struct deliver_as *as)
+{
+    struct metrics_shard *metrics = session->table->metrics;
+    struct kept kept;
+    if (!keep(delivery, as, &kept)) {
+        metric_inc(metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+        return NOT_DELIVERED;
+    }
+    if (session->queue == NULL) {
+        session->queue = queue_new();
+        session->queue->progress_ms = session->table->now_ms;
+    }
+    uint32_t count = session->queue->count;
+    uint64_t bytes = session->queue->bytes;
+    bool pushed = make_room(session, &kept);
+    if (pushed && queue_push(session->queue, &kept) != RC_OK) {
+        metric_inc(metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+        pushed = false;
+    }
+    count_queue(session, count, bytes);
+    if (!pushed) {
+        kept_drop(&kept);
+        return NOT_DELIVERED;
+    }
+    if (as->qos > 0)
+        record_message(session);
+    return lags(session) ? DELIVERED_LAGGING : DELIVERED;
+}
+
+/* ---- sending ----------------------------------------------------------------------------------- */
+
+/* Nothing stands before a new message: it may go out at once. */
+static bool way_is_free(const struct session *session)
+{
+    return (session->queue == NULL || session->queue->count == 0) &&
+           (session->inflight == NULL || session->inflight->resend == session->inflight->span);
+}
+
+static bool window_is_open(const struct session *session)
+{
+    const struct inflight *inflight = session->inflight;
+    return inflight == NULL || (inflight->counted < session->receive_maximum &&
+                                inflight->unacknowledged < session->table->limits.inflight_max &&
+                                inflight->span < INFLIGHT_SPAN_MAX);
+}
+
+/* Puts the message into the window and sends it. Takes kept in any case. */
+static enum deliver_result send_inflight(struct session *session, struct kept *kept)
+{
+    struct metrics_shard *metrics = session->table->metrics;
+    if (session->inflight == NULL)
+        session->inflight = inflight_new(session->next_packet_id);
+    uint16_t packet_id;
+    if (inflight_push(session->inflight, kept, &packet_id) != RC_OK) {
+        metric_inc(metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+        kept_drop(kept);
+        return NOT_DELIVERED;
+    }
+    metric_inc(metrics, METRIC_INFLIGHT_MESSAGES);
+    if (send_kept(session, kept, packet_id, false) != SEND_TOO_LARGE)
+        return DELIVERED; /* on a connection that is ending it waits for the next one */
+    enum inflight_state state = kept->qos == 1 ? INFLIGHT_SENT_QOS1 : INFLIGHT_SENT_QOS2;
+    inflight_finish(session->inflight, inflight_find(session->inflight, packet_id, state));
+    metric_dec(metrics, METRIC_INFLIGHT_MESSAGES);
+    metric_inc(metrics, METRIC_PUBLISH_DROPPED_PACKET_TOO_LARGE);
+    return NOT_DELIVERED;
+}
+
+static enum deliver_result send_qos0(struct session *session, struct delivery *delivery,
+                                     const struct deliver_as *as)
+{
+    struct outgoing outgoing = {
+        .publication = delivery->publication,
+        .message = delivery->message,
+        .retain = as->retain,
+        .identifiers = as->identifiers,
+        .identifier_count = as->identifier_count,
+        .wire = delivery->wire,
+    };
+    enum send_result sent = session->sink->ops->publish(session->sink, &outgoing);
+    if (__builtin_expect(sent == SEND_OK, 1))
+        return DELIVERED;
+    metric_inc(session->table->metrics, sent == SEND_TOO_LARGE
+                                            ? METRIC_PUBLISH_DROPPED_PACKET_TOO_LARGE
+                                            : METRIC_PUBLISH_DROPPED_SESSION_GONE);
+    return NOT_DELIVERED;
+}
+
+enum deliver_result session_deliver(struct session *session, struct delivery *delivery,
+                                    const struct deliver_as *as)
+{
+    if (session->sink == NULL) {
+        if (as->qos > 0 || session->table->limits.queue_qos0_offline)
+            return enqueue(session, delivery, as);
+        metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_QOS0_OFFLINE);
+        return NOT_DELIVERED;
+    }
+    if (session->sink->hold || !way_is_free(session))
+        return enqueue(session, delivery, as);
+    if (as->qos == 0)
+        return send_qos0(session, delivery, as);
+    if (!window_is_open(session))
+        return enqueue(session, delivery, as);
+    struct kept kept;
+    if (!keep(delivery, as, &kept)) {
+        metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+        return NOT_DELIVERED;
+    }
+    record_message(session);
+    return send_inflight(session, &kept);
+}
+
+/* ---- sending what waits ------------------------------------------------------------------------ */
+
+/* Sends the window again, as far as the client's receive maximum and the output allow. True: all of it. */
+static bool resend(struct session *session)
+{
+    struct inflight *inflight = session->inflight;
+    while (inflight != NULL && inflight->resend < inflight->span) {
+        uint16_t packet_id;
+        struct kept *kept = inflight_at(inflight, inflight->resend, &packet_id);
+        if (kept->state == INFLIGHT_RELEASED) {
+            session->sink->ops->pubrel(session->sink, packet_id);
+        } else if (kept->state != INFLIGHT_DONE) {
+            if (session->sink->hold || inflight->counted >= session->receive_maximum)
+                return false;
+            kept->counted = true;
+            inflight->counted++;
+            inflight->resend++; /* before finish, which moves it */
+            if (send_kept(session, kept, packet_id, true) == SEND_TOO_LARGE) {
+                inflight_finish(inflight, kept);
+                metric_dec(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
+                metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_PACKET_TOO_LARGE);
+            }
+            continue;
+        }
+        inflight->resend++;
+    }
+    return true;
+}
+
+static void send_queued(struct session *session, struct kept *kept)
+{
+    struct metrics_shard *metrics = session->table->metrics;
+    if (publication_expired(&kept->message->publication, session->table->now_ms)) {
+        metric_inc(metrics, METRIC_PUBLISH_DROPPED_EXPIRED); /* [MQTT-3.3.2-5] */
+        if (kept->qos > 0)
+            record_message(session);
+        kept_drop(kept);
+    } else if (kept->qos > 0) {
+        send_inflight(session, kept);
+    } else {
+        if (send_kept(session, kept, 0, false) == SEND_TOO_LARGE)
+            metric_inc(metrics, METRIC_PUBLISH_DROPPED_PACKET_TOO_LARGE);
+        kept_drop(kept);
+    }
+}
+
+void session_pump(struct session *session)
+{
+    if (session->sink == NULL || !resend(session))
+        return;
+    struct queue *queue = session->queue;
+    if (queue == NULL || queue->count == 0)
+        return;
+    uint32_t count = queue->count;
+    uint64_t bytes = queue->bytes;
+    const struct kept *next;
+    while (!session->sink->hold && (next = queue_peek(queue)) != NULL &&
+           (next->qos == 0 || window_is_open(session))) {
+        struct kept kept = queue_take(queue);
+        queue->progress_ms = session->table->now_ms;
+        send_queued(session, &kept);
+    }
+    count_queue(session, count, bytes);
+}
+
+void session_resume(struct session *session)
+{
+    session_pump(session);
+}
+
+/* ---- acknowledgements of the client ------------------------------------------------------------- */
+
+static void finish(struct session *session, struct kept *kept)
+{
+    inflight_finish(session->inflight, kept);
+    metric_dec(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
+    record_message(session);
+    if (session->queue != NULL && session->queue->count > 0)
+        session_pump(session);
+    else if (session->inflight->resend < session->inflight->span)
+        session_pump(session);
+}
+
+enum rc session_puback(struct session *session, uint16_t packet_id)
+{
+    struct kept *kept = inflight_find(session->inflight, packet_id, INFLIGHT_SENT_QOS1);
+    if (kept == NULL)
+        return RC_NOT_FOUND;
+    finish(session, kept);
+    return RC_OK;
+}
+
+enum rc session_pubrec(struct session *session, uint16_t packet_id, bool refused)
+{
+    struct kept *kept = inflight_find(session->inflight, packet_id, INFLIGHT_SENT_QOS2);
+    if (kept == NULL)
+        return inflight_find(session->inflight, packet_id, INFLIGHT_RELEASED) != NULL
+                   ? RC_OK /* a repeat: PUBREL again */
+                   : RC_NOT_FOUND;
+    if (refused) {
+        finish(session, kept);
+        return RC_OK;
+    }
+    message_drop(kept->message);
+    mem_free(kept->identifiers);
+    kept->message = NULL;
+    kept->identifiers = NULL;
+    kept->state = INFLIGHT_RELEASED;
+    record_message(session);
+    return RC_OK;
+}
+
+enum rc session_pubcomp(struct session *session, uint16_t packet_id)
+{
+    struct kept *kept = inflight_find(session->inflight, packet_id, INFLIGHT_RELEASED);
+    if (kept == NULL)
+        return RC_NOT_FOUND;
+    finish(session, kept);
+    return RC_OK;
+}
+
+void session_forget_share(struct session *session, struct share_member *member)
+{
+    uint16_t packet_id;
+    for (uint32_t n = 0; session->inflight != NULL && n < session->inflight->span; n++) {
+        struct kept *kept = inflight_at(session->inflight, n, &packet_id);
+        if (kept->share == member)
+            kept->share = NULL;
+    }
+    for (uint32_t n = 0; session->queue != NULL && n < session->queue->count; n++) {
+        struct kept *kept = queue_at(session->queue, n);
+        if (kept->share == member)
+            kept->share = NULL;
+    }
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of sessions: the worker's table of them, connect, disconnect, will, expiry, end. What a
+ * session sends and keeps is in outbound.c. Home worker's thread only.
+ */
+#include "session/session.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+#include <xxhash.h>
+
+enum { GENERATION_MAX = (1 << 20) - 1, SESSION_TIMERS_PER_TURN = 1024 };
+
+uint32_t client_id_hash(struct bytes client_id)
+{
+    return XXH32(client_id.data, client_id.len, 0);
+}
+
+/* ---- the table --------------------------------------------------------------------------------- */
+
+void session_table_init(struct session_table *table, uint32_t worker, uint64_t now_ms)
+{
+    *table = (struct session_table){.worker = worker, .now_ms = now_ms};
+    map_init(&table->by_client_id);
+    timer_wheel_init(&table->wheel, now_ms);
+}
+
+void session_table_deinit(struct session_table *table)
+{
+    for (uint32_t i = 0; i < table->slot_count; i++) {
+        struct session *session = table->slots[i].session;
+        if (session != NULL)
+            session_free(session);
+    }
+    mem_free(table->slots);
+    map_deinit(&table->by_client_id);
+}
+
+static bool has_client_id(const void *element, const void *key)
+{
+    return bytes_equal(session_client_id(element), *(const struct bytes *)key);
+}
+
+struct session *session_find(struct session_table *table, struct bytes client_id)
+{
+    return map_find(&table->by_client_id, client_id_hash(client_id), has_client_id, &client_id);
+}
+
+static uint32_t slot_take(struct session_table *table)
+{
+    if (table->free_slot != 0) {
+        uint32_t slot = table->free_slot - 1;
+        table->free_slot = table->slots[slot].next_free;
+        return slot;
+    }
+    if (table->slot_count == table->slot_room) {
+        table->slot_room = table->slot_room == 0 ? 64 : table->slot_room * 2;
+        table->slots = mem_resize(table->slots, table->slot_room * sizeof(*table->slots));
+    }
+    uint32_t slot = table->slot_count++;
+    table->slots[slot] = (struct session_slot){0};
+    return slot;
+}
+
+static void slot_give(struct session_table *table, struct session *session)
+{
+    uint32_t slot = (uint32_t)session->ref;
+    CHECK(table->slots[slot].session == session);
+    table->slots[slot].session = NULL;
+    table->slots[slot].next_free = table->free_slot;
+    table->free_slot = slot + 1;
+}
+
+enum rc session_new(struct session_table *table, struct bytes client_id, struct session **out)
+{
+    uint32_t before = atomic_fetch_add_explicit(table->sessions, 1, memory_order_relaxed);
+    struct session *session = NULL;
+    if (before < table->limits.sessions_max)
+        session = mem_try(sizeof(*session) + client_id.len);
+    if (session == NULL) {
+        atomic_fetch_sub_explicit(table->sessions, 1, memory_order_relaxed);
+        return before < table->limits.sessions_max ? RC_NO_MEMORY : RC_FULL;
+    }
+    uint32_t hash = client_id_hash(client_id);
+    uint32_t slot = slot_take(table);
+    uint32_t generation = table->slots[slot].generation % GENERATION_MAX + 1;
+    table->slots[slot].generation = generation;
+    table->slots[slot].session = session;
+    *session = (struct session){
+        .ref = (uint64_t)table->worker << 52 | (uint64_t)generation << 32 | slot,
+        .table = table,
+        .store = &table->stores[hash % table->shard_count],
+        .hash = hash,
+        .next_packet_id = 1,
+        .client_id_len = (uint16_t)client_id.len,
+    };
+    memcpy(session->client_id, client_id.data, client_id.len);
+    timer_init(&session->timer);
+    map_insert(&table->by_client_id, hash, session);
+    metric_inc(table->metrics, METRIC_SESSIONS_CURRENT);
+    *out = session;
+    return RC_OK;
+}
+
+/* ---- will -------------------------------------------------------------------------------------- */
+
+void session_set_will(struct session *session, struct message *will, uint32_t delay_s)
+{
+    if (session_durable(session) && (will != NULL || session->will != NULL))
+        store_record(session->store, STORE_WILL);
+    message_drop(session->will);
+    session->will = will;
+    session->will_delay_s = delay_s;
+}
+
+static void publish_will(struct session *session)
+{
+    struct message *will = session->will;
+    if (will == NULL)
+        return;
+    session->will = NULL;
+    if (session_durable(session))
+        store_record(session->store, STORE_WILL);
+    metric_inc(session->table->metrics, METRIC_WILLS_PUBLISHED);
+    session->table->ops->publish_will(session->table, session, will);
+}
+
+/* ---- messages of shares whose member went away -------------------------------------------------- */
+
+static bool hand_over(struct session *session, struct kept *kept)
+{
+    return kept->share != NULL && kept->message != NULL &&
+           session->table->ops->share_orphan(session->table, session, kept->share, kept->message);
+}
+
+/* What was sent with QoS 2 stays with this session [MQTT-4.8.2-4, MQTT-4.8.2-5]. */
+static void hand_over_shared(struct session *session)
+{
+    struct inflight *inflight = session->inflight;
+    uint16_t packet_id;
+    for (uint32_t n = 0; inflight != NULL && n < inflight->span;) {
+        uint32_t span = inflight->span;
+        struct kept *kept = inflight_at(inflight, n, &packet_id);
+        if (kept->state == INFLIGHT_SENT_QOS1 && hand_over(session, kept)) {
+            inflight_finish(inflight, kept);
+            metric_dec(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
+        }
+        if (inflight->span == span)
+            n++; /* else the oldest went, and everything moved down */
+    }
+    struct queue *queue = session->queue;
+    for (uint32_t left = queue == NULL ? 0 : queue->count; left > 0; left--) {
+        uint64_t bytes = queue->bytes;
+        struct kept kept = queue_take(queue);
+        if (hand_over(session, &kept)) {
+            metric_dec(session->table->metrics, METRIC_QUEUED_MESSAGES);
+            metric_sub(session->table->metrics, METRIC_QUEUED_BYTES, bytes - queue->bytes);
+            kept_drop(&kept);
+        } else {
+            CHECK(queue_push(queue, &kept) == RC_OK); /* there is room: it was just taken out */
+        }
+    }
+}
+
+/* ---- connect and disconnect -------------------------------------------------------------------- */
+
+void session_attach(struct session *session, struct session_sink *sink, uint32_t expiry_s,
+                    uint16_t receive_maximum)
+{
+    struct session_table *table = session->table;
+    CHECK(session->sink == NULL && !session->ending);
+    timer_stop(&table->wheel, &session->timer);
+    session->will_at_ms = session->end_at_ms = 0;
+    if (session->will != NULL)
+        session_set_will(session, NULL, 0);
+    session->sink = sink;
+    session->expiry_s = expiry_s;
+    uint16_t ours = table->limits.inflight_max;
+    session->receive_maximum = receive_maximum < ours ? receive_maximum : ours;
+    if (session->inflight != NULL)
+        inflight_rewind(session->inflight);
+    if (session_durable(session))
+        store_record(session->store, STORE_SESSION);
+}
+
+static void start_timer(struct session *session)
+{
+    uint64_t at = session->end_at_ms;
+    if (session->will_at_ms != 0 && (at == 0 || session->will_at_ms < at))
+        at = session->will_at_ms;
+    if (at != 0)
+        timer_start(&session->table->wheel, &session->timer, at);
+}
+
+void session_detach(struct session *session, enum session_will will)
+{
+    struct session_table *table = session->table;
+    session->sink = NULL;
+    if (will == SESSION_WILL_DISCARD && session->will != NULL)
+        session_set_will(session, NULL, 0);
+    if (!session_durable(session)) {
+        session_end(session);
+        return;
+    }
+    store_record(session->store, STORE_SESSION);
+    hand_over_shared(session);
+    session_trim(session);
+    session->end_at_ms = session->expiry_s == SESSION_NEVER_EXPIRES
+                             ? 0
+                             : table->now_ms + (uint64_t)session->expiry_s * 1000;
+    if (session->will != NULL && session->will_delay_s > 0)
+        session->will_at_ms = table->now_ms + (uint64_t)session->will_delay_s * 1000;
+    else
+        publish_will(session);
+    start_timer(session);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------- */
+
+static void count_lost(struct session *session)
+{
+    uint32_t queued = session->queue == NULL ? 0 : session->queue->count;
+    uint32_t sent = session->inflight == NULL ? 0 : session->inflight->unacknowledged;
+    struct metrics_shard *metrics = session->table->metrics;
+    metric_add(metrics, METRIC_PUBLISH_DROPPED_SESSION_GONE, queued);
+    metric_sub(metrics, METRIC_QUEUED_MESSAGES, queued);
+    metric_sub(metrics, METRIC_QUEUED_BYTES, queued == 0 ? 0 : session->queue->bytes);
+    metric_sub(metrics, METRIC_INFLIGHT_MESSAGES, sent);
+}
+
+static void drop_messages(struct session *session)
+{
+    count_lost(session);
+    inflight_free(session->inflight);
+    queue_free(session->queue);
+    mem_free(session->received);
+    session->inflight = NULL;
+    session->queue = NULL;
+    session->received = NULL;
+    session->received_count = session->received_room = 0;
+}
+
+void session_end(struct session *session)
+{
+    struct session_table *table = session->table;
+    CHECK(!session->ending);
+    session->ending = 1;
+    session->sink = NULL;
+    timer_stop(&table->wheel, &session->timer);
+    map_remove(&table->by_client_id, session->hash, session);
+    slot_give(table, session); /* from now on no reference finds it */
+    atomic_fetch_sub_explicit(table->sessions, 1, memory_order_relaxed);
+    metric_dec(table->metrics, METRIC_SESSIONS_CURRENT);
+    if (session_durable(session))
+        store_record(session->store, STORE_SESSION);
+    publish_will(session); /* the session's end is the latest moment: [MQTT-3.1.2-8] */
+    hand_over_shared(session);
+    drop_messages(session);
+    table->ops->ended(table, session);
+}
+
+void session_free(struct session *session)
+{
+    inflight_free(session->inflight);
+    queue_free(session->queue);
+    mem_free(session->received);
+    message_drop(session->will);
+    mem_free(session);
+}
+
+void session_trim(struct session *session)
+{
+    if (session->inflight != NULL && session->inflight->span == 0) {
+        session->next_packet_id = session->inflight->first_id;
+        inflight_free(session->inflight);
+        session->inflight = NULL;
+    }
+    if (session->queue != NULL && session->queue->count == 0) {
+        queue_free(session->queue);
+        session->queue = NULL;
+    }
+    if (session->received != NULL && session->received_count == 0) {
+        mem_free(session->received);
+        session->received = NULL;
+        session->received_room = 0;
+    }
+}
+
+/* ---- timers ------------------------------------------------------------------------------------ */
+
+static void timer_due(struct session *session)
+{
+    uint64_t now_ms = session->table->now_ms;
+    if (session->end_at_ms != 0 && now_ms >= session->end_at_ms) {
+        metric_inc(session->table->metrics, METRIC_SESSIONS_EXPIRED);
+        session_end(session);
+        return;
+    }
+    if (session->will_at_ms != 0 && now_ms >= session->will_at_ms) {
+        session->will_at_ms = 0;
+        publish_will(session);
+    }
+    start_timer(session);
+}
+
+bool session_table_advance(struct session_table *table, uint64_t now_ms)
+{
+    struct list due;
+    list_init(&due);
+    table->now_ms = now_ms;
+    size_t count = timer_wheel_advance(&table->wheel, now_ms, SESSION_TIMERS_PER_TURN, &due);
+    struct list *link;
+    while ((link = list_take_first(&due)) != NULL)
+        timer_due(CONTAINER_OF(link, struct session, timer.link));
+    return count == SESSION_TIMERS_PER_TURN;
+}
+
+/* ---- inbound QoS 2 ----------------------------------------------------------------------------- */
+
+bool session_received_has(const struct session *session, uint16_t packet_id)
+{
+    for (uint16_t i = 0; i < session->received_count; i++)
+        if (session->received[i] == packet_id)
+            return true;
+    return false;
+}
+
+enum rc session_received_add(struct session *session, uint16_t packet_id)
+{
+    if (session_received_has(session, packet_id))
+        return RC_EXISTS;
+    if (session->received_count == session->received_room) {
+        uint32_t room = session->received_room == 0 ? 8 : session->received_room * 2u;
+        if (room > UINT16_MAX)
+            room = UINT16_MAX;
+        uint16_t *grown = mem_try_resize(session->received, room * sizeof(*grown));
+        if (grown == NULL || session->received_count == room)
+            return RC_NO_MEMORY;
+        session->received = grown;
+        session->received_room = (uint16_t)room;
+    }
+    session->received[session->received_count++] = packet_id;
+    if (session_durable(session))
+        store_record(session->store, STORE_RECEIVED_ID);
+    return RC_OK;
+}
+
+bool session_received_remove(struct session *session, uint16_t packet_id)
+{
+    for (uint16_t i = 0; i < session->received_count; i++) {
+        if (session->received[i] != packet_id)
+            continue;
+        /* Releases come in order as a rule, so this is short. */
+        memmove(session->received + i, session->received + i + 1,
+                (size_t)(session->received_count - i - 1) * sizeof(uint16_t));
+        session->received_count--;
+        if (session_durable(session))
+            store_record(session->store, STORE_RECEIVED_ID);
+        return true;
+    }
+    return false;
+}
