@@ -110,7 +110,7 @@ class Tidy:
         ok, output = run("clang-tidy", "--quiet", "-p", "build/tidy", entry["file"])
         if ok:
             stamp.touch()
-        lines = [line for line in output.splitlines() if "warnings generated" not in line]
+        lines = [line for line in output.splitlines() if not re.match(r"\d+ warnings? ", line)]
         return "" if ok else "\n".join(lines)
 
 
