@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The configuration, parsed. One table (schema.c) says of every key its type, range, default and
- * meaning; parsing, `--check`, the reference, the JSON Schema and the commented default file are made
- * from it. To add a key: one line in the table, one field here. Read-only after start-up; shared by all
- * threads.
+ * meaning; parsing, `--check`, the reference, the JSON Schema and the commented default file are
+ * made from it. To add a key: one line in the table, one field here. Read-only after start-up;
+ * shared by all threads.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
+#include "base/log.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { CONFIG_LISTENERS_MAX = 64, CONFIG_TEXT_MAX = 256 };
+enum {
+    CONFIG_LISTENERS_MAX = 64,
+    CONFIG_TEXT_MAX = 256,      /* bytes of a text, its NUL included */
+    CONFIG_FILE_MAX = 1U << 20, /* bytes of a file */
+};
 
 enum config_transport { CONFIG_TCP, CONFIG_WS };
 enum share_strategy {
@@ -26,29 +32,31 @@ enum slow_subscriber_policy { SLOW_DROP, SLOW_PAUSE_PUBLISHER };
 
 struct config_listener {
     char host[CONFIG_TEXT_MAX]; /* address or name, without brackets */
-    uint16_t port;
+    uint16_t port;              /* 0: one that the system chooses */
     enum config_transport transport;
-    int line; /* in the file; 0: built in */
+    int line; /* in the file; 0: not from a file */
 };
 
 struct config {
     struct config_listener listeners[CONFIG_LISTENERS_MAX];
     uint32_t listener_count;
-    uint32_t workers; /* 0: one a core */
-    uint32_t shards;  /* 16..4096, power of two not needed */
+    char listeners_from[CONFIG_TEXT_MAX]; /* the file, "--set" or "-p"; "": built in */
+    uint32_t workers;                     /* 0: one a core */
+    uint32_t shards;                      /* 16..4096, power of two not needed */
     bool allow_anonymous;
-    char log_level[16];
+    enum log_level log_level;
 
     struct {
         bool retain_available, wildcard_available, subscription_identifier_available;
         bool shared_available;
-        uint8_t qos_max;              /* 0..2 */
-        uint16_t keep_alive_max_s;    /* 0: no limit; else server keep alive for larger or 0 */
+        uint8_t qos_max;               /* 0..2 */
+        uint16_t keep_alive_max_s;     /* 0: no limit; else server keep alive for larger or 0 */
         uint32_t session_expiry_max_s; /* UINT32_MAX: no limit */
-        uint16_t receive_maximum;     /* ours, for publishers */
-        uint16_t topic_alias_max;     /* ours, inbound */
-        uint16_t topic_alias_out_max; /* aliases that we make for one connection; 0: none */
-        bool check_payload_format;    /* refuse payloads that break payload format indicator 1 (0x99) */
+        uint16_t receive_maximum;      /* ours, for publishers */
+        uint16_t topic_alias_max;      /* ours, inbound */
+        uint16_t topic_alias_out_max;  /* aliases that we make for one connection; 0: none */
+        bool
+            check_payload_format; /* refuse payloads that break payload format indicator 1 (0x99) */
         bool allow_empty_client_id;
         char response_information[CONFIG_TEXT_MAX]; /* "": none */
         enum share_strategy share_strategy;
@@ -59,11 +67,11 @@ struct config {
         uint32_t subscriptions_per_client;
         uint16_t filter_levels, client_id_bytes;
         uint16_t topic_bytes;
-        uint32_t packet_bytes; /* maximum packet size */
-        uint16_t inflight_out; /* our window towards one client; the client's receive maximum may be lower */
+        uint32_t packet_bytes; /* maximum packet size, header included */
+        uint16_t inflight_out; /* our window towards one client; the client's may be lower */
         uint32_t retained_count;
         uint64_t retained_bytes;
-        uint64_t memory_bytes; /* resident size above which new work is refused; 0: 80 % of the machine */
+        uint64_t memory_bytes; /* resident size above which new work is refused; 0: 80 % of RAM */
         uint32_t connect_timeout_ms; /* accept to CONNECT */
         uint32_t user_properties;    /* in one packet */
     } limits;
@@ -73,7 +81,7 @@ struct config {
         uint64_t bytes_max;    /* of one session */
         enum queue_full_policy when_full;
         enum slow_subscriber_policy slow_subscriber;
-        uint32_t publisher_pause_max_ms; /* longest time that one lagging subscriber slows a publisher */
+        uint32_t publisher_pause_max_ms; /* longest time one lagging subscriber slows a publisher */
         bool queue_qos0_offline;
     } queue;
 
@@ -85,23 +93,28 @@ struct config {
 
 /* What is wrong and where; one line for a person. */
 struct config_error {
-    char text[1024]; /* "skein.yaml:12: limits.conections: unknown key; did you mean limits.connections?" */
+    char text[1024]; /* "skein.yaml:12: limits.conections: unknown key; did you mean ...?" */
 };
 
 /* All defaults: 127.0.0.1:1883, [::1]:1883, ws on 127.0.0.1:8083. */
 void config_defaults(struct config *config);
 
-/* Reads a YAML file over the defaults. False and *error when anything is wrong; *config is then unspecified. */
+/* Sets all defaults, then reads a YAML file over them. False and *error when anything is wrong;
+ * *config is then unspecified. Does not call config_validate(). */
 bool config_read_file(struct config *config, const char *path, struct config_error *error);
 /* The same from memory; `name` stands for the file in messages. */
 bool config_read_text(struct config *config, const char *text, uint64_t len, const char *name,
                       struct config_error *error);
 
-/* One `--set key=value`, e.g. limits.connections=100 or listeners=[{address: 127.0.0.1:1884}]. */
+/* One `--set key=value`, e.g. limits.connections=100 or listeners=[{address: 127.0.0.1:1884}]. The
+ * value is written as it would be in the file. */
 bool config_set(struct config *config, const char *assignment, struct config_error *error);
 
-/* What no single key can say: duplicate listeners, a listener outside loopback without authentication
- * unless allow_anonymous, ... Call after everything has been read. */
+/* What no single key can say: duplicate listeners, a listener outside loopback without
+ * authentication unless allow_anonymous. Call after everything has been read. */
 bool config_validate(const struct config *config, struct config_error *error);
+
+/* Replaces all listeners by one on 127.0.0.1:port. */
+void config_listen_loopback(struct config *config, uint16_t port);
 
 #endif

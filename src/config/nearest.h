@@ -7,8 +7,8 @@
 
 enum { NEAREST_WORD_MAX = 64 }; /* longer words get no suggestion */
 
-/* Letters to insert, delete, replace or swap with their neighbour to get from a to b, whatever their
- * case; UINT32_MAX when one of them is longer than NEAREST_WORD_MAX. */
+/* Letters to insert, delete, replace or swap with their neighbour to get from a to b, whatever
+ * their case; UINT32_MAX when one of them is longer than NEAREST_WORD_MAX. */
 uint32_t edit_distance(const char *a, const char *b);
 
 /* Borrows `word` and the candidates until nearest_get(). */

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Addresses of listeners as they are written: 127.0.0.1:1883, [::1]:1883, localhost:1883. Pure. */
+#ifndef CONFIG_ADDRESS_H
+#define CONFIG_ADDRESS_H
+
+#include "config/config.h"
+
+/* Fills host and port of *listener; NULL when all is well, else what is wrong with `text`, for a
+ * person. */
+const char *address_parse(const char *text, struct config_listener *listener);
+
+/* Can only this machine reach it? Names other than localhost count as no. */
+bool address_is_loopback(const char *host);
+
+/* Would both take the same port of the same address, however they are written? Port 0 never does.
+ */
+bool address_same(const struct config_listener *a, const struct config_listener *b);
+
+/* "127.0.0.1:1883", "[::1]:1883". Gives out; CONFIG_TEXT_MAX + 8 bytes are always enough. */
+const char *address_format(const struct config_listener *listener, char *out, size_t room);
+
+#endif

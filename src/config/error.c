@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages about the configuration: file, line, key, what was expected. */
+#include "config/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+bool config_error_set(struct config_error *error, struct config_place place, const char *format,
+                      ...)
+{
+    size_t room = sizeof(error->text);
+    char line[16] = "";
+    va_list args;
+
+    if (place.line > 0)
+        snprintf(line, sizeof(line), ":%d", place.line);
+    bool keyed = place.path != NULL && place.path[0] != '\0';
+    int used = snprintf(error->text, room, "%.400s%s: %.200s%s", place.name, line,
+                        keyed ? place.path : "", keyed ? ": " : "");
+    va_start(args, format);
+    if (used >= 0 && (size_t)used < room)
+        vsnprintf(error->text + used, room - (size_t)used, format, args);
+    va_end(args);
+    return false;
+}
+
+const char *config_quote(const char *text, size_t len, char out[CONFIG_QUOTE_MAX])
+{
+    static const char dots[] = "...'";
+    size_t fits = CONFIG_QUOTE_MAX - 1 - sizeof(dots);
+    size_t shown = len <= fits ? len : fits;
+    char *at = out;
+
+    /* A cut never leaves half a character: UTF-8 continuation bytes at the end go too. */
+    while (shown < len && shown > 0 && ((unsigned char)text[shown] & 0xc0) == 0x80)
+        shown--;
+    *at++ = '\'';
+    for (size_t i = 0; i < shown; i++)
+        *at++ = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+    snprintf(at, sizeof(dots), "%s", shown < len ? dots : "'");
+    return out;
+}

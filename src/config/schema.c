@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one table of keys. To add a key: a line here and a field in config.h, then `dev docs`.
+ * Defaults are chosen so that an untouched broker is safe on a small machine and does not stop a
+ * large one: what the standard allows, unless a hostile client could use it to take what others
+ * need.
+ */
+#include "config/schema.h"
+
+#include "config/config.h"
+#include "config/nearest.h"
+
+#include <string.h>
+
+#define FIELD(member)                                                                              \
+    .offset = offsetof(struct config, member), .width = sizeof(((struct config *)NULL)->member)
+#define BOOL(member) .type = CONFIG_BOOL, FIELD(member)
+#define INT(member, low, high) .type = CONFIG_INT, FIELD(member), .min = (low), .max = (high)
+#define SIZE(member, low, high) .type = CONFIG_SIZE, FIELD(member), .min = (low), .max = (high)
+#define SECONDS(member, low, high)                                                                 \
+    .type = CONFIG_DURATION, .scale = 1000, FIELD(member), .min = (low), .max = (high)
+#define MILLISECONDS(member, low, high)                                                            \
+    .type = CONFIG_DURATION, .scale = 1, FIELD(member), .min = (low), .max = (high)
+#define TEXT(member) .type = CONFIG_TEXT, FIELD(member)
+#define ENUM(member, list) .type = CONFIG_ENUM, FIELD(member), .choices = (list)
+
+#define TIB(n) ((uint64_t)(n) << 40)
+#define HOUR_S 3600
+#define HOUR_MS (HOUR_S * 1000)
+
+const struct config_choice config_transports[] = {
+    {"tcp", "MQTT straight on TCP", CONFIG_TCP},
+    {"ws", "MQTT over WebSocket", CONFIG_WS},
+    {0},
+};
+
+static const struct config_choice log_levels[] = {
+    {"error", "what stops something from working", LOG_ERROR},
+    {"warn", "what may soon", LOG_WARN},
+    {"info", "what a person may act on", LOG_INFO},
+    {"debug", "connections and sessions one by one", LOG_DEBUG},
+    {0},
+};
+
+static const struct config_choice share_strategies[] = {
+    {"round_robin", "each in turn", SHARE_ROUND_ROBIN},
+    {"random", "any, with equal chance", SHARE_RANDOM},
+    {"least_inflight", "the one with the fewest unacknowledged messages", SHARE_LEAST_INFLIGHT},
+    {"sticky_client", "always the same for one publishing client", SHARE_STICKY_CLIENT},
+    {"sticky_topic", "always the same for one topic", SHARE_STICKY_TOPIC},
+    {0},
+};
+
+static const struct config_choice full_policies[] = {
+    {"drop_newest", "the message that does not fit", QUEUE_DROP_NEWEST},
+    {"drop_oldest", "the one that has waited longest", QUEUE_DROP_OLDEST},
+    {"drop_qos0_first", "the oldest of QoS 0 if there is one, else the message that does not fit",
+     QUEUE_DROP_QOS0_FIRST},
+    {0},
+};
+
+static const struct config_choice slow_policies[] = {
+    {"pause_publisher", "read from the publisher more slowly, for a bounded time",
+     SLOW_PAUSE_PUBLISHER},
+    {"drop", "drop for the subscriber at once, never slow the publisher", SLOW_DROP},
+    {0},
+};
+
+const struct config_section config_sections[] = {
+    {"log", "What is written to standard error, or to the journal under systemd."},
+    {"mqtt", "What the broker offers to clients. Clients of MQTT 5.0 are told in CONNACK."},
+    {"limits",
+     "What one client, or all of them together, can take. Each limit that is hit counts in a "
+     "metric of its own."},
+    {"queue", "What happens to messages that a subscriber cannot take now."},
+    {"broker", "The broker itself."},
+};
+
+const struct config_key config_keys[] = {
+    {.path = "listeners",
+     .type = CONFIG_LISTENERS,
+     FIELD(listeners),
+     .since = "0.1.0",
+     .doc = "Where clients connect: 1 to 64 entries of an address and a transport."},
+    {.path = "allow_anonymous",
+     BOOL(allow_anonymous),
+     .fallback = "false",
+     .since = "0.1.0",
+     .doc = "Let clients in that do not say who they are, also through listeners outside loopback. "
+            "Without it such listeners need authentication, and the broker does not start."},
+    {.path = "workers",
+     INT(workers, 0, 256),
+     .fallback = "0",
+     .unit = "threads",
+     .since = "0.1.0",
+     .doc = "Threads that serve clients. 0: one for each core that the process may use."},
+    {.path = "shards",
+     INT(shards, 16, 4096),
+     .fallback = "64",
+     .unit = "shards",
+     .since = "0.1.0",
+     .doc = "Slices that client ids are spread over; each belongs to one worker. Fixed for a data "
+            "directory once it is made."},
+
+    {.path = "log.level",
+     ENUM(log_level, log_levels),
+     .fallback = "info",
+     .since = "0.1.0",
+     .doc = "The least important lines that are written."},
+
+    {.path = "mqtt.qos_max",
+     INT(mqtt.qos_max, 0, 2),
+     .fallback = "2",
+     .since = "0.1.0",
+     .doc = "The highest QoS that clients may publish with. Subscriptions are granted no more."},
+    {.path = "mqtt.retain_available",
+     BOOL(mqtt.retain_available),
+     .fallback = "true",
+     .since = "0.1.0",
+     .doc = "Keep retained messages. If not, publishing one is refused (0x9A)."},
+    {.path = "mqtt.wildcard_available",
+     BOOL(mqtt.wildcard_available),
+     .fallback = "true",
+     .since = "0.1.0",
+     .doc = "Allow + and # in subscriptions. If not, they are refused (0xA2)."},
+    {.path = "mqtt.subscription_identifier_available",
+     BOOL(mqtt.subscription_identifier_available),
+     .fallback = "true",
+     .since = "0.1.0",
+     .doc = "Allow subscription identifiers. If not, they are refused (0xA1)."},
+    {.path = "mqtt.shared_available",
+     BOOL(mqtt.shared_available),
+     .fallback = "true",
+     .since = "0.1.0",
+     .doc = "Allow shared subscriptions. If not, they are refused (0x9E)."},
+    {.path = "mqtt.share_strategy",
+     ENUM(mqtt.share_strategy, share_strategies),
+     .fallback = "round_robin",
+     .since = "0.1.0",
+     .doc = "Which member of a shared subscription gets a message."},
+    {.path = "mqtt.keep_alive_max",
+     SECONDS(mqtt.keep_alive_max_s, 0, UINT16_MAX),
+     .fallback = "0s",
+     .since = "0.1.0",
+     .doc =
+         "The longest keep alive. Clients that ask for more, or for none, get this one (MQTT 5.0: "
+         "server keep alive). 0: no limit."},
+    {.path = "mqtt.session_expiry_max",
+     SECONDS(mqtt.session_expiry_max_s, 0, UINT32_MAX - 1),
+     .word = "unlimited",
+     .word_value = UINT32_MAX,
+     .fallback = "unlimited",
+     .since = "0.1.0",
+     .doc =
+         "The longest time that a session outlives its connection. Also ends the sessions of MQTT "
+         "3.1 and 3.1.1 clients with clean session 0, which otherwise live for ever."},
+    {.path = "mqtt.receive_maximum",
+     INT(mqtt.receive_maximum, 1, UINT16_MAX),
+     .fallback = "1000",
+     .unit = "messages",
+     .since = "0.1.0",
+     .doc =
+         "QoS 1 and 2 messages that a client may have unacknowledged towards the broker. An MQTT "
+         "5.0 client that exceeds it is disconnected (0x93)."},
+    {.path = "mqtt.topic_alias_max",
+     INT(mqtt.topic_alias_max, 0, UINT16_MAX),
+     .fallback = "64",
+     .unit = "aliases",
+     .since = "0.1.0",
+     .doc = "Topic aliases that a client may make for its connection. 0: none."},
+    {.path = "mqtt.topic_alias_out_max",
+     INT(mqtt.topic_alias_out_max, 0, UINT16_MAX),
+     .fallback = "16",
+     .unit = "aliases",
+     .since = "0.1.0",
+     .doc = "Topic aliases that the broker makes for one connection where they save bytes, if the "
+            "client allows as many. 0: none."},
+    {.path = "mqtt.check_payload_format",
+     BOOL(mqtt.check_payload_format),
+     .fallback = "false",
+     .since = "0.1.0",
+     .doc = "Refuse payloads that say they are UTF-8 and are not (0x99). Costs a look at every "
+            "payload that says so."},
+    {.path = "mqtt.allow_empty_client_id",
+     BOOL(mqtt.allow_empty_client_id),
+     .fallback = "true",
+     .since = "0.1.0",
+     .doc = "Give clients that come without a client id one. If not, they are refused (0x85)."},
+    {.path = "mqtt.response_information",
+     TEXT(mqtt.response_information),
+     .fallback = "\"\"",
+     .since = "0.1.0",
+     .doc = "What MQTT 5.0 clients get that ask for response information: the start of topics for "
+            "their replies. Empty: nothing."},
+
+    {.path = "limits.connections",
+     INT(limits.connections, 1, 10000000),
+     .fallback = "1000000",
+     .unit = "connections",
+     .since = "0.1.0",
+     .doc = "Connections open at one time. The limit on open files of the process may be lower: "
+            "start-up says so. More are refused (0x97)."},
+    {.path = "limits.sessions",
+     INT(limits.sessions, 1, 100000000),
+     .fallback = "2000000",
+     .unit = "sessions",
+     .since = "0.1.0",
+     .doc = "Sessions, with and without a connection. A client that would need one more is refused "
+            "(0x97)."},
+    {.path = "limits.subscriptions_per_client",
+     INT(limits.subscriptions_per_client, 1, 10000000),
+     .fallback = "100000",
+     .unit = "subscriptions",
+     .since = "0.1.0",
+     .doc = "Subscriptions of one session. More are refused (0x97)."},
+    {.path = "limits.filter_levels",
+     INT(limits.filter_levels, 1, UINT16_MAX),
+     .fallback = "128",
+     .unit = "levels",
+     .since = "0.1.0",
+     .doc =
+         "Levels of a topic filter or of the topic of a retained message. Deeper ones are refused "
+         "(filters 0x97, topics 0x90)."},
+    {.path = "limits.client_id_bytes",
+     INT(limits.client_id_bytes, 23, UINT16_MAX),
+     .fallback = "1024",
+     .unit = "bytes",
+     .since = "0.1.0",
+     .doc = "Length of a client id. Longer ones are refused (0x85). The standard asks for 23 at "
+            "least."},
+    {.path = "limits.topic_bytes",
+     INT(limits.topic_bytes, 1, UINT16_MAX),
+     .fallback = "65535",
+     .unit = "bytes",
+     .since = "0.1.0",
+     .doc =
+         "Length of a topic name or filter. Longer ones are refused (names 0x90, filters 0x97)."},
+    {.path = "limits.packet_bytes",
+     SIZE(limits.packet_bytes, 128, 268435460),
+     .fallback = "16M",
+     .since = "0.1.0",
+     .doc = "Size of a whole MQTT packet from a client. A larger one ends its connection (0x95)."},
+    {.path = "limits.user_properties",
+     INT(limits.user_properties, 0, 1000000),
+     .fallback = "1000",
+     .unit = "properties",
+     .since = "0.1.0",
+     .doc = "User properties in one packet. More end the connection (0x97)."},
+    {.path = "limits.inflight_out",
+     INT(limits.inflight_out, 1, UINT16_MAX),
+     .fallback = "1000",
+     .unit = "messages",
+     .since = "0.1.0",
+     .doc = "QoS 1 and 2 messages sent to one client and not yet acknowledged. The client's own "
+            "receive maximum may be lower. The rest waits in its queue."},
+    {.path = "limits.retained_count",
+     INT(limits.retained_count, 0, UINT32_MAX),
+     .fallback = "1000000",
+     .unit = "messages",
+     .since = "0.1.0",
+     .doc = "Retained messages. One more is delivered but not kept, and a QoS 1 or 2 publisher of "
+            "MQTT 5.0 is told (0x97)."},
+    {.path = "limits.retained_bytes",
+     SIZE(limits.retained_bytes, 0, TIB(16)),
+     .fallback = "1G",
+     .since = "0.1.0",
+     .doc =
+         "Topics, properties and payloads of all retained messages. Treated as the limit above."},
+    {.path = "limits.memory_bytes",
+     SIZE(limits.memory_bytes, 0, TIB(16)),
+     .fallback = "0",
+     .since = "0.1.0",
+     .doc = "Memory of the process above which new connections, subscriptions and messages that "
+            "would have to be kept are refused. 0: 80 % of what the machine or the control group "
+            "has."},
+    {.path = "limits.connect_timeout",
+     MILLISECONDS(limits.connect_timeout_ms, 100, HOUR_MS),
+     .fallback = "10s",
+     .since = "0.1.0",
+     .doc = "Time from accepting a connection to its complete CONNECT. Then it is closed."},
+
+    {.path = "queue.messages_max",
+     INT(queue.messages_max, 0, 100000000),
+     .fallback = "10000",
+     .unit = "messages",
+     .since = "0.1.0",
+     .doc =
+         "Messages that wait for one session. 0: nothing is queued beyond the in-flight window."},
+    {.path = "queue.bytes_max",
+     SIZE(queue.bytes_max, 0, TIB(1)),
+     .fallback = "64M",
+     .since = "0.1.0",
+     .doc = "Topics, properties and payloads of the messages that wait for one session. A message "
+            "that waits for several sessions is in memory once and counts for each."},
+    {.path = "queue.when_full",
+     ENUM(queue.when_full, full_policies),
+     .fallback = "drop_newest",
+     .since = "0.1.0",
+     .doc = "What is dropped when a queue is full."},
+    {.path = "queue.qos0_offline",
+     BOOL(queue.queue_qos0_offline),
+     .fallback = "false",
+     .since = "0.1.0",
+     .doc = "Queue QoS 0 messages too for a session whose client is away."},
+    {.path = "queue.slow_subscriber",
+     ENUM(queue.slow_subscriber, slow_policies),
+     .fallback = "pause_publisher",
+     .since = "0.1.0",
+     .doc = "What gives when a connected subscriber reads more slowly than others publish to it."},
+    {.path = "queue.publisher_pause_max",
+     MILLISECONDS(queue.publisher_pause_max_ms, 0, HOUR_MS),
+     .fallback = "1s",
+     .since = "0.1.0",
+     .doc = "The longest time that one lagging subscriber can slow a publisher. From then on "
+            "messages are dropped for the subscriber, until it has caught up."},
+
+    {.path = "broker.sys_interval",
+     SECONDS(broker.sys_interval_s, 0, HOUR_S),
+     .fallback = "10s",
+     .since = "0.1.0",
+     .doc = "How often the $SYS topics are published. 0: never."},
+    {.path = "broker.drain_timeout",
+     MILLISECONDS(broker.drain_timeout_ms, 0, HOUR_MS),
+     .fallback = "5s",
+     .since = "0.1.0",
+     .doc =
+         "Time on SIGTERM to tell clients good-bye and to write what is waiting. Then the broker "
+         "ends all the same."},
+};
+
+const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
+const size_t config_section_count = sizeof(config_sections) / sizeof(config_sections[0]);
+
+_Static_assert(sizeof(config_keys) / sizeof(config_keys[0]) <= CONFIG_KEYS_MAX, "raise it");
+_Static_assert(sizeof(config_sections) / sizeof(config_sections[0]) <= CONFIG_SECTIONS_MAX,
+               "raise it");
+
+const struct config_key *config_key_find(const char *path)
+{
+    for (size_t i = 0; i < config_key_count; i++)
+        if (strcmp(config_keys[i].path, path) == 0)
+            return &config_keys[i];
+    return NULL;
+}
+
+const struct config_section *config_section_find(const char *path)
+{
+    for (size_t i = 0; i < config_section_count; i++)
+        if (strcmp(config_sections[i].path, path) == 0)
+            return &config_sections[i];
+    return NULL;
+}
+
+/* "connections" of "limits.connections". */
+static const char *leaf(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot != NULL ? dot + 1 : path;
+}
+
+const char *config_path_nearest(const char *path)
+{
+    struct nearest whole = nearest_begin(path), last = nearest_begin(leaf(path));
+
+    for (size_t i = 0; i < config_key_count; i++) {
+        nearest_offer(&whole, config_keys[i].path, config_keys[i].path);
+        nearest_offer(&last, config_keys[i].path, leaf(config_keys[i].path));
+    }
+    for (size_t i = 0; i < config_section_count; i++)
+        nearest_offer(&whole, config_sections[i].path, config_sections[i].path);
+    const char *best = nearest_get(&whole);
+    return best != NULL ? best : nearest_get(&last);
+}
