@@ -85,6 +85,9 @@ struct subscription *router_subscribe(struct router *router, session_ref session
 void router_change(struct router *router, struct subscription *subscription,
                    const struct subscription_options *options, uint8_t flags);
 
+/* Sets or clears SUBSCRIPTION_DURABLE. */
+void router_set_durable(struct router *router, struct subscription *subscription, bool durable);
+
 /* Takes the subscription; it may be read for a grace period more. */
 void router_unsubscribe(struct router *router, struct subscription *subscription);
 

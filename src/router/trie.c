@@ -344,6 +344,16 @@ void router_change(struct router *router, struct subscription *subscription,
     pthread_mutex_unlock(&router->lock);
 }
 
+void router_set_durable(struct router *router, struct subscription *subscription, bool durable)
+{
+    if (durable)
+        atomic_fetch_or_explicit(&subscription->flags, SUBSCRIPTION_DURABLE, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&subscription->flags, (uint8_t)~SUBSCRIPTION_DURABLE,
+                                  memory_order_relaxed);
+    changed(router);
+}
+
 void router_unsubscribe(struct router *router, struct subscription *subscription)
 {
     pthread_mutex_lock(&router->lock);

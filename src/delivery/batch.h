@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside delivery only: batches between workers, and who waits for which commits.
+ *
+ * A publication that durable sessions get is acknowledged when each of their shards has committed. The
+ * publisher's worker counts in a ticket; another worker counts in its item and answers once per item.
+ */
+#ifndef DELIVERY_BATCH_H
+#define DELIVERY_BATCH_H
+
+#include "delivery/delivery.h"
+
+/* ---- batch.c: deliveries between workers ------------------------------------------------------- */
+
+/* Who is told of a finished commit: a ticket on the publisher's worker, or an answer to another. */
+struct commit_source {
+    struct delivery_hub *hub;
+    struct publish_ticket *ticket; /* NULL until something waits */
+    struct commit_answer *answer;  /* the same on a receiving worker */
+    bool answering;                /* receiving: make answers, not tickets */
+    struct publish_ticket *asked;  /* receiving: the ticket of the publisher's worker */
+    uint32_t asked_worker;
+};
+
+/* One message and its routes on this worker. */
+struct delivery_item {
+    struct message *message; /* one reference */
+    struct publish_ticket *ticket;
+    struct subscription *member; /* of a share: the one chosen; an id here, not to be followed */
+    struct share *share;         /* the same */
+    struct commit_source source;
+    uint32_t from; /* worker */
+    uint32_t next, count;
+    struct route routes[];
+};
+
+enum { BATCH_ROOM = 32 * 1024 };
+
+/* Items one behind the other, in the order of delivery. */
+struct deliveries {
+    struct mail mail;
+    struct deliveries *next; /* in the inbox */
+    uint64_t bytes;          /* of items and messages, for the backlog */
+    size_t at, used, room;   /* of data[]: the current item, and the end of the last */
+    _Alignas(16) uint8_t data[];
+};
+
+/* What a receiving worker tells the publishers' worker: commits answered, subscribers that lag. */
+struct commit_answer {
+    struct delivery_hub *hub;
+    struct publish_ticket *asked;
+    uint32_t asked_worker, remaining;
+    enum rc rc;
+};
+
+enum { ANSWERS_MAX = 128 };
+
+struct answers {
+    struct mail mail;
+    uint32_t count;
+    struct {
+        struct publish_ticket *ticket; /* NULL: a publisher to slow down */
+        session_ref publisher;
+        enum rc rc;
+    } list[ANSWERS_MAX];
+};
+
+/* Puts one answer on its way to a worker. */
+void answers_add(struct delivery_hub *hub, uint32_t worker, struct publish_ticket *ticket,
+                 session_ref publisher, enum rc rc);
+
+/* Adds an item to the batch for a worker. Shares message. False: no memory. */
+bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct message *message,
+                    struct publish_ticket *ticket, const struct route *routes, uint32_t count,
+                    struct subscription *member);
+
+/* Something addressed to ourselves waits: what comes now has to go behind it. */
+static inline bool deliveries_pending(const struct delivery_hub *hub)
+{
+    return hub->inbox_first != NULL || hub->peers[hub->worker].batch != NULL;
+}
+
+/* Posts what was collected. True: some of it is for ourselves. */
+bool deliveries_post_all(struct delivery_hub *hub);
+
+/* The item to work on, NULL at the end. */
+static inline struct delivery_item *deliveries_item(struct deliveries *batch)
+{
+    return batch->at < batch->used ? (struct delivery_item *)(batch->data + batch->at) : NULL;
+}
+
+void deliveries_item_done(struct delivery_hub *hub, struct deliveries *batch,
+                          struct delivery_item *item);
+/* Takes the finished batch. */
+void deliveries_done(struct delivery_hub *hub, struct deliveries *batch);
+void deliveries_free(struct deliveries *batch);
+
+/* Tells the worker that the item came from to slow its publisher. */
+void deliveries_report_lag(struct delivery_hub *hub, const struct delivery_item *item);
+
+/* ---- commit.c: waiting for the store ----------------------------------------------------------- */
+
+void commit_source_init(struct commit_source *source, struct delivery_hub *hub);
+
+/* The ticket, made if need be, with one more commit expected. */
+struct publish_ticket *commit_source_ticket(struct commit_source *source);
+
+/* No more commits will be expected from here. Gives the ticket, NULL when there is nothing to wait for. */
+struct publish_ticket *commit_source_close(struct commit_source *source);
+
+/* A waiter that has not been given to a shard. */
+struct store_waiter *commit_waiter_new(struct delivery_hub *hub);
+/* The shard said RC_AGAIN: the source waits for this waiter. */
+void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source);
+
+/* One expected commit was answered. */
+void ticket_answered(struct publish_ticket *ticket, enum rc rc);
+
+/* Receiving worker: the item is through; answers when its commits are. */
+void commit_answer_close(struct delivery_hub *hub, struct delivery_item *item);
+
+/* ---- subscribe.c ------------------------------------------------------------------------------- */
+
+void delivery_session_ended(struct session_table *table, struct session *session);
+/* Sets or clears the retained message; false at a limit or without memory. */
+enum rc delivery_retain(struct delivery_hub *hub, struct message *message);
+void delivery_unpark(struct delivery_hub *hub);
+
+#endif

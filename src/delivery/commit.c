@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who waits for which commits. A ticket counts what the publisher's worker has to hear before the
+ * acknowledgement; an answer counts, on another worker, the commits of one item. While a publication is
+ * still being routed both hold one count of their own, so that none can fall to zero too early.
+ */
+#include "delivery/batch.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+/* One shard's commit that somebody waits for. */
+struct commit_waiter {
+    struct store_waiter waiter;
+    struct delivery_hub *hub;
+    struct publish_ticket *ticket; /* either */
+    struct commit_answer *answer;  /* or */
+};
+
+void commit_source_init(struct commit_source *source, struct delivery_hub *hub)
+{
+    *source = (struct commit_source){.hub = hub};
+}
+
+/* ---- tickets: the publisher's worker ----------------------------------------------------------- */
+
+void ticket_answered(struct publish_ticket *ticket, enum rc rc)
+{
+    CHECK(ticket->remaining > 0);
+    if (rc != RC_OK && ticket->rc == RC_OK)
+        ticket->rc = rc;
+    if (--ticket->remaining > 0)
+        return;
+    ticket->hub->ops->published(ticket->hub, ticket, ticket->rc);
+    mem_free(ticket);
+}
+
+static struct publish_ticket *source_ticket(struct commit_source *source)
+{
+    if (source->ticket == NULL) {
+        source->ticket = NEW(struct publish_ticket);
+        source->ticket->hub = source->hub;
+        source->ticket->remaining = 1; /* the routing itself, until commit_source_close() */
+    }
+    return source->ticket;
+}
+
+struct publish_ticket *commit_source_ticket(struct commit_source *source)
+{
+    struct publish_ticket *ticket = source_ticket(source);
+    ticket->remaining++;
+    return ticket;
+}
+
+struct publish_ticket *commit_source_close(struct commit_source *source)
+{
+    struct publish_ticket *ticket = source->ticket;
+    source->ticket = NULL;
+    if (ticket == NULL)
+        return NULL;
+    ticket->remaining--;
+    if (ticket->remaining > 0)
+        return ticket;
+    mem_free(ticket); /* all was answered, with an error at worst that was counted as a drop */
+    return NULL;
+}
+
+/* ---- answers: the receiving worker ------------------------------------------------------------- */
+
+static void answer_fall(struct commit_answer *answer, enum rc rc)
+{
+    if (rc != RC_OK && answer->rc == RC_OK)
+        answer->rc = rc;
+    if (--answer->remaining > 0)
+        return;
+    answers_add(answer->hub, answer->asked_worker, answer->asked, 0, answer->rc);
+    mem_free(answer);
+}
+
+static struct commit_answer *source_answer(struct commit_source *source)
+{
+    if (source->answer == NULL) {
+        source->answer = NEW(struct commit_answer);
+        *source->answer = (struct commit_answer){
+            .hub = source->hub,
+            .asked = source->asked,
+            .asked_worker = source->asked_worker,
+            .remaining = 1, /* the item itself, until commit_answer_close() */
+        };
+    }
+    return source->answer;
+}
+
+void commit_answer_close(struct delivery_hub *hub, struct delivery_item *item)
+{
+    if (item->source.answer == NULL)
+        answers_add(hub, item->from, item->ticket, 0, RC_OK);
+    else
+        answer_fall(item->source.answer, RC_OK);
+}
+
+/* ---- waiters ----------------------------------------------------------------------------------- */
+
+static void committed(struct store_waiter *waiter, enum rc rc)
+{
+    struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
+    struct publish_ticket *ticket = commit->ticket;
+    struct commit_answer *answer = commit->answer;
+    mem_free(commit);
+    if (ticket != NULL)
+        ticket_answered(ticket, rc);
+    else
+        answer_fall(answer, rc);
+}
+
+struct store_waiter *commit_waiter_new(struct delivery_hub *hub)
+{
+    struct commit_waiter *commit = NEW(struct commit_waiter);
+    commit->waiter.done = committed;
+    commit->hub = hub;
+    return &commit->waiter;
+}
+
+void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source)
+{
+    struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
+    metric_inc(commit->hub->metrics, METRIC_ACKS_DELAYED);
+    if (source->answering) {
+        commit->answer = source_answer(source);
+        commit->answer->remaining++;
+    } else {
+        commit->ticket = commit_source_ticket(source);
+    }
+}

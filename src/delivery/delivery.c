@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "delivery/delivery.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "delivery/batch.h"
+
+void delivery_init(struct delivery_hub *hub)
+{
+    route_reader_init(&hub->reader, hub->router, hub->worker_count);
+    list_init(&hub->parked);
+    map_init(&hub->subscriptions);
+    hub->spare_waiter = NULL;
+    hub->scratch = mem_new(DELIVERY_SCRATCH);
+}
+
+void delivery_deinit(struct delivery_hub *hub)
+{
+    for (uint32_t i = 0; i < hub->worker_count; i++)
+        deliveries_free(hub->peers[i].batch);
+    while (hub->inbox_first != NULL) {
+        struct deliveries *batch = hub->inbox_first;
+        hub->inbox_first = batch->next;
+        deliveries_free(batch);
+    }
+    route_reader_deinit(&hub->reader);
+    map_deinit(&hub->subscriptions);
+    mem_free(hub->spare_waiter);
+    mem_free(hub->scratch);
+}
+
+/* ---- one session ------------------------------------------------------------------------------- */
+
+/* What one run of routes to the same session comes to (section 3.3.4). */
+struct merged {
+    struct deliver_as as;
+    uint32_t identifiers[16]; /* more overlapping subscriptions than that lose their identifiers */
+};
+
+/* False: nothing is left after No Local. */
+static bool merge(const struct publication *p, const struct route *run, uint32_t count,
+                  struct merged *merged)
+{
+    struct deliver_as *as = &merged->as;
+    *as = (struct deliver_as){.identifiers = merged->identifiers};
+    bool any = false;
+    for (const struct route *r = run; r < run + count; r++) {
+        if ((r->flags & SUBSCRIPTION_NO_LOCAL) && r->session == p->publisher)
+            continue; /* [MQTT-3.8.3-3] */
+        any = true;
+        if (r->qos > as->qos)
+            as->qos = r->qos; /* the highest [MQTT-3.3.4-2] */
+        as->retain |= p->retain && (r->flags & SUBSCRIPTION_RETAIN_AS_PUBLISHED);
+        if (r->identifier != 0 && as->identifier_count < 16)
+            merged->identifiers[as->identifier_count++] = r->identifier; /* [MQTT-3.3.4-4] */
+    }
+    if (as->qos > p->qos)
+        as->qos = p->qos; /* [MQTT-3.8.4-8] */
+    return any;
+}
+
+/* Makes the ticket wait for the session's shard, unless that is safe already. */
+static void await_commit(struct delivery_hub *hub, struct session *session,
+                         struct commit_source *source)
+{
+    if (hub->spare_waiter == NULL)
+        hub->spare_waiter = commit_waiter_new(hub);
+    enum rc rc = store_wait(session->store, hub->spare_waiter);
+    if (rc == RC_AGAIN) {
+        commit_waiter_expect(hub->spare_waiter, source);
+        hub->spare_waiter = NULL;
+    }
+}
+
+static void deliver_run(struct delivery_hub *hub, struct delivery *delivery,
+                        const struct route *run, uint32_t count, struct share_member *member,
+                        struct commit_source *source, bool *slow)
+{
+    struct session *session = session_of_ref(hub->sessions, run->session);
+    if (session == NULL)
+        return; /* ended since the route was found */
+    struct merged merged;
+    if (!merge(delivery->publication, run, count, &merged))
+        return;
+    merged.as.share = member;
+    if (session_deliver(session, delivery, &merged.as) == DELIVERED_LAGGING)
+        *slow = true;
+    if (merged.as.qos > 0 && source != NULL && session_durable(session))
+        await_commit(hub, session, source);
+}
+
+static uint32_t run_length(const struct route *routes, uint32_t count)
+{
+    uint32_t n = 1;
+    while (n < count && routes[n].session == routes[0].session)
+        n++;
+    return n;
+}
+
+/* ---- the publisher's side ---------------------------------------------------------------------- */
+
+/* One publication while it is being routed. */
+struct routing {
+    struct delivery_hub *hub;
+    struct delivery delivery;
+    struct commit_source source; /* who waits for commits: a ticket here */
+    struct publish_outcome outcome;
+};
+
+static bool waits_for_commit(const struct routing *routing, const struct route *run, uint32_t count)
+{
+    if (routing->delivery.publication->qos == 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (run[i].qos > 0 && (run[i].flags & SUBSCRIPTION_DURABLE))
+            return true;
+    return false;
+}
+
+static void put_on_batch(struct routing *routing, uint32_t worker, const struct route *run,
+                         uint32_t count, struct subscription *member)
+{
+    struct delivery_hub *hub = routing->hub;
+    struct message *message = delivery_message(&routing->delivery);
+    struct publish_ticket *ticket = NULL;
+    if (waits_for_commit(routing, run, count))
+        ticket = commit_source_ticket(&routing->source);
+    if (message == NULL || !deliveries_add(hub, worker, message, ticket, run, count, member)) {
+        metric_add(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY, 1);
+        return;
+    }
+    if (atomic_load_explicit(hub->peers[worker].backlog, memory_order_relaxed) > BACKLOG_HIGH)
+        routing->outcome.slow = true;
+}
+
+/* Routes of one worker. */
+static void deliver_to_worker(struct routing *routing, uint32_t worker, const struct route *routes,
+                              uint32_t count)
+{
+    struct delivery_hub *hub = routing->hub;
+    if (worker != hub->worker || count > DELIVERY_INLINE_MAX || deliveries_pending(hub)) {
+        put_on_batch(routing, worker, routes, count, NULL);
+        return;
+    }
+    hub->work += count;
+    for (uint32_t i = 0; i < count;) {
+        uint32_t n = run_length(routes + i, count - i);
+        deliver_run(hub, &routing->delivery, routes + i, n, NULL, &routing->source,
+                    &routing->outcome.slow);
+        i += n;
+    }
+}
+
+static void deliver_to_share(struct routing *routing, struct share *share, session_ref not_this)
+{
+    struct delivery_hub *hub = routing->hub;
+    const struct publication *p = routing->delivery.publication;
+    struct subscription *member;
+    struct route route;
+    if (!share_choose(share, hub->router->share_choice, p->publisher, p->topic, not_this, &member,
+                      &route))
+        return;
+    uint32_t worker = session_ref_worker(route.session);
+    if (worker != hub->worker || deliveries_pending(hub)) {
+        put_on_batch(routing, worker, &route, 1, member);
+        return;
+    }
+    hub->work++;
+    deliver_run(hub, &routing->delivery, &route, 1, &member->member, &routing->source,
+                &routing->outcome.slow);
+}
+
+static void begin(struct routing *routing, struct delivery_hub *hub,
+                  const struct publication *publication, struct message *message,
+                  struct wire_cache *wire, struct bytes ready_made)
+{
+    *wire = (struct wire_cache){.scratch = hub->scratch, .scratch_room = DELIVERY_SCRATCH};
+    if (ready_made.len > 0)
+        wire->packet[0] = ready_made;
+    *routing = (struct routing){
+        .hub = hub,
+        .delivery = {.publication = publication, .message = message, .wire = wire},
+    };
+    commit_source_init(&routing->source, hub);
+}
+
+struct publish_outcome delivery_publish(struct delivery_hub *hub,
+                                        const struct publication *publication,
+                                        struct message *message, struct bytes ready_made)
+{
+    struct routing routing;
+    struct wire_cache wire;
+    struct route_set set;
+    begin(&routing, hub, publication, message, &wire, ready_made);
+    route_find(&hub->reader, publication->topic, &set);
+    routing.outcome.matched = set.count > 0 || set.share_count > 0;
+    if (hub->worker_count == 1) {
+        if (set.count > 0)
+            deliver_to_worker(&routing, 0, set.routes, set.count);
+    } else {
+        for (uint32_t i = 0, n; i < set.count; i += n) {
+            uint32_t worker = session_ref_worker(set.routes[i].session);
+            n = 1;
+            while (i + n < set.count && session_ref_worker(set.routes[i + n].session) == worker)
+                n++;
+            deliver_to_worker(&routing, worker, set.routes + i, n);
+        }
+    }
+    for (uint32_t i = 0; i < set.share_count; i++)
+        deliver_to_share(&routing, set.shares[i], 0);
+    routing.outcome.ticket = commit_source_close(&routing.source);
+    if (message == NULL)
+        message_drop(routing.delivery.message);
+    return routing.outcome;
+}
+
+/* ---- the receiver's side ----------------------------------------------------------------------- */
+
+/* A member of a share that the publisher's worker chose, if the session still has it. */
+static struct share_member *member_of(struct delivery_hub *hub, const struct route *route,
+                                      const struct subscription *chosen)
+{
+    struct session *session = session_of_ref(hub->sessions, route->session);
+    for (struct subscription *s = session == NULL ? NULL : session->subscriptions; s != NULL;
+         s = s->next)
+        if (s == chosen)
+            return &s->member;
+    return NULL;
+}
+
+/* The chosen member went away while the message was on its way: choose again. */
+static void choose_again(struct delivery_hub *hub, struct message *message, struct share *gone_from)
+{
+    struct routing routing;
+    struct wire_cache wire;
+    struct route_set set;
+    begin(&routing, hub, &message->publication, message, &wire, bytes_of("", 0));
+    route_find(&hub->reader, message->publication.topic, &set);
+    for (uint32_t i = 0; i < set.share_count; i++)
+        if (set.shares[i] == gone_from)
+            deliver_to_share(&routing, set.shares[i], 0);
+    commit_source_close(&routing.source);
+}
+
+/* Delivers up to DELIVERY_SLICE routes of the item; true when it is finished. */
+static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
+{
+    struct wire_cache wire = {.scratch = hub->scratch, .scratch_room = DELIVERY_SCRATCH};
+    struct delivery delivery = {
+        .publication = &item->message->publication, .message = item->message, .wire = &wire};
+    struct commit_source *source = item->ticket != NULL ? &item->source : NULL;
+    bool slow = false;
+    uint32_t budget = DELIVERY_SLICE;
+    while (item->next < item->count && budget > 0) {
+        const struct route *run = item->routes + item->next;
+        uint32_t n = run_length(run, item->count - item->next);
+        struct share_member *member = NULL;
+        if (item->member != NULL) {
+            member = member_of(hub, run, item->member);
+            if (member == NULL)
+                choose_again(hub, item->message, item->share);
+        }
+        if (item->member == NULL || member != NULL)
+            deliver_run(hub, &delivery, run, n, member, source, &slow);
+        item->next += n;
+        budget -= n < budget ? n : budget;
+    }
+    if (slow)
+        deliveries_report_lag(hub, item);
+    return item->next == item->count;
+}
+
+static bool work_off_inbox(struct delivery_hub *hub)
+{
+    if (hub->inbox_first == NULL)
+        return false;
+    uint64_t end_ns = clock_ns() + JOB_BUDGET_NS;
+    while (hub->inbox_first != NULL) {
+        struct deliveries *batch = hub->inbox_first;
+        struct delivery_item *item = deliveries_item(batch);
+        if (item == NULL) {
+            hub->inbox_first = batch->next;
+            if (hub->inbox_first == NULL)
+                hub->inbox_last = NULL;
+            deliveries_done(hub, batch);
+            continue;
+        }
+        if (item_step(hub, item))
+            deliveries_item_done(hub, batch, item);
+        if (clock_ns() >= end_ns)
+            return hub->inbox_first != NULL;
+    }
+    return false;
+}
+
+bool delivery_turn(struct delivery_hub *hub)
+{
+    bool more = work_off_inbox(hub);
+    delivery_unpark(hub);
+    more |= deliveries_post_all(hub);
+    return more;
+}
+
+/* ---- for sessions ------------------------------------------------------------------------------ */
+
+static void publish_will(struct session_table *table, struct session *session, struct message *will)
+{
+    struct delivery_hub *hub = table->owner;
+    (void)session;
+    if (will->publication.retain)
+        delivery_retain(hub, will);
+    struct publish_outcome outcome =
+        delivery_publish(hub, &will->publication, will, bytes_of("", 0));
+    if (outcome.ticket != NULL)
+        outcome.ticket->owner = 0; /* nobody waits */
+    message_drop(will);
+}
+
+static bool share_orphan(struct session_table *table, struct session *session,
+                         struct share_member *member, struct message *message)
+{
+    struct delivery_hub *hub = table->owner;
+    struct share *share = subscription_share(subscription_of_member(member));
+    const struct publication *p = &message->publication;
+    struct subscription *other;
+    struct route route;
+    if (share == NULL || !share_choose(share, hub->router->share_choice, p->publisher, p->topic,
+                                       session->ref, &other, &route))
+        return false;
+    bool online = atomic_load_explicit(&other->member.online, memory_order_relaxed);
+    if (!online && !session->ending)
+        return false; /* it may as well wait here */
+    struct routing routing;
+    struct wire_cache wire;
+    begin(&routing, hub, p, message, &wire, bytes_of("", 0));
+    put_on_batch(&routing, session_ref_worker(route.session), &route, 1, other);
+    commit_source_close(&routing.source);
+    return true;
+}
+
+const struct session_ops delivery_session_ops = {
+    .ended = delivery_session_ended,
+    .publish_will = publish_will,
+    .share_orphan = share_orphan,
+};

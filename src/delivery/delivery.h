@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One message -> many sessions. A publication is routed once, on the publisher's worker. Subscribers
+ * on that worker are called directly; those of another worker are put into that worker's batch, which
+ * is posted once a loop turn. A message for very many local subscribers takes the same way, addressed
+ * to ourselves, so that it is worked off in slices and nothing overtakes it.
+ *
+ * One hub per worker, on its thread. Limits: BACKLOG_HIGH bytes on the way to one worker, then
+ * publishers are slowed; slices of DELIVERY_SLICE routes.
+ */
+#ifndef DELIVERY_DELIVERY_H
+#define DELIVERY_DELIVERY_H
+
+#include "base/job.h"
+#include "delivery/mail.h"
+#include "model/message.h"
+#include "router/retained.h"
+#include "router/router.h"
+#include "session/session.h"
+
+enum {
+    DELIVERY_INLINE_MAX = 2048, /* local routes that are served at once */
+    DELIVERY_SLICE = 256,       /* routes between two looks at the clock */
+    DELIVERY_SCRATCH = 16 * 1024,
+    BACKLOG_HIGH = 32 * 1024 * 1024,
+};
+
+struct delivery_hub;
+struct deliveries; /* a batch for one worker */
+struct answers;
+
+/* Somebody waits until a publication is safe everywhere. Freed by the hub after published(). */
+struct publish_ticket {
+    struct delivery_hub *hub;
+    uint32_t remaining; /* commits not answered yet */
+    enum rc rc;         /* the first failure */
+    uint64_t owner, number; /* the caller's own */
+};
+
+struct hub_ops {
+    /* All commits that a ticket waits for have been answered. */
+    void (*published)(struct delivery_hub *hub, struct publish_ticket *ticket, enum rc rc);
+    /* The publisher's subscribers lag, or too much mail is on its way: read less from it. */
+    void (*slow_down)(struct delivery_hub *hub, session_ref publisher);
+};
+
+struct delivery_peer {
+    struct mailbox *mailbox;
+    struct delivery_hub *hub;
+    struct deliveries *batch;  /* being filled, NULL: empty */
+    struct answers *answers;   /* the same */
+    _Atomic uint64_t *backlog; /* bytes posted to it by anybody and not worked off */
+};
+
+struct delivery_hub {
+    struct session_table *sessions;
+    struct router *router;
+    struct retained *retained;
+    struct metrics_shard *metrics;
+    struct job_queue *jobs;
+    struct route_reader reader;
+    uint32_t worker, worker_count;
+    struct delivery_peer *peers; /* one a worker, ourselves included */
+    _Atomic uint64_t backlog;    /* of mail to us */
+    struct deliveries *inbox_first, *inbox_last; /* batches not worked off, oldest first */
+    struct list parked;          /* retained jobs that wait for their subscriber */
+    struct map subscriptions;    /* of all our sessions, by filter and session */
+    struct store_waiter *spare_waiter;
+    uint8_t *scratch; /* DELIVERY_SCRATCH bytes for ready-made packets */
+    const struct hub_ops *ops;
+    void *owner;
+    uint32_t work; /* deliveries since the caller last set it to 0: for fairness */
+};
+
+/* `hub` is zeroed but for what the caller sets: sessions, router, retained, metrics, jobs, worker,
+ * worker_count, peers, ops, owner. */
+void delivery_init(struct delivery_hub *hub);
+void delivery_deinit(struct delivery_hub *hub);
+
+struct publish_outcome {
+    bool matched; /* there was a subscriber */
+    bool slow;    /* a subscriber lags: read less from this publisher */
+    /* NULL: safe everywhere already. Else published() will be called; set owner and number now. */
+    struct publish_ticket *ticket;
+};
+
+/*
+ * Routes and delivers. `message` may be NULL: it is made from the view when somebody has to keep it.
+ * Borrows both. `ready_made`: the publication as a complete 3.x QoS 0 packet without RETAIN, or empty.
+ */
+struct publish_outcome delivery_publish(struct delivery_hub *hub,
+                                        const struct publication *publication,
+                                        struct message *message, struct bytes ready_made);
+
+/* Once a loop turn: works off the inbox and parked jobs, posts batches. True: more to do at once. */
+bool delivery_turn(struct delivery_hub *hub);
+
+/* ---- subscribe.c ------------------------------------------------------------------------------- */
+
+enum subscribe_result { SUBSCRIBED_NEW, SUBSCRIBED_AGAIN, SUBSCRIBE_NO_MEMORY };
+
+/* Adds or replaces the session's subscription to a valid filter; `share` may be empty. */
+enum subscribe_result delivery_subscribe(struct delivery_hub *hub, struct session *session,
+                                         struct bytes filter, struct bytes share,
+                                         const struct subscription_options *options);
+
+/* False: there was no such subscription. */
+bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, struct bytes filter,
+                          struct bytes share);
+
+/* Sends the retained messages that match, now and in the turns to come, at the subscriber's pace. */
+void delivery_send_retained(struct delivery_hub *hub, struct session *session, struct bytes filter,
+                            const struct subscription_options *options);
+
+/* Tells the router of a change of the session: durable or not, connected or not. */
+void delivery_session_changed(struct delivery_hub *hub, struct session *session);
+
+/* session_ops of every session table; table->owner is the hub. */
+extern const struct session_ops delivery_session_ops;
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Subscriptions of this worker's sessions: the index by which a session finds its own, the retained
+ * messages that a new one gets, and the removal of all of them when a session ends. What may be long
+ * is cut into jobs.
+ */
+#include "delivery/batch.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "model/topic.h"
+
+enum { REMOVE_AT_ONCE = 64, RETAINED_QUEUE_HIGH = 256 };
+
+/* ---- the index --------------------------------------------------------------------------------- */
+
+struct subscription_key {
+    session_ref session;
+    struct bytes filter, share;
+};
+
+static uint64_t key_hash(const struct subscription_key *key)
+{
+    uint64_t hash = bytes_hash(key->filter) ^ key->session * 0x9E3779B97F4A7C15u;
+    return key->share.len == 0 ? hash : hash ^ bytes_hash(key->share) * 31;
+}
+
+static bool key_matches(const void *element, const void *key)
+{
+    const struct subscription *s = element;
+    const struct subscription_key *k = key;
+    return s->session == k->session && subscription_is(s, k->filter, k->share);
+}
+
+static void link_subscription(struct session *session, struct subscription *s)
+{
+    s->next = session->subscriptions;
+    s->previous = NULL;
+    if (s->next != NULL)
+        s->next->previous = s;
+    session->subscriptions = s;
+    session->subscription_count++;
+}
+
+static void unlink_subscription(struct session *session, struct subscription *s)
+{
+    if (s->next != NULL)
+        s->next->previous = s->previous;
+    if (s->previous != NULL)
+        s->previous->next = s->next;
+    else
+        session->subscriptions = s->next;
+    session->subscription_count--;
+}
+
+/* ---- subscribe and unsubscribe ----------------------------------------------------------------- */
+
+static uint8_t session_flags(const struct session *session)
+{
+    return session_durable(session) ? SUBSCRIPTION_DURABLE : 0;
+}
+
+enum subscribe_result delivery_subscribe(struct delivery_hub *hub, struct session *session,
+                                         struct bytes filter, struct bytes share,
+                                         const struct subscription_options *options)
+{
+    struct subscription_key key = {session->ref, filter, share};
+    uint64_t hash = key_hash(&key);
+    struct subscription *s = map_find(&hub->subscriptions, hash, key_matches, &key);
+    if (session_durable(session))
+        store_record(session->store, STORE_SUBSCRIPTION);
+    if (s != NULL) {
+        router_change(hub->router, s, options, session_flags(session));
+        return SUBSCRIBED_AGAIN;
+    }
+    s = router_subscribe(hub->router, session->ref, filter, share, options,
+                         session_flags(session));
+    if (s == NULL)
+        return SUBSCRIBE_NO_MEMORY;
+    map_insert(&hub->subscriptions, hash, s);
+    link_subscription(session, s);
+    metric_inc(hub->metrics, share.len > 0 ? METRIC_SHARED_SUBSCRIPTIONS_CURRENT
+                                           : METRIC_SUBSCRIPTIONS_CURRENT);
+    return SUBSCRIBED_NEW;
+}
+
+static void remove_subscription(struct delivery_hub *hub, struct session *session,
+                                struct subscription *s, uint64_t hash)
+{
+    bool shared = subscription_share(s) != NULL;
+    metric_dec(hub->metrics,
+               shared ? METRIC_SHARED_SUBSCRIPTIONS_CURRENT : METRIC_SUBSCRIPTIONS_CURRENT);
+    if (shared)
+        session_forget_share(session, &s->member);
+    map_remove(&hub->subscriptions, hash, s);
+    unlink_subscription(session, s);
+    router_unsubscribe(hub->router, s);
+}
+
+bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, struct bytes filter,
+                          struct bytes share)
+{
+    struct subscription_key key = {session->ref, filter, share};
+    uint64_t hash = key_hash(&key);
+    struct subscription *s = map_find(&hub->subscriptions, hash, key_matches, &key);
+    if (s == NULL)
+        return false;
+    if (session_durable(session))
+        store_record(session->store, STORE_SUBSCRIPTION);
+    remove_subscription(hub, session, s, hash);
+    return true;
+}
+
+void delivery_session_changed(struct delivery_hub *hub, struct session *session)
+{
+    for (struct subscription *s = session->subscriptions; s != NULL; s = s->next) {
+        atomic_store_explicit(&s->member.online, session->sink != NULL, memory_order_relaxed);
+        uint8_t flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
+        if ((flags & SUBSCRIPTION_DURABLE) != session_flags(session))
+            router_set_durable(hub->router, s, session_durable(session));
+    }
+}
+
+/* ---- the end of a session ---------------------------------------------------------------------- */
+
+struct removal {
+    struct job job;
+    struct delivery_hub *hub;
+    struct session *session;
+};
+
+/* The index's key once more, from the subscription itself. */
+static uint64_t hash_again(const struct subscription *s)
+{
+    char text[65536 * 2];
+    size_t len = subscription_filter(s, text, sizeof(text));
+    CHECK(len <= sizeof(text));
+    struct subscription_key key = {.session = s->session, .filter = bytes_of(text, len)};
+    struct bytes share, inner;
+    if (subscription_share(s) != NULL) {
+        CHECK(topic_share_parse(key.filter, &share, &inner) == SHARE_OK);
+        key.filter = inner;
+        key.share = share;
+    }
+    return key_hash(&key);
+}
+
+/* Removes up to `max`; true when none is left and the session has been freed. */
+static bool remove_some(struct delivery_hub *hub, struct session *session, int max)
+{
+    for (; session->subscriptions != NULL && max > 0; max--) {
+        struct subscription *s = session->subscriptions;
+        remove_subscription(hub, session, s, hash_again(s));
+    }
+    if (session->subscriptions != NULL)
+        return false;
+    session_free(session);
+    return true;
+}
+
+static bool removal_step(struct job *job)
+{
+    struct removal *removal = CONTAINER_OF(job, struct removal, job);
+    if (!remove_some(removal->hub, removal->session, REMOVE_AT_ONCE))
+        return false;
+    mem_free(removal);
+    return true;
+}
+
+void delivery_session_ended(struct session_table *table, struct session *session)
+{
+    struct delivery_hub *hub = table->owner;
+    for (struct subscription *s = session->subscriptions; s != NULL; s = s->next)
+        atomic_store_explicit(&s->member.online, false, memory_order_relaxed);
+    if (remove_some(hub, session, REMOVE_AT_ONCE))
+        return;
+    struct removal *removal = NEW(struct removal);
+    removal->hub = hub;
+    removal->session = session;
+    job_start(hub->jobs, &removal->job, removal_step);
+}
+
+/* ---- retained ---------------------------------------------------------------------------------- */
+
+enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
+{
+    enum rc rc = RC_OK;
+    if (message->publication.payload.len == 0)
+        retained_clear(hub->retained, message->publication.topic); /* [MQTT-3.3.1-6] */
+    else
+        rc = retained_set(hub->retained, message);
+    if (rc != RC_OK) {
+        metric_inc(hub->metrics, METRIC_LIMIT_RETAINED);
+        metric_inc(hub->metrics, METRIC_RETAINED_REFUSED);
+    }
+    return rc;
+}
+
+/* A subscriber is being sent what is retained. */
+struct retained_job {
+    struct job job;
+    struct list parked; /* in hub->parked while the subscriber cannot take more */
+    struct delivery_hub *hub;
+    session_ref session;
+    struct subscription_options options;
+    struct retained_walk *walk;
+};
+
+static void send_one(struct delivery_hub *hub, struct session *session, struct message *message,
+                     const struct subscription_options *options)
+{
+    struct delivery delivery = {.publication = &message->publication, .message = message};
+    uint8_t qos = message->publication.qos;
+    struct deliver_as as = {
+        .qos = options->qos < qos ? options->qos : qos,
+        .retain = true, /* whatever retain as published says */
+        .identifiers = &options->identifier,
+        .identifier_count = options->identifier > 0,
+    };
+    hub->work++;
+    session_deliver(session, &delivery, &as);
+}
+
+static bool can_take(const struct session *session)
+{
+    return session->sink != NULL && !session->sink->hold &&
+           (session->queue == NULL || session->queue->count < RETAINED_QUEUE_HIGH);
+}
+
+static void retained_job_free(struct retained_job *job)
+{
+    retained_walk_free(job->walk);
+    mem_free(job);
+}
+
+static bool retained_step(struct job *base)
+{
+    struct retained_job *job = CONTAINER_OF(base, struct retained_job, job);
+    struct session *session = session_of_ref(job->hub->sessions, job->session);
+    if (session == NULL || session->sink == NULL) {
+        retained_job_free(job);
+        return true;
+    }
+    if (!can_take(session)) {
+        list_add_last(&job->hub->parked, &job->parked);
+        return true;
+    }
+    struct message *found[RETAINED_BATCH];
+    bool done;
+    uint32_t count = retained_walk_next(job->walk, job->hub->sessions->now_ms, found, &done);
+    for (uint32_t i = 0; i < count; i++) {
+        send_one(job->hub, session, found[i], &job->options);
+        message_drop(found[i]);
+    }
+    if (done)
+        retained_job_free(job);
+    return done;
+}
+
+void delivery_unpark(struct delivery_hub *hub)
+{
+    LIST_FOR_EACH_SAFE(link, &hub->parked)
+    {
+        struct retained_job *job = CONTAINER_OF(link, struct retained_job, parked);
+        struct session *session = session_of_ref(hub->sessions, job->session);
+        if (session != NULL && session->sink != NULL && !can_take(session))
+            continue;
+        list_remove(&job->parked);
+        job_start(hub->jobs, &job->job, retained_step);
+    }
+}
+
+void delivery_send_retained(struct delivery_hub *hub, struct session *session, struct bytes filter,
+                            const struct subscription_options *options)
+{
+    if (!topic_filter_has_wildcard(filter)) {
+        struct message *message = retained_get(hub->retained, filter, hub->sessions->now_ms);
+        if (message != NULL)
+            send_one(hub, session, message, options);
+        message_drop(message);
+        return;
+    }
+    struct retained_job *job = mem_try(sizeof(*job));
+    struct retained_walk *walk = job == NULL ? NULL : retained_walk_new(hub->retained, filter);
+    if (walk == NULL) {
+        mem_free(job);
+        metric_inc(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+        return;
+    }
+    *job = (struct retained_job){
+        .hub = hub, .session = session->ref, .options = *options, .walk = walk};
+    list_init(&job->job.link);
+    list_init(&job->parked);
+    if (!retained_step(&job->job))
+        job_start(hub->jobs, &job->job, retained_step);
+}
