@@ -18,7 +18,8 @@ uint64_t histogram_bucket_top(uint32_t bucket)
 
 void histogram_collect(const struct histogram *h, struct histogram_sum *sum)
 {
-    /* Relaxed, as the writer: a value recorded meanwhile may be in its bucket and not yet in `sum`. */
+    /* Relaxed, as the writer: a value recorded meanwhile may be in its bucket and not yet in `sum`.
+     */
     for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         uint64_t n = atomic_load_explicit(&h->buckets[i], memory_order_relaxed);
         sum->buckets[i] += n;

@@ -5,8 +5,8 @@
  *
  *     metric_inc(worker->metrics, METRIC_TAKEOVERS);
  *
- * A gauge may go up in one shard and down in another (a connection that moved): shards wrap, the sum
- * does not. Limits: none that a peer can reach; a counter wraps after 2^64.
+ * A gauge may go up in one shard and down in another (a connection that moved): shards wrap, the
+ * sum does not. Limits: none that a peer can reach; a counter wraps after 2^64.
  */
 #ifndef METRICS_METRICS_H
 #define METRICS_METRICS_H
@@ -63,8 +63,8 @@ void metrics_deinit(struct metrics *metrics);
 /* Borrows: the shard lives as long as `metrics`. CHECKs the index. */
 struct metrics_shard *metrics_shard_get(struct metrics *metrics, uint32_t index);
 
-/* Adds to a counter or gauge. Owner's thread only. Relaxed: one writer, and a reader takes each number
- * by itself. */
+/* Adds to a counter or gauge. Owner's thread only. Relaxed: one writer, and a reader takes each
+ * number by itself. */
 static inline void metric_add(struct metrics_shard *shard, enum metric metric, uint64_t n)
 {
     _Atomic uint64_t *value = &shard->values[metric];

@@ -14,6 +14,7 @@
     X(CONNECTIONS_OPENED, COUNTER, "connections", "connections_opened", "Transport connections accepted.") \
     X(CONNECTIONS_CLOSED, COUNTER, "connections", "connections_closed", "Transport connections that ended, for whatever reason.") \
     X(CONNECTIONS_CURRENT, GAUGE, "connections", "connections_current", "Connections whose CONNECT was accepted and that are still open.") \
+    X(CONNECTS_ACCEPTED, COUNTER, "connections", "connects_accepted", "CONNECT packets answered with success.") \
     X(CONNECTS_REFUSED, COUNTER, "connections", "connects_refused", "CONNECT packets answered with an error or a close.") \
     X(TAKEOVERS, COUNTER, "connections", "takeovers", "Connections closed because another one came with their client id.") \
     X(KEEP_ALIVE_TIMEOUTS, COUNTER, "connections", "keep_alive_timeouts", "Connections closed after 1.5 keep alive intervals of silence.") \
