@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One event loop of one worker, over libuv. A turn is: wait, read everything that is ready (each read
- * is handed up at once), take mail, fire timers, then flush: every stream that has output gets one
- * write. Batching reads and writes per turn is what makes the road fast.
+ * One event loop of one worker, over libuv. A turn is: wait, read everything that is ready (each
+ * read is handed up at once), take mail, fire timers, then flush: every stream that has output gets
+ * one write. Batching reads and writes per turn is what makes the road fast.
  *
- * Everything here runs on the loop's thread, except loop_wake() and loop_stop().
+ * Everything here runs on the loop's thread, except loop_wake() and loop_stop(). Output is written
+ * with MSG_NOSIGNAL, so nothing here raises SIGPIPE.
  */
 #ifndef NET_LOOP_H
 #define NET_LOOP_H
@@ -19,14 +20,16 @@
 #include <uv.h>
 
 enum {
-    LOOP_READ_SIZE = 256 * 1024, /* one shared read buffer a loop */
+    LOOP_READ_SIZE = 256 * 1024,   /* one shared read buffer a loop */
+    LOOP_READ_HEADROOM = 8 * 1024, /* before it: a packet's beginning that was kept goes here */
 };
 
 struct loop_ops {
-    /* After all reads of a turn and after a wake-up, before the flush: take mail, run deferred work.
-     * True: there is more to do at once, do not sleep before the next turn. */
+    /* After all reads of a turn and after a wake-up, before the flush: take mail, run deferred
+     * work. True: there is more to do at once, do not sleep before the next turn. */
     bool (*turn)(void *owner);
-    /* Around the blocking wait in the kernel. */
+    /* Around the blocking wait in the kernel; not called in turns that only look. Both may be NULL.
+     */
     void (*sleep)(void *owner);
     void (*awake)(void *owner);
 };
@@ -36,39 +39,81 @@ struct loop_counters {
     _Atomic uint64_t turns, reads, read_bytes, writes, write_bytes, accepts;
 };
 
+/*
+ *   IN_TURN --(nothing left to do)--> SLEEPS --(first event)--> IN_TURN
+ *   IN_TURN --(work left)-----------> LOOKS  --(first event)--> IN_TURN
+ */
+enum loop_phase { LOOP_IN_TURN, LOOP_LOOKS, LOOP_SLEEPS };
+
 struct loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_check_t check;
     uv_prepare_t prepare;
-    uv_idle_t idle; /* active while turn() says that there is more to do */
+    uv_idle_t idle; /* active while there is more to do */
     uv_timer_t timer;
     struct timer_wheel wheel;
-    uint64_t now_ms;   /* clock_ms() at the start of this turn */
-    struct list dirty; /* streams with output to flush */
-    uint8_t *read_buffer;
+    uint64_t now_ms;       /* clock_ms() at the start of this turn */
+    uint64_t timer_due_ms; /* when `timer` fires, 0 when it does not run */
+    struct list dirty;     /* streams with output to flush */
+    struct list resumed;   /* streams whose kept input is to be handed up again */
+    uint8_t *read_buffer;  /* LOOP_READ_HEADROOM + LOOP_READ_SIZE bytes */
     struct out_pool *pool; /* free output chunks */
+    /* The stream that received() is running for, and what was handed to it; NULL otherwise. */
+    struct stream *receiving;
+    const uint8_t *receiving_data;
+    size_t receiving_len;
     size_t buffered_bytes; /* output of all streams that is not written yet */
     struct loop_counters counters;
     const struct loop_ops *ops;
     void *owner;
-    bool stopping;
+    enum loop_phase phase;
+    bool more; /* work is left that no list shows: do not sleep */
+    _Atomic bool stop_asked;
 };
 
 /* Borrows ops and owner. Aborts when the operating system has no loop to give. */
 void loop_init(struct loop *loop, const struct loop_ops *ops, void *owner);
 
-/* Runs until loop_stop(), then closes what is left and returns. */
+/*
+ * Runs until loop_stop(), then closes the streams and listeners that are left (their ended() and
+ * closed() come) and returns. Other handles on loop->uv are closed without a callback.
+ */
 void loop_run(struct loop *loop);
 
-/* Any thread; signal-safe: the loop makes a turn soon. */
+/* Any thread, until loop_deinit(); signal-safe: the loop makes a turn soon. */
 void loop_wake(struct loop *loop);
 
-/* Any thread: loop_run() returns after the current turn, with everything flushed that the sockets take. */
+/* Any thread: loop_run() returns after the current turn, with everything flushed that the sockets
+ * take. */
 void loop_stop(struct loop *loop);
 
-/* Frees what loop_init() took. All handles are closed by then. */
+/* Frees what loop_init() took. No other thread may still wake the loop. */
 void loop_deinit(struct loop *loop);
+
+void loop_begin_turn(struct loop *loop);
+
+/* Every callback that the loop did not set up itself (a signal, a child) calls this first. */
+static inline void loop_enter(struct loop *loop)
+{
+    if (loop->phase != LOOP_IN_TURN)
+        loop_begin_turn(loop);
+}
+
+/* Counters have one writer, so a load and a store are enough. */
+static inline void loop_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, old + n, memory_order_relaxed);
+}
+
+/*
+ * A handle that loop_run() can close by itself is a uv_poll_t whose `data` points at one of these.
+ * No other uv_poll_t may be on the loop when it stops.
+ */
+struct loop_handle_kind {
+    void (*close)(uv_poll_t *handle);
+};
 
 /*
  * A timer of the wheel with a callback. It fires on the loop's thread, during the turn, at most

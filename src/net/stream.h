@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One client's byte stream: tcp, or websocket over tcp (later tls and proxy in the same chain). The
- * stream reads into its loop's shared buffer and hands the bytes up; it keeps what the upper layer has
- * not consumed (a packet that is not complete) and nothing else, so an idle connection holds no buffer.
- * Output is appended to chunks and written once a loop turn. Owned by one loop's thread.
+ * stream reads into its loop's shared buffer and hands the bytes up; it keeps what the upper layer
+ * has not consumed (a packet that is not complete) and nothing else, so an idle connection holds no
+ * buffer. Output is appended to chunks and written once a loop turn. Owned by one loop's thread.
  *
- *   open --(peer closes, error, stream_close())--> closing --(libuv done)--> closed() callback, then freed by its owner
+ *   OPEN --(stream_close_after_flush(), websocket close)--> FLUSHING --(written)--> LINGERING
+ *    |                                                         |                        |
+ *    '--(stream_close(), the peer closes, error, time is over)-+------------------------+-->
+ * CLOSING
+ *
+ * ended() is called when a stream leaves OPEN, closed() when libuv has let go of a CLOSING one; its
+ * owner may free it then.
  */
 #ifndef NET_STREAM_H
 #define NET_STREAM_H
@@ -22,7 +28,7 @@ enum stream_close_reason {
     STREAM_CLOSED_BY_US,
     STREAM_CLOSED_BY_PEER, /* EOF */
     STREAM_CLOSED_BY_ERROR,
-    STREAM_CLOSED_BY_HANDSHAKE, /* websocket: what came was not a handshake or not binary frames */
+    STREAM_CLOSED_BY_HANDSHAKE, /* websocket: what came was not a handshake, or broke the framing */
 };
 
 enum transport { TRANSPORT_TCP, TRANSPORT_WEBSOCKET };
@@ -30,12 +36,13 @@ enum transport { TRANSPORT_TCP, TRANSPORT_WEBSOCKET };
 /* What the layer above (conn, client) must provide. */
 struct stream_ops {
     /*
-     * Bytes have come: everything not consumed before, and the new ones behind. Gives how many bytes were
-     * consumed; the rest is kept and comes again in front of the next ones. Must not free the stream; may
-     * call stream_close(), stream_pause(), stream_detach(); then the result does not matter.
+     * Bytes have come: everything not consumed before, and the new ones behind. Gives how many
+     * bytes were consumed; the rest is kept and comes again in front of the next ones. The span
+     * stays readable until the return, even when the stream is closed from here. After
+     * stream_close(), stream_close_after_flush() or stream_detach() the result does not matter.
      */
     size_t (*received)(struct stream *stream, struct bytes in);
-    /* Output fell to low water after stream_write() had said STREAM_HIGH. */
+    /* Output fell below STREAM_OUT_LOW after stream_is_high() had said yes. */
     void (*drained)(struct stream *stream);
     /* The stream will give nothing more. Called once; from then on writes are ignored. */
     void (*ended)(struct stream *stream, enum stream_close_reason reason);
@@ -43,30 +50,41 @@ struct stream_ops {
     void (*closed)(struct stream *stream);
 };
 
-/* A piece of output. Small writes are copied into one; a big payload is referenced. */
+/* A piece of output: small writes are copied into data[], then perhaps a big payload is referenced.
+ */
 struct out_chunk {
     struct out_chunk *next;
-    uint32_t used, room;     /* bytes written into data[], and its size */
-    uint32_t sent;           /* bytes of this chunk that the kernel has taken */
     struct message *message; /* not NULL: `external` belongs to it, held until sent */
-    struct bytes external;   /* sent instead of data[] */
+    struct bytes external;   /* sent behind data[] */
+    uint64_t sent;           /* bytes of this chunk, both parts, that are gone */
+    uint32_t used, room;     /* bytes written into data[], and how many fit */
+    uint8_t size_class;      /* of the pool that it came from */
     uint8_t data[];
 };
 
-enum stream_state { STREAM_OPEN, STREAM_CLOSE_AFTER_FLUSH, STREAM_CLOSING, STREAM_CLOSED };
+enum stream_state {
+    STREAM_OPEN,
+    STREAM_FLUSHING,  /* what was written before goes out, input is thrown away */
+    STREAM_LINGERING, /* all is out and the peer was told; waiting for it to close, for a while */
+    STREAM_CLOSING,
+    STREAM_CLOSED,
+};
 
 struct stream {
-    uv_tcp_t tcp;
+    uv_poll_t poll;
     struct loop *loop;
     const struct stream_ops *ops;
     struct stream_filter *filter;
-    struct list dirty; /* in loop->dirty while there is output to flush */
+    struct stream_linger *linger; /* only while FLUSHING or LINGERING */
+    struct list link;             /* in loop->dirty or loop->resumed */
     struct out_chunk *out_first, *out_last;
     uint8_t *kept; /* unconsumed input, NULL when there is none; kept_len bytes of kept_room */
-    uint32_t kept_len, kept_room;
-    uint32_t out_bytes;  /* not yet taken by the kernel */
+    size_t kept_len, kept_room;
+    size_t out_bytes;    /* not yet taken by the kernel */
+    int fd;              /* -1 once it is closed or given away */
     uint8_t state;       /* enum stream_state */
     uint8_t transport;   /* enum transport */
+    uint8_t polled;      /* UV_READABLE, UV_WRITABLE: what libuv waits for now */
     bool paused;         /* reading is stopped on purpose */
     bool above_high;     /* drained() is owed */
     bool waits_writable; /* the kernel's buffer is full: flushes wait for it */
@@ -79,34 +97,61 @@ enum {
 };
 
 /*
- * Takes the descriptor (connected, non-blocking) and starts to read. `unread` is input that was already
- * read from it: it is handed up by the next turn. With TRANSPORT_WEBSOCKET and state NULL the HTTP handshake
- * comes first. RC_IO: the descriptor is closed and closed() will not be called.
+ * Takes the descriptor (connected) and starts to read. With TRANSPORT_WEBSOCKET and filter NULL the
+ * HTTP handshake comes first. `filter` (taken) and `unread` (borrowed, copied) come from
+ * stream_detach() of a stream on another loop; the unread bytes are handed up by the next turn.
+ * RC_IO, RC_NO_MEMORY: the descriptor is closed, the filter freed, and closed() will not be called.
  */
-enum rc stream_open(struct stream *stream, struct loop *loop, const struct stream_ops *ops, int fd,
-                    enum transport transport, struct stream_filter *filter, struct bytes unread);
+MUST_USE enum rc stream_open(struct stream *stream, struct loop *loop, const struct stream_ops *ops,
+                             int fd, enum transport transport, struct stream_filter *filter,
+                             struct bytes unread);
 
 /*
- * Takes the stream off this loop so that another one can go on with it: gives a new descriptor, the
- * filter and (in *unread, malloc'ed, may be NULL) the input not consumed. The stream then closes
- * (closed() comes, ended() does not). Output must have been empty. -1 when the system has no descriptor: the
- * stream then is as before.
+ * Takes the stream off this loop so that another one can go on with it: gives the descriptor, the
+ * filter and (in *unread, malloc'ed, NULL when there is none) the input not consumed, for the
+ * caller to free. `consumed` counts from the start of what received() was given when called from
+ * there, otherwise of what is kept. The stream then closes (closed() comes, ended() does not).
+ * Output is written first; -1 when not all of it went out or there is no memory: the stream is as
+ * before, or has ended.
  */
 int stream_detach(struct stream *stream, size_t consumed, struct stream_filter **filter,
                   uint8_t **unread, size_t *unread_len);
 
-/*
- * Room for `size` bytes at the end of the output, to be filled at once and made final with
- * stream_commit(). NULL when the stream is closing or there is no memory (a peer chooses sizes).
- * Size at most 64 KiB more than any packet header; use stream_write for more.
- */
-uint8_t *stream_reserve(struct stream *stream, size_t size);
-void stream_commit(struct stream *stream, size_t used);
+/* Frees a filter that stream_detach() gave and no stream_open() took. NULL is fine. */
+void stream_filter_free(struct stream_filter *filter);
 
-/* Copies the bytes to the output. RC_OK, RC_CLOSED, RC_NO_MEMORY. */
+uint8_t *stream_reserve_more(struct stream *stream, size_t size);
+
+/*
+ * Room for `size` bytes (at least 1) at the end of the output, to be filled at once and made final
+ * with stream_commit(). NULL when the stream is not open or there is no memory (a peer chooses
+ * sizes). Up to 64 KiB and a packet header are served from the pool; use stream_write_message for
+ * big payloads.
+ */
+static inline uint8_t *stream_reserve(struct stream *stream, size_t size)
+{
+    struct out_chunk *last = stream->out_last;
+
+    if (__builtin_expect(last != NULL && last->room - last->used >= size, 1))
+        return last->data + last->used;
+    return stream_reserve_more(stream, size);
+}
+
+/* Makes the first `used` bytes of what was just reserved part of the output. */
+static inline void stream_commit(struct stream *stream, size_t used)
+{
+    stream->out_last->used += (uint32_t)used;
+    stream->out_bytes += used;
+    stream->loop->buffered_bytes += used;
+    if (!list_linked(&stream->link))
+        list_add_last(&stream->loop->dirty, &stream->link);
+}
+
+/* Copies the bytes to the output. RC_OK, RC_CLOSED, RC_NO_MEMORY (nothing was written). */
 enum rc stream_write(struct stream *stream, struct bytes bytes);
 
-/* Puts `external`, which lives in `message`, into the output without a copy. Shares message. */
+/* Puts `external`, which lives in `message`, into the output without a copy. Shares message: holds
+ * its own reference on RC_OK, none otherwise. RC_CLOSED, RC_NO_MEMORY. */
 enum rc stream_write_message(struct stream *stream, struct message *message, struct bytes external);
 
 /* True when more data should wait for drained(). Control packets may be written all the same. */
@@ -119,17 +164,27 @@ static inline bool stream_is_high(struct stream *stream)
     return false;
 }
 
-/* Stops and starts reading. What the kernel holds stays there: TCP slows the peer. */
+/*
+ * Stops and starts reading. What the kernel holds stays there: TCP slows the peer. Input that was
+ * not consumed when reading stopped is handed up again in the turn after stream_resume(), even when
+ * nothing new came.
+ */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
-/* Flushes what it can, then closes; at most `linger_ms` are spent on a peer that does not read. */
+/*
+ * ended(STREAM_CLOSED_BY_US) is called from here unless it was; then what was written goes out, the
+ * peer is told (a websocket close frame, FIN), and the stream closes when the peer does, after at
+ * most `linger_ms`.
+ */
 void stream_close_after_flush(struct stream *stream, uint64_t linger_ms);
 
-/* Closes now; output is thrown away. ended(STREAM_CLOSED_BY_US) is called from here unless it was. */
+/* Closes now; output is thrown away. ended(STREAM_CLOSED_BY_US) is called from here unless it was.
+ */
 void stream_close(struct stream *stream);
 
-/* The peer's address as "127.0.0.1:54321" or "[::1]:54321". */
+/* The peer's address as "127.0.0.1:54321" or "[::1]:54321", "?" when it is gone; at most 54 bytes.
+ */
 void stream_peer_name(struct stream *stream, char *out, size_t room);
 
 #endif

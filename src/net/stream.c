@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a stream: open, what libuv waits for, pause, detach, close. Input is in
+ * stream_input.c, output in stream_output.c, WebSocket in websocket.c.
+ *
+ * A stream sits on a uv_poll_t rather than a uv_tcp_t: 88 bytes less a connection, one read a turn
+ * (nobody hogs the loop), no request object while the kernel's buffer is full, and the descriptor
+ * moves to another loop as it is.
+ */
+#include "net/stream.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "net/out_pool.h"
+#include "net/stream_internal.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct stream_linger {
+    struct loop_timer timer;
+    struct stream *stream;
+};
+
+/* The peer is gone, or half of it: what the kernel still holds (a DISCONNECT perhaps) comes first.
+ */
+static void read_to_the_end(struct stream *stream)
+{
+    while (stream->state == STREAM_OPEN && !stream->paused && stream_read(stream))
+        continue;
+    stream_end(stream, STREAM_CLOSED_BY_ERROR);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct stream *stream = CONTAINER_OF(poll, struct stream, poll);
+
+    loop_enter(stream->loop);
+    if (status < 0) {
+        stream->polled = 0; /* libuv stopped it */
+        read_to_the_end(stream);
+        return;
+    }
+    if (events & UV_WRITABLE) {
+        stream->waits_writable = false;
+        stream_mark_dirty(stream);
+    }
+    if (events & UV_READABLE)
+        stream_read(stream);
+}
+
+void stream_poll_update(struct stream *stream)
+{
+    unsigned wanted = 0;
+
+    if (stream->state >= STREAM_CLOSING)
+        return;
+    if (!stream->paused || stream->state != STREAM_OPEN)
+        wanted |= UV_READABLE;
+    if (stream->waits_writable)
+        wanted |= UV_WRITABLE;
+    if (wanted == stream->polled)
+        return;
+    stream->polled = (uint8_t)wanted;
+    CHECK(uv_poll_start(&stream->poll, (int)wanted, on_poll) == 0);
+}
+
+static void close_from_loop(uv_poll_t *poll)
+{
+    stream_close(CONTAINER_OF(poll, struct stream, poll));
+}
+
+static struct loop_handle_kind stream_kind = {.close = close_from_loop};
+
+enum rc stream_open(struct stream *stream, struct loop *loop, const struct stream_ops *ops, int fd,
+                    enum transport transport, struct stream_filter *filter, struct bytes unread)
+{
+    enum rc rc = RC_IO;
+
+    *stream = (struct stream){
+        .loop = loop,
+        .ops = ops,
+        .filter = filter,
+        .fd = fd,
+        .state = STREAM_OPEN,
+        .transport = (uint8_t)transport,
+    };
+    list_init(&stream->link);
+    if (unread.len > 0) {
+        stream->kept = mem_try(unread.len);
+        if (stream->kept == NULL) {
+            rc = RC_NO_MEMORY;
+            goto out;
+        }
+        memcpy(stream->kept, unread.data, unread.len);
+        stream->kept_len = stream->kept_room = unread.len;
+    }
+    if (uv_poll_init(&loop->uv, &stream->poll, fd) != 0)
+        goto out;
+    stream->poll.data = &stream_kind;
+    if (stream->kept != NULL)
+        list_add_last(&loop->resumed, &stream->link);
+    stream_poll_update(stream);
+    return RC_OK;
+out:
+    mem_free(stream->kept);
+    close(fd);
+    return rc;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct stream *stream = CONTAINER_OF((uv_poll_t *)handle, struct stream, poll);
+
+    stream->state = STREAM_CLOSED;
+    stream->ops->closed(stream);
+}
+
+/* Lets go of everything but the descriptor; libuv calls back when the handle is gone too. */
+static void release(struct stream *stream)
+{
+    stream->state = STREAM_CLOSING;
+    list_remove(&stream->link);
+    stream_output_clear(stream);
+    mem_free(stream->kept);
+    stream->kept = NULL;
+    stream->kept_len = stream->kept_room = 0;
+    if (stream->linger != NULL)
+        loop_timer_stop(stream->loop, &stream->linger->timer);
+    mem_free(stream->linger);
+    stream->linger = NULL;
+    uv_close((uv_handle_t *)&stream->poll, on_closed);
+}
+
+void stream_end(struct stream *stream, enum stream_close_reason reason)
+{
+    bool was_open = stream->state == STREAM_OPEN;
+
+    if (stream->state >= STREAM_CLOSING)
+        return;
+    release(stream);
+    close(stream->fd);
+    stream->fd = -1;
+    if (was_open)
+        stream->ops->ended(stream, reason);
+}
+
+void stream_close(struct stream *stream)
+{
+    stream_end(stream, STREAM_CLOSED_BY_US);
+}
+
+static void on_linger_over(struct loop_timer *timer)
+{
+    stream_close(CONTAINER_OF(timer, struct stream_linger, timer)->stream);
+}
+
+void stream_finish(struct stream *stream, enum stream_close_reason reason, uint64_t linger_ms)
+{
+    if (stream->state != STREAM_OPEN)
+        return;
+    stream->state = STREAM_FLUSHING;
+    stream->linger = NEW(struct stream_linger);
+    stream->linger->stream = stream;
+    loop_timer_init(&stream->linger->timer, on_linger_over);
+    loop_timer_start(stream->loop, &stream->linger->timer, stream->loop->now_ms + linger_ms);
+    if (stream->out_last != NULL)
+        out_chunk_seal(stream->out_last); /* stream_reserve() finds no room from now on */
+    list_remove(&stream->link);           /* off loop->resumed */
+    stream_mark_dirty(stream);
+    stream_poll_update(stream);
+    stream->ops->ended(stream, reason);
+}
+
+void stream_close_after_flush(struct stream *stream, uint64_t linger_ms)
+{
+    stream_finish(stream, STREAM_CLOSED_BY_US, linger_ms);
+}
+
+void stream_flushed(struct stream *stream)
+{
+    CHECK(stream->state == STREAM_FLUSHING);
+    stream->state = STREAM_LINGERING;
+    /* Closing now could make the kernel answer unread input with a reset, which would throw away
+     * at the peer what was just written. */
+    if (shutdown(stream->fd, SHUT_WR) != 0)
+        stream_close(stream);
+}
+
+void stream_pause(struct stream *stream)
+{
+    stream->paused = true;
+    stream_poll_update(stream);
+}
+
+void stream_resume(struct stream *stream)
+{
+    if (!stream->paused)
+        return;
+    stream->paused = false;
+    stream_poll_update(stream);
+    if (stream->state != STREAM_OPEN)
+        return;
+    list_remove(
+        &stream->link); /* output, if there is some, is flushed once the input was handed up */
+    list_add_last(&stream->loop->resumed, &stream->link);
+}
+
+/* The input that nobody has consumed: of the span being handed up, or of what is kept. */
+static struct bytes unconsumed(const struct stream *stream, size_t consumed)
+{
+    const struct loop *loop = stream->loop;
+    struct bytes all = bytes_of(stream->kept, stream->kept_len);
+
+    if (loop->receiving == stream)
+        all = bytes_of(loop->receiving_data, loop->receiving_len);
+    CHECK(consumed <= all.len);
+    return consumed == all.len ? bytes_of(NULL, 0)
+                               : bytes_of(all.data + consumed, all.len - consumed);
+}
+
+int stream_detach(struct stream *stream, size_t consumed, struct stream_filter **filter,
+                  uint8_t **unread, size_t *unread_len)
+{
+    struct bytes rest = unconsumed(stream, consumed);
+    uint8_t *copy = NULL;
+    int fd = stream->fd;
+
+    CHECK(stream->state == STREAM_OPEN);
+    if (stream->out_first != NULL)
+        stream_flush(stream);
+    if (stream->state != STREAM_OPEN || stream->out_first != NULL)
+        return -1;
+    if (rest.len > 0) {
+        copy = mem_try(rest.len);
+        if (copy == NULL)
+            return -1;
+        memcpy(copy, rest.data, rest.len);
+    }
+    *unread = copy;
+    *unread_len = rest.len;
+    *filter = stream->filter;
+    stream->filter = NULL;
+    stream->fd = -1;
+    release(stream);
+    return fd;
+}
+
+void stream_peer_name(struct stream *stream, char *out, size_t room)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof(address);
+    char host[INET6_ADDRSTRLEN] = "";
+
+    CHECK(room > 0);
+    if (stream->fd < 0 || getpeername(stream->fd, (struct sockaddr *)&address, &len) != 0) {
+        snprintf(out, room, "?");
+    } else if (address.ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
+        snprintf(out, room, "%s:%u", host, ntohs(v4->sin_port));
+    } else if (address.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address;
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+        snprintf(out, room, "[%s]:%u", host, ntohs(v6->sin6_port));
+    } else {
+        snprintf(out, room, "local");
+    }
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of a stream (life, input, output, websocket) and the loop call of each other.
+ * Inside net only. */
+#ifndef NET_STREAM_INTERNAL_H
+#define NET_STREAM_INTERNAL_H
+
+#include "net/stream.h"
+
+/* Makes libuv wait for what the stream needs now; nothing when that is what it waits for already.
+ */
+void stream_poll_update(struct stream *stream);
+
+/* Reads once and hands the bytes up. False when there was nothing, or the stream ended. */
+bool stream_read(struct stream *stream);
+
+/* Hands the kept input up again; for a stream taken off loop->resumed. */
+void stream_deliver_kept(struct stream *stream);
+
+/* Writes what the kernel takes; for a stream taken off loop->dirty. */
+void stream_flush(struct stream *stream);
+
+/* Makes sure that stream_flush() is called this turn. */
+static inline void stream_mark_dirty(struct stream *stream)
+{
+    if (!list_linked(&stream->link))
+        list_add_last(&stream->loop->dirty, &stream->link);
+}
+
+/* Frees all output that is not written. */
+void stream_output_clear(struct stream *stream);
+
+/* Closes now for this reason; ended() is called from here unless it was. */
+void stream_end(struct stream *stream, enum stream_close_reason reason);
+
+/* OPEN -> FLUSHING for this reason; otherwise as stream_close_after_flush(). */
+void stream_finish(struct stream *stream, enum stream_close_reason reason, uint64_t linger_ms);
+
+/* FLUSHING -> LINGERING: everything is written. */
+void stream_flushed(struct stream *stream);
+
+#endif

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Output of a stream: chunks are appended during a turn and written by one system call when it
+ * ends. When the kernel's buffer is full the rest waits for writability; what is appended meanwhile
+ * waits behind it. Nothing is allocated while the pool has chunks.
+ */
+#include "base/check.h"
+#include "model/message.h"
+#include "net/out_pool.h"
+#include "net/stream_internal.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum {
+    FLUSH_IOV_MAX = 64,
+    FLUSH_BYTES_MAX = 1024 * 1024, /* of one stream a turn */
+};
+
+/* A small chunk first and larger ones for a stream that goes on writing; after a referenced
+ * payload only a packet header is expected. */
+static unsigned next_size_class(const struct stream *stream)
+{
+    const struct out_chunk *last = stream->out_last;
+
+    if (last == NULL || last->message != NULL)
+        return 0;
+    return last->size_class + 1U < OUT_CLASSES ? last->size_class + 1U : OUT_CLASSES - 1;
+}
+
+static struct out_chunk *chunk_take(struct stream *stream, size_t size)
+{
+    return out_chunk_take(stream->loop->pool, next_size_class(stream), size);
+}
+
+static void chunk_append(struct stream *stream, struct out_chunk *chunk)
+{
+    if (stream->out_last == NULL)
+        stream->out_first = chunk;
+    else
+        stream->out_last->next = chunk;
+    stream->out_last = chunk;
+}
+
+static void output_grew(struct stream *stream, size_t size)
+{
+    stream->out_bytes += size;
+    stream->loop->buffered_bytes += size;
+    stream_mark_dirty(stream);
+}
+
+static void output_shrank(struct stream *stream, size_t size)
+{
+    CHECK(stream->out_bytes >= size);
+    stream->out_bytes -= size;
+    stream->loop->buffered_bytes -= size;
+}
+
+uint8_t *stream_reserve_more(struct stream *stream, size_t size)
+{
+    struct out_chunk *chunk;
+
+    if (stream->state != STREAM_OPEN)
+        return NULL;
+    chunk = chunk_take(stream, size);
+    if (chunk == NULL)
+        return NULL;
+    chunk_append(stream, chunk);
+    return chunk->data + chunk->used;
+}
+
+static size_t chunk_copy(struct out_chunk *chunk, struct bytes bytes)
+{
+    size_t size = chunk->room - chunk->used;
+
+    if (size > bytes.len)
+        size = bytes.len;
+    memcpy(chunk->data + chunk->used, bytes.data, size);
+    chunk->used += (uint32_t)size;
+    return size;
+}
+
+enum rc stream_write(struct stream *stream, struct bytes bytes)
+{
+    struct out_chunk *last = stream->out_last;
+    struct out_chunk *chunk = NULL;
+    size_t fits = last == NULL ? 0 : last->room - last->used;
+    size_t copied = 0;
+
+    if (stream->state != STREAM_OPEN)
+        return RC_CLOSED;
+    if (bytes.len == 0)
+        return RC_OK;
+    if (bytes.len > fits) {
+        chunk = chunk_take(stream, bytes.len - fits);
+        if (chunk == NULL)
+            return RC_NO_MEMORY;
+    }
+    if (fits > 0)
+        copied = chunk_copy(last, bytes);
+    if (chunk != NULL) {
+        chunk_append(stream, chunk);
+        chunk_copy(chunk, bytes_of(bytes.data + copied, bytes.len - copied));
+    }
+    output_grew(stream, bytes.len);
+    return RC_OK;
+}
+
+enum rc stream_write_message(struct stream *stream, struct message *message, struct bytes external)
+{
+    struct out_chunk *chunk = stream->out_last;
+
+    if (stream->state != STREAM_OPEN)
+        return RC_CLOSED;
+    if (external.len == 0)
+        return RC_OK;
+    if (chunk == NULL || chunk->message != NULL) {
+        chunk = chunk_take(stream, 0);
+        if (chunk == NULL)
+            return RC_NO_MEMORY;
+        chunk_append(stream, chunk);
+    }
+    chunk->message = message_hold(message);
+    chunk->external = external;
+    out_chunk_seal(chunk);
+    output_grew(stream, external.len);
+    return RC_OK;
+}
+
+static void chunk_drop_first(struct stream *stream)
+{
+    struct out_chunk *chunk = stream->out_first;
+
+    stream->out_first = chunk->next;
+    if (stream->out_first == NULL)
+        stream->out_last = NULL;
+    out_chunk_put(stream->loop->pool, chunk);
+}
+
+void stream_output_clear(struct stream *stream)
+{
+    output_shrank(stream, stream->out_bytes);
+    while (stream->out_first != NULL)
+        chunk_drop_first(stream);
+}
+
+static int gather(const struct stream *stream, struct iovec *iov, size_t *total)
+{
+    int count = 0;
+
+    *total = 0;
+    for (struct out_chunk *chunk = stream->out_first; chunk != NULL; chunk = chunk->next) {
+        size_t skip = chunk->sent;
+        if (count + 2 > FLUSH_IOV_MAX)
+            break;
+        if (skip < chunk->used)
+            iov[count++] = (struct iovec){chunk->data + skip, chunk->used - skip};
+        skip = skip > chunk->used ? skip - chunk->used : 0;
+        if (skip < chunk->external.len)
+            iov[count++] = (struct iovec){(void *)(uintptr_t)(chunk->external.data + skip),
+                                          chunk->external.len - skip};
+        *total += out_chunk_left(chunk);
+    }
+    return count;
+}
+
+static ssize_t send_iov(int fd, struct iovec *iov, int count)
+{
+    struct msghdr header = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+
+    if (count == 1)
+        return send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+    return sendmsg(fd, &header, MSG_NOSIGNAL);
+}
+
+/* Takes what the kernel has taken out of the output. */
+static void output_sent(struct stream *stream, size_t sent)
+{
+    loop_count(&stream->loop->counters.writes, 1);
+    loop_count(&stream->loop->counters.write_bytes, sent);
+    output_shrank(stream, sent);
+    while (stream->out_first != NULL) {
+        size_t left = out_chunk_left(stream->out_first);
+        if (sent < left) {
+            stream->out_first->sent += sent;
+            break;
+        }
+        sent -= left;
+        chunk_drop_first(stream);
+    }
+}
+
+/* The peer cannot be written to any more. What it sent before that (a DISCONNECT perhaps) is
+ * still to be read, and the end comes behind it, unless nobody reads. */
+static void output_broke(struct stream *stream, int error)
+{
+    if (stream->state == STREAM_OPEN && !stream->paused && (error == EPIPE || error == ECONNRESET))
+        stream_output_clear(stream);
+    else
+        stream_end(stream, STREAM_CLOSED_BY_ERROR);
+}
+
+/* False when the peer cannot be written to any more. */
+static bool output_write(struct stream *stream)
+{
+    struct iovec iov[FLUSH_IOV_MAX];
+    size_t written = 0;
+
+    while (stream->out_bytes > 0) {
+        size_t total;
+        int count = gather(stream, iov, &total);
+        ssize_t sent = send_iov(stream->fd, iov, count);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && errno != EAGAIN) {
+            output_broke(stream, errno);
+            return false;
+        }
+        if (sent > 0)
+            output_sent(stream, (size_t)sent);
+        if (sent < (ssize_t)total) {
+            stream->waits_writable = true;
+            return true;
+        }
+        written += total;
+        if (written >= FLUSH_BYTES_MAX && stream->out_bytes > 0) {
+            stream_mark_dirty(stream);
+            return true;
+        }
+    }
+    stream_output_clear(stream); /* a chunk that was reserved and not used */
+    return true;
+}
+
+void stream_flush(struct stream *stream)
+{
+    if (stream->waits_writable || stream->state >= STREAM_LINGERING)
+        return;
+    if (!output_write(stream))
+        return;
+    if (stream->state == STREAM_FLUSHING && stream->out_bytes == 0) {
+        stream_flushed(stream);
+        return;
+    }
+    stream_poll_update(stream);
+    if (stream->state == STREAM_OPEN && stream->above_high && stream->out_bytes < STREAM_OUT_LOW) {
+        stream->above_high = false;
+        stream->ops->drained(stream);
+    }
+}
