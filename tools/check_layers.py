@@ -76,7 +76,7 @@ def check_file(path, folder, table):
                 yield f'{where}: "{header}" is not written as "folder/file.h"'
             elif target != folder and target not in uses:
                 yield f"{where}: {folder} may not include {target} (src/CMakeLists.txt)"
-        elif header == "cmocka.h" and not path.name.endswith("_test.c"):
+        elif header == "cmocka.h" and not path.name.endswith(("_test.c", "_fixture.h")):
             yield f"{where}: cmocka outside a test"
         elif library_of(header) not in (None, *libs):
             yield f"{where}: {folder} does not list {library_of(header)} (src/CMakeLists.txt)"

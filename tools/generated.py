@@ -13,12 +13,8 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# What the program writes under DIR, and where the tree keeps it.
-FROM_PROGRAM = {
-    "reference/config.md": "docs/reference/config.md",
-    "config.schema.json": "docs/reference/config.schema.json",
-    "skein.yaml": "packaging/skein.yaml",
-}
+# Where the tree keeps what the program writes under DIR; man pages and completions are only installed.
+KEPT = {"reference": "docs/reference", "skein.yaml": "packaging/skein.yaml"}
 # What tools/trace.py writes.
 FROM_TRACE = "docs/conformance.md"
 
@@ -26,7 +22,11 @@ FROM_TRACE = "docs/conformance.md"
 def generate(skein, folder):
     """{path in the tree: text} as the code would have it now."""
     subprocess.run([skein, "docs", folder], check=True)
-    texts = {kept: (folder / made).read_text() for made, kept in FROM_PROGRAM.items()}
+    texts = {}
+    for made, kept in KEPT.items():
+        for path in (folder / made).glob("*") if (folder / made).is_dir() else [folder / made]:
+            name = f"{kept}/{path.name}" if path.parent != folder else kept
+            texts[name] = path.read_text()
     if (ROOT / "tools/trace.py").exists():
         out = folder / "conformance.md"
         subprocess.run([sys.executable, ROOT / "tools/trace.py", "write", out], check=True)
