@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The subcommands of `skein`, one file each. To add one: its file, a line here, a line in commands.c. */
+/* The subcommands of `skein`, one file each. To add one: its file, a line here, a line in
+ * commands.c. */
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H
 

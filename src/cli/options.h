@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One table per subcommand says what it takes; parsing, --help, the man pages, the reference and the
- * completion scripts are made from it. A subcommand is one file with one `const struct command`,
- * listed in commands.c. --help is added by itself (and -h where the table has no other use for it).
+ * One table per subcommand says what it takes; parsing, --help, the man pages, the reference and
+ * the completion scripts are made from it. A subcommand is one file with one `const struct
+ * command`, listed in commands.c. --help is added by itself (and -h where the table has no other
+ * use for it).
  *
- * Understood: -p 1883, -p1883, --port 1883, --port=1883, -dv for -d -v, "--" before operands, operands
- * anywhere. An error is printed to stderr with the nearest name and ends the walk with EX_USAGE.
+ * Understood: -p 1883, -p1883, --port 1883, --port=1883, -dv for -d -v, "--" before operands,
+ * operands anywhere. An error is printed to stderr with the nearest name and ends the walk with
+ * EX_USAGE.
  *
  *     struct options o = options_begin(&command_pub, argc, argv);
  *     while (options_next(&o)) {
@@ -102,8 +104,8 @@ struct options options_begin(const struct command *command, int argc, char **arg
 /* Finds the next option or operand; false at the end, after --help and after an error. */
 bool options_next(struct options *o);
 
-/* Gives one more word for the option just found (mosquitto's -D takes three); fails the walk when there
- * is none, and then gives "". */
+/* Gives one more word for the option just found (mosquitto's -D takes three); fails the walk when
+ * there is none, and then gives "". */
 const char *options_word(struct options *o);
 
 /* The value as a decimal number min..max; fails the walk when it is not, and then gives min. */

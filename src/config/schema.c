@@ -140,7 +140,7 @@ const struct config_key config_keys[] = {
      .doc = "Which member of a shared subscription gets a message."},
     {.path = "mqtt.keep_alive_max",
      SECONDS(mqtt.keep_alive_max_s, 0, UINT16_MAX),
-     .fallback = "0s",
+     .fallback = "0",
      .since = "0.1.0",
      .doc =
          "The longest keep alive. Clients that ask for more, or for none, get this one (MQTT 5.0: "
