@@ -34,6 +34,15 @@ void out_pool_free(struct out_pool *pool)
     mem_free(pool);
 }
 
+size_t out_pool_free_bytes(const struct out_pool *pool)
+{
+    size_t bytes = 0;
+
+    for (unsigned i = 0; i < OUT_CLASSES; i++)
+        bytes += (size_t)pool->count[i] * class_size[i];
+    return bytes;
+}
+
 struct out_chunk *out_chunk_take(struct out_pool *pool, unsigned size_class, size_t size)
 {
     struct out_chunk *chunk;

@@ -27,6 +27,9 @@ struct out_chunk *out_chunk_take(struct out_pool *pool, unsigned size_class, siz
 /* Takes the chunk and drops the message that it refers to. */
 void out_chunk_put(struct out_pool *pool, struct out_chunk *chunk);
 
+/* Memory of all free chunks. */
+size_t out_pool_free_bytes(const struct out_pool *pool);
+
 /* Bytes of the chunk that are still to be sent. */
 static inline size_t out_chunk_left(const struct out_chunk *chunk)
 {

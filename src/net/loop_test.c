@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "net/net_fixture.h"
+
+#include <pthread.h>
+#include <time.h>
+
+struct ticker {
+    struct loop loop;
+    struct loop_timer timer;
+    uint64_t period_ms;
+    size_t turns, fires, fires_max, sleeps, awakes, turns_with_more;
+};
+
+static bool ticker_turn(void *owner)
+{
+    struct ticker *t = owner;
+    t->turns++;
+    assert_int_equal(t->sleeps, t->awakes);
+    if (t->turns_with_more == 0)
+        return false;
+    return --t->turns_with_more > 0;
+}
+
+static void ticker_sleep(void *owner)
+{
+    ((struct ticker *)owner)->sleeps++;
+}
+
+static void ticker_awake(void *owner)
+{
+    ((struct ticker *)owner)->awakes++;
+}
+
+static const struct loop_ops ticker_ops = {ticker_turn, ticker_sleep, ticker_awake};
+
+static void on_tick(struct loop_timer *timer)
+{
+    struct ticker *t = CONTAINER_OF(timer, struct ticker, timer);
+    if (++t->fires == t->fires_max)
+        loop_stop(&t->loop);
+    else
+        loop_timer_start(&t->loop, timer, t->loop.now_ms + t->period_ms);
+}
+
+static void loop_timer_fires_in_time_and_wakes_the_loop_only_then(void **state)
+{
+    struct ticker *t = calloc(1, sizeof(*t));
+    uint64_t start_ms;
+
+    (void)state;
+    assert_non_null(t);
+    loop_init(&t->loop, &ticker_ops, t);
+    t->period_ms = 50;
+    t->fires_max = 4;
+    loop_timer_init(&t->timer, on_tick);
+    start_ms = clock_ms();
+    loop_timer_start(&t->loop, &t->timer, start_ms + 50);
+    loop_run(&t->loop);
+    assert_int_equal(t->fires, 4);
+    assert_true(clock_ms() >= start_ms + 200);
+    assert_in_range(t->turns, 4, 24);
+    loop_deinit(&t->loop);
+    free(t);
+}
+
+static void loop_timer_that_moves_on_does_not_wake_the_loop(void **state)
+{
+    struct ticker *t = calloc(1, sizeof(*t));
+
+    (void)state;
+    assert_non_null(t);
+    loop_init(&t->loop, &ticker_ops, t);
+    loop_timer_init(&t->timer, on_tick);
+    t->fires_max = 1;
+    uv_run(&t->loop.uv, UV_RUN_NOWAIT);
+    for (uint64_t later_ms = 100; later_ms < 100000; later_ms += 100) {
+        loop_timer_start(&t->loop, &t->timer, t->loop.now_ms + later_ms);
+        uv_run(&t->loop.uv, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(t->fires, 0);
+    assert_in_range(t->loop.timer_due_ms, t->loop.now_ms, t->loop.now_ms + 120);
+    loop_timer_stop(&t->loop, &t->timer);
+    uv_run(&t->loop.uv, UV_RUN_NOWAIT);
+    assert_int_equal(t->loop.timer_due_ms, 0);
+    loop_deinit(&t->loop);
+    free(t);
+}
+
+struct many {
+    struct loop_timer timers[3 * LOOP_TIMERS_PER_TURN];
+    size_t fires;
+};
+
+static struct many *many;
+
+static void on_many(struct loop_timer *timer)
+{
+    (void)timer;
+    many->fires++;
+}
+
+static void loop_fires_a_bounded_number_of_timers_a_turn(void **state)
+{
+    struct ticker *t = calloc(1, sizeof(*t));
+
+    (void)state;
+    many = calloc(1, sizeof(*many));
+    assert_non_null(t);
+    assert_non_null(many);
+    loop_init(&t->loop, &ticker_ops, t);
+    for (size_t i = 0; i < 3 * LOOP_TIMERS_PER_TURN; i++) {
+        loop_timer_init(&many->timers[i], on_many);
+        loop_timer_start(&t->loop, &many->timers[i], t->loop.now_ms + 1);
+    }
+    while (clock_ms() < t->loop.now_ms + 40)
+        continue;
+    for (size_t turns = 1; turns <= 3; turns++) {
+        uv_run(&t->loop.uv, UV_RUN_NOWAIT);
+        assert_true(many->fires <= turns * LOOP_TIMERS_PER_TURN);
+    }
+    while (many->fires < 3 * LOOP_TIMERS_PER_TURN)
+        uv_run(&t->loop.uv, UV_RUN_ONCE); /* must not block: more are due */
+    loop_deinit(&t->loop);
+    free(many);
+    free(t);
+}
+
+static void loop_does_not_sleep_while_turn_says_that_there_is_more(void **state)
+{
+    struct ticker *t = calloc(1, sizeof(*t));
+
+    (void)state;
+    assert_non_null(t);
+    loop_init(&t->loop, &ticker_ops, t);
+    t->turns_with_more = 100;
+    loop_wake(&t->loop);
+    for (int i = 0; i < 100; i++)
+        uv_run(&t->loop.uv, UV_RUN_ONCE);
+    assert_int_equal(t->turns, 100);
+    assert_int_equal(t->sleeps, 1);
+    assert_int_equal(t->awakes, 1);
+    loop_deinit(&t->loop);
+    free(t);
+}
+
+static void *run_loop(void *arg)
+{
+    loop_run(arg);
+    return NULL;
+}
+
+static void loop_without_work_sleeps_until_it_is_woken_from_another_thread(void **state)
+{
+    struct ticker *t = calloc(1, sizeof(*t));
+    struct timespec pause = {.tv_nsec = 1000 * 1000};
+    uint64_t turns;
+    pthread_t thread;
+
+    (void)state;
+    assert_non_null(t);
+    loop_init(&t->loop, &ticker_ops, t);
+    assert_int_equal(pthread_create(&thread, NULL, run_loop, &t->loop), 0);
+    for (uint64_t want = 1; want <= 20; want++) {
+        turns = atomic_load(&t->loop.counters.turns);
+        loop_wake(&t->loop);
+        while (atomic_load(&t->loop.counters.turns) == turns)
+            nanosleep(&pause, NULL);
+    }
+    loop_stop(&t->loop);
+    pthread_join(thread, NULL);
+    assert_in_range(t->turns, 20, 22);
+    loop_deinit(&t->loop);
+    free(t);
+}
+
+static void loop_stop_flushes_then_closes_the_streams_that_are_left(void **state)
+{
+    struct fixture *f = fixture_new(TRANSPORT_TCP);
+    uint8_t got[5];
+
+    (void)state;
+    assert_int_equal(stream_write(&f->stream, bytes_of("hello", 5)), RC_OK);
+    loop_stop(&f->loop);
+    loop_run(&f->loop);
+    assert_int_equal(f->ended, 1);
+    assert_int_equal(f->closed, 1);
+    assert_int_equal(recv(f->peer, got, sizeof(got), 0), 5);
+    assert_memory_equal(got, "hello", 5);
+    assert_int_equal(recv(f->peer, got, sizeof(got), 0), 0);
+    fixture_free(f);
+}
+
+static void loop_now_is_the_same_for_a_whole_turn(void **state)
+{
+    struct ticker *t = calloc(1, sizeof(*t));
+    uint64_t before_ms;
+
+    (void)state;
+    assert_non_null(t);
+    loop_init(&t->loop, &ticker_ops, t);
+    uv_run(&t->loop.uv, UV_RUN_NOWAIT);
+    before_ms = t->loop.now_ms;
+    while (clock_ms() < before_ms + 5)
+        continue;
+    loop_enter(&t->loop); /* still between two waits: libuv's closing phase */
+    assert_int_equal(t->loop.now_ms, before_ms);
+    uv_run(&t->loop.uv, UV_RUN_NOWAIT);
+    assert_true(t->loop.now_ms >= before_ms + 5);
+    loop_deinit(&t->loop);
+    free(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loop_timer_fires_in_time_and_wakes_the_loop_only_then),
+        cmocka_unit_test(loop_timer_that_moves_on_does_not_wake_the_loop),
+        cmocka_unit_test(loop_fires_a_bounded_number_of_timers_a_turn),
+        cmocka_unit_test(loop_does_not_sleep_while_turn_says_that_there_is_more),
+        cmocka_unit_test(loop_without_work_sleeps_until_it_is_woken_from_another_thread),
+        cmocka_unit_test(loop_stop_flushes_then_closes_the_streams_that_are_left),
+        cmocka_unit_test(loop_now_is_the_same_for_a_whole_turn),
+    };
+    return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
+}
