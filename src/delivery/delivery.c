@@ -173,11 +173,11 @@ static void deliver_to_share(struct routing *routing, struct share *share, sessi
 
 static void begin(struct routing *routing, struct delivery_hub *hub,
                   const struct publication *publication, struct message *message,
-                  struct wire_cache *wire, struct bytes ready_made)
+                  struct wire_cache *wire, const struct ready_made *ready_made)
 {
     *wire = (struct wire_cache){.scratch = hub->scratch, .scratch_room = DELIVERY_SCRATCH};
-    if (ready_made.len > 0)
-        wire->packet[0] = ready_made;
+    if (ready_made != NULL)
+        wire->packet[ready_made->v5] = ready_made->packet;
     *routing = (struct routing){
         .hub = hub,
         .delivery = {.publication = publication, .message = message, .wire = wire},
@@ -187,7 +187,8 @@ static void begin(struct routing *routing, struct delivery_hub *hub,
 
 struct publish_outcome delivery_publish(struct delivery_hub *hub,
                                         const struct publication *publication,
-                                        struct message *message, struct bytes ready_made)
+                                        struct message *message,
+                                        const struct ready_made *ready_made)
 {
     struct routing routing;
     struct wire_cache wire;
@@ -195,6 +196,9 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     begin(&routing, hub, publication, message, &wire, ready_made);
     route_find(&hub->reader, publication->topic, &set);
     routing.outcome.matched = set.count > 0 || set.share_count > 0;
+    if (publication->payload.len >= DELIVERY_MESSAGE_MIN && routing.outcome.matched &&
+        delivery_message(&routing.delivery) != NULL)
+        routing.delivery.publication = &routing.delivery.message->publication;
     if (hub->worker_count == 1) {
         if (set.count > 0)
             deliver_to_worker(&routing, 0, set.routes, set.count);
@@ -235,7 +239,7 @@ static void choose_again(struct delivery_hub *hub, struct message *message, stru
     struct routing routing;
     struct wire_cache wire;
     struct route_set set;
-    begin(&routing, hub, &message->publication, message, &wire, bytes_of("", 0));
+    begin(&routing, hub, &message->publication, message, &wire, NULL);
     route_find(&hub->reader, message->publication.topic, &set);
     for (uint32_t i = 0; i < set.share_count; i++)
         if (set.shares[i] == gone_from)
@@ -311,7 +315,7 @@ static void publish_will(struct session_table *table, struct session *session, s
     if (will->publication.retain)
         delivery_retain(hub, will);
     struct publish_outcome outcome =
-        delivery_publish(hub, &will->publication, will, bytes_of("", 0));
+        delivery_publish(hub, &will->publication, will, NULL);
     if (outcome.ticket != NULL)
         outcome.ticket->owner = 0; /* nobody waits */
     message_drop(will);
@@ -333,7 +337,7 @@ static bool share_orphan(struct session_table *table, struct session *session,
         return false; /* it may as well wait here */
     struct routing routing;
     struct wire_cache wire;
-    begin(&routing, hub, p, message, &wire, bytes_of("", 0));
+    begin(&routing, hub, p, message, &wire, NULL);
     put_on_batch(&routing, session_ref_worker(route.session), &route, 1, other);
     commit_source_close(&routing.source);
     return true;

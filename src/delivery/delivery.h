@@ -22,6 +22,7 @@ enum {
     DELIVERY_INLINE_MAX = 2048, /* local routes that are served at once */
     DELIVERY_SLICE = 256,       /* routes between two looks at the clock */
     DELIVERY_SCRATCH = 16 * 1024,
+    DELIVERY_MESSAGE_MIN = 8 * 1024, /* from here on payloads are shared, not copied */
     BACKLOG_HIGH = 32 * 1024 * 1024,
 };
 
@@ -77,6 +78,11 @@ struct delivery_hub {
 void delivery_init(struct delivery_hub *hub);
 void delivery_deinit(struct delivery_hub *hub);
 
+struct ready_made {
+    struct bytes packet;
+    bool v5; /* else 3.x */
+};
+
 struct publish_outcome {
     bool matched; /* there was a subscriber */
     bool slow;    /* a subscriber lags: read less from this publisher */
@@ -86,11 +92,13 @@ struct publish_outcome {
 
 /*
  * Routes and delivers. `message` may be NULL: it is made from the view when somebody has to keep it.
- * Borrows both. `ready_made`: the publication as a complete 3.x QoS 0 packet without RETAIN, or empty.
+ * Borrows both. `ready_made`: the publication as a complete QoS 0 packet without RETAIN, just as it can
+ * be sent on to receivers of that version, or NULL.
  */
 struct publish_outcome delivery_publish(struct delivery_hub *hub,
                                         const struct publication *publication,
-                                        struct message *message, struct bytes ready_made);
+                                        struct message *message,
+                                        const struct ready_made *ready_made);
 
 /* Once a loop turn: works off the inbox and parked jobs, posts batches. True: more to do at once. */
 bool delivery_turn(struct delivery_hub *hub);

@@ -77,6 +77,7 @@ enum subscribe_result delivery_subscribe(struct delivery_hub *hub, struct sessio
                          session_flags(session));
     if (s == NULL)
         return SUBSCRIBE_NO_MEMORY;
+    s->index_hash = hash;
     map_insert(&hub->subscriptions, hash, s);
     link_subscription(session, s);
     metric_inc(hub->metrics, share.len > 0 ? METRIC_SHARED_SUBSCRIPTIONS_CURRENT
@@ -85,14 +86,14 @@ enum subscribe_result delivery_subscribe(struct delivery_hub *hub, struct sessio
 }
 
 static void remove_subscription(struct delivery_hub *hub, struct session *session,
-                                struct subscription *s, uint64_t hash)
+                                struct subscription *s)
 {
     bool shared = subscription_share(s) != NULL;
     metric_dec(hub->metrics,
                shared ? METRIC_SHARED_SUBSCRIPTIONS_CURRENT : METRIC_SUBSCRIPTIONS_CURRENT);
     if (shared)
         session_forget_share(session, &s->member);
-    map_remove(&hub->subscriptions, hash, s);
+    map_remove(&hub->subscriptions, s->index_hash, s);
     unlink_subscription(session, s);
     router_unsubscribe(hub->router, s);
 }
@@ -107,7 +108,7 @@ bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, str
         return false;
     if (session_durable(session))
         store_record(session->store, STORE_SUBSCRIPTION);
-    remove_subscription(hub, session, s, hash);
+    remove_subscription(hub, session, s);
     return true;
 }
 
@@ -129,28 +130,12 @@ struct removal {
     struct session *session;
 };
 
-/* The index's key once more, from the subscription itself. */
-static uint64_t hash_again(const struct subscription *s)
-{
-    char text[65536 * 2];
-    size_t len = subscription_filter(s, text, sizeof(text));
-    CHECK(len <= sizeof(text));
-    struct subscription_key key = {.session = s->session, .filter = bytes_of(text, len)};
-    struct bytes share, inner;
-    if (subscription_share(s) != NULL) {
-        CHECK(topic_share_parse(key.filter, &share, &inner) == SHARE_OK);
-        key.filter = inner;
-        key.share = share;
-    }
-    return key_hash(&key);
-}
-
 /* Removes up to `max`; true when none is left and the session has been freed. */
 static bool remove_some(struct delivery_hub *hub, struct session *session, int max)
 {
     for (; session->subscriptions != NULL && max > 0; max--) {
         struct subscription *s = session->subscriptions;
-        remove_subscription(hub, session, s, hash_again(s));
+        remove_subscription(hub, session, s);
     }
     if (session->subscriptions != NULL)
         return false;

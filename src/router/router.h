@@ -47,8 +47,9 @@ struct subscription {
     uint32_t place;           /* in the node's or share's list; writers only, under the lock */
     _Atomic uint32_t identifier;
     _Atomic uint8_t qos, flags; /* enum subscription_flags */
-    /* The home worker's own list of the session's subscriptions; the router does not look. */
+    /* The home worker's own: the session's list and the index. The router does not look. */
     struct subscription *next, *previous;
+    uint64_t index_hash;
 };
 
 enum share_choice {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages from the broker to one client: send at once, keep in flight, queue, send again. The order
- * of a session's messages is the order in which they were delivered to it, whatever path each takes:
- * nothing is sent past a queue that is not empty or a window that is being sent again.
+ * Messages from the broker to one client: send at once, keep in flight, queue, send again. Messages of
+ * one QoS leave in the order in which they were delivered to the session, whatever path each takes:
+ * none is sent past others that wait or past a window that is being sent again.
  */
 #include "session/session.h"
 
@@ -148,11 +148,18 @@ static enum deliver_result enqueue(struct session *session, struct delivery *del
 
 /* ---- sending ----------------------------------------------------------------------------------- */
 
-/* Nothing stands before a new message: it may go out at once. */
-static bool way_is_free(const struct session *session)
+/*
+ * Nothing stands before a new message: it may go out at once. QoS 0 waits behind QoS 0 only: a client
+ * that does not acknowledge still gets what needs no acknowledgement (order is promised within a QoS).
+ */
+static bool way_is_free(const struct session *session, uint8_t qos)
 {
-    return (session->queue == NULL || session->queue->count == 0) &&
-           (session->inflight == NULL || session->inflight->resend == session->inflight->span);
+    const struct queue *queue = session->queue;
+    const struct inflight *inflight = session->inflight;
+    if (qos == 0)
+        return queue == NULL || queue->qos0 == 0;
+    return (queue == NULL || queue->count == 0) &&
+           (inflight == NULL || inflight->resend == inflight->span);
 }
 
 static bool window_is_open(const struct session *session)
@@ -214,7 +221,7 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
         metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_QOS0_OFFLINE);
         return NOT_DELIVERED;
     }
-    if (session->sink->hold || !way_is_free(session))
+    if (session->sink->hold || !way_is_free(session, as->qos))
         return enqueue(session, delivery, as);
     if (as->qos == 0)
         return send_qos0(session, delivery, as);

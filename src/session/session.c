@@ -114,7 +114,7 @@ void session_set_will(struct session *session, struct message *will, uint32_t de
     session->will_delay_s = delay_s;
 }
 
-static void publish_will(struct session *session)
+void session_will_now(struct session *session)
 {
     struct message *will = session->will;
     if (will == NULL)
@@ -212,7 +212,7 @@ void session_detach(struct session *session, enum session_will will)
     if (session->will != NULL && session->will_delay_s > 0)
         session->will_at_ms = table->now_ms + (uint64_t)session->will_delay_s * 1000;
     else
-        publish_will(session);
+        session_will_now(session);
     start_timer(session);
 }
 
@@ -254,7 +254,7 @@ void session_end(struct session *session)
     metric_dec(table->metrics, METRIC_SESSIONS_CURRENT);
     if (session_durable(session))
         store_record(session->store, STORE_SESSION);
-    publish_will(session); /* the session's end is the latest moment: [MQTT-3.1.2-8] */
+    session_will_now(session); /* the session's end is the latest moment: [MQTT-3.1.2-8] */
     hand_over_shared(session);
     drop_messages(session);
     table->ops->ended(table, session);
@@ -299,7 +299,7 @@ static void timer_due(struct session *session)
     }
     if (session->will_at_ms != 0 && now_ms >= session->will_at_ms) {
         session->will_at_ms = 0;
-        publish_will(session);
+        session_will_now(session);
     }
     start_timer(session);
 }

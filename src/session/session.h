@@ -200,6 +200,9 @@ void session_end(struct session *session);
 /* Takes the will (NULL: none). */
 void session_set_will(struct session *session, struct message *will, uint32_t delay_s);
 
+/* Publishes the will at once, if there is one: the old connection of a session that goes on. */
+void session_will_now(struct session *session);
+
 /* Frees a session whose subscriptions are gone. For session_ops.ended. */
 void session_free(struct session *session);
 

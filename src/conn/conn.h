@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The protocol state machine of one client's connection, for all versions of MQTT.
+ *
+ *   WAIT_CONNECT --CONNECT--> [on another worker? move there] --ok--> CONNECTED --> CLOSING
+ *        |                          |                                    ^
+ *        |                          +--enhanced authentication--> AUTHENTICATING
+ *        +--anything else, timeout--> CLOSING
+ *
+ * A connection belongs to one worker; after CONNECT that is its session's home. All of it runs on that thread.
+ */
+#ifndef CONN_CONN_H
+#define CONN_CONN_H
+
+#include "codec/packet.h"
+#include "config/config.h"
+#include "delivery/delivery.h"
+#include "hook/auth.h"
+#include "net/stream.h"
+#include "session/session.h"
+
+struct conn;
+
+/* What all connections of a node share. Read-only, but for the atomics. */
+struct conn_shared {
+    const struct config *config;
+    struct auth_registry auth;
+    _Atomic uint32_t connections; /* open transports */
+    _Atomic uint32_t sessions;
+    _Atomic uint64_t next_number; /* makes assigned client ids unique within the process */
+    uint64_t process_id;          /* random; the same between processes */
+    _Atomic bool memory_full;     /* resident size is above limits.memory_bytes */
+};
+
+struct conn_worker_ops {
+    /* The session's home is another worker: takes descriptor, filter and unread bytes there. */
+    void (*move)(void *owner, uint32_t worker, int fd, enum transport transport,
+                 struct stream_filter *filter, uint8_t *unread, size_t unread_len);
+};
+
+enum { PAUSE_MS = 5, WORK_PER_TURN = 16384, CONNECTIONS_GRACE = 256 };
+
+/* Connections that were told to read nothing for a while, in the order in which they go on. */
+struct pause_entry {
+    session_ref session;
+    uint64_t until_ms;
+};
+
+struct conn_worker {
+    struct conn_shared *shared;
+    struct loop *loop;
+    struct delivery_hub *hub;
+    struct session_table *sessions;
+    struct metrics_shard *metrics;
+    struct job_queue *jobs;
+    struct list connections; /* all of this worker */
+    struct pause_entry *paused; /* ring */
+    uint32_t paused_first, paused_count, paused_room;
+    struct list yielded; /* connections that have bytes to parse and did enough for this turn */
+    struct loop_timer pause_timer;
+    struct owed *spare_owed;
+    uint32_t worker, worker_count;
+    const struct conn_worker_ops *ops;
+    void *owner;
+    bool draining; /* shutting down: accept nobody */
+};
+
+void conn_worker_init(struct conn_worker *worker);
+void conn_worker_deinit(struct conn_worker *worker);
+
+/* Once a loop turn: lets connections that yielded go on. True: some have more to do at once. */
+bool conn_worker_turn(struct conn_worker *worker);
+
+/* Shuts down: DISCONNECT 0x8B to up to `max` clients; true when none is left to tell. */
+bool conn_worker_drain(struct conn_worker *worker, uint32_t max);
+
+/* A descriptor that a listener accepted, or that another worker moved here with what it had read
+ * (takes both). */
+void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
+                 struct stream_filter *filter, uint8_t *unread, size_t unread_len);
+
+/* hub_ops of every hub; hub->owner is the conn_worker. */
+extern const struct hub_ops conn_hub_ops;
+
+/* Closes the connections that a person or the broker wants gone. */
+void conn_close(struct conn *conn, enum mqtt_reason reason);
+
+#endif

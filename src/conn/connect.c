@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CONNECT (section 3.1): check, find the home worker, authenticate, take over or make the session,
+ * answer. A connection that belongs to another worker moves there before anything is sent, with the CONNECT
+ * unread, so that this file runs twice for it and knows nothing of the move but conn_move().
+ */
+#include "conn/connection.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/utf8.h"
+#include "model/topic.h"
+
+#include <stdio.h>
+
+void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text)
+{
+    metric_inc(conn->worker->metrics, METRIC_CONNECTS_REFUSED);
+    bool says_nothing = conn->version == 0 || conn->state == CONN_CLOSING;
+    bool v3 = conn->version < MQTT_V5;
+    /* 3.x has no return code for a packet that breaks the rules: the connection is closed. */
+    if (v3 && (reason == MQTT_MALFORMED_PACKET || reason == MQTT_PROTOCOL_ERROR ||
+               reason == MQTT_TOPIC_NAME_INVALID))
+        says_nothing = true;
+    if (!says_nothing) {
+        struct connack connack = {.reason = v3 ? reason_to_v3_connack(reason) : (uint8_t)reason};
+        if (!v3 && text != NULL) {
+            property_set(&connack.properties, PROPERTY_REASON_STRING);
+            connack.properties.reason_string = bytes_of_str(text);
+        }
+        conn_send_connack(conn, &connack);
+    }
+    conn_end(conn, SESSION_WILL_KEEP);
+}
+
+/* ---- checks ------------------------------------------------------------------------------------ */
+
+struct refusal {
+    enum mqtt_reason reason;
+    const char *text;
+};
+
+#define ACCEPTED ((struct refusal){MQTT_SUCCESS, NULL})
+#define REFUSED(code, why) ((struct refusal){code, why})
+
+static struct refusal check_client_id(const struct conn *conn, const struct connect *connect)
+{
+    const struct config *config = conn_config(conn);
+    struct bytes id = connect->client_id;
+    if (id.len > config->limits.client_id_bytes) {
+        metric_inc(conn->worker->metrics, METRIC_LIMIT_CLIENT_ID);
+        return REFUSED(MQTT_CLIENT_IDENTIFIER_NOT_VALID, "client identifier is too long");
+    }
+    if (id.len > 0)
+        return ACCEPTED;
+    if (connect->version == MQTT_V31)
+        return REFUSED(MQTT_CLIENT_IDENTIFIER_NOT_VALID, "3.1 wants a client identifier");
+    if (connect->version == MQTT_V311 && !connect->clean_start) /* [v3.1.1 MQTT-3.1.3-8] */
+        return REFUSED(MQTT_CLIENT_IDENTIFIER_NOT_VALID, "no identifier, no session to keep");
+    if (!config->mqtt.allow_empty_client_id)
+        return REFUSED(MQTT_CLIENT_IDENTIFIER_NOT_VALID, "a client identifier is required");
+    return ACCEPTED;
+}
+
+static struct refusal check_will(const struct conn *conn, const struct connect *connect)
+{
+    const struct config *config = conn_config(conn);
+    if (!connect->has_will)
+        return ACCEPTED;
+    if (!topic_name_valid(connect->will_topic))
+        return REFUSED(MQTT_TOPIC_NAME_INVALID, "will topic");
+    if (connect->will_topic.len > config->limits.topic_bytes) {
+        metric_inc(conn->worker->metrics, METRIC_LIMIT_TOPIC);
+        return REFUSED(MQTT_TOPIC_NAME_INVALID, "will topic is too long");
+    }
+    if (topic_levels(connect->will_topic) > config->limits.filter_levels) {
+        metric_inc(conn->worker->metrics, METRIC_LIMIT_FILTER_LEVELS);
+        return REFUSED(MQTT_TOPIC_NAME_INVALID, "will topic has too many levels");
+    }
+    if (bytes_starts_with(connect->will_topic, bytes_of_str("$SYS/")))
+        return REFUSED(MQTT_NOT_AUTHORIZED, "$SYS is the broker's own");
+    if (connect->will_qos > config->mqtt.qos_max)
+        return REFUSED(MQTT_QOS_NOT_SUPPORTED, "will QoS [MQTT-3.2.2-12]");
+    if (connect->will_retain && !config->mqtt.retain_available)
+        return REFUSED(MQTT_RETAIN_NOT_SUPPORTED, "will retain [MQTT-3.2.2-13]");
+    if (config->mqtt.check_payload_format &&
+        property_present(&connect->will_properties, PROPERTY_PAYLOAD_FORMAT_INDICATOR) &&
+        connect->will_properties.payload_format == 1 && !utf8_valid(connect->will_payload))
+        return REFUSED(MQTT_PAYLOAD_FORMAT_INVALID, "will payload is not UTF-8");
+    return ACCEPTED;
+}
+
+static struct refusal check_limits(const struct conn *conn)
+{
+    struct conn_shared *shared = conn->worker->shared;
+    if (atomic_load_explicit(&shared->connections, memory_order_relaxed) >
+        shared->config->limits.connections) {
+        metric_inc(conn->worker->metrics, METRIC_LIMIT_CONNECTIONS);
+        return REFUSED(MQTT_QUOTA_EXCEEDED, "too many connections");
+    }
+    if (atomic_load_explicit(&shared->memory_full, memory_order_relaxed)) {
+        metric_inc(conn->worker->metrics, METRIC_LIMIT_MEMORY);
+        return REFUSED(MQTT_QUOTA_EXCEEDED, "the broker's memory is full");
+    }
+    if (conn->worker->draining)
+        return REFUSED(MQTT_SERVER_SHUTTING_DOWN, NULL);
+    return ACCEPTED;
+}
+
+static struct refusal check(const struct conn *conn, const struct connect *connect)
+{
+    struct refusal refusal = check_client_id(conn, connect);
+    if (refusal.reason == MQTT_SUCCESS)
+        refusal = check_will(conn, connect);
+    if (refusal.reason == MQTT_SUCCESS)
+        refusal = check_limits(conn);
+    return refusal;
+}
+
+/* ---- the home worker ---------------------------------------------------------------------------- */
+
+static uint32_t home_of(const struct conn *conn, struct bytes client_id)
+{
+    return client_id_hash(client_id) % conn_config(conn)->shards % conn->worker->worker_count;
+}
+
+/* True: the connection has left for its home; it must not be touched. */
+static bool conn_move(struct conn *conn, uint32_t home, size_t consumed)
+{
+    struct conn_worker *worker = conn->worker;
+    struct stream_filter *filter = NULL;
+    uint8_t *unread = NULL;
+    size_t unread_len = 0;
+    enum transport transport = conn->stream.transport;
+    conn->state = CONN_CLOSING;
+    loop_timer_stop(worker->loop, &conn->timer);
+    int fd = stream_detach(&conn->stream, consumed, &filter, &unread, &unread_len);
+    if (fd < 0) {
+        LOG_LIMITED(LOG_WARN, "conn.out_of_descriptors", log_uint("worker", worker->worker));
+        stream_close(&conn->stream);
+        return true;
+    }
+    worker->ops->move(worker->owner, home, fd, transport, filter, unread, unread_len);
+    return true;
+}
+
+/* A client id for a client without one: unique, and at home on this worker, so nothing moves. */
+static size_t assign_client_id(struct conn *conn, char *out, size_t room)
+{
+    struct conn_shared *shared = conn->worker->shared;
+    size_t len;
+    do {
+        uint64_t number =
+            atomic_fetch_add_explicit(&shared->next_number, 1, memory_order_relaxed);
+        len = (size_t)snprintf(out, room, "auto-%016llx-%llx",
+                               (unsigned long long)shared->process_id,
+                               (unsigned long long)number);
+    } while (home_of(conn, bytes_of(out, len)) != conn->worker->worker ||
+             session_find(conn->worker->sessions, bytes_of(out, len)) != NULL);
+    return len;
+}
+
+/* ---- the session -------------------------------------------------------------------------------- */
+
+static uint32_t session_expiry(const struct conn *conn, const struct connect *connect)
+{
+    uint32_t asked = 0;
+    if (connect->version == MQTT_V5) {
+        if (property_present(&connect->properties, PROPERTY_SESSION_EXPIRY_INTERVAL))
+            asked = connect->properties.session_expiry_s;
+    } else if (!connect->clean_start) {
+        asked = SESSION_NEVER_EXPIRES;
+    }
+    uint32_t max = conn_config(conn)->mqtt.session_expiry_max_s;
+    return asked < max ? asked : max;
+}
+
+/* Takes the session away from whoever has it. NULL: it ended with that, or there was none. */
+static struct session *take_session(struct conn *conn, const struct connect *connect)
+{
+    struct session *session = session_find(conn->worker->sessions, connect->client_id);
+    if (session == NULL)
+        return NULL;
+    if (session->sink != NULL)
+        session->sink->ops->taken_over(session->sink); /* [MQTT-3.1.4-3] */
+    session->sink = NULL;
+    if (connect->clean_start || !session_durable(session)) {
+        session_end(session); /* [MQTT-3.1.2-4] */
+        return NULL;
+    }
+    if (session->will != NULL && session->will_at_ms == 0 && session->will_delay_s == 0)
+        session_will_now(session);
+    return session;
+}
+
+static struct message *will_of(const struct connect *connect, const struct session *session)
+{
+    const struct properties *p = &connect->will_properties;
+    size_t room = properties_size(p) + 1;
+    uint8_t *forward = mem_try(room + 8);
+    if (forward == NULL)
+        return NULL;
+    size_t len = 0;
+    if (connect->version == MQTT_V5) {
+        struct properties kept = *p;
+        kept.present &= ~((uint64_t)1 << PROPERTY_WILL_DELAY_INTERVAL |
+                          (uint64_t)1 << PROPERTY_MESSAGE_EXPIRY_INTERVAL);
+        len = properties_encode_forward(forward, &kept);
+    }
+    struct publication publication = {
+        .topic = connect->will_topic,
+        .properties = bytes_of(forward, len),
+        .payload = connect->will_payload,
+        .received_ms = session->table->now_ms,
+        .qos = connect->will_qos,
+        .retain = connect->will_retain,
+        .has_expiry = property_present(p, PROPERTY_MESSAGE_EXPIRY_INTERVAL),
+        .expiry_s = p->message_expiry_s,
+        .publisher = session->ref,
+    };
+    struct message *will = message_new(&publication);
+    mem_free(forward);
+    return will;
+}
+
+/* ---- CONNACK ------------------------------------------------------------------------------------ */
+
+static void add_capabilities(const struct config *config, struct properties *p)
+{
+    if (config->mqtt.receive_maximum != 65535) {
+        property_set(p, PROPERTY_RECEIVE_MAXIMUM);
+        p->receive_maximum = config->mqtt.receive_maximum;
+    }
+    if (config->mqtt.qos_max < 2) {
+        property_set(p, PROPERTY_MAXIMUM_QOS);
+        p->maximum_qos = config->mqtt.qos_max;
+    }
+    if (!config->mqtt.retain_available)
+        property_set(p, PROPERTY_RETAIN_AVAILABLE); /* value 0 */
+    if (!config->mqtt.wildcard_available)
+        property_set(p, PROPERTY_WILDCARD_SUBSCRIPTION_AVAILABLE);
+    if (!config->mqtt.subscription_identifier_available)
+        property_set(p, PROPERTY_SUBSCRIPTION_IDENTIFIER_AVAILABLE);
+    if (!config->mqtt.shared_available)
+        property_set(p, PROPERTY_SHARED_SUBSCRIPTION_AVAILABLE);
+    property_set(p, PROPERTY_MAXIMUM_PACKET_SIZE);
+    p->maximum_packet_size = config->limits.packet_bytes;
+    if (config->mqtt.topic_alias_max > 0) {
+        property_set(p, PROPERTY_TOPIC_ALIAS_MAXIMUM);
+        p->topic_alias_maximum = config->mqtt.topic_alias_max;
+    }
+}
+
+static void add_answers(struct conn *conn, const struct connect *connect, struct properties *p)
+{
+    const struct config *config = conn_config(conn);
+    uint32_t expiry_s = session_expiry(conn, connect);
+    if (property_present(&connect->properties, PROPERTY_SESSION_EXPIRY_INTERVAL) &&
+        connect->properties.session_expiry_s != expiry_s) {
+        property_set(p, PROPERTY_SESSION_EXPIRY_INTERVAL);
+        p->session_expiry_s = expiry_s;
+    }
+    if (property_present(&connect->properties, PROPERTY_REQUEST_RESPONSE_INFORMATION) &&
+        connect->properties.request_response_information == 1 &&
+        config->mqtt.response_information[0] != '\0') {
+        property_set(p, PROPERTY_RESPONSE_INFORMATION);
+        p->response_information = bytes_of_str(config->mqtt.response_information);
+    }
+    if (conn->extra != NULL && conn->extra->mechanism != NULL) { /* [MQTT-4.12.0-5] */
+        property_set(p, PROPERTY_AUTHENTICATION_METHOD);
+        p->authentication_method = bytes_of_str(conn->extra->mechanism->name);
+        if (conn->extra->reply.len > 0) {
+            property_set(p, PROPERTY_AUTHENTICATION_DATA);
+            p->authentication_data = bytes_of(conn->extra->reply.data, conn->extra->reply.len);
+        }
+    }
+}
+
+/* ---- accepting ---------------------------------------------------------------------------------- */
+
+/* What the client said of this connection. */
+static void read_client_limits(struct conn *conn, const struct connect *connect,
+                               uint16_t *receive_maximum)
+{
+    const struct properties *p = &connect->properties;
+    *receive_maximum = 65535;
+    if (connect->version != MQTT_V5)
+        return;
+    if (property_present(p, PROPERTY_RECEIVE_MAXIMUM))
+        *receive_maximum = p->receive_maximum;
+    if (property_present(p, PROPERTY_MAXIMUM_PACKET_SIZE))
+        conn->packet_max_out = p->maximum_packet_size;
+    if (property_present(p, PROPERTY_REQUEST_PROBLEM_INFORMATION))
+        conn->problem_information = p->request_problem_information == 1;
+    if (property_present(p, PROPERTY_TOPIC_ALIAS_MAXIMUM)) {
+        uint16_t ours = conn_config(conn)->mqtt.topic_alias_out_max;
+        conn->alias_out_max = p->topic_alias_maximum < ours ? p->topic_alias_maximum : ours;
+    }
+}
+
+static void start_keep_alive(struct conn *conn, const struct connect *connect,
+                             struct properties *answer)
+{
+    uint16_t seconds = connect->keep_alive_s;
+    uint16_t max = conn_config(conn)->mqtt.keep_alive_max_s;
+    if (connect->version == MQTT_V5 && max > 0 && (seconds == 0 || seconds > max)) {
+        seconds = max;
+        property_set(answer, PROPERTY_SERVER_KEEP_ALIVE);
+        answer->server_keep_alive_s = max;
+    }
+    conn->keep_alive_ms = seconds * 1500u;
+    if (seconds > 0)
+        loop_timer_start(conn->worker->loop, &conn->timer,
+                         conn->worker->loop->now_ms + conn->keep_alive_ms);
+    else
+        loop_timer_stop(conn->worker->loop, &conn->timer);
+}
+
+static void attach(struct conn *conn, struct session *session, const struct connect *connect,
+                   uint16_t receive_maximum)
+{
+    session_attach(session, &conn->sink, session_expiry(conn, connect), receive_maximum);
+    conn->session = session;
+    conn->sink.hold = false;
+    delivery_session_changed(conn->worker->hub, session);
+    if (connect->has_will) {
+        bool delayed =
+            property_present(&connect->will_properties, PROPERTY_WILL_DELAY_INTERVAL);
+        session_set_will(session, will_of(connect, session),
+                         delayed ? connect->will_properties.will_delay_s : 0);
+    }
+    conn->counted = true;
+    metric_inc(conn->worker->metrics, METRIC_CONNECTIONS_CURRENT);
+}
+
+void conn_accept_connect(struct conn *conn, const struct connect *given)
+{
+    struct connect connect = *given;
+    struct connack connack = {0};
+    char assigned[64];
+    if (connect.client_id.len == 0) {
+        connect.client_id = bytes_of(assigned, assign_client_id(conn, assigned, sizeof(assigned)));
+        property_set(&connack.properties, PROPERTY_ASSIGNED_CLIENT_IDENTIFIER);
+        connack.properties.assigned_client_id = connect.client_id;
+    }
+    struct session *session = take_session(conn, &connect);
+    connack.session_present = session != NULL;
+    if (session == NULL) {
+        enum rc rc = session_new(conn->worker->sessions, connect.client_id, &session);
+        if (rc != RC_OK) {
+            metric_inc(conn->worker->metrics, METRIC_LIMIT_SESSIONS);
+            conn_refuse(conn, MQTT_QUOTA_EXCEEDED, "too many sessions");
+            return;
+        }
+    }
+    uint16_t receive_maximum;
+    read_client_limits(conn, &connect, &receive_maximum);
+    attach(conn, session, &connect, receive_maximum);
+    conn->state = CONN_CONNECTED;
+    start_keep_alive(conn, &connect, &connack.properties);
+    if (conn->version == MQTT_V5) {
+        add_capabilities(conn_config(conn), &connack.properties);
+        add_answers(conn, &connect, &connack.properties);
+    }
+    if (conn->version == MQTT_V31)
+        connack.session_present = false; /* 3.1 has no such flag */
+    uint8_t packet[8 * 1024];
+    size_t room = conn->packet_max_out < sizeof(packet) ? conn->packet_max_out : sizeof(packet);
+    size_t size = connack_encode(&connack, conn->version, packet, room);
+    if (size > room) {
+        conn_end(conn, SESSION_WILL_DISCARD); /* a client that cannot take a CONNACK */
+        return;
+    }
+    conn_owe(conn, bytes_of(packet, size), NULL,
+             session_durable(session) ? OWED_SESSION_CHANGED : OWED_NO_CHANGES);
+    if (conn->session != NULL)
+        session_resume(conn->session);
+}
+
+bool conn_handle_connect(struct conn *conn, const struct frame *frame, const uint8_t *packet,
+                         size_t consumed)
+{
+    struct connect connect;
+    enum mqtt_reason reason = connect_decode(frame, &connect);
+    if (reason == MQTT_UNSUPPORTED_PROTOCOL_VERSION && connect.version != 0)
+        conn->version = (int)connect.version > MQTT_V5 ? MQTT_V5 : MQTT_V311;
+    else if (connect.version >= MQTT_V31 && connect.version <= MQTT_V5)
+        conn->version = (uint8_t)connect.version;
+    if (reason != MQTT_SUCCESS) {
+        if (reason != MQTT_UNSUPPORTED_PROTOCOL_VERSION)
+            metric_inc(conn->worker->metrics, METRIC_MALFORMED_PACKETS);
+        conn_refuse(conn, reason, "CONNECT");
+        return true;
+    }
+    struct refusal refusal = check(conn, &connect);
+    if (refusal.reason != MQTT_SUCCESS) {
+        conn_refuse(conn, refusal.reason, refusal.text);
+        return true;
+    }
+    uint32_t home = conn->worker->worker;
+    if (connect.client_id.len > 0)
+        home = home_of(conn, connect.client_id);
+    if (home != conn->worker->worker)
+        return !conn_move(conn, home, consumed);
+    switch (conn_auth_begin(conn, &connect, packet, frame->size)) {
+    case AUTH_NONE:
+        conn_accept_connect(conn, &connect);
+        break;
+    case AUTH_RUNNING:
+    case AUTH_REFUSED:
+        break;
+    }
+    return true;
+}

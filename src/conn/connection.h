@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The struct of a connection and what the files of this folder call in each other. */
+#ifndef CONN_CONNECTION_H
+#define CONN_CONNECTION_H
+
+#include "conn/conn.h"
+
+enum conn_state {
+    CONN_WAIT_CONNECT,
+    CONN_AUTHENTICATING, /* enhanced authentication before CONNACK */
+    CONN_CONNECTED,
+    CONN_CLOSING, /* what still comes in is thrown away */
+};
+
+/* Why input waits; reading goes on when none is left. */
+enum conn_busy {
+    CONN_BUSY_JOB = 1,     /* a long SUBSCRIBE or UNSUBSCRIBE is being worked off */
+    CONN_BUSY_YIELDED = 2, /* did its share of this turn */
+    CONN_BUSY_PAUSED = 4,  /* its subscribers lag */
+};
+
+struct alias_in {
+    uint32_t len;
+    uint8_t *topic; /* NULL: not mapped */
+};
+
+/* What only some 5.0 connections need; NULL until then. */
+struct conn_extra {
+    struct alias_in *alias_in; /* index alias - 1; mqtt.topic_alias_max of them */
+    struct alias_out *alias_out;
+    const struct auth_mechanism *mechanism;
+    void *exchange;       /* of the mechanism, while one runs */
+    uint8_t *connect;     /* copy of the CONNECT packet while authenticating */
+    size_t connect_len;
+    struct auth_reply reply;
+};
+
+struct conn {
+    struct stream stream; /* first */
+    struct conn_worker *worker;
+    struct session *session; /* NULL before CONNECT and after the end */
+    struct session_sink sink;
+    struct list link; /* in worker->connections */
+    struct loop_timer timer; /* CONNECT timeout, then keep alive */
+    struct conn_extra *extra;
+    struct list owed; /* struct owed: acknowledgements that wait for the store, in order */
+    struct filter_job *job;
+    struct list yielded; /* in worker->yielded */
+    uint64_t last_in_ms; /* when the last complete packet came */
+    uint32_t keep_alive_ms; /* 1.5 times the interval; 0: none */
+    uint32_t packet_max_out; /* what the client takes */
+    uint32_t receive_open;   /* QoS 1/2 publications of the client that are not acknowledged */
+    uint16_t alias_out_max;
+    uint8_t version; /* enum mqtt_version, 0 before CONNECT */
+    uint8_t state;   /* enum conn_state */
+    uint8_t busy;    /* enum conn_busy bits */
+    bool problem_information; /* reason strings and user properties are welcome everywhere */
+    bool counted;             /* in METRIC_CONNECTIONS_CURRENT */
+};
+
+static inline struct conn *conn_of_stream(struct stream *stream)
+{
+    return CONTAINER_OF(stream, struct conn, stream);
+}
+
+static inline struct conn *conn_of_sink(struct session_sink *sink)
+{
+    return CONTAINER_OF(sink, struct conn, sink);
+}
+
+static inline const struct config *conn_config(const struct conn *conn)
+{
+    return conn->worker->shared->config;
+}
+
+/* ---- conn.c ------------------------------------------------------------------------------------ */
+
+/*
+ * The peer's fault: answers with the reason where the version and the moment allow it (DISCONNECT, or CONNACK
+ * before there was one), closes, and keeps the will. `text` goes into the log and, for 5.0, the reason string.
+ */
+void conn_fault(struct conn *conn, enum mqtt_reason reason, const char *text);
+
+/* Closes after what is buffered has been sent. The session, if any, is detached. */
+void conn_end(struct conn *conn, enum session_will will);
+
+/* Lets go of the session without telling it. */
+void conn_forget_session(struct conn *conn);
+
+/* The extra part, made when needed; NULL: no memory. */
+struct conn_extra *conn_extra(struct conn *conn);
+
+void conn_set_busy(struct conn *conn, enum conn_busy why);
+void conn_clear_busy(struct conn *conn, enum conn_busy why);
+
+/* Reads less from this publisher for a moment. */
+void conn_pause(struct conn *conn);
+
+/* ---- one file per packet family ----------------------------------------------------------------- */
+
+/* Gives false when the frame is not consumed because the connection moved to another worker. */
+bool conn_handle_connect(struct conn *conn, const struct frame *frame, const uint8_t *packet,
+                         size_t consumed);
+void conn_handle_publish(struct conn *conn, const struct frame *frame, const uint8_t *packet);
+void conn_handle_ack(struct conn *conn, const struct frame *frame);
+void conn_handle_subscribe(struct conn *conn, const struct frame *frame);
+void conn_handle_unsubscribe(struct conn *conn, const struct frame *frame);
+void conn_handle_disconnect(struct conn *conn, const struct frame *frame);
+void conn_handle_auth(struct conn *conn, const struct frame *frame);
+
+/* connect.c: authentication, if any, is done: accept the CONNECT. */
+void conn_accept_connect(struct conn *conn, const struct connect *connect);
+/* CONNACK with an error (mapped for 3.x), then the end. */
+void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text);
+
+/* auth.c */
+enum auth_start { AUTH_NONE, AUTH_RUNNING, AUTH_REFUSED };
+enum auth_start conn_auth_begin(struct conn *conn, const struct connect *connect,
+                                const uint8_t *packet, size_t packet_len);
+void conn_auth_end(struct conn *conn);
+
+/* subscribe.c */
+void conn_job_cancel(struct conn *conn);
+
+/* ---- send.c ------------------------------------------------------------------------------------ */
+
+extern const struct session_sink_ops conn_sink_ops;
+
+void conn_send_connack(struct conn *conn, const struct connack *connack);
+void conn_send_disconnect(struct conn *conn, enum mqtt_reason reason, const char *text);
+void conn_send_auth(struct conn *conn, const struct auth *auth);
+void conn_send_pingresp(struct conn *conn);
+void conn_alias_out_free(struct conn_extra *extra);
+
+/* ---- owed.c: acknowledgements ------------------------------------------------------------------- */
+
+enum owed_changes { OWED_NO_CHANGES, OWED_SESSION_CHANGED };
+
+/*
+ * Sends an acknowledgement when what it promises is safe: when `ticket` (may be NULL) has been answered
+ * and, if the session changed, its shard has committed. Acknowledgements leave in the order of these calls
+ * [MQTT-4.6.0-2]. `packet` is complete; it is copied.
+ */
+void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *ticket,
+              enum owed_changes changes);
+
+/* The usual one, PUBACK to PUBCOMP; with a reason string if `text` is not NULL (5.0). */
+void conn_owe_ack(struct conn *conn, uint8_t type, uint16_t packet_id, enum mqtt_reason reason,
+                  struct publish_ticket *ticket, enum owed_changes changes);
+
+/* A ticket that an owed packet waited for has been answered. */
+void conn_owed_published(struct publish_ticket *ticket, enum rc rc);
+
+/* The connection ends: nothing of it will be sent. */
+void conn_owed_forget(struct conn *conn);
+
+#endif

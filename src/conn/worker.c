@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The connections of one worker as a group: who does not read for a while and goes on later, and how
+ * all of them are told that the broker shuts down.
+ */
+#include "conn/connection.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+/* ---- publishers whose subscribers lag ----------------------------------------------------------- */
+
+static struct conn *conn_of_session(struct conn_worker *worker, session_ref ref)
+{
+    struct session *session = session_of_ref(worker->sessions, ref);
+    if (session == NULL || session->sink == NULL || session->sink->ops != &conn_sink_ops)
+        return NULL;
+    return conn_of_sink(session->sink);
+}
+
+static void pause_ring_grow(struct conn_worker *worker)
+{
+    uint32_t room = worker->paused_room == 0 ? 64 : worker->paused_room * 2;
+    struct pause_entry *ring = mem_new(room * sizeof(*ring));
+    for (uint32_t i = 0; i < worker->paused_count; i++)
+        ring[i] = worker->paused[(worker->paused_first + i) & (worker->paused_room - 1)];
+    mem_free(worker->paused);
+    worker->paused = ring;
+    worker->paused_room = room;
+    worker->paused_first = 0;
+}
+
+void conn_pause(struct conn *conn)
+{
+    struct conn_worker *worker = conn->worker;
+    if (conn->session == NULL || (conn->busy & CONN_BUSY_PAUSED) ||
+        conn_config(conn)->queue.slow_subscriber != SLOW_PAUSE_PUBLISHER)
+        return;
+    conn_set_busy(conn, CONN_BUSY_PAUSED);
+    metric_inc(worker->metrics, METRIC_PUBLISHER_PAUSES);
+    if (worker->paused_count == worker->paused_room)
+        pause_ring_grow(worker);
+    uint64_t until_ms = worker->loop->now_ms + PAUSE_MS;
+    uint32_t at = (worker->paused_first + worker->paused_count++) & (worker->paused_room - 1);
+    worker->paused[at] = (struct pause_entry){conn->session->ref, until_ms};
+    if (worker->paused_count == 1)
+        loop_timer_start(worker->loop, &worker->pause_timer, until_ms);
+}
+
+static void pause_over(struct loop_timer *timer)
+{
+    struct conn_worker *worker = CONTAINER_OF(timer, struct conn_worker, pause_timer);
+    while (worker->paused_count > 0) {
+        struct pause_entry entry = worker->paused[worker->paused_first];
+        if (entry.until_ms > worker->loop->now_ms) {
+            loop_timer_start(worker->loop, timer, entry.until_ms);
+            return;
+        }
+        worker->paused_first = (worker->paused_first + 1) & (worker->paused_room - 1);
+        worker->paused_count--;
+        struct conn *conn = conn_of_session(worker, entry.session);
+        if (conn != NULL)
+            conn_clear_busy(conn, CONN_BUSY_PAUSED);
+    }
+}
+
+static void slow_down(struct delivery_hub *hub, session_ref publisher)
+{
+    struct conn *conn = conn_of_session(hub->owner, publisher);
+    if (conn != NULL)
+        conn_pause(conn);
+}
+
+static void published(struct delivery_hub *hub, struct publish_ticket *ticket, enum rc rc)
+{
+    (void)hub;
+    conn_owed_published(ticket, rc);
+}
+
+const struct hub_ops conn_hub_ops = {.published = published, .slow_down = slow_down};
+
+/* ---- turns ------------------------------------------------------------------------------------- */
+
+bool conn_worker_turn(struct conn_worker *worker)
+{
+    worker->hub->work = 0;
+    struct list *link;
+    bool any = false;
+    while ((link = list_take_first(&worker->yielded)) != NULL) {
+        conn_clear_busy(CONTAINER_OF(link, struct conn, yielded), CONN_BUSY_YIELDED);
+        any = true;
+    }
+    return any;
+}
+
+bool conn_worker_drain(struct conn_worker *worker, uint32_t max)
+{
+    worker->draining = true;
+    LIST_FOR_EACH(link, &worker->connections)
+    {
+        struct conn *conn = CONTAINER_OF(link, struct conn, link);
+        if (conn->state == CONN_CLOSING)
+            continue;
+        if (max-- == 0)
+            return false;
+        conn_close(conn, MQTT_SERVER_SHUTTING_DOWN);
+    }
+    return true;
+}
+
+void conn_worker_init(struct conn_worker *worker)
+{
+    list_init(&worker->connections);
+    list_init(&worker->yielded);
+    loop_timer_init(&worker->pause_timer, pause_over);
+}
+
+void conn_worker_deinit(struct conn_worker *worker)
+{
+    CHECK(list_empty(&worker->connections));
+    mem_free(worker->paused);
+    mem_free(worker->spare_owed);
+}
