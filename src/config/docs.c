@@ -335,7 +335,7 @@ static void yaml_keys(FILE *out, const char *section, const char *indent)
         fputc('\n', out);
         yaml_comment(out, indent, key->doc);
         for (const struct config_choice *c = key->choices; c != NULL && c->name != NULL; c++)
-            fprintf(out, "%s#   %s: %s\n", indent, c->name, c->doc);
+            fprintf(out, "%s# - %s: %s\n", indent, c->name, c->doc);
         if (key->type == CONFIG_LISTENERS)
             yaml_listeners(out);
         else

@@ -240,7 +240,9 @@ static bool read_listener(struct reader *r, uint32_t index)
                                      : read_transport(r, key_path, listener)))
             return false;
     }
-    return has_address || FAIL(r, path, "address is missing: expected {address: HOST:PORT}");
+    struct config_place place = {.name = r->name, .line = listener->line, .path = path};
+    return has_address ||
+           config_error_set(r->error, place, "address is missing: expected {address: HOST:PORT}");
 }
 
 static bool read_listeners(struct reader *r, const struct config_key *key)

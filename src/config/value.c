@@ -218,16 +218,27 @@ static void expect_choices(const struct config_choice *choices, char *out, size_
                                  choice->name);
 }
 
-const char *config_value_expected(const struct config_key *key, char *out, size_t room)
+static void expect_number(const struct config_key *key, char *out, size_t room)
 {
     static const char *const kinds[] = {[CONFIG_INT] = "a whole number",
                                         [CONFIG_SIZE] = "a size",
                                         [CONFIG_DURATION] = "a duration"};
-    static const char *const samples[] = {[CONFIG_INT] = "",
-                                          [CONFIG_SIZE] = ", such as 65536, 64K or 16M",
-                                          [CONFIG_DURATION] = ", such as 500ms, 10s or 5m"};
     char low[CONFIG_NUMBER_MAX], high[CONFIG_NUMBER_MAX];
+    const char *samples = "";
 
+    if (key->type == CONFIG_SIZE)
+        samples = ", such as 65536, 64K or 16M";
+    else if (key->type == CONFIG_DURATION)
+        samples =
+            key->scale == 1 ? ", such as 500ms, 10s or 5m" : " in whole seconds, such as 10s or 5m";
+    snprintf(out, room, "%s from %s to %s%s%s%s", kinds[key->type],
+             config_value_format(key, key->min, low, sizeof(low)),
+             config_value_format(key, key->max, high, sizeof(high)), samples,
+             key->word != NULL ? ", or " : "", key->word != NULL ? key->word : "");
+}
+
+const char *config_value_expected(const struct config_key *key, char *out, size_t room)
+{
     switch (key->type) {
     case CONFIG_BOOL:
         snprintf(out, room, "true or false");
@@ -242,10 +253,7 @@ const char *config_value_expected(const struct config_key *key, char *out, size_
         snprintf(out, room, "a list of {address: HOST:PORT, transport: tcp or ws}");
         break;
     default:
-        snprintf(out, room, "%s from %s to %s%s%s%s", kinds[key->type],
-                 config_value_format(key, key->min, low, sizeof(low)),
-                 config_value_format(key, key->max, high, sizeof(high)), samples[key->type],
-                 key->word != NULL ? ", or " : "", key->word != NULL ? key->word : "");
+        expect_number(key, out, room);
         break;
     }
     return out;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The release that this is; the same number as in the top CMakeLists.txt, which a test holds it to. */
+/* The release that this is; the same number as in the top CMakeLists.txt, which a test holds it to.
+ */
 #ifndef CONFIG_VERSION_H
 #define CONFIG_VERSION_H
 
