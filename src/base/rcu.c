@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _LGPL_SOURCE
+#include <urcu-qsbr.h>
+
+#include "base/rcu.h"
+
+/* ThreadSanitizer does not see liburcu's barriers: say by hand that a grace period orders what readers
+ * did before it against the free after it. */
+#ifdef __SANITIZE_THREAD__
+#define RCU_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RCU_TSAN 1
+#endif
+#endif
+#ifdef RCU_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+static char grace_period;
+#define READER_DONE() __tsan_release(&grace_period)
+#define GRACE_PASSED() __tsan_acquire(&grace_period)
+#else
+#define READER_DONE() ((void)0)
+#define GRACE_PASSED() ((void)0)
+#endif
+
+void rcu_reader_start(void)
+{
+    urcu_qsbr_register_thread();
+}
+
+void rcu_reader_stop(void)
+{
+    READER_DONE();
+    urcu_qsbr_unregister_thread();
+}
+
+void rcu_quiescent(void)
+{
+    READER_DONE();
+    urcu_qsbr_quiescent_state();
+}
+
+void rcu_sleep(void)
+{
+    READER_DONE();
+    urcu_qsbr_thread_offline();
+}
+
+void rcu_wake(void)
+{
+    urcu_qsbr_thread_online();
+}
+
+static void grace_passed(struct rcu_head *head)
+{
+    struct rcu_entry *entry = caa_container_of(head, struct rcu_entry, head);
+    GRACE_PASSED();
+    entry->free(entry);
+}
+
+void rcu_defer(struct rcu_entry *entry, void (*free)(struct rcu_entry *entry))
+{
+    entry->free = free;
+    READER_DONE();
+    urcu_qsbr_call_rcu(&entry->head, grace_passed);
+}
+
+void rcu_drain(void)
+{
+    urcu_qsbr_barrier();
+}
