@@ -119,6 +119,9 @@ static const struct bad bads[] = {
     {"control_characters_are_not_shown", "workers: \"\\e[31m\"\n",
      "skein.yaml:1: workers: expected a whole number from 0 to 256, got the text '?[31m'"},
 
+    {"control_characters_in_a_key_are_not_shown", "\"a\\nb\": 1\n",
+     "skein.yaml:1: a?b: unknown key"},
+
     {"listeners_that_are_a_word", "listeners: all\n",
      "skein.yaml:1: listeners: expected a list of {address: HOST:PORT, transport: tcp or ws}, got "
      "'all'"},

@@ -5,6 +5,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Control characters of a file never reach the terminal, and a message stays one line. */
+static char fit_to_show(char c)
+{
+    return (unsigned char)c < 0x20 || c == 0x7f ? '?' : c;
+}
+
 bool config_error_set(struct config_error *error, struct config_place place, const char *format,
                       ...)
 {
@@ -21,6 +27,8 @@ bool config_error_set(struct config_error *error, struct config_place place, con
     if (used >= 0 && (size_t)used < room)
         vsnprintf(error->text + used, room - (size_t)used, format, args);
     va_end(args);
+    for (char *at = error->text; *at != '\0'; at++)
+        *at = fit_to_show(*at);
     return false;
 }
 
@@ -36,7 +44,7 @@ const char *config_quote(const char *text, size_t len, char out[CONFIG_QUOTE_MAX
         shown--;
     *at++ = '\'';
     for (size_t i = 0; i < shown; i++)
-        *at++ = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+        *at++ = fit_to_show(text[i]);
     snprintf(at, sizeof(dots), "%s", shown < len ? dots : "'");
     return out;
 }
