@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the broker under test and holds it to a clean life: ready in time, alive at the end, exit
+code 0 on SIGTERM, no sanitizer report.
+
+SKEIN_BINARY names the program. SKEIN_TEST_PEER=HOST:PORT (and SKEIN_TEST_PEER_WS) points the same
+tests at another broker that already runs: how a test is tried out on a second opinion.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from .client import RawClient, patience
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PEER = os.environ.get("SKEIN_TEST_PEER")
+PEER_WS = os.environ.get("SKEIN_TEST_PEER_WS")
+REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:|CHECK failed")
+
+_START_ATTEMPTS = 5
+_given = set()
+
+
+def free_port():
+    """A port that nobody listens on now, and that this process has not had before."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
+
+
+def merged(base, over):
+    out = dict(base)
+    for key, value in over.items():
+        out[key] = merged(base[key], value) if isinstance(value, dict) and key in base else value
+    return out
+
+
+def _address(text):
+    host, port = text.rsplit(":", 1)
+    return host, int(port)
+
+
+class Peer:
+    """Another broker, started by somebody else."""
+
+    def __init__(self):
+        self.address = _address(PEER)
+        self.ws_address = _address(PEER_WS) if PEER_WS else None
+        self.port = self.address[1]
+        self.ws_port = self.ws_address[1] if PEER_WS else None
+        self.log = ""
+
+    def rss_kb(self):
+        return 0
+
+    def alive(self):
+        return True
+
+    def check(self):
+        pass
+
+    def stop(self):
+        pass
+
+    kill = stop
+
+
+class Broker:
+    """A running broker with one TCP and one WebSocket listener on loopback.
+
+    `config` is laid over the kit's own: nested dicts, as in the YAML file. `listeners` in it
+    replaces both listeners, and then only `port` of the first one is awaited.
+    """
+
+    DEFAULTS = {"workers": 2}
+
+    def __init__(self, config=None, binary=None, arguments=(), environment=None):
+        self.binary = pathlib.Path(binary or os.environ.get("SKEIN_BINARY")
+                                   or ROOT / "build/release/skein")
+        self.config = config or {}
+        self.arguments, self.environment = list(arguments), environment or {}
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-test-"))
+        self.process = None
+        self.stopped = False
+        self.start()
+
+    # ---- life ----
+
+    def start(self):
+        """Also after stop() or kill(): the same data directory, other ports."""
+        for attempt in range(_START_ATTEMPTS):
+            self._spawn()
+            if self._ready():
+                return
+            if attempt == _START_ATTEMPTS - 1 or "in use" not in self.log:
+                status = self.process.poll()
+                self._end(signal.SIGKILL)
+                raise AssertionError(f"the broker is not ready (exit code {status}):\n{self.log}")
+
+    def _spawn(self):
+        self.port, self.ws_port = free_port(), free_port()
+        self.address, self.ws_address = ("127.0.0.1", self.port), ("127.0.0.1", self.ws_port)
+        listeners = [{"address": f"127.0.0.1:{self.port}", "transport": "tcp"},
+                     {"address": f"127.0.0.1:{self.ws_port}", "transport": "ws"}]
+        config = merged({**self.DEFAULTS, "listeners": listeners}, self.config)
+        if "listeners" in self.config:
+            self.address = _address(self.config["listeners"][0]["address"])
+            self.port = self.address[1]
+        path = self.folder / "skein.yaml"
+        path.write_text(json.dumps(config, indent=1))  # JSON is YAML
+        self._log = open(self.folder / "log", "ab")
+        self.process = subprocess.Popen(
+            [self.binary, "serve", "-c", path, "-d", self.folder / "data", *self.arguments],
+            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            env={**os.environ, **self.environment})
+        self._log.close()
+        self.stopped = False
+
+    def _ready(self):
+        deadline = time.monotonic() + 4 * patience()
+        addresses = [self.address] if "listeners" in self.config else [self.address, self.ws_address]
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                for address in addresses:
+                    socket.create_connection(address, 1).close()
+                return True
+            except OSError:
+                time.sleep(0.01)
+        return False
+
+    def _end(self, number):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            status = self.process.wait(4 * patience())
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            status = "none: killed, SIGTERM was not enough"
+        self.stopped = True
+        return status
+
+    def stop(self):
+        """SIGTERM; asserts a clean end."""
+        if not self.stopped:
+            alive = self.alive()
+            status = self._end(signal.SIGTERM)
+            assert alive, f"the broker died before its end (exit code {status}):\n{self.tail()}"
+            assert status == 0, f"the broker ended with exit code {status}:\n{self.tail()}"
+            self.check()
+
+    def kill(self):
+        """SIGKILL, as a power failure would."""
+        if not self.stopped:
+            self._end(signal.SIGKILL)
+
+    def close(self):
+        """stop(), and removes its folder when all was well."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- what it is like ----
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def check(self):
+        """Neither dead without being told to, nor anything in the log that no test may cause."""
+        assert self.stopped or self.alive(), \
+            f"the broker died (exit code {self.process.returncode}):\n{self.tail()}"
+        found = REPORT.search(self.log)
+        assert not found, f"{found.group(0)} in the log:\n{self.log[found.start():][:6000]}"
+
+    @property
+    def log(self):
+        """What the broker has written so far."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def tail(self, lines=60):
+        return "\n".join(self.log.splitlines()[-lines:])
+
+    def wait_for_log(self, text):
+        deadline = time.monotonic() + patience()
+        while text not in self.log:
+            assert time.monotonic() < deadline, f"{text!r} not in the log:\n{self.tail()}"
+            time.sleep(0.01)
+
+    def rss_kb(self):
+        """Resident memory."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
+
+    def descriptors(self):
+        """Open file descriptors."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def client(self, version, **options):
+        """A RawClient that has not sent CONNECT."""
+        return RawClient(self, version, **options)
