@@ -38,7 +38,7 @@ static const struct command without_operands = {
         "try", __VA_ARGS__, NULL                                                                   \
     }
 
-static int count(char **argv)
+static int count(const char *const *argv)
 {
     int argc = 0;
 
@@ -47,8 +47,13 @@ static int count(char **argv)
     return argc;
 }
 
+static struct options begin(const struct command *command, const char *const *argv)
+{
+    return options_begin(command, count(argv), (char **)argv);
+}
+
 /* What a walk prints to stderr, as text to free; *o is how it ended. */
-static char *stderr_of(const struct command *command, char **argv, struct options *o)
+static char *stderr_of(const struct command *command, const char *const *argv, struct options *o)
 {
     FILE *file = tmpfile();
     int saved = dup(STDERR_FILENO);
@@ -56,7 +61,7 @@ static char *stderr_of(const struct command *command, char **argv, struct option
 
     fflush(stderr);
     dup2(fileno(file), STDERR_FILENO);
-    *o = options_begin(command, count(argv), argv);
+    *o = begin(command, argv);
     while (options_next(o)) {
         if (o->id == 'p')
             options_number(o, 1, 65535);
@@ -72,12 +77,12 @@ static char *stderr_of(const struct command *command, char **argv, struct option
 
 static void option_is_understood_in_all_four_spellings(void **state)
 {
-    char *spellings[][4] = {ARGS("-p", "1883"), ARGS("-p1883"), ARGS("--port", "1883"),
-                            ARGS("--port=1883")};
+    const char *spellings[][4] = {ARGS("-p", "1883"), ARGS("-p1883"), ARGS("--port", "1883"),
+                                  ARGS("--port=1883")};
     (void)state;
 
     for (size_t i = 0; i < 4; i++) {
-        struct options o = options_begin(&with_operands, count(spellings[i]), spellings[i]);
+        struct options o = begin(&with_operands, spellings[i]);
         assert_true(options_next(&o));
         assert_int_equal(o.id, 'p');
         assert_string_equal(o.value, "1883");
@@ -89,8 +94,8 @@ static void option_is_understood_in_all_four_spellings(void **state)
 
 static void letters_without_arguments_may_be_joined(void **state)
 {
-    char *argv[] = ARGS("-dvp1");
-    struct options o = options_begin(&with_operands, 2, argv);
+    const char *argv[] = ARGS("-dvp1");
+    struct options o = begin(&with_operands, argv);
     (void)state;
 
     assert_true(options_next(&o) && o.id == 'd' && o.value == NULL);
@@ -102,8 +107,8 @@ static void letters_without_arguments_may_be_joined(void **state)
 
 static void operands_may_stand_anywhere(void **state)
 {
-    char *argv[] = ARGS("one", "-d", "-", "--", "-v");
-    struct options o = options_begin(&with_operands, 6, argv);
+    const char *argv[] = ARGS("one", "-d", "-", "--", "-v");
+    struct options o = begin(&with_operands, argv);
     (void)state;
 
     assert_true(options_next(&o) && o.id == OPTION_OPERAND);
@@ -118,8 +123,8 @@ static void operands_may_stand_anywhere(void **state)
 
 static void option_with_several_words_takes_them_one_by_one(void **state)
 {
-    char *argv[] = ARGS("--will", "a", "-b", "c");
-    struct options o = options_begin(&with_operands, 5, argv);
+    const char *argv[] = ARGS("--will", "a", "-b", "c");
+    struct options o = begin(&with_operands, argv);
     (void)state;
 
     assert_true(options_next(&o) && o.id == OPT_WILL);
@@ -132,8 +137,8 @@ static void option_with_several_words_takes_them_one_by_one(void **state)
 
 static void empty_argument_is_an_argument(void **state)
 {
-    char *argv[] = ARGS("--topic=", "-t", "");
-    struct options o = options_begin(&with_operands, 4, argv);
+    const char *argv[] = ARGS("--topic=", "-t", "");
+    struct options o = begin(&with_operands, argv);
     (void)state;
 
     assert_true(options_next(&o));
@@ -145,7 +150,7 @@ static void empty_argument_is_an_argument(void **state)
 
 struct mistake {
     const char *rule;
-    char *argv[5];
+    const char *argv[5];
     const char *text; /* the first line on stderr */
 };
 
@@ -186,7 +191,7 @@ static void mistake_is_named_and_ends_with_64(void **state)
 
 static void operand_is_refused_where_none_is_taken(void **state)
 {
-    char *argv[] = ARGS("word");
+    const char *argv[] = ARGS("word");
     struct options o;
     char *text = stderr_of(&without_operands, argv, &o);
     (void)state;
@@ -198,8 +203,8 @@ static void operand_is_refused_where_none_is_taken(void **state)
 
 static void repeatable_and_last_wins_may_come_twice(void **state)
 {
-    char *argv[] = ARGS("-t1", "-t2", "-vv");
-    struct options o = options_begin(&with_operands, 4, argv);
+    const char *argv[] = ARGS("-t1", "-t2", "-vv");
+    struct options o = begin(&with_operands, argv);
     int found = 0;
     (void)state;
 
@@ -211,8 +216,8 @@ static void repeatable_and_last_wins_may_come_twice(void **state)
 
 static void decimal_takes_fractions_and_refuses_nonsense(void **state)
 {
-    char *argv[] = ARGS("-t2.5", "-tnan");
-    struct options o = options_begin(&with_operands, 3, argv);
+    const char *argv[] = ARGS("-t2.5", "-tnan");
+    struct options o = begin(&with_operands, argv);
     (void)state;
 
     assert_true(options_next(&o));
