@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counters and gauges of the broker. Every worker writes its own shard, without locks or locked
- * instructions; a reader adds the shards up. To add a metric: one line in table.h.
+ * instructions; a reader adds the shards up. To add a metric: one entry in table.h.
  *
  *     metric_inc(worker->metrics, METRIC_TAKEOVERS);
  *

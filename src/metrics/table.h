@@ -1,79 +1,136 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every metric, one line each: X(ID, KIND, unit, "name", "help"). COUNTER only grows; GAUGE goes up
- * and down. From these lines are made: enum metric, the metrics reference, $SYS/skein/<name>, and
- * (summed or renamed in sys.c) the $SYS/broker names that MQTT users know. To add a metric, add a
- * line. A limit that is hit has a line of its own, so that every limit can be seen to bite.
+ * Every metric, one entry each: X(ID, KIND, unit, "name", "help"). COUNTER only grows; GAUGE goes up
+ * and down. From these entries are made: enum metric, the metrics reference, $SYS/skein/<name>, and
+ * (summed or renamed in sys.c) the $SYS/broker names that MQTT users know. To add a metric, add an
+ * entry. A limit that is hit has one of its own, so that every limit can be seen to bite.
  */
 #ifndef METRICS_TABLE_H
 #define METRICS_TABLE_H
 
 /* clang-format off */
-#define METRICS_TABLE(X) \
-    /* connections */ \
-    X(CONNECTIONS_OPENED, COUNTER, "connections", "connections_opened", "Transport connections accepted.") \
-    X(CONNECTIONS_CLOSED, COUNTER, "connections", "connections_closed", "Transport connections that ended, for whatever reason.") \
-    X(CONNECTIONS_CURRENT, GAUGE, "connections", "connections_current", "Connections whose CONNECT was accepted and that are still open.") \
-    X(CONNECTS_ACCEPTED, COUNTER, "connections", "connects_accepted", "CONNECT packets answered with success.") \
-    X(CONNECTS_REFUSED, COUNTER, "connections", "connects_refused", "CONNECT packets answered with an error or a close.") \
-    X(TAKEOVERS, COUNTER, "connections", "takeovers", "Connections closed because another one came with their client id.") \
-    X(KEEP_ALIVE_TIMEOUTS, COUNTER, "connections", "keep_alive_timeouts", "Connections closed after 1.5 keep alive intervals of silence.") \
-    X(CONNECT_TIMEOUTS, COUNTER, "connections", "connect_timeouts", "Connections closed because no CONNECT came within limits.connect_timeout.") \
-    X(MALFORMED_PACKETS, COUNTER, "packets", "malformed_packets", "Packets that do not parse; each ends its connection.") \
-    X(PROTOCOL_ERRORS, COUNTER, "packets", "protocol_errors", "Packets that parse but may not come now or so; each ends its connection.") \
-    /* sessions and subscriptions */ \
-    X(SESSIONS_CURRENT, GAUGE, "sessions", "sessions_current", "Sessions, connected or waiting for their client.") \
-    X(SESSIONS_EXPIRED, COUNTER, "sessions", "sessions_expired", "Sessions deleted because their session expiry interval passed.") \
-    X(SUBSCRIPTIONS_CURRENT, GAUGE, "subscriptions", "subscriptions_current", "Subscriptions of all sessions that are not shared.") \
-    X(SHARED_SUBSCRIPTIONS_CURRENT, GAUGE, "subscriptions", "shared_subscriptions_current", "Memberships in shared subscriptions.") \
-    X(WILLS_PUBLISHED, COUNTER, "messages", "wills_published", "Will messages published.") \
-    /* traffic */ \
-    X(PACKETS_RECEIVED, COUNTER, "packets", "packets_received", "MQTT control packets of all types received.") \
-    X(PACKETS_SENT, COUNTER, "packets", "packets_sent", "MQTT control packets of all types sent.") \
-    X(BYTES_RECEIVED, COUNTER, "bytes", "bytes_received", "Bytes of MQTT packets received.") \
-    X(BYTES_SENT, COUNTER, "bytes", "bytes_sent", "Bytes of MQTT packets sent.") \
-    X(PUBLISH_RECEIVED, COUNTER, "messages", "publish_received", "PUBLISH packets received.") \
-    X(PUBLISH_RECEIVED_BYTES, COUNTER, "bytes", "publish_received_bytes", "Payload bytes of the PUBLISH packets received.") \
-    X(PUBLISH_SENT, COUNTER, "messages", "publish_sent", "PUBLISH packets sent, resends included.") \
-    X(PUBLISH_SENT_BYTES, COUNTER, "bytes", "publish_sent_bytes", "Payload bytes of the PUBLISH packets sent.") \
-    X(ACKS_DELAYED, COUNTER, "packets", "acks_delayed", "Acknowledgements that had to wait for the store.") \
-    /* messages that a subscriber did not get, by reason */ \
-    X(PUBLISH_DROPPED_QUEUE_FULL, COUNTER, "messages", "publish_dropped_queue_full", "Messages dropped because the session's queue held queue.messages_max.") \
-    X(PUBLISH_DROPPED_QUEUE_BYTES_FULL, COUNTER, "messages", "publish_dropped_queue_bytes_full", "Messages dropped because the session's queue held queue.bytes_max.") \
-    X(PUBLISH_DROPPED_QOS0_NOT_WRITABLE, COUNTER, "messages", "publish_dropped_qos0_not_writable", "QoS 0 messages dropped because the subscriber did not read fast enough.") \
-    X(PUBLISH_DROPPED_QOS0_OFFLINE, COUNTER, "messages", "publish_dropped_qos0_offline", "QoS 0 messages not kept for a subscriber that was away.") \
-    X(PUBLISH_DROPPED_EXPIRED, COUNTER, "messages", "publish_dropped_expired", "Messages dropped because their message expiry interval passed.") \
-    X(PUBLISH_DROPPED_PACKET_TOO_LARGE, COUNTER, "messages", "publish_dropped_packet_too_large", "Messages larger than the subscriber's maximum packet size.") \
-    X(PUBLISH_DROPPED_SESSION_GONE, COUNTER, "messages", "publish_dropped_session_gone", "Messages that were waiting in a session when it was deleted.") \
-    X(PUBLISH_DROPPED_LIMIT_INFLIGHT, COUNTER, "messages", "publish_dropped_limit_inflight", "Messages dropped because the in-flight window was full and nothing may be queued.") \
-    X(PUBLISH_DROPPED_NO_MEMORY, COUNTER, "messages", "publish_dropped_no_memory", "Messages dropped because there was no memory to keep them.") \
-    X(PUBLISHER_PAUSES, COUNTER, "pauses", "publisher_pauses", "Times that a publisher was not read from because its subscribers lagged.") \
-    /* what is kept */ \
-    X(RETAINED_COUNT, GAUGE, "messages", "retained_count", "Retained messages.") \
-    X(RETAINED_BYTES, GAUGE, "bytes", "retained_bytes", "Bytes of the retained messages: topics, properties and payloads.") \
-    X(RETAINED_REFUSED, COUNTER, "messages", "retained_refused", "Messages delivered but not retained because of limits.retained_count or limits.retained_bytes.") \
-    X(QUEUED_MESSAGES, GAUGE, "messages", "queued_messages", "Messages waiting in the queues of all sessions.") \
-    X(QUEUED_BYTES, GAUGE, "bytes", "queued_bytes", "Bytes of the messages in the queues of all sessions; a message in two queues counts twice.") \
-    X(INFLIGHT_MESSAGES, GAUGE, "messages", "inflight_messages", "QoS 1 and 2 messages sent and not yet acknowledged.") \
-    X(STORE_COMMITS, COUNTER, "commits", "store_commits", "Write batches that the store made durable.") \
-    X(STORE_ERRORS, COUNTER, "errors", "store_errors", "Write batches that the store could not make durable.") \
-    /* limits that were hit */ \
-    X(LIMIT_CONNECTIONS, COUNTER, "hits", "limit_connections", "Connections refused because of limits.connections.") \
-    X(LIMIT_SESSIONS, COUNTER, "hits", "limit_sessions", "CONNECT packets refused because of limits.sessions.") \
-    X(LIMIT_SUBSCRIPTIONS, COUNTER, "hits", "limit_subscriptions", "Subscriptions refused because of limits.subscriptions_per_client.") \
-    X(LIMIT_FILTER_LEVELS, COUNTER, "hits", "limit_filter_levels", "Topics and filters refused because of limits.filter_levels.") \
-    X(LIMIT_CLIENT_ID, COUNTER, "hits", "limit_client_id", "CONNECT packets refused because of limits.client_id_bytes.") \
-    X(LIMIT_PACKET_SIZE, COUNTER, "hits", "limit_packet_size", "Packets larger than limits.packet_bytes; each ends its connection.") \
-    X(LIMIT_TOPIC, COUNTER, "hits", "limit_topic", "Topics and filters refused because of limits.topic_bytes.") \
-    X(LIMIT_USER_PROPERTIES, COUNTER, "hits", "limit_user_properties", "Packets refused because of limits.user_properties.") \
-    X(LIMIT_RECEIVE_MAXIMUM, COUNTER, "hits", "limit_receive_maximum", "Connections closed because the client exceeded mqtt.receive_maximum.") \
-    X(LIMIT_RETAINED, COUNTER, "hits", "limit_retained", "Publications that met limits.retained_count or limits.retained_bytes.") \
-    X(LIMIT_MEMORY, COUNTER, "hits", "limit_memory", "Requests refused because of limits.memory_bytes.")
+#define METRICS_TABLE(X)                                                                           \
+    /* connections */                                                                              \
+    X(CONNECTIONS_OPENED, COUNTER, "connections", "connections_opened",                            \
+      "Transport connections accepted.")                                                           \
+    X(CONNECTIONS_CLOSED, COUNTER, "connections", "connections_closed",                            \
+      "Transport connections that ended, for whatever reason.")                                    \
+    X(CONNECTIONS_CURRENT, GAUGE, "connections", "connections_current",                            \
+      "Connections whose CONNECT was accepted and that are still open.")                           \
+    X(CONNECTS_ACCEPTED, COUNTER, "connections", "connects_accepted",                              \
+      "CONNECT packets answered with success.")                                                    \
+    X(CONNECTS_REFUSED, COUNTER, "connections", "connects_refused",                                \
+      "CONNECT packets answered with an error or a close.")                                        \
+    X(TAKEOVERS, COUNTER, "connections", "takeovers",                                              \
+      "Connections closed because another one came with their client id.")                         \
+    X(KEEP_ALIVE_TIMEOUTS, COUNTER, "connections", "keep_alive_timeouts",                          \
+      "Connections closed after 1.5 keep alive intervals of silence.")                             \
+    X(CONNECT_TIMEOUTS, COUNTER, "connections", "connect_timeouts",                                \
+      "Connections closed because no CONNECT came within limits.connect_timeout.")                 \
+    X(MALFORMED_PACKETS, COUNTER, "packets", "malformed_packets",                                  \
+      "Packets that do not parse; each ends its connection.")                                      \
+    X(PROTOCOL_ERRORS, COUNTER, "packets", "protocol_errors",                                      \
+      "Packets that parse but may not come now or so; each ends its connection.")                  \
+    /* sessions and subscriptions */                                                               \
+    X(SESSIONS_CURRENT, GAUGE, "sessions", "sessions_current",                                     \
+      "Sessions, connected or waiting for their client.")                                          \
+    X(SESSIONS_EXPIRED, COUNTER, "sessions", "sessions_expired",                                   \
+      "Sessions deleted because their session expiry interval passed.")                            \
+    X(SUBSCRIPTIONS_CURRENT, GAUGE, "subscriptions", "subscriptions_current",                      \
+      "Subscriptions of all sessions that are not shared.")                                        \
+    X(SHARED_SUBSCRIPTIONS_CURRENT, GAUGE, "subscriptions", "shared_subscriptions_current",        \
+      "Memberships in shared subscriptions.")                                                      \
+    X(WILLS_PUBLISHED, COUNTER, "messages", "wills_published",                                     \
+      "Will messages published.")                                                                  \
+    /* traffic */                                                                                  \
+    X(PACKETS_RECEIVED, COUNTER, "packets", "packets_received",                                    \
+      "MQTT control packets of all types received.")                                               \
+    X(PACKETS_SENT, COUNTER, "packets", "packets_sent",                                            \
+      "MQTT control packets of all types sent.")                                                   \
+    X(BYTES_RECEIVED, COUNTER, "bytes", "bytes_received",                                          \
+      "Bytes of MQTT packets received.")                                                           \
+    X(BYTES_SENT, COUNTER, "bytes", "bytes_sent",                                                  \
+      "Bytes of MQTT packets sent.")                                                               \
+    X(PUBLISH_RECEIVED, COUNTER, "messages", "publish_received",                                   \
+      "PUBLISH packets received.")                                                                 \
+    X(PUBLISH_RECEIVED_BYTES, COUNTER, "bytes", "publish_received_bytes",                          \
+      "Payload bytes of the PUBLISH packets received.")                                            \
+    X(PUBLISH_SENT, COUNTER, "messages", "publish_sent",                                           \
+      "PUBLISH packets sent, resends included.")                                                   \
+    X(PUBLISH_SENT_BYTES, COUNTER, "bytes", "publish_sent_bytes",                                  \
+      "Payload bytes of the PUBLISH packets sent.")                                                \
+    X(ACKS_DELAYED, COUNTER, "packets", "acks_delayed",                                            \
+      "Acknowledgements that had to wait for the store.")                                          \
+    /* messages that a subscriber did not get, by reason */                                        \
+    X(PUBLISH_DROPPED_QUEUE_FULL, COUNTER, "messages", "publish_dropped_queue_full",               \
+      "Messages dropped because the session's queue held queue.messages_max.")                     \
+    X(PUBLISH_DROPPED_QUEUE_BYTES_FULL, COUNTER, "messages", "publish_dropped_queue_bytes_full",   \
+      "Messages dropped because the session's queue held queue.bytes_max.")                        \
+    X(PUBLISH_DROPPED_QOS0_NOT_WRITABLE, COUNTER, "messages", "publish_dropped_qos0_not_writable", \
+      "QoS 0 messages dropped because the subscriber did not read fast enough.")                   \
+    X(PUBLISH_DROPPED_QOS0_OFFLINE, COUNTER, "messages", "publish_dropped_qos0_offline",           \
+      "QoS 0 messages not kept for a subscriber that was away.")                                   \
+    X(PUBLISH_DROPPED_EXPIRED, COUNTER, "messages", "publish_dropped_expired",                     \
+      "Messages dropped because their message expiry interval passed.")                            \
+    X(PUBLISH_DROPPED_PACKET_TOO_LARGE, COUNTER, "messages", "publish_dropped_packet_too_large",   \
+      "Messages larger than the subscriber's maximum packet size.")                                \
+    X(PUBLISH_DROPPED_SESSION_GONE, COUNTER, "messages", "publish_dropped_session_gone",           \
+      "Messages that were waiting in a session when it was deleted.")                              \
+    X(PUBLISH_DROPPED_LIMIT_INFLIGHT, COUNTER, "messages", "publish_dropped_limit_inflight",       \
+      "Messages dropped because the in-flight window was full and nothing may be queued.")         \
+    X(PUBLISH_DROPPED_NO_MEMORY, COUNTER, "messages", "publish_dropped_no_memory",                 \
+      "Messages dropped because there was no memory to keep them.")                                \
+    X(PUBLISHER_PAUSES, COUNTER, "pauses", "publisher_pauses",                                     \
+      "Times that a publisher was not read from because its subscribers lagged.")                  \
+    /* what is kept */                                                                             \
+    X(RETAINED_COUNT, GAUGE, "messages", "retained_count",                                         \
+      "Retained messages.")                                                                        \
+    X(RETAINED_BYTES, GAUGE, "bytes", "retained_bytes",                                            \
+      "Bytes of the retained messages: topics, properties and payloads.")                          \
+    X(RETAINED_REFUSED, COUNTER, "messages", "retained_refused",                                   \
+      "Messages delivered but not retained because of limits.retained_count or "                   \
+      "limits.retained_bytes.")                                                                    \
+    X(QUEUED_MESSAGES, GAUGE, "messages", "queued_messages",                                       \
+      "Messages waiting in the queues of all sessions.")                                           \
+    X(QUEUED_BYTES, GAUGE, "bytes", "queued_bytes",                                                \
+      "Bytes of the messages in the queues of all sessions; a message in two queues counts "       \
+      "twice.")                                                                                    \
+    X(INFLIGHT_MESSAGES, GAUGE, "messages", "inflight_messages",                                   \
+      "QoS 1 and 2 messages sent and not yet acknowledged.")                                       \
+    X(STORE_COMMITS, COUNTER, "commits", "store_commits",                                          \
+      "Write batches that the store made durable.")                                                \
+    X(STORE_ERRORS, COUNTER, "errors", "store_errors",                                             \
+      "Write batches that the store could not make durable.")                                      \
+    /* limits that were hit */                                                                     \
+    X(LIMIT_CONNECTIONS, COUNTER, "hits", "limit_connections",                                     \
+      "Connections refused because of limits.connections.")                                        \
+    X(LIMIT_SESSIONS, COUNTER, "hits", "limit_sessions",                                           \
+      "CONNECT packets refused because of limits.sessions.")                                       \
+    X(LIMIT_SUBSCRIPTIONS, COUNTER, "hits", "limit_subscriptions",                                 \
+      "Subscriptions refused because of limits.subscriptions_per_client.")                         \
+    X(LIMIT_FILTER_LEVELS, COUNTER, "hits", "limit_filter_levels",                                 \
+      "Topics and filters refused because of limits.filter_levels.")                               \
+    X(LIMIT_CLIENT_ID, COUNTER, "hits", "limit_client_id",                                         \
+      "CONNECT packets refused because of limits.client_id_bytes.")                                \
+    X(LIMIT_PACKET_SIZE, COUNTER, "hits", "limit_packet_size",                                     \
+      "Packets larger than limits.packet_bytes; each ends its connection.")                        \
+    X(LIMIT_TOPIC, COUNTER, "hits", "limit_topic",                                                 \
+      "Topics and filters refused because of limits.topic_bytes.")                                 \
+    X(LIMIT_USER_PROPERTIES, COUNTER, "hits", "limit_user_properties",                             \
+      "Packets refused because of limits.user_properties.")                                        \
+    X(LIMIT_RECEIVE_MAXIMUM, COUNTER, "hits", "limit_receive_maximum",                             \
+      "Connections closed because the client exceeded mqtt.receive_maximum.")                      \
+    X(LIMIT_RETAINED, COUNTER, "hits", "limit_retained",                                           \
+      "Publications that met limits.retained_count or limits.retained_bytes.")                     \
+    X(LIMIT_MEMORY, COUNTER, "hits", "limit_memory",                                               \
+      "Requests refused because of limits.memory_bytes.")
 
 /* X(ID, unit, "name", "help"): distributions, kept in log-linear histograms. */
-#define HISTOGRAMS_TABLE(X) \
-    X(TURN_NS, "nanoseconds", "loop_turn", "Work of one event loop turn, without the wait.") \
-    X(COMMIT_NS, "nanoseconds", "store_commit", "From handing a write batch to the store until it is durable.")
+#define HISTOGRAMS_TABLE(X)                                                                        \
+    X(TURN_NS, "nanoseconds", "loop_turn",                                                         \
+      "Work of one event loop turn, without the wait.")                                            \
+    X(COMMIT_NS, "nanoseconds", "store_commit",                                                    \
+      "From handing a write batch to the store until it is durable.")
 /* clang-format on */
 
 #endif
