@@ -59,7 +59,7 @@ class Peer:
         self.ws_address = _address(PEER_WS) if PEER_WS else None
         self.port = self.address[1]
         self.ws_port = self.ws_address[1] if PEER_WS else None
-        self.log = ""
+        self.log, self.stopped = "", False
 
     def rss_kb(self):
         return 0

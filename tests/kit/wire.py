@@ -137,9 +137,13 @@ class Packet:
 class Will:
     """The will of a CONNECT. `qos` may be 3; `topic` may be ill-formed bytes."""
 
-    def __init__(self, topic, payload=b"", qos=0, retain=False, properties=None, properties_raw=None):
+    def __init__(self, topic, payload=b"", qos=0, retain=False, properties=None,
+                 properties_raw=None):
         self.topic, self.payload, self.qos, self.retain = topic, payload, qos, retain
         self.properties, self.properties_raw = properties, properties_raw
+
+    def __repr__(self):
+        return f"Will{tuple(self.__dict__.values())}"
 
 
 def _short(value):
