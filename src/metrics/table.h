@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every metric, one entry each: X(ID, KIND, unit, "name", "help"). COUNTER only grows; GAUGE goes up
- * and down. From these entries are made: enum metric, the metrics reference, $SYS/skein/<name>, and
- * (summed or renamed in sys.c) the $SYS/broker names that MQTT users know. To add a metric, add an
- * entry. A limit that is hit has one of its own, so that every limit can be seen to bite.
+ * Every metric, one entry each: X(ID, KIND, unit, "name", "help"). COUNTER only grows; GAUGE goes
+ * up and down. From these entries are made: enum metric, the metrics reference, $SYS/skein/<name>,
+ * and (summed or renamed in sys.c) the $SYS/broker names that MQTT users know. To add a metric, add
+ * an entry. A limit that is hit has one of its own, so that every limit can be seen to bite.
  */
 #ifndef METRICS_TABLE_H
 #define METRICS_TABLE_H
