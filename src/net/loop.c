@@ -83,23 +83,23 @@ static void on_prepare(uv_prepare_t *handle)
     loop->phase = LOOP_SLEEPS;
 }
 
-/* True: there may be more that are due. */
+/* True: there may be more that are due. Timers are taken one by one, so that one that fires may
+ * stop or move any other. */
 static bool timers_fire(struct loop *loop)
 {
-    struct list due;
-    struct list *node;
-    size_t count;
+    for (size_t fired = 0; fired < LOOP_TIMERS_PER_TURN; fired++) {
+        struct list due;
+        struct timer *timer;
+        struct loop_timer *t;
 
-    if (loop->wheel.count == 0)
-        return false;
-    list_init(&due);
-    count = timer_wheel_advance(&loop->wheel, loop->now_ms, LOOP_TIMERS_PER_TURN, &due);
-    while ((node = list_take_first(&due)) != NULL) {
-        struct timer *timer = CONTAINER_OF(node, struct timer, link);
-        struct loop_timer *t = CONTAINER_OF(timer, struct loop_timer, timer);
+        list_init(&due);
+        if (timer_wheel_advance(&loop->wheel, loop->now_ms, 1, &due) == 0)
+            return false;
+        timer = CONTAINER_OF(list_take_first(&due), struct timer, link);
+        t = CONTAINER_OF(timer, struct loop_timer, timer);
         t->fire(t);
     }
-    return count == LOOP_TIMERS_PER_TURN;
+    return true;
 }
 
 static void resumed_deliver(struct loop *loop)

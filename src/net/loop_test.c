@@ -125,6 +125,41 @@ static void loop_fires_a_bounded_number_of_timers_a_turn(void **state)
     free(t);
 }
 
+static struct loop_timer *first_timer, *second_timer;
+static struct loop *timers_loop;
+static size_t rivals_fired;
+
+static void on_rival(struct loop_timer *timer)
+{
+    rivals_fired++;
+    loop_timer_stop(timers_loop, timer == first_timer ? second_timer : first_timer);
+}
+
+static void loop_timer_may_stop_another_that_is_due_as_well(void **state)
+{
+    struct ticker *t = calloc(1, sizeof(*t));
+    struct loop_timer timers[2];
+
+    (void)state;
+    assert_non_null(t);
+    loop_init(&t->loop, &ticker_ops, t);
+    timers_loop = &t->loop;
+    first_timer = &timers[0];
+    second_timer = &timers[1];
+    rivals_fired = 0;
+    for (int i = 0; i < 2; i++) {
+        loop_timer_init(&timers[i], on_rival);
+        loop_timer_start(&t->loop, &timers[i], t->loop.now_ms + 1);
+    }
+    while (rivals_fired == 0)
+        uv_run(&t->loop.uv, UV_RUN_ONCE);
+    uv_run(&t->loop.uv, UV_RUN_NOWAIT);
+    assert_int_equal(rivals_fired, 1);
+    assert_int_equal(t->loop.wheel.count, 0);
+    loop_deinit(&t->loop);
+    free(t);
+}
+
 static void loop_does_not_sleep_while_turn_says_that_there_is_more(void **state)
 {
     struct ticker *t = calloc(1, sizeof(*t));
@@ -216,6 +251,7 @@ int main(void)
         cmocka_unit_test(loop_timer_fires_in_time_and_wakes_the_loop_only_then),
         cmocka_unit_test(loop_timer_that_moves_on_does_not_wake_the_loop),
         cmocka_unit_test(loop_fires_a_bounded_number_of_timers_a_turn),
+        cmocka_unit_test(loop_timer_may_stop_another_that_is_due_as_well),
         cmocka_unit_test(loop_does_not_sleep_while_turn_says_that_there_is_more),
         cmocka_unit_test(loop_without_work_sleeps_until_it_is_woken_from_another_thread),
         cmocka_unit_test(loop_stop_flushes_then_closes_the_streams_that_are_left),

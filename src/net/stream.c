@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "net/out_pool.h"
 #include "net/stream_internal.h"
+#include "net/websocket.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -89,6 +90,10 @@ enum rc stream_open(struct stream *stream, struct loop *loop, const struct strea
         .transport = (uint8_t)transport,
     };
     list_init(&stream->link);
+    if (transport == TRANSPORT_WEBSOCKET && filter == NULL) {
+        CHECK(unread.len == 0);
+        stream->filter = websocket_new(stream);
+    }
     if (unread.len > 0) {
         stream->kept = mem_try(unread.len);
         if (stream->kept == NULL) {
@@ -101,12 +106,13 @@ enum rc stream_open(struct stream *stream, struct loop *loop, const struct strea
     if (uv_poll_init(&loop->uv, &stream->poll, fd) != 0)
         goto out;
     stream->poll.data = &stream_kind;
-    if (stream->kept != NULL)
+    if (stream->kept != NULL || filter != NULL)
         list_add_last(&loop->resumed, &stream->link);
     stream_poll_update(stream);
     return RC_OK;
 out:
     mem_free(stream->kept);
+    stream_filter_free(stream->filter);
     close(fd);
     return rc;
 }
@@ -125,9 +131,9 @@ static void release(struct stream *stream)
     stream->state = STREAM_CLOSING;
     list_remove(&stream->link);
     stream_output_clear(stream);
-    mem_free(stream->kept);
-    stream->kept = NULL;
-    stream->kept_len = stream->kept_room = 0;
+    stream_kept_free(stream);
+    stream_filter_free(stream->filter);
+    stream->filter = NULL;
     if (stream->linger != NULL)
         loop_timer_stop(stream->loop, &stream->linger->timer);
     mem_free(stream->linger);
@@ -162,6 +168,8 @@ void stream_finish(struct stream *stream, enum stream_close_reason reason, uint6
 {
     if (stream->state != STREAM_OPEN)
         return;
+    if (stream->filter != NULL)
+        websocket_put_close(stream);
     stream->state = STREAM_FLUSHING;
     stream->linger = NEW(struct stream_linger);
     stream->linger->stream = stream;
@@ -169,7 +177,8 @@ void stream_finish(struct stream *stream, enum stream_close_reason reason, uint6
     loop_timer_start(stream->loop, &stream->linger->timer, stream->loop->now_ms + linger_ms);
     if (stream->out_last != NULL)
         out_chunk_seal(stream->out_last); /* stream_reserve() finds no room from now on */
-    list_remove(&stream->link);           /* off loop->resumed */
+    stream_kept_free(stream);
+    list_remove(&stream->link); /* off loop->resumed */
     stream_mark_dirty(stream);
     stream_poll_update(stream);
     stream->ops->ended(stream, reason);
@@ -242,6 +251,7 @@ int stream_detach(struct stream *stream, size_t consumed, struct stream_filter *
     }
     *unread = copy;
     *unread_len = rest.len;
+    CHECK(stream->filter == NULL || stream->filter->opening == NULL);
     *filter = stream->filter;
     stream->filter = NULL;
     stream->fd = -1;

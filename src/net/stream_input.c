@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "net/stream_internal.h"
+#include "net/websocket.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -46,7 +47,7 @@ static bool kept_resize(struct stream *stream, size_t room)
     return true;
 }
 
-static void kept_free(struct stream *stream)
+void stream_kept_free(struct stream *stream)
 {
     mem_free(stream->kept);
     stream->kept = NULL;
@@ -57,11 +58,11 @@ static void kept_free(struct stream *stream)
 static bool kept_replace(struct stream *stream, struct bytes left)
 {
     if (left.len == 0) {
-        kept_free(stream);
+        stream_kept_free(stream);
         return true;
     }
     if (left.len > stream->kept_room || stream->kept_room > 2 * left.len) {
-        kept_free(stream);
+        stream_kept_free(stream);
         if (!kept_resize(stream, left.len))
             return false;
     }
@@ -132,6 +133,8 @@ void stream_deliver_kept(struct stream *stream)
 {
     if (!stream->paused && stream->kept != NULL)
         deliver_from_kept(stream);
+    if (stream->state == STREAM_OPEN && stream->filter != NULL)
+        websocket_input_done(stream);
     if (stream->out_first != NULL)
         stream_mark_dirty(stream);
 }
@@ -157,6 +160,7 @@ bool stream_read(struct stream *stream)
     size_t room;
     uint8_t *target = read_target(stream, &room);
     ssize_t got;
+    size_t fresh;
 
     if (target == NULL) {
         stream_end(stream, STREAM_CLOSED_BY_ERROR);
@@ -174,11 +178,16 @@ bool stream_read(struct stream *stream)
     loop_count(&counters->read_bytes, (uint64_t)got);
     if (stream->state != STREAM_OPEN)
         return true; /* it is closing: input is thrown away */
-    if (shared) {
-        deliver_from_shared(stream, target, (size_t)got);
-    } else {
-        stream->kept_len += (size_t)got;
-        deliver_from_kept(stream);
+    fresh = stream->filter == NULL ? (size_t)got : websocket_decode(stream, target, (size_t)got);
+    if (fresh > 0) {
+        if (shared) {
+            deliver_from_shared(stream, target, fresh);
+        } else {
+            stream->kept_len += fresh;
+            deliver_from_kept(stream);
+        }
     }
+    if (stream->state == STREAM_OPEN && stream->filter != NULL)
+        websocket_input_done(stream);
     return true;
 }

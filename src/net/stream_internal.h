@@ -16,6 +16,9 @@ bool stream_read(struct stream *stream);
 /* Hands the kept input up again; for a stream taken off loop->resumed. */
 void stream_deliver_kept(struct stream *stream);
 
+/* Frees the input that was kept. */
+void stream_kept_free(struct stream *stream);
+
 /* Writes what the kernel takes; for a stream taken off loop->dirty. */
 void stream_flush(struct stream *stream);
 
@@ -25,6 +28,13 @@ static inline void stream_mark_dirty(struct stream *stream)
     if (!list_linked(&stream->link))
         list_add_last(&stream->loop->dirty, &stream->link);
 }
+
+/* `size` bytes were put into the last chunk. */
+void stream_output_grew(struct stream *stream, size_t size);
+
+/* Copies bytes that are no payload (a handshake, a control frame) behind the output of a websocket.
+ */
+enum rc stream_put_raw(struct stream *stream, struct bytes bytes);
 
 /* Frees all output that is not written. */
 void stream_output_clear(struct stream *stream);

@@ -8,6 +8,7 @@
 #include "model/message.h"
 #include "net/out_pool.h"
 #include "net/stream_internal.h"
+#include "net/websocket.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -29,13 +30,30 @@ static unsigned next_size_class(const struct stream *stream)
     return last->size_class + 1U < OUT_CLASSES ? last->size_class + 1U : OUT_CLASSES - 1;
 }
 
+/* What is appended now is the beginning of a websocket frame. */
+static bool frame_begins(const struct stream *stream)
+{
+    return stream->filter != NULL && stream->filter->frame_first == NULL;
+}
+
+/* A chunk that is not in the output yet. */
 static struct out_chunk *chunk_take(struct stream *stream, size_t size)
 {
-    return out_chunk_take(stream->loop->pool, next_size_class(stream), size);
+    struct out_chunk *chunk;
+
+    if (!frame_begins(stream))
+        return out_chunk_take(stream->loop->pool, next_size_class(stream), size);
+    chunk = out_chunk_take(stream->loop->pool, next_size_class(stream), size + FRAME_HEADER_MAX);
+    if (chunk != NULL)
+        chunk->used = chunk->sent =
+            FRAME_HEADER_MAX; /* filled in when the frame's length is known */
+    return chunk;
 }
 
 static void chunk_append(struct stream *stream, struct out_chunk *chunk)
 {
+    if (frame_begins(stream))
+        stream->filter->frame_first = chunk;
     if (stream->out_last == NULL)
         stream->out_first = chunk;
     else
@@ -43,7 +61,7 @@ static void chunk_append(struct stream *stream, struct out_chunk *chunk)
     stream->out_last = chunk;
 }
 
-static void output_grew(struct stream *stream, size_t size)
+void stream_output_grew(struct stream *stream, size_t size)
 {
     stream->out_bytes += size;
     stream->loop->buffered_bytes += size;
@@ -57,11 +75,17 @@ static void output_shrank(struct stream *stream, size_t size)
     stream->loop->buffered_bytes -= size;
 }
 
+static bool takes_output(const struct stream *stream)
+{
+    return stream->state == STREAM_OPEN &&
+           (stream->filter == NULL || websocket_is_open(stream->filter));
+}
+
 uint8_t *stream_reserve_more(struct stream *stream, size_t size)
 {
     struct out_chunk *chunk;
 
-    if (stream->state != STREAM_OPEN)
+    if (!takes_output(stream))
         return NULL;
     chunk = chunk_take(stream, size);
     if (chunk == NULL)
@@ -88,7 +112,7 @@ enum rc stream_write(struct stream *stream, struct bytes bytes)
     size_t fits = last == NULL ? 0 : last->room - last->used;
     size_t copied = 0;
 
-    if (stream->state != STREAM_OPEN)
+    if (!takes_output(stream))
         return RC_CLOSED;
     if (bytes.len == 0)
         return RC_OK;
@@ -103,7 +127,7 @@ enum rc stream_write(struct stream *stream, struct bytes bytes)
         chunk_append(stream, chunk);
         chunk_copy(chunk, bytes_of(bytes.data + copied, bytes.len - copied));
     }
-    output_grew(stream, bytes.len);
+    stream_output_grew(stream, bytes.len);
     return RC_OK;
 }
 
@@ -111,11 +135,11 @@ enum rc stream_write_message(struct stream *stream, struct message *message, str
 {
     struct out_chunk *chunk = stream->out_last;
 
-    if (stream->state != STREAM_OPEN)
+    if (!takes_output(stream))
         return RC_CLOSED;
     if (external.len == 0)
         return RC_OK;
-    if (chunk == NULL || chunk->message != NULL) {
+    if (chunk == NULL || chunk->message != NULL || frame_begins(stream)) {
         chunk = chunk_take(stream, 0);
         if (chunk == NULL)
             return RC_NO_MEMORY;
@@ -124,7 +148,23 @@ enum rc stream_write_message(struct stream *stream, struct message *message, str
     chunk->message = message_hold(message);
     chunk->external = external;
     out_chunk_seal(chunk);
-    output_grew(stream, external.len);
+    stream_output_grew(stream, external.len);
+    return RC_OK;
+}
+
+enum rc stream_put_raw(struct stream *stream, struct bytes bytes)
+{
+    struct out_chunk *chunk;
+
+    websocket_end_frame(stream);
+    chunk = out_chunk_take(stream->loop->pool, 0, bytes.len);
+    if (chunk == NULL)
+        return RC_NO_MEMORY;
+    chunk_copy(chunk, bytes);
+    out_chunk_seal(chunk);
+    chunk_append(stream, chunk);
+    stream->filter->frame_first = NULL;
+    stream_output_grew(stream, bytes.len);
     return RC_OK;
 }
 
@@ -143,6 +183,8 @@ void stream_output_clear(struct stream *stream)
     output_shrank(stream, stream->out_bytes);
     while (stream->out_first != NULL)
         chunk_drop_first(stream);
+    if (stream->filter != NULL)
+        stream->filter->frame_first = NULL;
 }
 
 static int gather(const struct stream *stream, struct iovec *iov, size_t *total)
@@ -237,6 +279,8 @@ void stream_flush(struct stream *stream)
 {
     if (stream->waits_writable || stream->state >= STREAM_LINGERING)
         return;
+    if (stream->filter != NULL)
+        websocket_end_frame(stream);
     if (!output_write(stream))
         return;
     if (stream->state == STREAM_FLUSHING && stream->out_bytes == 0) {

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * WebSocket as the filter of a stream: input is decoded in place behind the read, output of a turn
+ * becomes one binary frame at the flush. The filter is a heap object without pointers to its
+ * stream once the handshake is over, so it moves to another loop as a pointer. Inside net only.
+ *
+ *   HANDSHAKE --(101)--> OPEN --(close frame from either side, fault)--> CLOSED
+ *       '--(refused, time is over)-----------------------------------------^
+ */
+#ifndef NET_WEBSOCKET_H
+#define NET_WEBSOCKET_H
+
+#include "net/stream.h"
+#include "net/websocket_frames.h"
+
+enum {
+    WEBSOCKET_HANDSHAKE_MS = 10 * 1000, /* for the whole request to come */
+    WEBSOCKET_LINGER_MS = 2 * 1000, /* for a peer that has broken the rules to take its answer */
+};
+
+enum websocket_state { WEBSOCKET_HANDSHAKE, WEBSOCKET_OPEN, WEBSOCKET_CLOSED };
+
+struct stream_filter {
+    enum websocket_state state;
+    struct websocket_opening *opening; /* only in HANDSHAKE */
+    struct out_chunk *frame_first;     /* where the frame begins that output is added to, or NULL */
+    struct frames frames;
+};
+
+/* Gives a filter that waits for the handshake. Borrows the stream until that is over. */
+struct stream_filter *websocket_new(struct stream *stream);
+
+/* Decodes in place what was read; gives how many bytes are for the layer above, at the front. */
+size_t websocket_decode(struct stream *stream, uint8_t *data, size_t len);
+
+/* Ends the stream when the input said so. Called when everything before that was handed up. */
+void websocket_input_done(struct stream *stream);
+
+/* The output until here becomes a frame. */
+void websocket_end_frame(struct stream *stream);
+
+/* Puts a close frame behind the output, unless the handshake is not over or one is there already.
+ */
+void websocket_put_close(struct stream *stream);
+
+/* True when output may be appended, false before the handshake is over and behind a close frame. */
+static inline bool websocket_is_open(const struct stream_filter *filter)
+{
+    return filter->state == WEBSOCKET_OPEN;
+}
+
+#endif
