@@ -88,6 +88,16 @@ size_t properties_size(const struct properties *p);
  * properties_size() + varint_size(properties_size()). */
 uint8_t *properties_encode(uint8_t *out, const struct properties *p);
 
+/* Copies from a decoded block of PUBLISH or of a will what goes on to subscribers: all but topic alias,
+ * expiry interval, subscription identifiers and will delay. Gives its size; room for block.len. */
+size_t properties_forward(struct bytes block, uint8_t *out);
+
+/* How often a property stands in a decoded block. */
+uint32_t properties_count(struct bytes block, enum property_id wanted);
+
+/* Bytes of the user properties of a decoded block. */
+size_t properties_user_size(struct bytes block);
+
 /* Walks the user properties of a decoded block in order: start with *rest = properties.user; false at
  * the end. */
 bool properties_next_user(struct bytes *rest, struct bytes *name, struct bytes *value);

@@ -197,17 +197,10 @@ static struct session *take_session(struct conn *conn, const struct connect *con
 static struct message *will_of(const struct connect *connect, const struct session *session)
 {
     const struct properties *p = &connect->will_properties;
-    size_t room = properties_size(p) + 1;
-    uint8_t *forward = mem_try(room + 8);
+    uint8_t *forward = mem_try(p->user.len + 1);
     if (forward == NULL)
         return NULL;
-    size_t len = 0;
-    if (connect->version == MQTT_V5) {
-        struct properties kept = *p;
-        kept.present &= ~((uint64_t)1 << PROPERTY_WILL_DELAY_INTERVAL |
-                          (uint64_t)1 << PROPERTY_MESSAGE_EXPIRY_INTERVAL);
-        len = properties_encode_forward(forward, &kept);
-    }
+    size_t len = properties_forward(p->user, forward);
     struct publication publication = {
         .topic = connect->will_topic,
         .properties = bytes_of(forward, len),

@@ -122,8 +122,6 @@ void commit_answer_close(struct delivery_hub *hub, struct delivery_item *item);
 /* ---- subscribe.c ------------------------------------------------------------------------------- */
 
 void delivery_session_ended(struct session_table *table, struct session *session);
-/* Sets or clears the retained message; false at a limit or without memory. */
-enum rc delivery_retain(struct delivery_hub *hub, struct message *message);
 void delivery_unpark(struct delivery_hub *hub);
 
 #endif

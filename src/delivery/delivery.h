@@ -120,6 +120,10 @@ bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, str
 void delivery_send_retained(struct delivery_hub *hub, struct session *session, struct bytes filter,
                             const struct subscription_options *options);
 
+/* Makes the message its topic's retained one, or clears it when the payload is empty. Shares message. RC_FULL
+ * at a limit, RC_NO_MEMORY; both are counted. */
+enum rc delivery_retain(struct delivery_hub *hub, struct message *message);
+
 /* Tells the router of a change of the session: durable or not, connected or not. */
 void delivery_session_changed(struct delivery_hub *hub, struct session *session);
 
