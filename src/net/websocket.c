@@ -5,13 +5,6 @@
 #include "base/memory.h"
 #include "net/out_pool.h"
 #include "net/stream_internal.h"
-#include "net/websocket_handshake.h"
-
-struct websocket_opening {
-    struct loop_timer timer;
-    struct stream *stream;
-    struct handshake handshake;
-};
 
 static void opening_free(struct stream_filter *filter)
 {

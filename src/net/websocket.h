@@ -12,6 +12,7 @@
 
 #include "net/stream.h"
 #include "net/websocket_frames.h"
+#include "net/websocket_handshake.h"
 
 enum {
     WEBSOCKET_HANDSHAKE_MS = 10 * 1000, /* for the whole request to come */
@@ -19,6 +20,13 @@ enum {
 };
 
 enum websocket_state { WEBSOCKET_HANDSHAKE, WEBSOCKET_OPEN, WEBSOCKET_CLOSED };
+
+/* What is needed only until the handshake is over. */
+struct websocket_opening {
+    struct loop_timer timer;
+    struct stream *stream;
+    struct handshake handshake;
+};
 
 struct stream_filter {
     enum websocket_state state;

@@ -103,23 +103,34 @@ static void frame_begin(struct frames *frames, const struct wslay_frame_iocb *fr
     d->complete += frame_header_len(frame) + frame->payload_length;
 }
 
-/* The code to answer a close frame with: the peer's own where it is one that may be sent
- * (RFC 6455, 7.4). */
-static uint16_t close_answer(struct bytes payload)
+/* What is wrong with the payload of a close frame; 0: nothing, and *code is the peer's (RFC
+ * 6455, 7.4). */
+static uint16_t close_fault(struct bytes payload, uint16_t *code)
 {
-    unsigned code;
+    unsigned said;
 
+    *code = WSLAY_CODE_NORMAL_CLOSURE;
     if (payload.len == 0)
-        return WSLAY_CODE_NORMAL_CLOSURE;
+        return 0;
     if (payload.len == 1)
         return WSLAY_CODE_PROTOCOL_ERROR;
-    code = (unsigned)payload.data[0] << 8 | payload.data[1];
+    said = (unsigned)payload.data[0] << 8 | payload.data[1];
+    *code = (uint16_t)said;
     if (!utf8_valid(bytes_of(payload.data + 2, payload.len - 2)))
         return WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA;
-    if ((code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
-        (code >= 3000 && code <= 4999))
-        return (uint16_t)code;
+    if ((said >= 1000 && said <= 1003) || (said >= 1007 && said <= 1014) ||
+        (said >= 3000 && said <= 4999))
+        return 0;
     return WSLAY_CODE_PROTOCOL_ERROR;
+}
+
+static void close_frame_take(struct frames *frames, struct bytes payload)
+{
+    uint16_t code;
+    uint16_t fault = close_fault(payload, &code);
+
+    frames->closed_by_peer = fault == 0;
+    frames->close_code = fault == 0 ? code : fault;
 }
 
 static void frame_end(struct frames *frames, frames_ping_fn *ping, void *owner)
@@ -134,8 +145,7 @@ static void frame_end(struct frames *frames, frames_ping_fn *ping, void *owner)
     case WSLAY_PONG:
         return;
     case WSLAY_CONNECTION_CLOSE:
-        frames->close_code = close_answer(control);
-        frames->closed_by_peer = true;
+        close_frame_take(frames, control);
         return;
     default:
         frames->in_message = !d->fin;
