@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One node from start to end: bind first (so that a port that is taken is said before anything runs), then
+ * make the workers, then wait for signals on the main thread.
+ */
+#include "broker/broker.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "broker/node.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+enum { LISTEN_BACKLOG = 4096 };
+
+/* ---- listeners --------------------------------------------------------------------------------- */
+
+static bool bind_failed(const struct config_listener *listener)
+{
+    int error = errno;
+    bool v6 = strchr(listener->host, ':') != NULL;
+    fprintf(stderr, "skein: cannot listen on %s%s%s:%u: %s\n", v6 ? "[" : "", listener->host,
+            v6 ? "]" : "", listener->port,
+            error == EADDRINUSE ? "the address is taken by another process" : strerror(error));
+    LOG(LOG_ERROR, "broker.cannot_listen", log_text("host", listener->host),
+        log_uint("port", listener->port), log_text("error", strerror(error)));
+    return false;
+}
+
+/* One socket a worker for each listener. */
+static bool bind_all(struct broker *broker)
+{
+    const struct config *config = broker->config;
+    for (uint32_t l = 0; l < config->listener_count; l++) {
+        const struct config_listener *listener = &config->listeners[l];
+        struct listener_address address = {.port = listener->port};
+        snprintf(address.host, sizeof(address.host), "%s", listener->host);
+        for (uint32_t w = 0; w < broker->worker_count; w++) {
+            struct worker *worker = &broker->workers[w];
+            address.exclusive = w == 0;
+            int fd = listener_bind(&address, LISTEN_BACKLOG);
+            if (fd < 0)
+                return bind_failed(listener);
+            worker->listener_fds[worker->listener_count++] = fd;
+        }
+        LOG(LOG_INFO, "broker.listening", log_text("host", address.host),
+            log_uint("port", address.port),
+            log_text("transport", listener->transport == CONFIG_WS ? "ws" : "tcp"));
+    }
+    return true;
+}
+
+static void close_listeners(struct broker *broker)
+{
+    for (uint32_t w = 0; w < broker->worker_count; w++)
+        for (uint32_t l = 0; l < broker->workers[w].listener_count; l++)
+            close(broker->workers[w].listener_fds[l]);
+}
+
+/* ---- make and unmake --------------------------------------------------------------------------- */
+
+static enum share_choice share_choice(enum share_strategy strategy)
+{
+    switch (strategy) {
+    case SHARE_RANDOM:
+        return CHOOSE_RANDOM;
+    case SHARE_LEAST_INFLIGHT:
+        return CHOOSE_LEAST_INFLIGHT;
+    case SHARE_STICKY_CLIENT:
+        return CHOOSE_STICKY_CLIENT;
+    case SHARE_STICKY_TOPIC:
+        return CHOOSE_STICKY_TOPIC;
+    default:
+        return CHOOSE_ROUND_ROBIN;
+    }
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static uint32_t count_workers(const struct config *config)
+{
+    if (config->workers > 0)
+        return config->workers;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
+}
+
+static void node_init(struct broker *broker, const struct config *config)
+{
+    broker->config = config;
+    broker->started_ms = clock_ms();
+    broker->worker_count = count_workers(config);
+    broker->shared.config = config;
+    if (getrandom(&broker->shared.process_id, sizeof(uint64_t), 0) != sizeof(uint64_t))
+        broker->shared.process_id = clock_ns();
+    if (getenv("SKEIN_TEST_AUTH") != NULL) {
+        auth_register(&broker->shared.auth, &auth_test_challenge);
+        LOG(LOG_WARN, "broker.test_authentication_enabled", log_text("method", "test"));
+    }
+    metrics_init(&broker->metrics, broker->worker_count + 1);
+    router_init(&broker->router, share_choice(config->mqtt.share_strategy));
+    retained_init(&broker->retained, config->limits.retained_count, config->limits.retained_bytes);
+    broker->workers = mem_new(broker->worker_count * sizeof(*broker->workers));
+}
+
+static void workers_init(struct broker *broker)
+{
+    for (uint32_t i = 0; i < broker->worker_count; i++)
+        worker_init(&broker->workers[i], broker, i);
+    for (uint32_t i = 0; i < broker->worker_count; i++)
+        worker_connect(&broker->workers[i], broker->workers, broker->worker_count);
+    sys_topics_start(broker);
+}
+
+static void node_deinit(struct broker *broker)
+{
+    rcu_drain();
+    for (uint32_t i = 0; i < broker->worker_count; i++)
+        worker_deinit(&broker->workers[i]);
+    sys_topics_stop(broker);
+    mem_free(broker->workers);
+    router_deinit(&broker->router);
+    retained_deinit(&broker->retained);
+    metrics_deinit(&broker->metrics);
+}
+
+/* ---- signals ----------------------------------------------------------------------------------- */
+
+static void block_signals(sigset_t *waited)
+{
+    sigemptyset(waited);
+    sigaddset(waited, SIGTERM);
+    sigaddset(waited, SIGINT);
+    sigaddset(waited, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, waited, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void wait_for_end(struct broker *broker, const sigset_t *waited)
+{
+    const struct timespec second = {.tv_sec = 1};
+    for (;;) {
+        int signal = sigtimedwait(waited, NULL, &second);
+        if (signal == SIGTERM || signal == SIGINT)
+            return;
+        if (signal == SIGHUP)
+            LOG(LOG_INFO, "broker.reload_ignored", log_text("reason", "not supported yet"));
+        watch_tick(broker);
+    }
+}
+
+static int serve(struct broker *broker, const sigset_t *waited)
+{
+    for (uint32_t i = 0; i < broker->worker_count; i++)
+        if (!worker_start(&broker->workers[i]))
+            CHECK(!"a thread could not be started");
+    LOG(LOG_INFO, "broker.started", log_text("version", SKEIN_VERSION),
+        log_uint("workers", broker->worker_count),
+        log_uint("listeners", broker->config->listener_count), log_int("pid", getpid()));
+    watch_start(broker);
+    sd_notify(0, "READY=1");
+    wait_for_end(broker, waited);
+    sd_notify(0, "STOPPING=1");
+    LOG(LOG_INFO, "broker.stopping",
+        log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
+    for (uint32_t i = 0; i < broker->worker_count; i++)
+        worker_drain(&broker->workers[i]);
+    for (uint32_t i = 0; i < broker->worker_count; i++)
+        worker_join(&broker->workers[i]);
+    LOG(LOG_INFO, "broker.stopped", log_uint("uptime_s", (clock_ms() - broker->started_ms) / 1000));
+    return BROKER_EXIT_OK;
+}
+
+int broker_run(const struct config *config, const char *data_dir)
+{
+    (void)data_dir; /* sessions live in memory */
+    static struct broker broker;
+    sigset_t waited;
+    block_signals(&waited);
+    raise_descriptor_limit();
+    log_set_level(config->log_level);
+    node_init(&broker, config);
+    int code = BROKER_EXIT_UNAVAILABLE;
+    if (bind_all(&broker)) {
+        workers_init(&broker);
+        code = serve(&broker, &waited);
+        node_deinit(&broker);
+    } else {
+        close_listeners(&broker);
+    }
+    return code;
+}

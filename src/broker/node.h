@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one struct behind a running node. Inside broker/ only. */
+#ifndef BROKER_NODE_H
+#define BROKER_NODE_H
+
+#include "broker/broker.h"
+#include "broker/worker.h"
+#include "metrics/sys.h"
+
+struct broker {
+    const struct config *config;
+    struct conn_shared shared;
+    struct metrics metrics; /* one shard a worker, and one for the broker itself, worker 0's thread */
+    struct router router;
+    struct retained retained;
+    struct worker *workers;
+    uint32_t worker_count;
+    struct sys_tree *sys;
+    struct loop_timer sys_timer; /* on worker 0 */
+    uint64_t started_ms;
+};
+
+/* sys_topics.c: publishes $SYS from worker 0. After worker_init(). */
+void sys_topics_start(struct broker *broker);
+void sys_topics_stop(struct broker *broker);
+
+/* watch.c: once a second on the main thread: memory limit, systemd's watchdog. */
+void watch_start(struct broker *broker);
+void watch_tick(struct broker *broker);
+
+/* Bytes of memory of this process now. */
+uint64_t resident_bytes(void);
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the main thread looks at once a second: the memory limit, and whether every worker still turns,
+ * which is what systemd's watchdog is told.
+ */
+#include "base/log.h"
+#include "base/memory.h"
+#include "broker/node.h"
+
+#include <stdio.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+static struct {
+    uint64_t memory_max; /* bytes */
+    bool watchdog;
+    uint64_t *turns; /* of each worker at the last tick */
+} watch; /* main thread only */
+
+uint64_t resident_bytes(void)
+{
+    unsigned long pages = 0, resident = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    if (statm == NULL)
+        return 0;
+    if (fscanf(statm, "%lu %lu", &pages, &resident) != 2)
+        resident = 0;
+    fclose(statm);
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void watch_start(struct broker *broker)
+{
+    uint64_t microseconds = 0;
+    watch.watchdog = sd_watchdog_enabled(0, &microseconds) > 0;
+    watch.turns = mem_new(broker->worker_count * sizeof(*watch.turns));
+    watch.memory_max = broker->config->limits.memory_bytes;
+    if (watch.memory_max == 0)
+        watch.memory_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) /
+                           10 * 8;
+}
+
+static void watch_memory(struct broker *broker)
+{
+    bool full = resident_bytes() > watch.memory_max;
+    bool was = atomic_exchange_explicit(&broker->shared.memory_full, full, memory_order_relaxed);
+    if (full != was)
+        LOG(LOG_WARN, full ? "broker.memory_full" : "broker.memory_freed",
+            log_uint("limit_bytes", watch.memory_max));
+}
+
+/* A worker that sleeps is woken; one that has not turned since the last tick hangs. */
+static void watch_workers(struct broker *broker)
+{
+    bool all_turn = true;
+    for (uint32_t i = 0; i < broker->worker_count; i++) {
+        struct loop *loop = &broker->workers[i].loop;
+        uint64_t turns = atomic_load_explicit(&loop->counters.turns, memory_order_relaxed);
+        all_turn &= turns != watch.turns[i];
+        watch.turns[i] = turns;
+        loop_wake(loop);
+    }
+    if (all_turn)
+        sd_notify(0, "WATCHDOG=1");
+}
+
+void watch_tick(struct broker *broker)
+{
+    watch_memory(broker);
+    if (watch.watchdog)
+        watch_workers(broker);
+}

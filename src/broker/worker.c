@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/worker.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "broker/node.h"
+
+#include <stdlib.h>
+
+enum { DRAIN_PER_TURN = 256 };
+
+/* ---- mail -------------------------------------------------------------------------------------- */
+
+static void wake(void *owner)
+{
+    struct worker *worker = owner;
+    loop_wake(&worker->loop);
+}
+
+static void open_mail(struct worker *worker)
+{
+    struct letter *letter = mailbox_take_all(&worker->mailbox);
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        struct mail *mail = CONTAINER_OF(letter, struct mail, letter);
+        mail->open(mail, &worker->hub);
+        letter = next;
+    }
+}
+
+/* A connection on its way to its home. */
+struct moving_conn {
+    struct mail mail;
+    int fd;
+    enum transport transport;
+    struct stream_filter *filter;
+    uint8_t *unread;
+    size_t unread_len;
+};
+
+static void open_moving_conn(struct mail *mail, void *receiver)
+{
+    struct delivery_hub *hub = receiver;
+    struct moving_conn *moving = CONTAINER_OF(mail, struct moving_conn, mail);
+    conn_accept(hub->owner, moving->fd, moving->transport, moving->filter, moving->unread,
+                moving->unread_len);
+    mem_free(moving);
+}
+
+static void move_conn(void *owner, uint32_t to, int fd, enum transport transport,
+                      struct stream_filter *filter, uint8_t *unread, size_t unread_len)
+{
+    struct worker *worker = owner;
+    struct moving_conn *moving = NEW(struct moving_conn);
+    *moving = (struct moving_conn){
+        .mail.open = open_moving_conn,
+        .fd = fd,
+        .transport = transport,
+        .filter = filter,
+        .unread = unread,
+        .unread_len = unread_len,
+    };
+    mailbox_post(worker->hub.peers[to].mailbox, &moving->mail.letter);
+}
+
+static const struct conn_worker_ops conn_ops = {.move = move_conn};
+
+/* ---- a turn ------------------------------------------------------------------------------------ */
+
+static void arm_session_timer(struct worker *worker)
+{
+    uint64_t now_ms = worker->loop.now_ms;
+    uint64_t wait_ms = timer_wheel_wait_ms(&worker->sessions.wheel, now_ms);
+    if (wait_ms == UINT64_MAX) {
+        loop_timer_stop(&worker->loop, &worker->session_timer);
+        return;
+    }
+    uint64_t due_ms = now_ms + wait_ms;
+    struct timer *timer = &worker->session_timer.timer;
+    if (!timer_running(timer) || timer->deadline_ms > due_ms)
+        loop_timer_start(&worker->loop, &worker->session_timer, due_ms);
+}
+
+static void session_timer_fired(struct loop_timer *timer)
+{
+    (void)timer; /* the turn that comes looks at the sessions */
+}
+
+static bool stores_turn(struct worker *worker)
+{
+    bool waiting = false;
+    struct session_table *table = &worker->sessions;
+    if (table->stores[0].ops->turn == NULL)
+        return false;
+    for (uint32_t i = 0; i < table->shard_count; i++)
+        if (i % worker->hub.worker_count == worker->index)
+            waiting |= store_turn(&table->stores[i], worker->loop.now_ms);
+    return waiting;
+}
+
+static bool drain(struct worker *worker)
+{
+    if (worker->drain_until_ms == 0)
+        return false;
+    bool told_all = conn_worker_drain(&worker->conns, DRAIN_PER_TURN);
+    if (list_empty(&worker->conns.connections) ||
+        worker->loop.now_ms >= worker->drain_until_ms)
+        loop_stop(&worker->loop);
+    return !told_all;
+}
+
+static bool worker_turn(void *owner)
+{
+    struct worker *worker = owner;
+    worker->sessions.now_ms = worker->loop.now_ms;
+    open_mail(worker);
+    bool more = session_table_advance(&worker->sessions, worker->loop.now_ms);
+    more |= conn_worker_turn(&worker->conns);
+    more |= job_queue_run(&worker->jobs);
+    more |= stores_turn(worker);
+    if (worker->extra_turn != NULL)
+        worker->extra_turn(worker);
+    more |= delivery_turn(&worker->hub);
+    more |= drain(worker);
+    arm_session_timer(worker);
+    rcu_quiescent();
+    return more;
+}
+
+static void worker_sleep(void *owner)
+{
+    (void)owner;
+    rcu_sleep();
+}
+
+static void worker_awake(void *owner)
+{
+    (void)owner;
+    rcu_wake();
+}
+
+static const struct loop_ops loop_ops = {
+    .turn = worker_turn, .sleep = worker_sleep, .awake = worker_awake};
+
+/* ---- start ------------------------------------------------------------------------------------- */
+
+static void accepted(struct listener *listener, int fd)
+{
+    struct worker *worker = listener->owner;
+    conn_accept(&worker->conns, fd, listener->transport, NULL, NULL, 0);
+}
+
+static enum queue_policy queue_policy(const struct config *config)
+{
+    switch (config->queue.when_full) {
+    case QUEUE_DROP_OLDEST:
+        return QUEUE_GIVE_UP_OLDEST;
+    case QUEUE_DROP_QOS0_FIRST:
+        return QUEUE_GIVE_UP_QOS0;
+    default:
+        return QUEUE_REJECT_NEW;
+    }
+}
+
+static void init_stores(struct session_table *table)
+{
+    table->stores = mem_new(table->shard_count * sizeof(*table->stores));
+    /* "DELAY_MS,FAIL_EVERY": the store of the acknowledgement tests */
+    const char *late = getenv("SKEIN_TEST_STORE");
+    for (uint32_t i = 0; i < table->shard_count; i++) {
+        if (late == NULL) {
+            store_memory_init(&table->stores[i], i);
+        } else {
+            char *rest;
+            uint32_t delay_ms = (uint32_t)strtoul(late, &rest, 10);
+            uint32_t fail_every = *rest == ',' ? (uint32_t)strtoul(rest + 1, NULL, 10) : 0;
+            store_late_init(&table->stores[i], i, delay_ms, fail_every);
+        }
+    }
+}
+
+static void init_sessions(struct worker *worker, const struct config *config)
+{
+    struct session_table *table = &worker->sessions;
+    session_table_init(table, worker->index, worker->loop.now_ms);
+    table->shard_count = config->shards;
+    init_stores(table);
+    table->limits = (struct session_limits){
+        .sessions_max = config->limits.sessions,
+        .queue_messages_max = config->queue.messages_max,
+        .queue_bytes_max = config->queue.bytes_max,
+        .queue_policy = queue_policy(config),
+        .lag_patience_ms = config->queue.publisher_pause_max_ms,
+        .inflight_max = config->limits.inflight_out,
+        .queue_qos0_offline = config->queue.queue_qos0_offline,
+    };
+    table->ops = &delivery_session_ops;
+    table->owner = &worker->hub;
+    table->metrics = worker->hub.metrics;
+    table->sessions = &worker->broker->shared.sessions;
+}
+
+void worker_init(struct worker *worker, struct broker *broker, uint32_t index)
+{
+    worker->broker = broker;
+    worker->index = index;
+    loop_init(&worker->loop, &loop_ops, worker);
+    mailbox_init(&worker->mailbox, wake, worker);
+    job_queue_init(&worker->jobs);
+    loop_timer_init(&worker->session_timer, session_timer_fired);
+    struct delivery_hub *hub = &worker->hub;
+    hub->metrics = metrics_shard_get(&broker->metrics, index);
+    init_sessions(worker, broker->config);
+    hub->sessions = &worker->sessions;
+    hub->router = &broker->router;
+    hub->retained = &broker->retained;
+    hub->jobs = &worker->jobs;
+    hub->worker = index;
+    hub->worker_count = broker->worker_count;
+    hub->ops = &conn_hub_ops;
+    hub->owner = &worker->conns;
+    delivery_init(hub);
+    worker->conns = (struct conn_worker){
+        .shared = &broker->shared,
+        .loop = &worker->loop,
+        .hub = hub,
+        .sessions = &worker->sessions,
+        .metrics = hub->metrics,
+        .jobs = &worker->jobs,
+        .worker = index,
+        .worker_count = broker->worker_count,
+        .ops = &conn_ops,
+        .owner = worker,
+    };
+    conn_worker_init(&worker->conns);
+}
+
+void worker_connect(struct worker *worker, struct worker *all, uint32_t count)
+{
+    worker->hub.peers = mem_new(count * sizeof(*worker->hub.peers));
+    for (uint32_t i = 0; i < count; i++)
+        worker->hub.peers[i] = (struct delivery_peer){
+            .mailbox = i == worker->index ? NULL : &all[i].mailbox,
+            .hub = &all[i].hub,
+            .backlog = &all[i].hub.backlog,
+        };
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *worker = arg;
+    rcu_reader_start();
+    for (uint32_t i = 0; i < worker->listener_count; i++) {
+        enum transport transport = worker->broker->config->listeners[i].transport == CONFIG_WS
+                                       ? TRANSPORT_WEBSOCKET
+                                       : TRANSPORT_TCP;
+        CHECK(listener_start(&worker->listeners[i], &worker->loop, worker->listener_fds[i],
+                             transport, accepted, worker) == RC_OK);
+    }
+    loop_run(&worker->loop);
+    /* Nobody is connected any more: what jobs and mail are left only has to be cleaned up. */
+    do
+        open_mail(worker);
+    while (job_queue_run(&worker->jobs) | delivery_turn(&worker->hub) | stores_turn(worker));
+    rcu_reader_stop();
+    return NULL;
+}
+
+bool worker_start(struct worker *worker)
+{
+    if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
+        return false;
+    char name[16];
+    snprintf(name, sizeof(name), "worker-%u", (unsigned)worker->index % 1000);
+    pthread_setname_np(worker->thread, name);
+    return true;
+}
+
+/* ---- stop -------------------------------------------------------------------------------------- */
+
+struct drain_mail {
+    struct mail mail;
+    struct worker *worker;
+};
+
+static void drain_timer_fired(struct loop_timer *timer)
+{
+    (void)timer; /* the turn that comes looks at the deadline */
+}
+
+static void open_drain(struct mail *mail, void *receiver)
+{
+    struct drain_mail *order = CONTAINER_OF(mail, struct drain_mail, mail);
+    struct worker *worker = order->worker;
+    (void)receiver;
+    mem_free(order);
+    for (uint32_t i = 0; i < worker->listener_count; i++)
+        listener_close(&worker->listeners[i], NULL);
+    worker->drain_until_ms = worker->loop.now_ms + worker->broker->config->broker.drain_timeout_ms;
+    worker->session_timer.fire = drain_timer_fired;
+    loop_timer_start(&worker->loop, &worker->session_timer, worker->drain_until_ms);
+}
+
+void worker_drain(struct worker *worker)
+{
+    struct drain_mail *order = NEW(struct drain_mail);
+    *order = (struct drain_mail){.mail.open = open_drain, .worker = worker};
+    mailbox_post(&worker->mailbox, &order->mail.letter);
+}
+
+void worker_join(struct worker *worker)
+{
+    pthread_join(worker->thread, NULL);
+}
+
+void worker_deinit(struct worker *worker)
+{
+    open_mail(worker); /* what came from others after we had stopped */
+    conn_worker_deinit(&worker->conns);
+    session_table_deinit(&worker->sessions);
+    delivery_deinit(&worker->hub);
+    mem_free(worker->hub.peers);
+    mem_free(worker->sessions.stores);
+    loop_deinit(&worker->loop);
+}
