@@ -366,7 +366,9 @@ static void reader_deinit(struct reader *r)
 /* Gets to the first event of the only document; *empty when there is none. */
 static bool enter_document(struct reader *r, bool *empty)
 {
-    if (!next(r) || !next(r))
+    if (!next(r)) /* the stream starts */
+        return false;
+    if (!next(r)) /* the document starts, or the stream ends */
         return false;
     *empty = r->event.type == YAML_STREAM_END_EVENT;
     return *empty || next(r);

@@ -139,11 +139,13 @@ struct update {
 /* Emits unless the text is the one of last time. */
 static void offer_text(struct update *u, const char *topic, const char *text)
 {
-    CHECK(u->index < TOPICS && strlen(text) < SYS_TEXT_MAX);
+    size_t len = strlen(text);
+
+    CHECK(u->index < TOPICS && len < SYS_TEXT_MAX);
     char *last = u->tree->last[u->index++];
     if (strcmp(last, text) == 0)
         return;
-    strcpy(last, text);
+    memcpy(last, text, len + 1);
     u->emit(u->arg, topic, text);
 }
 
