@@ -445,18 +445,17 @@ static void listen_loopback_replaces_every_listener(void **state)
 
 static void at_most_64_listeners(void **state)
 {
-    char yaml[8192] = "listeners:\n";
+    char yaml[8192];
+    size_t used = (size_t)snprintf(yaml, sizeof(yaml), "listeners:\n");
     struct config config;
     struct config_error error;
     (void)state;
 
-    for (int i = 0; i < CONFIG_LISTENERS_MAX; i++) {
-        char line[64];
-        snprintf(line, sizeof(line), "  - address: 127.0.0.1:%d\n", 2000 + i);
-        strcat(yaml, line);
-    }
+    for (int i = 0; i < CONFIG_LISTENERS_MAX; i++)
+        used += (size_t)snprintf(yaml + used, sizeof(yaml) - used, "  - address: 127.0.0.1:%d\n",
+                                 2000 + i);
     assert_true(read_yaml(&config, yaml, &error) && config_validate(&config, &error));
-    strcat(yaml, "  - address: 127.0.0.1:9\n");
+    snprintf(yaml + used, sizeof(yaml) - used, "  - address: 127.0.0.1:9\n");
     assert_false(read_yaml(&config, yaml, &error));
 
     assert_string_equal(error.text, "skein.yaml:66: listeners: expected at most 64 entries");

@@ -155,8 +155,8 @@ static void load_nears_the_rate_as_minutes_pass(void **state)
         update(f, 1000);
     }
     /* 600 a minute for one minute: 1 - 1/e of it in one window, 1 - e^(-1/15) in the other. */
-    one = atof(emitted(f, "$SYS/broker/load/publish/received/1min"));
-    fifteen = atof(emitted(f, "$SYS/broker/load/publish/received/15min"));
+    one = strtod(emitted(f, "$SYS/broker/load/publish/received/1min"), NULL);
+    fifteen = strtod(emitted(f, "$SYS/broker/load/publish/received/15min"), NULL);
 
     assert_true(one > 379.2 && one < 379.4);
     assert_true(fifteen > 38.6 && fifteen < 38.8);
