@@ -5,10 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-const struct command *const commands[] = {
-    &command_serve,   &command_pub,  &command_sub, &command_bench,
-    &command_version, &command_docs, NULL,
-};
+const struct command *const commands[] = {&command_serve, &command_version, &command_docs, NULL};
 
 const struct command *command_find(const char *name)
 {
