@@ -339,8 +339,11 @@ static void drained(struct stream *stream)
 {
     struct conn *conn = conn_of_stream(stream);
     conn->sink.hold = false;
-    if (conn->session != NULL)
-        session_pump(conn->session);
+    if (conn->session == NULL)
+        return;
+    session_pump(conn->session);
+    if (!list_empty(&conn->worker->hub->parked))
+        loop_wake(conn->worker->loop); /* retained messages waited for this: see delivery_unpark() */
 }
 
 static const struct stream_ops conn_stream_ops = {
