@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PUBACK, PUBREC, PUBREL and PUBCOMP (sections 3.4 to 3.7): one shape, other reason codes. */
-#include "codec/cursor.h"
+/* PUBACK, PUBREC, PUBREL and PUBCOMP (sections 3.4 to 3.7), which differ in a number and two bits.
+ */
+#include "base/check.h"
+#include "codec/flags.h"
 #include "codec/packet.h"
-#include "codec/trim.h"
+#include "codec/property_walk.h"
+#include "codec/wire.h"
+
+static bool is_ack(uint8_t type)
+{
+    return type >= PACKET_PUBACK && type <= PACKET_PUBCOMP;
+}
 
 static uint8_t flags_of(uint8_t type)
 {
-    return type == PACKET_PUBREL ? 2 : 0;
+    return type == PACKET_PUBREL ? FLAGS_ASKING : FLAGS_NONE;
 }
 
-static bool reason_is_legal(uint8_t type, uint8_t reason)
+/* [MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1] */
+static bool reason_valid(uint8_t type, uint8_t reason)
 {
     if (reason == MQTT_SUCCESS)
         return true;
@@ -30,58 +39,55 @@ static bool reason_is_legal(uint8_t type, uint8_t reason)
     }
 }
 
-static enum mqtt_reason decode_rest(struct bytes *in, struct ack *ack)
-{
-    if (!take_u8(in, &ack->reason))
-        return MQTT_SUCCESS; /* remaining length 2: reason 0 */
-    if (!reason_is_legal(ack->type, ack->reason))
-        return MQTT_PROTOCOL_ERROR;
-    return in->len == 0 ? MQTT_SUCCESS : properties_decode(in, ack->type, &ack->properties);
-}
-
 enum mqtt_reason ack_decode(const struct frame *frame, enum mqtt_version version, struct ack *ack)
 {
-    struct bytes in = frame->body;
     *ack = (struct ack){.type = frame->type};
-    if (frame->flags != flags_of(frame->type) || !take_u16(&in, &ack->packet_id))
+    if (!flags_valid(frame, version))
         return MQTT_MALFORMED_PACKET;
-    if (version == MQTT_V5) {
-        enum mqtt_reason reason = decode_rest(&in, ack);
+    struct reader r = reader_of(frame->body);
+    ack->packet_id = read_u16(&r);
+    if (version == MQTT_V5 && reader_left(&r) > 0)
+        ack->reason = read_u8(&r);
+    struct bytes rest = read_rest(&r);
+    if (r.failed)
+        return MQTT_MALFORMED_PACKET;
+    if (ack->packet_id == 0 || !reason_valid(ack->type, ack->reason))
+        return MQTT_PROTOCOL_ERROR;
+    if (version == MQTT_V5 && rest.len > 0) {
+        enum mqtt_reason reason = properties_decode(&rest, ack->type, &ack->properties);
         if (reason != MQTT_SUCCESS)
             return reason;
     }
-    if (in.len > 0)
-        return MQTT_MALFORMED_PACKET;
-    return ack->packet_id == 0 ? MQTT_PROTOCOL_ERROR : MQTT_SUCCESS;
+    return rest.len == 0 ? MQTT_SUCCESS : MQTT_MALFORMED_PACKET;
 }
 
 uint8_t *ack_write(uint8_t *out, enum mqtt_version version, uint8_t type, uint16_t packet_id,
                    uint8_t reason)
 {
+    CHECK(is_ack(type));
     bool with_reason = version == MQTT_V5 && reason != MQTT_SUCCESS;
-    *out++ = (uint8_t)(type << 4 | flags_of(type));
-    *out++ = with_reason ? 3 : 2;
-    out = put_u16(out, packet_id);
-    if (with_reason)
-        *out++ = reason;
-    return out;
+    out = write_u16(write_header(out, type, flags_of(type), with_reason ? 3 : 2), packet_id);
+    return with_reason ? write_u8(out, reason) : out;
 }
 
 size_t ack_encode(const struct ack *ack, enum mqtt_version version, uint8_t *out, size_t room)
 {
-    struct properties p = ack->properties;
-    size_t size = version == MQTT_V5 && p.present != 0 ? trim_to(&p, 3, room) : 0;
-    if (size == 0 || p.present == 0) {
-        size = version == MQTT_V5 && ack->reason != MQTT_SUCCESS ? 5 : 4;
-        if (size <= room)
-            ack_write(out, version, ack->type, ack->packet_id, ack->reason);
-        return size;
-    }
-    if (size > room)
-        return size;
-    out = packet_begin(out, ack->type, flags_of(ack->type), 3 + block_size(&p));
-    out = put_u16(out, ack->packet_id);
-    *out++ = ack->reason;
-    properties_encode(out, &p);
-    return size;
+    enum { ID_AND_REASON = 3 };
+    struct properties properties = {0};
+    if (version == MQTT_V5)
+        properties = properties_fit(&ack->properties, ID_AND_REASON, room);
+    bool with_properties = properties_size(&properties) > 0;
+    bool with_reason = version == MQTT_V5 && (with_properties || ack->reason != MQTT_SUCCESS);
+    size_t remaining = with_reason ? ID_AND_REASON : 2;
+    if (with_properties)
+        remaining += properties_whole_size(&properties);
+    if (packet_size(remaining) > room)
+        return packet_size(remaining);
+    out = write_header(out, ack->type, flags_of(ack->type), remaining);
+    out = write_u16(out, ack->packet_id);
+    if (with_reason)
+        out = write_u8(out, ack->reason);
+    if (with_properties)
+        properties_encode(out, &properties);
+    return packet_size(remaining);
 }

@@ -2,9 +2,9 @@
 /*
  * Every MQTT control packet, both directions, versions 3.1, 3.1.1 and 5.0, as plain structs. All
  * spans are borrowed: decoded ones point into the packet's bytes. Pure: no I/O, no clock, no log,
- * no allocation. Decoders take a complete frame body and check every length, flag and string, so what they
- * accept is well-formed; they return MQTT_SUCCESS or the reason code of section 4.13 for what is wrong.
- * Encoders give the size of the whole packet and write it only when it is <= room.
+ * no allocation. Decoders take a complete frame body and check every length, flag and string, so
+ * what they accept is well-formed; they return MQTT_SUCCESS or the reason code of section 4.13 for
+ * what is wrong. Encoders give the size of the whole packet and write it only when it is <= room.
  */
 #ifndef CODEC_PACKET_H
 #define CODEC_PACKET_H
@@ -16,7 +16,7 @@
 #include "model/subscription.h"
 #include "model/version.h"
 
-/* ---- CONNECT (3.1) ---------------------------------------------------------------------------- */
+/* ---- CONNECT (3.1) --------------------------------------------------------------------------- */
 
 struct connect {
     enum mqtt_version version;
@@ -43,11 +43,11 @@ struct connect {
 enum mqtt_reason connect_decode(const struct frame *frame, struct connect *connect);
 size_t connect_encode(const struct connect *connect, uint8_t *out, size_t room);
 
-/* ---- CONNACK (3.2) ---------------------------------------------------------------------------- */
+/* ---- CONNACK (3.2) --------------------------------------------------------------------------- */
 
 struct connack {
     bool session_present;
-    uint8_t reason; /* 5.0: reason code; 3.x: return code 0..5 */
+    uint8_t reason;               /* 5.0: reason code; 3.x: return code 0..5 */
     struct properties properties; /* 5.0 */
 };
 
@@ -58,7 +58,7 @@ enum mqtt_reason connack_decode(const struct frame *frame, enum mqtt_version ver
 size_t connack_encode(const struct connack *connack, enum mqtt_version version, uint8_t *out,
                       size_t room);
 
-/* ---- PUBLISH (3.3) ---------------------------------------------------------------------------- */
+/* ---- PUBLISH (3.3) --------------------------------------------------------------------------- */
 
 struct publish {
     bool dup, retain;
@@ -75,8 +75,9 @@ struct publish {
     uint32_t expiry_s;
     uint32_t subscription_identifiers; /* how many are in the block */
     struct bytes properties;           /* the whole block, without its length */
-    /* True when `properties` holds nothing but what is forwarded unaltered (no alias, expiry, subscription
-     * identifier), so that it can be used as struct publication.properties as it stands. */
+    /* True when `properties` holds nothing but what is forwarded unaltered (no alias, expiry,
+     * subscription identifier), so that it can be used as struct publication.properties as it
+     * stands. */
     bool properties_forwardable;
 };
 
@@ -84,8 +85,8 @@ struct publish {
 enum mqtt_reason publish_decode(const struct frame *frame, enum mqtt_version version,
                                 struct publish *publish);
 
-/* Copies the forwardable properties of a decoded block to `out` (room for block.len), in order; gives
- * their size. */
+/* Copies the forwardable properties of a decoded block to `out` (room for block.len), in order;
+ * gives their size. */
 size_t publish_properties_strip(struct bytes block, uint8_t *out);
 
 /* Finds the n-th subscription identifier of a decoded block (n from 0); 0 when there is none. */
@@ -108,11 +109,12 @@ struct publish_form {
 /* Size of everything before the payload, so header + payload.len is the packet. */
 size_t publish_header_size(const struct publication *publication, const struct publish_form *form);
 
-/* Writes everything before the payload; the caller made room for publish_header_size(). Gives the end. */
+/* Writes everything before the payload; the caller made room for publish_header_size(). Gives the
+ * end. */
 uint8_t *publish_header_encode(uint8_t *out, const struct publication *publication,
                                const struct publish_form *form);
 
-/* ---- PUBACK, PUBREC, PUBREL, PUBCOMP (3.4 - 3.7) ---------------------------------------------- */
+/* ---- PUBACK, PUBREC, PUBREL, PUBCOMP (3.4 - 3.7) --------------------------------------------- */
 
 struct ack {
     uint8_t type; /* enum packet_type */
@@ -130,7 +132,7 @@ uint8_t *ack_write(uint8_t *out, enum mqtt_version version, uint8_t type, uint16
 /* With properties; reason string and user properties give way as in connack_encode(). */
 size_t ack_encode(const struct ack *ack, enum mqtt_version version, uint8_t *out, size_t room);
 
-/* ---- SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK (3.8 - 3.11) ------------------------------------ */
+/* ---- SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK (3.8 - 3.11) ----------------------------------- */
 
 struct subscribe {
     uint16_t packet_id;
@@ -149,6 +151,7 @@ enum mqtt_reason subscribe_decode(const struct frame *frame, enum mqtt_version v
                                   struct subscribe *subscribe);
 /* Start with *rest = subscribe.filters; false at the end. options.identifier is 0. */
 bool subscribe_next(struct bytes *rest, enum mqtt_version version, struct subscribe_filter *filter);
+/* properties may be NULL: none. */
 size_t subscribe_encode(uint16_t packet_id, enum mqtt_version version,
                         const struct properties *properties, const struct subscribe_filter *filters,
                         size_t count, uint8_t *out, size_t room);
@@ -163,6 +166,7 @@ struct unsubscribe {
 enum mqtt_reason unsubscribe_decode(const struct frame *frame, enum mqtt_version version,
                                     struct unsubscribe *unsubscribe);
 bool unsubscribe_next(struct bytes *rest, struct bytes *filter);
+/* properties may be NULL: none. */
 size_t unsubscribe_encode(uint16_t packet_id, enum mqtt_version version,
                           const struct properties *properties, const struct bytes *filters,
                           size_t count, uint8_t *out, size_t room);
@@ -182,7 +186,7 @@ enum mqtt_reason suback_decode(const struct frame *frame, enum mqtt_version vers
 size_t suback_encode(const struct suback *suback, enum mqtt_version version, uint8_t *out,
                      size_t room);
 
-/* ---- PINGREQ, PINGRESP, DISCONNECT, AUTH (3.12 - 3.15) ---------------------------------------- */
+/* ---- PINGREQ, PINGRESP, DISCONNECT, AUTH (3.12 - 3.15) --------------------------------------- */
 
 /* Flags and an empty body; for PINGREQ, PINGRESP and the DISCONNECT of 3.x. */
 enum mqtt_reason empty_decode(const struct frame *frame);
@@ -202,7 +206,7 @@ size_t disconnect_encode(const struct disconnect *disconnect, enum mqtt_version 
                          uint8_t *out, size_t room);
 
 struct auth {
-    uint8_t reason; /* 0x00, 0x18 or 0x19 */
+    uint8_t reason;               /* 0x00, 0x18 or 0x19 */
     struct properties properties; /* authentication method always present once decoded */
 };
 

@@ -1,300 +1,348 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of properties (table 2-4), and the two loops over it. */
+/*
+ * The table of MQTT 5.0 properties and the loops over it: decode, size, encode. A new property is
+ * one line in rules[], one id and one field in property.h.
+ */
 #include "codec/property.h"
 
 #include "base/check.h"
-#include "codec/cursor.h"
-#include "codec/packet.h"
+#include "codec/property_walk.h"
+#include "model/topic.h"
 
-#include <stddef.h>
-
-enum property_type { TYPE_NONE, TYPE_BYTE, TYPE_U16, TYPE_U32, TYPE_VARINT, TYPE_STRING, TYPE_BINARY };
-
-/* Which packets a property may be in: bit enum packet_type, bit 0 the will. */
-#define IN(packet) (1u << PACKET_##packet)
-#define IN_WILL 1u
-#define IN_ACKS (IN(PUBACK) | IN(PUBREC) | IN(PUBREL) | IN(PUBCOMP) | IN(SUBACK) | IN(UNSUBACK))
-#define IN_ALL_BUT_PING                                                                            \
-    (IN_WILL | IN(CONNECT) | IN(CONNACK) | IN(PUBLISH) | IN_ACKS | IN(SUBSCRIBE) |                 \
-     IN(UNSUBSCRIBE) | IN(DISCONNECT) | IN(AUTH))
+enum property_type {
+    TYPE_NONE, /* no such property */
+    TYPE_BYTE,
+    TYPE_U16,
+    TYPE_U32,
+    TYPE_VARINT,
+    TYPE_BINARY,
+    TYPE_STRING,
+    TYPE_TOPIC, /* a string that is a topic name */
+    TYPE_PAIR,
+};
 
 struct property_rule {
     const char *name;
-    enum property_type type;
-    uint32_t packets;
-    uint32_t min, max; /* of a number */
-    uint16_t field;    /* offset in struct properties */
+    uint8_t type;      /* enum property_type */
+    uint8_t bad_value; /* reason code for a number that is not in min..max */
+    uint16_t packets;  /* bit n: packet type n may have it; bit 0: the will */
+    uint16_t repeats;  /* the same: where it may stand more than once */
+    uint32_t min, max; /* of numbers */
+    size_t field;      /* offset in struct properties */
 };
 
-#define NUMBER(text, kind, in, low, high, member)                                                  \
-    {text, TYPE_##kind, in, low, high, offsetof(struct properties, member)}
-#define TEXT(text, kind, in, member)                                                               \
-    {text, TYPE_##kind, in, 0, 0, offsetof(struct properties, member)}
-
-static const struct property_rule rules[43] = {
-    [1] = NUMBER("payload_format_indicator", BYTE, IN(PUBLISH) | IN_WILL, 0, 1, payload_format),
-    [2] = NUMBER("message_expiry_interval", U32, IN(PUBLISH) | IN_WILL, 0, UINT32_MAX,
-                 message_expiry_s),
-    [3] = TEXT("content_type", STRING, IN(PUBLISH) | IN_WILL, content_type),
-    [8] = TEXT("response_topic", STRING, IN(PUBLISH) | IN_WILL, response_topic),
-    [9] = TEXT("correlation_data", BINARY, IN(PUBLISH) | IN_WILL, correlation_data),
-    [11] = NUMBER("subscription_identifier", VARINT, IN(PUBLISH) | IN(SUBSCRIBE), 1, VARINT_MAX,
-                  subscription_identifier),
-    [17] = NUMBER("session_expiry_interval", U32, IN(CONNECT) | IN(CONNACK) | IN(DISCONNECT), 0,
-                  UINT32_MAX, session_expiry_s),
-    [18] = TEXT("assigned_client_identifier", STRING, IN(CONNACK), assigned_client_id),
-    [19] = NUMBER("server_keep_alive", U16, IN(CONNACK), 0, 65535, server_keep_alive_s),
-    [21] = TEXT("authentication_method", STRING, IN(CONNECT) | IN(CONNACK) | IN(AUTH),
-                authentication_method),
-    [22] = TEXT("authentication_data", BINARY, IN(CONNECT) | IN(CONNACK) | IN(AUTH),
-                authentication_data),
-    [23] = NUMBER("request_problem_information", BYTE, IN(CONNECT), 0, 1,
-                  request_problem_information),
-    [24] = NUMBER("will_delay_interval", U32, IN_WILL, 0, UINT32_MAX, will_delay_s),
-    [25] = NUMBER("request_response_information", BYTE, IN(CONNECT), 0, 1,
-                  request_response_information),
-    [26] = TEXT("response_information", STRING, IN(CONNACK), response_information),
-    [28] = TEXT("server_reference", STRING, IN(CONNACK) | IN(DISCONNECT), server_reference),
-    [31] = TEXT("reason_string", STRING, IN(CONNACK) | IN_ACKS | IN(DISCONNECT) | IN(AUTH),
-                reason_string),
-    [33] = NUMBER("receive_maximum", U16, IN(CONNECT) | IN(CONNACK), 1, 65535, receive_maximum),
-    [34] = NUMBER("topic_alias_maximum", U16, IN(CONNECT) | IN(CONNACK), 0, 65535,
-                  topic_alias_maximum),
-    [35] = NUMBER("topic_alias", U16, IN(PUBLISH), 0, 65535, topic_alias),
-    [36] = NUMBER("maximum_qos", BYTE, IN(CONNACK), 0, 1, maximum_qos),
-    [37] = NUMBER("retain_available", BYTE, IN(CONNACK), 0, 1, retain_available),
-    [38] = TEXT("user_property", NONE, IN_ALL_BUT_PING, user),
-    [39] = NUMBER("maximum_packet_size", U32, IN(CONNECT) | IN(CONNACK), 1, UINT32_MAX,
-                  maximum_packet_size),
-    [40] = NUMBER("wildcard_subscription_available", BYTE, IN(CONNACK), 0, 1, wildcard_available),
-    [41] = NUMBER("subscription_identifier_available", BYTE, IN(CONNACK), 0, 1,
-                  subscription_identifier_available),
-    [42] = NUMBER("shared_subscription_available", BYTE, IN(CONNACK), 0, 1, shared_available),
+enum {
+    IN_WILL = 1 << PROPERTIES_OF_WILL,
+    IN_CONNECT = 1 << PACKET_CONNECT,
+    IN_CONNACK = 1 << PACKET_CONNACK,
+    IN_PUBLISH = 1 << PACKET_PUBLISH,
+    IN_SUBSCRIBE = 1 << PACKET_SUBSCRIBE,
+    IN_DISCONNECT = 1 << PACKET_DISCONNECT,
+    IN_AUTH = 1 << PACKET_AUTH,
+    IN_MESSAGE = IN_PUBLISH | IN_WILL,
+    IN_ANSWERS = IN_CONNACK | 1 << PACKET_PUBACK | 1 << PACKET_PUBREC | 1 << PACKET_PUBREL |
+                 1 << PACKET_PUBCOMP | 1 << PACKET_SUBACK | 1 << PACKET_UNSUBACK | IN_DISCONNECT |
+                 IN_AUTH,
+    IN_ALL = IN_ANSWERS | IN_CONNECT | IN_MESSAGE | IN_SUBSCRIBE | 1 << PACKET_UNSUBSCRIBE,
 };
 
-enum { PROPERTY_LAST = 42 };
+enum { PROPERTY_IDS = PROPERTY_SHARED_SUBSCRIPTION_AVAILABLE + 1 };
 
-int property_find(const char *name)
+#define NUMBER(name_, type_, packets_, repeats_, min_, max_, field_)                               \
+    {                                                                                              \
+        .name = (name_), .type = (type_), .bad_value = MQTT_PROTOCOL_ERROR, .packets = (packets_), \
+        .repeats = (repeats_), .min = (min_), .max = (max_),                                       \
+        .field = offsetof(struct properties, field_),                                              \
+    }
+#define FLAG(name_, packets_, field_) NUMBER(name_, TYPE_BYTE, packets_, 0, 0, 1, field_)
+#define TEXT(name_, type_, packets_, field_)                                                       \
+    {                                                                                              \
+        .name = (name_), .type = (type_), .packets = (packets_),                                   \
+        .field = offsetof(struct properties, field_),                                              \
+    }
+
+/* clang-format off */
+static const struct property_rule rules[PROPERTY_IDS] = {
+    [PROPERTY_PAYLOAD_FORMAT_INDICATOR] =
+        FLAG("payload_format_indicator", IN_MESSAGE, payload_format),
+    [PROPERTY_MESSAGE_EXPIRY_INTERVAL] =
+        NUMBER("message_expiry_interval", TYPE_U32, IN_MESSAGE, 0, 0, UINT32_MAX, message_expiry_s),
+    [PROPERTY_CONTENT_TYPE] =
+        TEXT("content_type", TYPE_STRING, IN_MESSAGE, content_type),
+    [PROPERTY_RESPONSE_TOPIC] =
+        TEXT("response_topic", TYPE_TOPIC, IN_MESSAGE, response_topic),
+    [PROPERTY_CORRELATION_DATA] =
+        TEXT("correlation_data", TYPE_BINARY, IN_MESSAGE, correlation_data),
+    [PROPERTY_SUBSCRIPTION_IDENTIFIER] =
+        NUMBER("subscription_identifier", TYPE_VARINT, IN_PUBLISH | IN_SUBSCRIBE, IN_PUBLISH,
+               1, VARINT_MAX, subscription_identifier),
+    [PROPERTY_SESSION_EXPIRY_INTERVAL] =
+        NUMBER("session_expiry_interval", TYPE_U32, IN_CONNECT | IN_CONNACK | IN_DISCONNECT, 0,
+               0, UINT32_MAX, session_expiry_s),
+    [PROPERTY_ASSIGNED_CLIENT_IDENTIFIER] =
+        TEXT("assigned_client_identifier", TYPE_STRING, IN_CONNACK, assigned_client_id),
+    [PROPERTY_SERVER_KEEP_ALIVE] =
+        NUMBER("server_keep_alive", TYPE_U16, IN_CONNACK, 0, 0, UINT16_MAX, server_keep_alive_s),
+    [PROPERTY_AUTHENTICATION_METHOD] =
+        TEXT("authentication_method", TYPE_STRING, IN_CONNECT | IN_CONNACK | IN_AUTH,
+             authentication_method),
+    [PROPERTY_AUTHENTICATION_DATA] =
+        TEXT("authentication_data", TYPE_BINARY, IN_CONNECT | IN_CONNACK | IN_AUTH,
+             authentication_data),
+    [PROPERTY_REQUEST_PROBLEM_INFORMATION] =
+        FLAG("request_problem_information", IN_CONNECT, request_problem_information),
+    [PROPERTY_WILL_DELAY_INTERVAL] =
+        NUMBER("will_delay_interval", TYPE_U32, IN_WILL, 0, 0, UINT32_MAX, will_delay_s),
+    [PROPERTY_REQUEST_RESPONSE_INFORMATION] =
+        FLAG("request_response_information", IN_CONNECT, request_response_information),
+    [PROPERTY_RESPONSE_INFORMATION] =
+        TEXT("response_information", TYPE_STRING, IN_CONNACK, response_information),
+    [PROPERTY_SERVER_REFERENCE] =
+        TEXT("server_reference", TYPE_STRING, IN_CONNACK | IN_DISCONNECT, server_reference),
+    [PROPERTY_REASON_STRING] =
+        TEXT("reason_string", TYPE_STRING, IN_ANSWERS, reason_string),
+    [PROPERTY_RECEIVE_MAXIMUM] =
+        NUMBER("receive_maximum", TYPE_U16, IN_CONNECT | IN_CONNACK, 0, 1, UINT16_MAX,
+               receive_maximum),
+    [PROPERTY_TOPIC_ALIAS_MAXIMUM] =
+        NUMBER("topic_alias_maximum", TYPE_U16, IN_CONNECT | IN_CONNACK, 0, 0, UINT16_MAX,
+               topic_alias_maximum),
+    [PROPERTY_TOPIC_ALIAS] = {
+        .name = "topic_alias", .type = TYPE_U16, .bad_value = MQTT_TOPIC_ALIAS_INVALID,
+        .packets = IN_PUBLISH, .min = 1, .max = UINT16_MAX,
+        .field = offsetof(struct properties, topic_alias),
+    },
+    [PROPERTY_MAXIMUM_QOS] =
+        FLAG("maximum_qos", IN_CONNACK, maximum_qos),
+    [PROPERTY_RETAIN_AVAILABLE] =
+        FLAG("retain_available", IN_CONNACK, retain_available),
+    [PROPERTY_USER_PROPERTY] = {
+        .name = "user_property", .type = TYPE_PAIR, .packets = IN_ALL, .repeats = IN_ALL,
+    },
+    [PROPERTY_MAXIMUM_PACKET_SIZE] =
+        NUMBER("maximum_packet_size", TYPE_U32, IN_CONNECT | IN_CONNACK, 0, 1, UINT32_MAX,
+               maximum_packet_size),
+    [PROPERTY_WILDCARD_SUBSCRIPTION_AVAILABLE] =
+        FLAG("wildcard_subscription_available", IN_CONNACK, wildcard_available),
+    [PROPERTY_SUBSCRIPTION_IDENTIFIER_AVAILABLE] =
+        FLAG("subscription_identifier_available", IN_CONNACK, subscription_identifier_available),
+    [PROPERTY_SHARED_SUBSCRIPTION_AVAILABLE] =
+        FLAG("shared_subscription_available", IN_CONNACK, shared_available),
+};
+/* clang-format on */
+
+/* ---- one property ------------------------------------------------------------------------------
+ */
+
+/* The id is a variable byte integer, but all of them take one byte; a longer one is not known. */
+static const struct property_rule *rule_of(uint8_t id)
 {
-    for (int id = 1; id <= PROPERTY_LAST; id++)
-        if (rules[id].name != NULL && strcmp(rules[id].name, name) == 0)
-            return id;
-    return 0;
+    return id < PROPERTY_IDS && rules[id].type != TYPE_NONE ? &rules[id] : NULL;
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------- */
-
-static void *field_of(struct properties *p, const struct property_rule *rule)
+static void read_value(struct reader *r, const struct property_rule *rule, struct property *out)
 {
-    return (char *)p + rule->field;
-}
-
-static const void *field_of_const(const struct properties *p, const struct property_rule *rule)
-{
-    return (const char *)p + rule->field;
-}
-
-/* Reads a number of any width; false when the block ends too early. */
-static bool take_number(struct bytes *in, enum property_type type, uint32_t *value)
-{
-    uint8_t byte;
-    uint16_t word;
-    switch (type) {
+    switch (rule->type) {
     case TYPE_BYTE:
-        if (!take_u8(in, &byte))
-            return false;
-        *value = byte;
-        return true;
+        out->number = read_u8(r);
+        break;
     case TYPE_U16:
-        if (!take_u16(in, &word))
-            return false;
-        *value = word;
-        return true;
+        out->number = read_u16(r);
+        break;
     case TYPE_U32:
-        return take_u32(in, value);
+        out->number = read_u32(r);
+        break;
+    case TYPE_VARINT:
+        out->number = read_varint(r);
+        break;
+    case TYPE_BINARY:
+    case TYPE_STRING:
+    case TYPE_TOPIC:
+        out->text = read_binary(r);
+        break;
+    case TYPE_PAIR:
+        out->text = read_binary(r);
+        out->value = read_binary(r);
+        break;
     default:
-        return take_varint(in, value);
+        UNREACHABLE();
     }
 }
 
-static void set_number(void *field, enum property_type type, uint32_t value)
+static enum mqtt_reason check_value(const struct property_rule *rule, const struct property *p)
 {
-    if (type == TYPE_BYTE)
-        *(uint8_t *)field = (uint8_t)value;
-    else if (type == TYPE_U16)
-        *(uint16_t *)field = (uint16_t)value;
-    else
-        *(uint32_t *)field = value;
+    switch (rule->type) {
+    case TYPE_BINARY:
+        return MQTT_SUCCESS;
+    case TYPE_STRING:
+        return utf8_valid_mqtt(p->text) ? MQTT_SUCCESS : MQTT_MALFORMED_PACKET;
+    case TYPE_TOPIC:
+        if (!utf8_valid_mqtt(p->text))
+            return MQTT_MALFORMED_PACKET;
+        return topic_name_valid(p->text) ? MQTT_SUCCESS : MQTT_PROTOCOL_ERROR;
+    case TYPE_PAIR: /* [MQTT-1.5.7-1] */
+        if (!utf8_valid_mqtt(p->text) || !utf8_valid_mqtt(p->value))
+            return MQTT_MALFORMED_PACKET;
+        return MQTT_SUCCESS;
+    default:
+        if (p->number < rule->min || p->number > rule->max)
+            return (enum mqtt_reason)rule->bad_value;
+        return MQTT_SUCCESS;
+    }
 }
 
-static enum mqtt_reason take_user_property(struct bytes *in)
+enum mqtt_reason property_read(struct reader *r, int where, uint64_t *seen, struct property *out)
 {
-    struct bytes name, value;
-    return take_string(in, &name) && take_string(in, &value) ? MQTT_SUCCESS
-                                                             : MQTT_MALFORMED_PACKET;
-}
-
-static enum mqtt_reason take_property(struct bytes *in, const struct property_rule *rule, int id,
-                                      int where, struct properties *out)
-{
-    void *field = field_of(out, rule);
-    bool repeated = property_present(out, (enum property_id)id);
-    if (repeated && !(id == PROPERTY_SUBSCRIPTION_IDENTIFIER && where == PACKET_PUBLISH))
-        return MQTT_PROTOCOL_ERROR;
-    property_set(out, (enum property_id)id);
-    if (rule->type == TYPE_STRING)
-        return take_string(in, field) ? MQTT_SUCCESS : MQTT_MALFORMED_PACKET;
-    if (rule->type == TYPE_BINARY)
-        return take_binary(in, field) ? MQTT_SUCCESS : MQTT_MALFORMED_PACKET;
-    uint32_t value;
-    if (!take_number(in, rule->type, &value))
+    const uint8_t *start = r->at;
+    out->id = read_u8(r);
+    const struct property_rule *rule = rule_of(out->id);
+    if (rule == NULL || (rule->packets >> where & 1) == 0)
         return MQTT_MALFORMED_PACKET;
-    if (value < rule->min || value > rule->max)
+    read_value(r, rule, out);
+    if (r->failed)
+        return MQTT_MALFORMED_PACKET;
+    uint64_t bit = (uint64_t)1 << out->id;
+    if ((*seen & bit) != 0 && (rule->repeats >> where & 1) == 0)
         return MQTT_PROTOCOL_ERROR;
-    if (!repeated)
-        set_number(field, rule->type, value);
-    return MQTT_SUCCESS;
+    *seen |= bit;
+    out->raw = bytes_of(start, (size_t)(r->at - start));
+    return check_value(rule, out);
 }
 
-static enum mqtt_reason check_together(const struct properties *p, int where)
+bool property_skim(struct bytes *rest, struct property *out)
 {
-    if (property_present(p, PROPERTY_AUTHENTICATION_DATA) &&
-        !property_present(p, PROPERTY_AUTHENTICATION_METHOD))
-        return MQTT_PROTOCOL_ERROR;
-    if (where == PACKET_AUTH && !property_present(p, PROPERTY_AUTHENTICATION_METHOD))
-        return MQTT_PROTOCOL_ERROR;
-    if (property_present(p, PROPERTY_RESPONSE_TOPIC)) {
-        struct bytes topic = p->response_topic;
-        if (topic.len == 0)
-            return MQTT_PROTOCOL_ERROR;
-        for (size_t i = 0; i < topic.len; i++)
-            if (topic.data[i] == '+' || topic.data[i] == '#')
-                return MQTT_PROTOCOL_ERROR; /* [MQTT-3.3.2-14] */
+    if (rest->len == 0)
+        return false;
+    struct reader r = reader_of(*rest);
+    out->id = read_u8(&r);
+    const struct property_rule *rule = rule_of(out->id);
+    CHECK(rule != NULL);
+    read_value(&r, rule, out);
+    CHECK(!r.failed);
+    out->raw = bytes_of(rest->data, (size_t)(r.at - rest->data));
+    *rest = bytes_of(r.at, reader_left(&r));
+    return true;
+}
+
+/* ---- decode ------------------------------------------------------------------------------------
+ */
+
+static void store(struct properties *to, const struct property *p)
+{
+    const struct property_rule *rule = &rules[p->id];
+    void *field = (char *)to + rule->field;
+    switch (rule->type) {
+    case TYPE_BYTE:
+        *(uint8_t *)field = (uint8_t)p->number;
+        break;
+    case TYPE_U16:
+        *(uint16_t *)field = (uint16_t)p->number;
+        break;
+    case TYPE_U32:
+    case TYPE_VARINT:
+        *(uint32_t *)field = p->number;
+        break;
+    case TYPE_PAIR: /* stays in the block */
+        break;
+    default:
+        *(struct bytes *)field = p->text;
+        break;
     }
-    return MQTT_SUCCESS;
 }
 
 enum mqtt_reason properties_decode(struct bytes *in, int where, struct properties *out)
 {
-    uint32_t len;
-    struct bytes block;
     *out = (struct properties){0};
-    if (!take_varint(in, &len) || !take_bytes(in, len, &block))
+    struct reader r = reader_of(*in);
+    struct reader block = properties_open(&r);
+    if (r.failed)
         return MQTT_MALFORMED_PACKET;
-    out->user = block;
-    while (block.len > 0) {
-        uint32_t id;
-        if (!take_varint(&block, &id) || id > PROPERTY_LAST || rules[id].name == NULL ||
-            !(rules[id].packets & 1u << where))
-            return MQTT_MALFORMED_PACKET; /* [X5.0-2.2.2.2-1] */
-        enum mqtt_reason reason;
-        if (id == PROPERTY_USER_PROPERTY) {
-            property_set(out, PROPERTY_USER_PROPERTY);
-            reason = take_user_property(&block);
-        } else {
-            reason = take_property(&block, &rules[id], (int)id, where, out);
-        }
+    *in = bytes_of(r.at, reader_left(&r));
+    out->user = bytes_of(block.at, reader_left(&block));
+    while (reader_left(&block) > 0) {
+        uint64_t before = out->present;
+        struct property p;
+        enum mqtt_reason reason = property_read(&block, where, &out->present, &p);
         if (reason != MQTT_SUCCESS)
             return reason;
+        if (out->present != before) /* of those that repeat, the first */
+            store(out, &p);
     }
-    return check_together(out, where);
+    return MQTT_SUCCESS;
 }
 
-/* Moves *block behind its first property; false at the end. The block has been checked. */
-static bool skip_property(struct bytes *block, uint32_t *id, struct bytes *whole)
+/* ---- what is in a decoded block ----------------------------------------------------------------
+ */
+
+static bool forwarded(uint8_t id)
 {
-    const uint8_t *start = block->data;
-    struct bytes text;
-    uint32_t number;
-    if (block->len == 0 || !take_varint(block, id))
+    switch (id) {
+    case PROPERTY_TOPIC_ALIAS:
+    case PROPERTY_MESSAGE_EXPIRY_INTERVAL:
+    case PROPERTY_SUBSCRIPTION_IDENTIFIER:
+    case PROPERTY_WILL_DELAY_INTERVAL:
         return false;
-    CHECK(*id <= PROPERTY_LAST);
-    if (*id == PROPERTY_USER_PROPERTY) {
-        if (!take_binary(block, &text) || !take_binary(block, &text))
-            return false;
-    } else if (rules[*id].type == TYPE_STRING || rules[*id].type == TYPE_BINARY) {
-        if (!take_binary(block, &text))
-            return false;
-    } else if (!take_number(block, rules[*id].type, &number)) {
-        return false;
+    default:
+        return true;
     }
-    *whole = bytes_of(start, (size_t)(block->data - start));
-    return true;
 }
 
-bool properties_next_user(struct bytes *rest, struct bytes *name, struct bytes *value)
+size_t properties_forward(struct bytes block, uint8_t *out)
 {
-    uint32_t id;
-    struct bytes whole;
-    while (skip_property(rest, &id, &whole)) {
-        if (id != PROPERTY_USER_PROPERTY)
-            continue;
-        struct bytes pair = bytes_of(whole.data + 1, whole.len - 1);
-        return take_binary(&pair, name) && take_binary(&pair, value);
-    }
-    return false;
+    uint8_t *at = out;
+    struct property p;
+    while (property_skim(&block, &p))
+        if (forwarded(p.id))
+            at = write_raw(at, p.raw);
+    return (size_t)(at - out);
+}
+
+uint32_t properties_count(struct bytes block, enum property_id wanted)
+{
+    uint32_t count = 0;
+    struct property p;
+    while (property_skim(&block, &p))
+        count += p.id == wanted;
+    return count;
 }
 
 size_t properties_user_size(struct bytes block)
 {
     size_t size = 0;
-    uint32_t id;
-    struct bytes whole;
-    while (skip_property(&block, &id, &whole))
-        size += id == PROPERTY_USER_PROPERTY ? whole.len : 0;
+    struct property p;
+    while (property_skim(&block, &p))
+        if (p.id == PROPERTY_USER_PROPERTY)
+            size += p.raw.len;
     return size;
 }
 
-size_t properties_forward(struct bytes block, uint8_t *out)
+bool properties_next_user(struct bytes *rest, struct bytes *name, struct bytes *value)
 {
-    uint8_t *end = out;
-    uint32_t id;
-    struct bytes whole;
-    while (skip_property(&block, &id, &whole)) {
-        if (id != PROPERTY_TOPIC_ALIAS && id != PROPERTY_MESSAGE_EXPIRY_INTERVAL &&
-            id != PROPERTY_SUBSCRIPTION_IDENTIFIER && id != PROPERTY_WILL_DELAY_INTERVAL)
-            end = put_bytes(end, whole);
+    struct property p;
+    while (property_skim(rest, &p)) {
+        if (p.id == PROPERTY_USER_PROPERTY) {
+            *name = p.text;
+            *value = p.value;
+            return true;
+        }
     }
-    return (size_t)(end - out);
+    return false;
 }
 
-uint32_t properties_count(struct bytes block, enum property_id wanted)
+/* ---- encode ------------------------------------------------------------------------------------
+ */
+
+static uint8_t *write_user(uint8_t *out, struct bytes block)
 {
-    uint32_t id, count = 0;
-    struct bytes whole;
-    while (skip_property(&block, &id, &whole))
-        count += id == wanted;
-    return count;
+    struct property p;
+    while (property_skim(&block, &p))
+        if (p.id == PROPERTY_USER_PROPERTY)
+            out = write_raw(out, p.raw);
+    return out;
 }
 
-uint32_t publish_subscription_identifier(struct bytes block, uint32_t n)
+static size_t value_size(const struct property_rule *rule, const void *field)
 {
-    uint32_t id;
-    struct bytes whole;
-    while (skip_property(&block, &id, &whole)) {
-        if (id != PROPERTY_SUBSCRIPTION_IDENTIFIER || n-- > 0)
-            continue;
-        uint32_t value;
-        struct bytes number = bytes_of(whole.data + 1, whole.len - 1);
-        return take_varint(&number, &value) ? value : 0;
-    }
-    return 0;
-}
-
-/* ---- encoding ---------------------------------------------------------------------------------- */
-
-static uint32_t get_number(const void *field, enum property_type type)
-{
-    if (type == TYPE_BYTE)
-        return *(const uint8_t *)field;
-    if (type == TYPE_U16)
-        return *(const uint16_t *)field;
-    return *(const uint32_t *)field;
-}
-
-static size_t value_size(const struct properties *p, const struct property_rule *rule)
-{
-    const void *field = field_of_const(p, rule);
     switch (rule->type) {
     case TYPE_BYTE:
         return 1;
@@ -303,64 +351,85 @@ static size_t value_size(const struct properties *p, const struct property_rule 
     case TYPE_U32:
         return 4;
     case TYPE_VARINT:
-        return varint_size(get_number(field, TYPE_VARINT));
-    case TYPE_STRING:
-    case TYPE_BINARY:
+        return varint_size(*(const uint32_t *)field);
+    default:
         return 2 + ((const struct bytes *)field)->len;
-    case TYPE_NONE:
-        break;
     }
-    return 0;
 }
 
-static uint8_t *put_value(uint8_t *out, const struct properties *p,
-                          const struct property_rule *rule)
+static uint8_t *write_value(uint8_t *out, const struct property_rule *rule, const void *field)
 {
-    const void *field = field_of_const(p, rule);
     switch (rule->type) {
     case TYPE_BYTE:
-        *out = (uint8_t)get_number(field, TYPE_BYTE);
-        return out + 1;
+        return write_u8(out, *(const uint8_t *)field);
     case TYPE_U16:
-        return put_u16(out, (uint16_t)get_number(field, TYPE_U16));
+        return write_u16(out, *(const uint16_t *)field);
     case TYPE_U32:
-        return put_u32(out, get_number(field, TYPE_U32));
+        return write_u32(out, *(const uint32_t *)field);
     case TYPE_VARINT:
-        return varint_write(out, get_number(field, TYPE_VARINT));
-    case TYPE_STRING:
-    case TYPE_BINARY:
-        return put_string(out, *(const struct bytes *)field);
-    case TYPE_NONE:
-        break;
+        return varint_write(out, *(const uint32_t *)field);
+    default:
+        return write_binary(out, *(const struct bytes *)field);
     }
-    return out;
 }
 
-/* The ids present, user properties left out: they are written last. */
-static uint64_t ids_of(const struct properties *p)
+/* The ids of `present` that have a field, lowest first; 0 at the end. */
+static uint8_t take_id(uint64_t *present)
 {
-    return p->present & ~((uint64_t)1 << PROPERTY_USER_PROPERTY);
+    *present &= ~((uint64_t)1 << PROPERTY_USER_PROPERTY);
+    if (*present == 0)
+        return 0;
+    uint8_t id = (uint8_t)__builtin_ctzll(*present);
+    *present &= *present - 1;
+    CHECK(rule_of(id) != NULL);
+    return id;
+}
+
+static bool has_user(const struct properties *p)
+{
+    return property_present(p, PROPERTY_USER_PROPERTY);
 }
 
 size_t properties_size(const struct properties *p)
 {
-    size_t size = 0;
-    for (uint64_t ids = ids_of(p); ids != 0; ids &= ids - 1)
-        size += 1 + value_size(p, &rules[__builtin_ctzll(ids)]);
-    return size + (property_present(p, PROPERTY_USER_PROPERTY) ? p->user.len : 0);
+    size_t size = has_user(p) ? properties_user_size(p->user) : 0;
+    uint64_t present = p->present;
+    uint8_t id;
+    while ((id = take_id(&present)) != 0)
+        size += 1 + value_size(&rules[id], (const char *)p + rules[id].field);
+    return size;
 }
 
-static uint8_t *put_block(uint8_t *out, const struct properties *p)
+static uint8_t *write_block(uint8_t *out, const struct properties *p)
 {
-    for (uint64_t ids = ids_of(p); ids != 0; ids &= ids - 1) {
-        int id = __builtin_ctzll(ids);
-        *out++ = (uint8_t)id;
-        out = put_value(out, p, &rules[id]);
+    uint64_t present = p->present;
+    uint8_t id;
+    while ((id = take_id(&present)) != 0) {
+        out = write_u8(out, id);
+        out = write_value(out, &rules[id], (const char *)p + rules[id].field);
     }
-    return property_present(p, PROPERTY_USER_PROPERTY) ? put_bytes(out, p->user) : out;
+    return has_user(p) ? write_user(out, p->user) : out;
 }
 
 uint8_t *properties_encode(uint8_t *out, const struct properties *p)
 {
-    return put_block(varint_write(out, (uint32_t)properties_size(p)), p);
+    return write_block(varint_write(out, (uint32_t)properties_size(p)), p);
+}
+
+struct properties properties_fit(const struct properties *p, size_t others, size_t room)
+{
+    struct properties fitted = *p;
+    if (packet_size(others + properties_whole_size(&fitted)) > room)
+        fitted.present &= ~((uint64_t)1 << PROPERTY_USER_PROPERTY);
+    if (packet_size(others + properties_whole_size(&fitted)) > room)
+        fitted.present &= ~((uint64_t)1 << PROPERTY_REASON_STRING);
+    return fitted;
+}
+
+int property_find(const char *name)
+{
+    for (int id = 1; id < PROPERTY_IDS; id++)
+        if (rules[id].type != TYPE_NONE && strcmp(rules[id].name, name) == 0)
+            return id;
+    return 0;
 }

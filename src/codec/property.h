@@ -45,16 +45,16 @@ enum { PROPERTIES_OF_WILL = 0 };
 
 /*
  * All properties of one block. A field means something only when its bit is in `present`; use
- * property_present(). Encoding writes the fields whose bits are set, in the order of their ids, user
- * properties last; decoding accepts any order.
+ * property_present(). Encoding writes the fields whose bits are set, in the order of their ids,
+ * user properties last; decoding accepts any order.
  */
 struct properties {
     uint64_t present; /* bit n: property with id n */
     struct bytes content_type, response_topic, correlation_data;
     struct bytes assigned_client_id, authentication_method, authentication_data;
     struct bytes response_information, server_reference, reason_string;
-    /* Decoded: the whole block, to be walked with properties_next_user(). To be encoded: user properties
-     * in their wire form (id, name, value; repeated), or empty. */
+    /* Decoded: the whole block, to be walked with properties_next_user(). To be encoded: user
+     * properties in their wire form (id, name, value; repeated), or empty. */
     struct bytes user;
     uint32_t message_expiry_s, session_expiry_s, will_delay_s, maximum_packet_size;
     uint32_t subscription_identifier; /* decoded PUBLISH: the first of them */
@@ -76,20 +76,22 @@ static inline void property_set(struct properties *p, enum property_id id)
 
 /*
  * Reads the property length and the block at the start of *in and moves *in behind it.
- * MQTT_SUCCESS; MQTT_MALFORMED_PACKET for truncation, an unknown or misplaced property or bad UTF-8;
- * MQTT_PROTOCOL_ERROR for a duplicate or a value that the standard forbids. Spans borrow from *in.
+ * MQTT_SUCCESS; MQTT_MALFORMED_PACKET for truncation, an unknown or misplaced property or bad
+ * UTF-8; MQTT_PROTOCOL_ERROR for a duplicate or a value that the standard forbids. Spans borrow
+ * from *in.
  */
 enum mqtt_reason properties_decode(struct bytes *in, int where, struct properties *out);
 
 /* Bytes of the block without its length. */
 size_t properties_size(const struct properties *p);
 
-/* Writes length and block (at least one byte: a length of 0); gives the end. The caller made room for
- * properties_size() + varint_size(properties_size()). */
+/* Writes length and block (at least one byte: a length of 0); gives the end. The caller made room
+ * for properties_size() + varint_size(properties_size()). */
 uint8_t *properties_encode(uint8_t *out, const struct properties *p);
 
-/* Copies from a decoded block of PUBLISH or of a will what goes on to subscribers: all but topic alias,
- * expiry interval, subscription identifiers and will delay. Gives its size; room for block.len. */
+/* Copies from a decoded block of PUBLISH or of a will what goes on to subscribers: all but topic
+ * alias, expiry interval, subscription identifiers and will delay. Gives its size; room for
+ * block.len. */
 size_t properties_forward(struct bytes block, uint8_t *out);
 
 /* How often a property stands in a decoded block. */
@@ -98,8 +100,8 @@ uint32_t properties_count(struct bytes block, enum property_id wanted);
 /* Bytes of the user properties of a decoded block. */
 size_t properties_user_size(struct bytes block);
 
-/* Walks the user properties of a decoded block in order: start with *rest = properties.user; false at
- * the end. */
+/* Walks the user properties of a decoded block in order: start with *rest = properties.user; false
+ * at the end. */
 bool properties_next_user(struct bytes *rest, struct bytes *name, struct bytes *value);
 
 /* "session_expiry_interval" -> its id, 0 when there is no such property. For tools and tests. */

@@ -1,42 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SUBSCRIBE, SUBACK, UNSUBSCRIBE and UNSUBACK (sections 3.8 to 3.11). */
-#include "codec/cursor.h"
+/* SUBSCRIBE and UNSUBSCRIBE (sections 3.8 and 3.10). */
+#include "base/check.h"
+#include "codec/flags.h"
 #include "codec/packet.h"
-#include "codec/trim.h"
+#include "codec/property_walk.h"
+#include "codec/wire.h"
 
-enum { SUBSCRIBE_FLAGS = 2 };
-
-enum option_bits {
-    OPTION_QOS = 0x03,
-    OPTION_NO_LOCAL = 0x04,
-    OPTION_RETAIN_AS_PUBLISHED = 0x08,
-    OPTION_RETAIN_HANDLING = 0x30,
+/* Subscription options (section 3.8.3.1). */
+enum {
+    OPTION_QOS = 3,
+    OPTION_NO_LOCAL = 4,
+    OPTION_RETAIN_AS_PUBLISHED = 8,
+    OPTION_RETAIN_HANDLING_SHIFT = 4,
+    OPTION_RETAIN_HANDLING = 3,
     OPTION_RESERVED = 0xC0,
 };
 
-/* Packet id and properties, the same for both. */
-static enum mqtt_reason decode_head(const struct frame *frame, enum mqtt_version version,
-                                    struct bytes *in, uint16_t *packet_id, struct properties *p)
+/* ---- what both begin with ----------------------------------------------------------------------
+ */
+
+static enum mqtt_reason decode_start(const struct frame *frame, enum mqtt_version version,
+                                     uint16_t *packet_id, struct properties *properties,
+                                     struct bytes *filters)
 {
-    *p = (struct properties){0};
-    if (frame->flags != SUBSCRIBE_FLAGS || !take_u16(in, packet_id))
-        return MQTT_MALFORMED_PACKET; /* [MQTT-3.8.1-1] [MQTT-3.10.1-1] */
+    if (!flags_valid(frame, version))
+        return MQTT_MALFORMED_PACKET; /* [MQTT-3.8.1-1, MQTT-3.10.1-1] */
+    struct reader r = reader_of(frame->body);
+    *packet_id = read_u16(&r);
+    *filters = read_rest(&r);
+    if (r.failed)
+        return MQTT_MALFORMED_PACKET;
+    if (*packet_id == 0)
+        return MQTT_PROTOCOL_ERROR;
     if (version == MQTT_V5) {
-        enum mqtt_reason reason = properties_decode(in, frame->type, p);
+        enum mqtt_reason reason = properties_decode(filters, frame->type, properties);
         if (reason != MQTT_SUCCESS)
             return reason;
     }
-    return *packet_id == 0 ? MQTT_PROTOCOL_ERROR : MQTT_SUCCESS;
+    return filters->len > 0 ? MQTT_SUCCESS : MQTT_PROTOCOL_ERROR; /* [3.8.3-2, 3.10.3-2] */
 }
+
+/* Bytes behind the fixed header, without the filters. */
+static size_t start_size(enum mqtt_version version, const struct properties *properties)
+{
+    return 2 + (version == MQTT_V5 ? properties_whole_size(properties) : 0);
+}
+
+static uint8_t *write_start(uint8_t *out, uint8_t type, size_t remaining, uint16_t packet_id,
+                            enum mqtt_version version, const struct properties *properties)
+{
+    CHECK(packet_id != 0);
+    out = write_u16(write_header(out, type, FLAGS_ASKING, remaining), packet_id);
+    return version == MQTT_V5 ? properties_encode(out, properties) : out;
+}
+
+/* ---- SUBSCRIBE ---------------------------------------------------------------------------------
+ */
 
 static enum mqtt_reason check_options(uint8_t options, enum mqtt_version version)
 {
     if (version != MQTT_V5)
-        return options > 2 ? MQTT_MALFORMED_PACKET : MQTT_SUCCESS; /* [v3.1.1 MQTT-3-8.3-4] */
-    if (options & OPTION_RESERVED)
+        return options <= 2 ? MQTT_SUCCESS : MQTT_MALFORMED_PACKET; /* [v3.1.1 MQTT-3.8.3-4] */
+    if ((options & OPTION_RESERVED) != 0)
         return MQTT_MALFORMED_PACKET; /* [MQTT-3.8.3-5] */
-    if ((options & OPTION_QOS) == OPTION_QOS ||
-        (options & OPTION_RETAIN_HANDLING) == OPTION_RETAIN_HANDLING)
+    if ((options & OPTION_QOS) == 3)
+        return MQTT_PROTOCOL_ERROR;
+    if ((options >> OPTION_RETAIN_HANDLING_SHIFT & OPTION_RETAIN_HANDLING) == 3)
         return MQTT_PROTOCOL_ERROR;
     return MQTT_SUCCESS;
 }
@@ -44,47 +73,55 @@ static enum mqtt_reason check_options(uint8_t options, enum mqtt_version version
 enum mqtt_reason subscribe_decode(const struct frame *frame, enum mqtt_version version,
                                   struct subscribe *subscribe)
 {
-    struct bytes in = frame->body;
     *subscribe = (struct subscribe){0};
-    enum mqtt_reason reason =
-        decode_head(frame, version, &in, &subscribe->packet_id, &subscribe->properties);
+    enum mqtt_reason reason = decode_start(frame, version, &subscribe->packet_id,
+                                           &subscribe->properties, &subscribe->filters);
     if (reason != MQTT_SUCCESS)
         return reason;
-    subscribe->filters = in;
-    while (in.len > 0) {
-        struct bytes filter;
-        uint8_t options;
-        if (!take_string(&in, &filter) || !take_u8(&in, &options))
+    struct reader r = reader_of(subscribe->filters);
+    while (reader_left(&r) > 0) {
+        read_string(&r); /* [MQTT-3.8.3-1] */
+        uint8_t options = read_u8(&r);
+        if (r.failed)
             return MQTT_MALFORMED_PACKET;
         reason = check_options(options, version);
         if (reason != MQTT_SUCCESS)
             return reason;
         subscribe->count++;
     }
-    return subscribe->count == 0 ? MQTT_PROTOCOL_ERROR : MQTT_SUCCESS; /* [MQTT-3.8.3-2] */
+    return MQTT_SUCCESS;
 }
 
 bool subscribe_next(struct bytes *rest, enum mqtt_version version, struct subscribe_filter *filter)
 {
-    uint8_t options;
-    if (rest->len == 0 || !take_binary(rest, &filter->filter) || !take_u8(rest, &options))
+    if (rest->len == 0)
         return false;
+    struct reader r = reader_of(*rest);
+    filter->filter = read_binary(&r);
+    uint8_t options = read_u8(&r);
+    CHECK(!r.failed);
+    *rest = bytes_of(r.at, reader_left(&r));
     filter->options = (struct subscription_options){.qos = options & OPTION_QOS};
     if (version == MQTT_V5) {
-        filter->options.no_local = options & OPTION_NO_LOCAL;
-        filter->options.retain_as_published = options & OPTION_RETAIN_AS_PUBLISHED;
-        filter->options.retain_handling = (options & OPTION_RETAIN_HANDLING) >> 4;
+        filter->options.no_local = (options & OPTION_NO_LOCAL) != 0;
+        filter->options.retain_as_published = (options & OPTION_RETAIN_AS_PUBLISHED) != 0;
+        filter->options.retain_handling =
+            options >> OPTION_RETAIN_HANDLING_SHIFT & OPTION_RETAIN_HANDLING;
     }
     return true;
 }
 
-static uint8_t options_byte(const struct subscription_options *o, enum mqtt_version version)
+static uint8_t options_byte(const struct subscription_options *options, enum mqtt_version version)
 {
-    if (version != MQTT_V5)
-        return o->qos;
-    return (uint8_t)(o->qos | (o->no_local ? OPTION_NO_LOCAL : 0) |
-                     (o->retain_as_published ? OPTION_RETAIN_AS_PUBLISHED : 0) |
-                     o->retain_handling << 4);
+    unsigned byte = options->qos;
+    if (version == MQTT_V5) {
+        if (options->no_local)
+            byte |= OPTION_NO_LOCAL;
+        if (options->retain_as_published)
+            byte |= OPTION_RETAIN_AS_PUBLISHED;
+        byte |= (unsigned)options->retain_handling << OPTION_RETAIN_HANDLING_SHIFT;
+    }
+    return (uint8_t)byte;
 }
 
 size_t subscribe_encode(uint16_t packet_id, enum mqtt_version version,
@@ -92,47 +129,51 @@ size_t subscribe_encode(uint16_t packet_id, enum mqtt_version version,
                         size_t count, uint8_t *out, size_t room)
 {
     static const struct properties none;
-    const struct properties *p = properties == NULL ? &none : properties;
-    size_t body = 2 + (version == MQTT_V5 ? block_size(p) : 0);
+    if (properties == NULL)
+        properties = &none;
+    size_t remaining = start_size(version, properties);
     for (size_t i = 0; i < count; i++)
-        body += 3 + filters[i].filter.len;
-    size_t size = packet_size(body);
-    if (size > room)
-        return size;
-    out = packet_begin(out, PACKET_SUBSCRIBE, SUBSCRIBE_FLAGS, body);
-    out = put_u16(out, packet_id);
-    if (version == MQTT_V5)
-        out = properties_encode(out, p);
+        remaining += 2 + filters[i].filter.len + 1;
+    if (packet_size(remaining) > room)
+        return packet_size(remaining);
+    out = write_start(out, PACKET_SUBSCRIBE, remaining, packet_id, version, properties);
     for (size_t i = 0; i < count; i++) {
-        out = put_string(out, filters[i].filter);
-        *out++ = options_byte(&filters[i].options, version);
+        out = write_binary(out, filters[i].filter);
+        out = write_u8(out, options_byte(&filters[i].options, version));
     }
-    return size;
+    return packet_size(remaining);
 }
 
-/* ---- UNSUBSCRIBE ------------------------------------------------------------------------------- */
+/* ---- UNSUBSCRIBE -------------------------------------------------------------------------------
+ */
 
 enum mqtt_reason unsubscribe_decode(const struct frame *frame, enum mqtt_version version,
                                     struct unsubscribe *unsubscribe)
 {
-    struct bytes in = frame->body;
     *unsubscribe = (struct unsubscribe){0};
-    enum mqtt_reason reason =
-        decode_head(frame, version, &in, &unsubscribe->packet_id, &unsubscribe->properties);
+    enum mqtt_reason reason = decode_start(frame, version, &unsubscribe->packet_id,
+                                           &unsubscribe->properties, &unsubscribe->filters);
     if (reason != MQTT_SUCCESS)
         return reason;
-    unsubscribe->filters = in;
-    for (; in.len > 0; unsubscribe->count++) {
-        struct bytes filter;
-        if (!take_string(&in, &filter))
+    struct reader r = reader_of(unsubscribe->filters);
+    while (reader_left(&r) > 0) {
+        read_string(&r); /* [MQTT-3.10.3-1] */
+        if (r.failed)
             return MQTT_MALFORMED_PACKET;
+        unsubscribe->count++;
     }
-    return unsubscribe->count == 0 ? MQTT_PROTOCOL_ERROR : MQTT_SUCCESS; /* [MQTT-3.10.3-2] */
+    return MQTT_SUCCESS;
 }
 
 bool unsubscribe_next(struct bytes *rest, struct bytes *filter)
 {
-    return rest->len > 0 && take_binary(rest, filter);
+    if (rest->len == 0)
+        return false;
+    struct reader r = reader_of(*rest);
+    *filter = read_binary(&r);
+    CHECK(!r.failed);
+    *rest = bytes_of(r.at, reader_left(&r));
+    return true;
 }
 
 size_t unsubscribe_encode(uint16_t packet_id, enum mqtt_version version,
@@ -140,65 +181,15 @@ size_t unsubscribe_encode(uint16_t packet_id, enum mqtt_version version,
                           size_t count, uint8_t *out, size_t room)
 {
     static const struct properties none;
-    const struct properties *p = properties == NULL ? &none : properties;
-    size_t body = 2 + (version == MQTT_V5 ? block_size(p) : 0);
+    if (properties == NULL)
+        properties = &none;
+    size_t remaining = start_size(version, properties);
     for (size_t i = 0; i < count; i++)
-        body += 2 + filters[i].len;
-    size_t size = packet_size(body);
-    if (size > room)
-        return size;
-    out = packet_begin(out, PACKET_UNSUBSCRIBE, SUBSCRIBE_FLAGS, body);
-    out = put_u16(out, packet_id);
-    if (version == MQTT_V5)
-        out = properties_encode(out, p);
+        remaining += 2 + filters[i].len;
+    if (packet_size(remaining) > room)
+        return packet_size(remaining);
+    out = write_start(out, PACKET_UNSUBSCRIBE, remaining, packet_id, version, properties);
     for (size_t i = 0; i < count; i++)
-        out = put_string(out, filters[i]);
-    return size;
-}
-
-/* ---- SUBACK and UNSUBACK ----------------------------------------------------------------------- */
-
-enum mqtt_reason suback_decode(const struct frame *frame, enum mqtt_version version,
-                               struct suback *suback)
-{
-    struct bytes in = frame->body;
-    *suback = (struct suback){.type = frame->type};
-    if (frame->flags != 0 || !take_u16(&in, &suback->packet_id))
-        return MQTT_MALFORMED_PACKET;
-    if (version == MQTT_V5) {
-        enum mqtt_reason reason = properties_decode(&in, frame->type, &suback->properties);
-        if (reason != MQTT_SUCCESS)
-            return reason;
-    }
-    suback->reasons = in;
-    return suback->packet_id == 0 ? MQTT_PROTOCOL_ERROR : MQTT_SUCCESS;
-}
-
-static size_t suback_encode_v3(const struct suback *suback, uint8_t *out, size_t room)
-{
-    size_t count = suback->type == PACKET_SUBACK ? suback->reasons.len : 0;
-    size_t size = packet_size(2 + count);
-    if (size > room)
-        return size;
-    out = packet_begin(out, suback->type, 0, 2 + count);
-    out = put_u16(out, suback->packet_id);
-    for (size_t i = 0; i < count; i++)
-        *out++ = suback->reasons.data[i] >= 0x80 ? 0x80 : suback->reasons.data[i];
-    return size;
-}
-
-size_t suback_encode(const struct suback *suback, enum mqtt_version version, uint8_t *out,
-                     size_t room)
-{
-    if (version != MQTT_V5)
-        return suback_encode_v3(suback, out, room);
-    struct properties p = suback->properties;
-    size_t size = trim_to(&p, 2 + suback->reasons.len, room);
-    if (size > room)
-        return size;
-    out = packet_begin(out, suback->type, 0, 2 + block_size(&p) + suback->reasons.len);
-    out = put_u16(out, suback->packet_id);
-    out = properties_encode(out, &p);
-    put_bytes(out, suback->reasons);
-    return size;
+        out = write_binary(out, filters[i]);
+    return packet_size(remaining);
 }

@@ -16,7 +16,8 @@
 struct publication {
     struct bytes topic; /* never empty: aliases are resolved */
     /* MQTT 5 properties that go on unaltered and in order (payload format, content type, response
-     * topic, correlation data, user properties), in their wire form, without a length before them. */
+     * topic, correlation data, user properties), in their wire form, without a length before them.
+     */
     struct bytes properties;
     struct bytes payload;
     uint64_t received_ms; /* clock_ms() when it came in; expiry counts from here */

@@ -22,8 +22,8 @@ struct subscription_options {
 };
 
 /*
- * What a publisher's worker has to know of a member of a shared subscription to choose one. Written by
- * any thread, relaxed: a choice by a stale figure is still a legal choice.
+ * What a publisher's worker has to know of a member of a shared subscription to choose one. Written
+ * by any thread, relaxed: a choice by a stale figure is still a legal choice.
  */
 struct share_member {
     _Atomic uint32_t load; /* messages given to this member and not finished */

@@ -11,6 +11,13 @@
  */
 bool topic_name_valid(struct bytes name);
 
+/*
+ * The quick test of the common name, in one pass: true only for a non-empty name of plain ASCII
+ * that is valid UTF-8 and a valid topic name. False says nothing: ask utf8_valid_mqtt() and
+ * topic_name_valid().
+ */
+bool topic_name_is_plain(struct bytes name);
+
 /* A non-empty filter with its wildcards in legal places [MQTT-4.7.1-1, MQTT-4.7.1-2]. Does not know
  * "$share": split that off first. */
 bool topic_filter_valid(struct bytes filter);
@@ -55,8 +62,8 @@ enum share_parse {
     SHARE_INVALID, /* starts with "$share/" and breaks [MQTT-4.8.2-1] or [MQTT-4.8.2-2] */
 };
 
-/* Splits "$share/{name}/{filter}". On SHARE_OK name and filter borrow from `filter`; the inner filter
- * still has to be checked with topic_filter_valid(). */
+/* Splits "$share/{name}/{filter}". On SHARE_OK name and filter borrow from `filter`; the inner
+ * filter still has to be checked with topic_filter_valid(). */
 enum share_parse topic_share_parse(struct bytes filter, struct bytes *name, struct bytes *inner);
 
 #endif
