@@ -122,6 +122,7 @@ void commit_answer_close(struct delivery_hub *hub, struct delivery_item *item);
 /* ---- subscribe.c ------------------------------------------------------------------------------- */
 
 void delivery_session_ended(struct session_table *table, struct session *session);
-void delivery_unpark(struct delivery_hub *hub);
+/* Restarts the retained jobs whose subscriber can take more. True: there are some. */
+bool delivery_unpark(struct delivery_hub *hub);
 
 #endif

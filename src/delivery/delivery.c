@@ -301,7 +301,7 @@ static bool work_off_inbox(struct delivery_hub *hub)
 bool delivery_turn(struct delivery_hub *hub)
 {
     bool more = work_off_inbox(hub);
-    delivery_unpark(hub);
+    more |= delivery_unpark(hub);
     more |= deliveries_post_all(hub);
     return more;
 }

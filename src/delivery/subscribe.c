@@ -242,8 +242,9 @@ static bool retained_step(struct job *base)
     return done;
 }
 
-void delivery_unpark(struct delivery_hub *hub)
+bool delivery_unpark(struct delivery_hub *hub)
 {
+    bool any = false;
     LIST_FOR_EACH_SAFE(link, &hub->parked)
     {
         struct retained_job *job = CONTAINER_OF(link, struct retained_job, parked);
@@ -252,7 +253,9 @@ void delivery_unpark(struct delivery_hub *hub)
             continue;
         list_remove(&job->parked);
         job_start(hub->jobs, &job->job, retained_step);
+        any = true;
     }
+    return any;
 }
 
 void delivery_send_retained(struct delivery_hub *hub, struct session *session, struct bytes filter,
