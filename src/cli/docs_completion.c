@@ -3,6 +3,8 @@
  * accepts. */
 #include "cli/docs.h"
 
+#include "config/schema.h"
+
 #include <string.h>
 
 #define EACH_COMMAND(c)                                                                            \
@@ -12,6 +14,13 @@
 #define EACH_OPTION(option, command)                                                               \
     for (const struct option *option = (command)->options; option->id != 0; option++)              \
         if (!(option->flags & OPTION_HIDDEN))
+
+/* "workers= shards= ...". */
+static void write_config_keys(FILE *out)
+{
+    for (size_t i = 0; i < config_key_count; i++)
+        fprintf(out, "%s%s=", i > 0 ? " " : "", config_keys[i].path);
+}
 
 /* ---- bash -------------------------------------------------------------------------------------
  */
@@ -35,6 +44,13 @@ static void bash_argument(FILE *out, const struct command *command, const struct
         fputs("        compopt -o filenames\n"
               "        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n",
               out);
+    if (option->flags & OPTION_CONFIG_KEY) {
+        fputs("        compopt -o nospace\n"
+              "        mapfile -t COMPREPLY < <(compgen -W '",
+              out);
+        write_config_keys(out);
+        fputs("' -- \"$cur\")\n", out);
+    }
     fputs("        return\n        ;;\n", out);
 }
 
@@ -108,6 +124,22 @@ static void zsh_text(FILE *out, const char *text, size_t len)
     }
 }
 
+/* ":PORT: " and what may stand there. */
+static void zsh_argument(FILE *out, const struct option *option)
+{
+    fputc(':', out);
+    zsh_text(out, option->argument, strlen(option->argument));
+    if (option->choices != NULL) {
+        fprintf(out, ":(%s)", option->choices);
+    } else if (option->flags & OPTION_CONFIG_KEY) {
+        fputs(":{compadd -S \"\" - ", out);
+        write_config_keys(out);
+        fputc('}', out);
+    } else {
+        fputs(option->flags & OPTION_FILE ? ":_files" : ": ", out);
+    }
+}
+
 /* One specification; `dashed` is "-p" or "--port". */
 static void zsh_option(FILE *out, const struct option *option, const char *dashed)
 {
@@ -124,14 +156,8 @@ static void zsh_option(FILE *out, const struct option *option, const char *dashe
     fputc('[', out);
     zsh_text(out, option->help, docs_first_sentence(option->help));
     fputc(']', out);
-    if (option->argument != NULL) {
-        fputc(':', out);
-        zsh_text(out, option->argument, strlen(option->argument));
-        if (option->choices != NULL)
-            fprintf(out, ":(%s)", option->choices);
-        else
-            fputs(option->flags & OPTION_FILE ? ":_files" : ": ", out);
-    }
+    if (option->argument != NULL)
+        zsh_argument(out, option);
     fputc('\'', out);
 }
 
@@ -204,6 +230,11 @@ static void fish_option(FILE *out, const struct command *command, const struct o
         fputs(option->flags & OPTION_FILE ? " -r -F" : " -x", out);
     if (option->choices != NULL)
         fprintf(out, " -a '%s'", option->choices);
+    if (option->flags & OPTION_CONFIG_KEY) {
+        fputs(" -a '", out);
+        write_config_keys(out);
+        fputc('\'', out);
+    }
     fputs(" -d ", out);
     fish_text(out, option->help, docs_first_sentence(option->help));
     fputc('\n', out);

@@ -34,11 +34,12 @@ enum {
 };
 
 enum option_flags {
-    OPTION_ONCE = 0,       /* a second one is an error */
-    OPTION_REPEATABLE = 1, /* every one counts */
-    OPTION_LAST_WINS = 2,  /* a second one replaces the first */
-    OPTION_HIDDEN = 4,     /* parsed, not shown */
-    OPTION_FILE = 8,       /* the argument is a file or folder: for completion */
+    OPTION_ONCE = 0,        /* a second one is an error */
+    OPTION_REPEATABLE = 1,  /* every one counts */
+    OPTION_LAST_WINS = 2,   /* a second one replaces the first */
+    OPTION_HIDDEN = 4,      /* parsed, not shown */
+    OPTION_FILE = 8,        /* the argument is a file or folder: for completion */
+    OPTION_CONFIG_KEY = 16, /* the argument starts with a key of the configuration: the same */
 };
 
 struct option {

@@ -41,7 +41,7 @@ static const struct option serve_options[] = {
     {.id = OPT_SET,
      .name = "set",
      .argument = "KEY=VALUE",
-     .flags = OPTION_REPEATABLE,
+     .flags = OPTION_REPEATABLE | OPTION_CONFIG_KEY,
      .help = "Set one key of the configuration, for example limits.connections=100. Wins over the "
              "file."},
     {.id = OPT_CHECK,

@@ -146,6 +146,11 @@ def test_bash_completes_files_for_an_option_that_takes_one(generated):
     assert complete(generated, "serve", "--config", "=", "skein.y") == ["skein.yaml"]
 
 
+def test_bash_completes_keys_of_the_configuration(generated):
+    assert complete(generated, "serve", "--set", "limits.conn") == [
+        "limits.connections=", "limits.connect_timeout="]
+
+
 def test_bash_offers_nothing_for_an_argument_it_cannot_know(generated):
     assert complete(generated, "serve", "-p", "") == []
 
