@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests that run the real broker are written with. README.md in this folder is the reference."""
+"""What tests that run the real broker are written with: README.md here is the reference."""
 
 from . import wire, ws
 from .broker import PEER, Broker

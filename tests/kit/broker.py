@@ -129,7 +129,9 @@ class Broker:
 
     def _ready(self):
         deadline = time.monotonic() + 4 * patience()
-        addresses = [self.address] if "listeners" in self.config else [self.address, self.ws_address]
+        addresses = [self.address]
+        if "listeners" not in self.config:
+            addresses.append(self.ws_address)
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 for address in addresses:

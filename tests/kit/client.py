@@ -4,6 +4,7 @@
 Blocking sockets with deadlines. Each assertion that fails shows the conversation so far.
 """
 
+import collections
 import itertools
 import os
 import socket
@@ -22,7 +23,7 @@ def patience():
 
 
 def unique(prefix="c"):
-    """A name that no other test uses; letters and digits only, at most 23 with a short prefix."""
+    """A name that no other test uses: letters and digits, at most 23 with a short prefix."""
     return f"{prefix}{os.getpid():x}n{next(_counter):x}"
 
 
@@ -43,7 +44,7 @@ class RawClient:
         self._ids = itertools.cycle(range(1, 65536))
         self._inbox = []
         self._aliases = {}
-        self._story = []
+        self._story = collections.deque(maxlen=60)
         self._decoder = Decoder(version)
         self._ended = None
         address = broker.ws_address if websocket else broker.address
@@ -68,8 +69,7 @@ class RawClient:
         """Packets or bytes, all in one write."""
         raw = b"".join(p if isinstance(p, (bytes, bytearray)) else encode(p, self.version)
                        for p in packets)
-        self._story += [f"> {p!r}" if not isinstance(p, (bytes, bytearray)) else f"> {p[:40].hex(' ')}"
-                        f"{' ...' if len(p) > 40 else ''}" for p in packets]
+        self._story += [f"> {_shown(p)}" for p in packets]
         self.socket.settimeout(patience())
         try:
             self._stream.sendall(raw)
@@ -91,15 +91,15 @@ class RawClient:
     # ---- receiving ----
 
     def _fail(self, what):
-        story = "\n".join(self._story[-40:])
+        story = "\n".join(self._story)
         raise AssertionError(f"{what}\nThe conversation of {self.client_id!r}:\n{story}")
 
     def _closed(self, what):
-        story = "\n".join(self._story[-40:])
+        story = "\n".join(self._story)
         raise Closed(f"{what}\nThe conversation of {self.client_id!r}:\n{story}")
 
     def _read(self, deadline):
-        """One packet off the wire. None: end of the stream. TimeoutError: nothing by the deadline."""
+        """One packet off the wire. None: end of the stream. TimeoutError: nothing in time."""
         while True:
             packet = self._decoder.next()
             if packet is not None:
@@ -121,7 +121,7 @@ class RawClient:
             self._ended = True
             self._story.append("< end of stream")
             if self._decoder.buffer:
-                self._fail(f"the stream ended inside a packet: {bytes(self._decoder.buffer[:40])!r}")
+                self._fail(f"the stream ended inside a packet: {_shown(self._decoder.buffer)}")
 
     def _resolve_alias(self, packet):
         """Topic aliases that the broker makes are resolved: tests always see the topic name."""
@@ -134,7 +134,8 @@ class RawClient:
             packet.wire_topic, packet.topic = packet.topic, self._aliases[alias]
         return packet
 
-    def _next(self, what, within=None):
+    def next_packet(self, what="a packet", within=None):
+        """Whatever comes next; `what` is for the failure when nothing does."""
         if self._inbox:
             return self._inbox.pop(0)
         try:
@@ -147,7 +148,7 @@ class RawClient:
 
     def expect(self, type, within=None, **fields):
         """The very next packet, which has these values. Gives the packet."""
-        packet = self._next(f"{type.name} {fields}", within)
+        packet = self.next_packet(f"{type.name} {fields}", within)
         if packet.type != type:
             self._fail(f"{type.name} expected, {packet!r} came")
         self._compare(packet, fields)
@@ -170,7 +171,7 @@ class RawClient:
         kept, packet = [], None
         try:
             while packet is None:
-                seen = self._next(f"{type.name} {fields}", within)
+                seen = self.next_packet(f"{type.name} {fields}", within)
                 if seen.type == type and (id is None or seen.id == id):
                     packet = seen
                 else:
@@ -193,8 +194,7 @@ class RawClient:
         if reason is not None and self.version == V5:
             if packet is None:
                 self._fail(f"DISCONNECT {_codes(reason)} expected, the connection was just closed")
-            reasons = reason if isinstance(reason, (set, frozenset)) else {reason}
-            if packet.reason not in reasons:
+            if packet.reason not in _set(reason):
                 self._fail(f"DISCONNECT {_codes(reason)} expected, 0x{packet.reason:02x} came")
         return packet
 
@@ -206,18 +206,25 @@ class RawClient:
         except TimeoutError:
             self._fail("the broker should have closed the connection")
 
+    def rest(self, within=None):
+        """Every packet until the end of the stream, as a list."""
+        packets = []
+        while (packet := self._until_closed(within)) is not None:
+            packets.append(packet)
+        return packets
+
     def expect_refused(self, reason=None, within=None):
-        """The broker refuses CONNECT: CONNACK with this reason code (or one of a set), then the end.
+        """CONNECT is refused: CONNACK with this reason code (or one of a set), then the end.
         Without `reason`: the end, with no CONNACK before 5.0, or one of 0x80 or above in 5.0."""
         if reason is None:
             packet = self._until_closed(within)
             if packet is not None:
-                if self.version < V5 or packet.type not in (CONNACK, DISCONNECT) or packet.reason < 0x80:
+                allowed = () if self.version < V5 else (CONNACK, DISCONNECT)
+                if packet.type not in allowed or packet.reason < 0x80:
                     self._fail(f"the end of the stream expected, {packet!r} came")
                 self.expect_closed(within=within)
             return packet
-        reasons = reason if isinstance(reason, (set, frozenset)) else {reason}
-        packet = self.expect(CONNACK, within=within, reason=reasons, session_present=False)
+        packet = self.expect(CONNACK, within=within, reason=_set(reason), session_present=False)
         if self._until_closed(within) is not None:
             self._fail("something came after a CONNACK that refuses")
         return packet
@@ -249,7 +256,7 @@ class RawClient:
         marker = unique("kit/marker/")
         self.subscribe(marker, qos)
         publisher.publish(marker, b"marker", qos)
-        packet = self._next("the marker message")
+        packet = self.next_packet("the marker message")
         if packet.type != PUBLISH or packet.topic != marker:
             self._fail(f"nothing but the marker expected, {packet!r} came")
         self._acknowledge(packet)
@@ -317,9 +324,18 @@ class RawClient:
         return self.expect(AUTH)
 
 
+def _shown(packet):
+    if isinstance(packet, (bytes, bytearray)):
+        return packet[:40].hex(" ") + (" ..." if len(packet) > 40 else "")
+    return repr(packet)
+
+
+def _set(reason):
+    return reason if isinstance(reason, (set, frozenset)) else {reason}
+
+
 def _codes(reason):
-    return " or ".join(f"0x{code:02x}" for code in sorted(reason)) if isinstance(reason, (set, frozenset)) \
-        else f"0x{reason:02x}"
+    return " or ".join(f"0x{code:02x}" for code in sorted(_set(reason)))
 
 
 def dial(address, receive_buffer=None):

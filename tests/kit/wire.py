@@ -2,8 +2,8 @@
 """Packets of MQTT 3.1, 3.1.1 and 5.0 as bytes.
 
 Encoding does what it is told, wrong values included: tests break rules with it. Decoding believes
-nothing: whatever a server sends is held to every rule that one packet alone can break, and WireError
-says which it broke. Only packets that a server may send can be decoded.
+nothing: whatever a server sends is held to every rule that one packet alone can break, and
+WireError says which it broke. Only packets that a server may send can be decoded.
 """
 
 import enum
@@ -84,9 +84,7 @@ REASON_CODES = {
     PUBCOMP: {0x00, 0x92},
     SUBACK: {0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2},
     UNSUBACK: {0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91},
-    DISCONNECT: {0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8C, 0x8D, 0x8E, 0x8F, 0x90, 0x93,
-                 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1,
-                 0xA2},
+    DISCONNECT: {0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, *range(0x8B, 0x91), *range(0x93, 0xA3)},
     AUTH: {0x00, 0x18},
 }
 
@@ -148,7 +146,7 @@ class Will:
 
 def _short(value):
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}...({len(value)})"
+    return text if len(text) <= 120 else f"{text[:100]}..."
 
 
 # ---- what tests build packets with -------------------------------------------------------------
@@ -233,7 +231,7 @@ def _property_value(kind, value):
 
 def encode_properties(properties):
     """With their length in front. `properties`: a dict or (name, value) pairs; a list as the value
-    in a dict repeats the property; a number as the name is an identifier whose value is raw bytes."""
+    repeats the property; a number as the name is an identifier whose value is raw bytes."""
     pairs = properties.items() if isinstance(properties, dict) else properties or []
     out = bytearray()
     for name, value in pairs:
