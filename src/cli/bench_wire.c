@@ -6,12 +6,13 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "cli/bench_packets.h"
-#include "client/websocket.h"
+#include "client/ws.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -93,7 +94,6 @@ void wire_deinit(struct wire *wire)
     close(wire->epoll);
     freeaddrinfo(wire->peer);
     mem_free(wire->read_buffer);
-    mem_free(wire->frame_buffer);
     mem_free(wire->dirty);
 }
 
@@ -157,7 +157,7 @@ void wire_open(struct wire *wire, struct wire_conn *conn, enum wire_spread sprea
     if (spread == WIRE_SPREAD)
         bind_spread(wire, conn);
     if (wire->settings->websocket_path != NULL)
-        conn->websocket = websocket_new();
+        conn->websocket = ws_new();
     conn->state = WIRE_DIALLING;
     conn->receive_maximum = UINT16_MAX;
     conn->inflight = 0;
@@ -178,7 +178,8 @@ void wire_close(struct wire *wire, struct wire_conn *conn)
     conn->fd = -1;
     buffer_free(&conn->in);
     buffer_free(&conn->out);
-    websocket_free(conn->websocket);
+    buffer_free(&conn->framed);
+    ws_free(conn->websocket);
     conn->websocket = NULL;
     if (conn->ids != NULL)
         memset(conn->ids, 0, WIRE_PACKET_IDS);
@@ -208,8 +209,10 @@ void wire_goodbye(struct wire *wire, struct wire_conn *conn)
 
 /* ---- Output ----------------------------------------------------------------------------------- */
 
-static void send_all(struct wire *wire, struct wire_conn *conn, struct wire_buffer *out)
+static void send_all(struct wire *wire, struct wire_conn *conn)
 {
+    struct wire_buffer *out = conn->websocket != NULL ? &conn->framed : &conn->out;
+
     while (out->sent < out->len) {
         ssize_t n = send(conn->fd, out->data + out->sent, out->len - out->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
@@ -240,17 +243,14 @@ static void put_framed(void *owner, const uint8_t *data, size_t len)
 
 void wire_flush(struct wire *wire, struct wire_conn *conn)
 {
-    struct wire_buffer *out = &conn->out;
-
     if (conn->state < WIRE_GREETING || conn->waits_writable)
         return;
-    if (conn->websocket != NULL && out->len > out->sent) {
-        struct wire_buffer framed = {0};
-        websocket_write(conn->websocket, bytes_of(out->data, out->len), put_framed, &framed);
-        buffer_free(out);
-        *out = framed;
+    if (conn->websocket != NULL && conn->out.len > 0) {
+        ws_write(conn->websocket, bytes_of(conn->out.data, conn->out.len), put_framed,
+                        &conn->framed);
+        conn->out.len = 0;
     }
-    send_all(wire, conn, out);
+    send_all(wire, conn);
 }
 
 void wire_mark_more(struct wire *wire, struct wire_conn *conn)
@@ -282,7 +282,7 @@ static void dialled(struct wire *wire, struct wire_conn *conn)
         greet(wire, conn);
         return;
     }
-    size_t len = websocket_request(conn->websocket, wire->settings->host, wire->settings->port,
+    size_t len = ws_request(conn->websocket, wire->settings->host, wire->settings->port,
                                    wire->settings->websocket_path, request, sizeof(request));
     conn->state = WIRE_UPGRADING;
     if (send(conn->fd, request, len, MSG_NOSIGNAL) != (ssize_t)len)
@@ -294,17 +294,20 @@ static size_t upgrade(struct wire *wire, struct wire_conn *conn, struct bytes in
 {
     size_t consumed = 0;
 
-    switch (websocket_answer(conn->websocket, in, &consumed)) {
-    case RC_OK:
-        greet(wire, conn);
-        break;
+    switch (ws_answer(conn->websocket, in, &consumed)) {
     case RC_AGAIN:
+        return 0;
+    case RC_OK:
+        if (consumed == in.len) { /* the broker has nothing to say before CONNECT */
+            greet(wire, conn);
+            return consumed;
+        }
         break;
     default:
-        wire_lose(wire, conn);
         break;
     }
-    return consumed;
+    wire_lose(wire, conn);
+    return 0;
 }
 
 static void put_unframed(void *owner, const uint8_t *data, size_t len)
@@ -318,13 +321,9 @@ static void put_unframed(void *owner, const uint8_t *data, size_t len)
 /* WebSocket: conn->in collects MQTT bytes, from which whole packets are taken. */
 static void framed_input(struct wire *wire, struct wire_conn *conn, struct bytes in)
 {
-    struct wire_buffer answer = {0};
-    enum rc rc = websocket_read(conn->websocket, in, put_unframed, conn, put_framed, &answer);
+    enum rc rc =
+        ws_read(conn->websocket, in, put_unframed, conn, put_framed, &conn->framed);
     struct bytes packets = bytes_of(conn->in.data, conn->in.len);
-
-    if (answer.len > 0 && send(conn->fd, answer.data, answer.len, MSG_NOSIGNAL) < 0)
-        rc = RC_CLOSED;
-    buffer_free(&answer);
     size_t consumed = packets_take(wire, conn, packets);
     if (conn->state == WIRE_CLOSED)
         return;
@@ -370,7 +369,7 @@ static void readable(struct wire *wire, struct wire_conn *conn)
             return;
         input_keep(conn, in.data + consumed, in.len - consumed);
     }
-    if (conn->state != WIRE_CLOSED && conn->out.len > 0 && !conn->dirty)
+    if (conn->state != WIRE_CLOSED && conn->out.len + conn->framed.len > 0 && !conn->dirty)
         wire_flush(wire, conn);
 }
 
@@ -393,8 +392,7 @@ static void handle(struct wire *wire, struct wire_conn *conn, uint32_t events)
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         readable(wire, conn);
     if (conn->state != WIRE_CLOSED && (events & EPOLLOUT)) {
-        conn->waits_writable = false;
-        send_all(wire, conn, &conn->out);
+        send_all(wire, conn);
         if (conn->state == WIRE_UP && conn->is_publisher)
             wire_mark(wire, conn);
     }

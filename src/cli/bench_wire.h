@@ -17,7 +17,7 @@
 
 #include <stddef.h>
 
-struct websocket;
+struct ws;
 struct wire;
 
 enum wire_state {
@@ -48,8 +48,9 @@ struct wire_conn {
     bool persistent; /* keeps its session for an hour; set before wire_open() */
     uint32_t index;   /* in its group */
     uint32_t address; /* chooses the source address, see wire_open() */
-    struct wire_buffer in, out;
-    struct websocket *websocket;
+    struct wire_buffer in, out; /* MQTT */
+    struct ws *websocket;
+    struct wire_buffer framed; /* WebSocket: what goes to the socket */
     uint64_t opened_ns;
 
     /* Packet ids. A publisher: what each of its own waits for; a subscriber: 1 from PUBREC to
@@ -62,7 +63,7 @@ struct wire_conn {
 };
 
 struct wire_ops {
-    /* CONNACK has said yes. */
+    /* CONNACK has said yes. Callbacks may close the connection, not open it again. */
     void (*up)(struct wire_conn *conn, void *owner);
     /* The connection is over; not called for wire_close() and wire_goodbye(). */
     void (*lost)(struct wire_conn *conn, void *owner);
@@ -92,7 +93,6 @@ struct wire {
     int epoll;
     uint8_t *read_buffer;
     size_t read_room;
-    uint8_t *frame_buffer; /* WebSocket: MQTT bytes taken out of frames */
     struct wire_conn **dirty;
     size_t dirty_count, dirty_room;
     uint64_t now_ns; /* of the batch being handed up */
@@ -139,7 +139,7 @@ void wire_flush(struct wire *wire, struct wire_conn *conn);
 
 static inline bool wire_out_is_high(const struct wire_conn *conn)
 {
-    return conn->out.len - conn->out.sent >= WIRE_OUT_HIGH;
+    return conn->out.len - conn->out.sent + conn->framed.len - conn->framed.sent >= WIRE_OUT_HIGH;
 }
 
 void wire_mark_more(struct wire *wire, struct wire_conn *conn);

@@ -5,7 +5,9 @@
 #include <stddef.h>
 #include <string.h>
 
-const struct command *const commands[] = {&command_serve, &command_version, &command_docs, NULL};
+const struct command *const commands[] = {
+    &command_serve, &command_bench, &command_version, &command_docs, NULL,
+};
 
 const struct command *command_find(const char *name)
 {
