@@ -49,9 +49,9 @@ class RawClient:
         self._ended = None
         address = broker.ws_address if websocket else broker.address
         self.socket = dial(address, receive_buffer)
-        self._stream = self.socket
+        self.stream = self.socket
         if websocket:
-            self._stream = ws.Stream(self.socket, patience())
+            self.stream = ws.Stream(self.socket, patience())
 
     def __enter__(self):
         return self
@@ -72,7 +72,7 @@ class RawClient:
         self._story += [f"> {_shown(p)}" for p in packets]
         self.socket.settimeout(patience())
         try:
-            self._stream.sendall(raw)
+            self.stream.sendall(raw)
         except (BrokenPipeError, ConnectionResetError):
             self._story.append("! closed while sending")
 
@@ -80,7 +80,7 @@ class RawClient:
         """One byte in each TCP segment."""
         raw = packet if isinstance(packet, bytes) else encode(packet, self.version)
         for at in range(len(raw)):
-            self._stream.sendall(raw[at:at + 1])
+            self.stream.sendall(raw[at:at + 1])
             if pause:
                 time.sleep(pause)
         self._story.append(f"> {packet!r} byte by byte")
@@ -112,7 +112,7 @@ class RawClient:
                 raise TimeoutError
             self.socket.settimeout(left)
             try:
-                data = self._stream.recv(1 << 16)
+                data = self.stream.recv(1 << 16)
             except ConnectionResetError:
                 data = b""
             if data:
