@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Work that is too long for one loop turn (a walk over many retained messages, a message for many
- * subscribers, a session with many subscriptions that ends) is cut into steps, so that no client waits long behind
- * another's big request. One queue per worker, on its thread; jobs take turns.
+ * subscribers, a session with many subscriptions that ends) is cut into steps, so that no client
+ * waits long behind another's big request. One queue per worker, on its thread; jobs take turns.
  */
 #ifndef BASE_JOB_H
 #define BASE_JOB_H
@@ -13,7 +13,8 @@
 
 struct job {
     struct list link;
-    /* Does a piece of at most about 100 us. True: finished, and the job's memory may already be gone. */
+    /* Does a piece of at most about 100 us. True: finished, and the job's memory may already be
+     * gone. */
     bool (*step)(struct job *job);
 };
 

@@ -2,13 +2,15 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 8192, VALUE_MAX = 256, FIELDS_MAX = 16 };
+/* A line of FIELDS_MAX values of which every byte is escaped, and their keys, still fits. */
+enum { LINE_MAX_BYTES = 20 * 1024, VALUE_MAX = 256, FIELDS_MAX = 16 };
 
 static _Atomic int current_level = LOG_INFO;
 
@@ -49,44 +51,56 @@ static void add(struct line *line, const char *text, size_t len)
     line->len += len;
 }
 
-static bool is_plain(uint8_t c)
+/* What a terminal may show as it is: ASCII from the space on, and well-formed characters behind the
+ * C1 control characters. Gives its size, or 0. */
+static size_t printable(struct bytes text)
 {
-    return c > ' ' && c != '"' && c != '=' && c != '\\' && c != 0x7F;
+    uint8_t c = text.data[0];
+    if (c < 0x80)
+        return c >= ' ' && c != 0x7F;
+    bool c1 = c == 0xC2 && text.len > 1 && text.data[1] < 0xA0;
+    return c1 ? 0 : utf8_character_size(text);
 }
 
 static bool needs_quotes(struct bytes value)
 {
-    for (size_t i = 0; i < value.len; i++)
-        if (!is_plain(value.data[i]))
+    if (value.len == 0 || value.len > VALUE_MAX)
+        return true;
+    for (size_t i = 0, size; i < value.len; i += size) {
+        uint8_t c = value.data[i];
+        size = printable(bytes_of(value.data + i, value.len - i));
+        if (size == 0 || c == ' ' || c == '"' || c == '=' || c == '\\')
             return true;
-    return value.len == 0;
+    }
+    return false;
 }
 
-static void add_escaped(struct line *line, uint8_t c)
+/* Adds the first character, escaped if need be; gives its size. */
+static size_t add_character(struct line *line, struct bytes text)
 {
-    char text[8];
-    if (c < ' ' || c == 0x7F) {
-        add(line, text, (size_t)snprintf(text, sizeof(text), "\\x%02x", c));
-    } else {
-        if (c == '"' || c == '\\')
-            add(line, "\\", 1);
-        add(line, (const char *)&c, 1);
+    size_t size = printable(text);
+    if (size == 0) {
+        char escape[8];
+        add(line, escape, (size_t)snprintf(escape, sizeof(escape), "\\x%02x", text.data[0]));
+        return 1;
     }
+    if (text.data[0] == '"' || text.data[0] == '\\')
+        add(line, "\\", 1);
+    add(line, (const char *)text.data, size);
+    return size;
 }
 
 static void add_text(struct line *line, struct bytes value)
 {
-    bool cut = value.len > VALUE_MAX;
-    if (cut)
-        value.len = VALUE_MAX;
-    if (!needs_quotes(value) && !cut) {
+    if (!needs_quotes(value)) {
         add(line, (const char *)value.data, value.len);
         return;
     }
+    size_t len = value.len < VALUE_MAX ? value.len : VALUE_MAX;
     add(line, "\"", 1);
-    for (size_t i = 0; i < value.len; i++)
-        add_escaped(line, value.data[i]);
-    if (cut)
+    for (size_t i = 0; i < len;)
+        i += add_character(line, bytes_of(value.data + i, len - i));
+    if (len < value.len)
         add(line, "...", 3);
     add(line, "\"", 1);
 }
@@ -127,7 +141,8 @@ static void add_time(struct line *line)
 void log_event(enum log_level level, const char *event, const struct log_field *fields,
                size_t count)
 {
-    struct line line = {.len = 0};
+    struct line line;
+    line.len = 0;
     add_time(&line);
     add(&line, level_names[level], strlen(level_names[level]));
     add(&line, " ", 1);

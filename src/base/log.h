@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Events, not prose: `conn.closed client=pump-7 reason=keep_alive_timeout`. One line an event on
- * stderr (or the journal): RFC 3339 time, level, event, key=value pairs; values are quoted and escaped
- * when they need it, control characters never reach the terminal. Info is what a person may act
- * on and never happens per message. Lines that a peer can cause go through LOG_LIMITED, which
+ * stderr (or the journal): RFC 3339 time, level, event, key=value pairs; values are quoted and
+ * escaped when they need it, control characters never reach the terminal. Info is what a person may
+ * act on and never happens per message. Lines that a peer can cause go through LOG_LIMITED, which
  * lets `per_second` through and then counts. Any thread; a line is written with one write().
  */
 #ifndef BASE_LOG_H
@@ -52,7 +52,8 @@ enum log_level log_level(void);
 /* "error", "warn", "info", "debug" -> level; false when it is none of them. */
 bool log_level_parse(const char *name, enum log_level *level);
 
-/* Borrows everything until it returns. At most 16 fields; values longer than 256 bytes are cut with "...". */
+/* Borrows everything until it returns. At most 16 fields; values longer than 256 bytes are cut with
+ * "...". */
 void log_event(enum log_level level, const char *event, const struct log_field *fields,
                size_t count);
 

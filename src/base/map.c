@@ -52,7 +52,8 @@ void map_insert(struct map *map, uint64_t hash, void *element)
     map->count++;
 }
 
-/* Moves back what was pushed on by the element that left slot `hole`, so that no tombs are needed. */
+/* Moves back what was pushed on by the element that left slot `hole`, so that no tombs are needed.
+ */
 static void close_hole(struct map *map, size_t hole)
 {
     size_t mask = map->capacity - 1;

@@ -4,8 +4,10 @@
 
 #include "base/rcu.h"
 
-/* ThreadSanitizer does not see liburcu's barriers: say by hand that a grace period orders what readers
- * did before it against the free after it. */
+#include "base/memory.h"
+
+/* ThreadSanitizer does not see liburcu's barriers: say by hand that a grace period orders what
+ * readers did before it against the free after it. */
 #ifdef __SANITIZE_THREAD__
 #define RCU_TSAN 1
 #elif defined(__has_feature)
@@ -54,14 +56,12 @@ void rcu_wake(void)
 
 static void grace_passed(struct rcu_head *head)
 {
-    struct rcu_entry *entry = caa_container_of(head, struct rcu_entry, head);
     GRACE_PASSED();
-    entry->free(entry);
+    mem_free(caa_container_of(head, struct rcu_entry, head));
 }
 
-void rcu_defer(struct rcu_entry *entry, void (*free)(struct rcu_entry *entry))
+void rcu_free(struct rcu_entry *entry)
 {
-    entry->free = free;
     READER_DONE();
     urcu_qsbr_call_rcu(&entry->head, grace_passed);
 }

@@ -10,10 +10,9 @@
 
 #include <urcu/call-rcu.h>
 
-/* Embedded in what is to be freed later. */
+/* The first member of what is to be freed later; the block comes from base/memory.h. */
 struct rcu_entry {
     struct rcu_head head;
-    void (*free)(struct rcu_entry *entry);
 };
 
 /* Every thread that reads RCU-published pointers registers first and unregisters before it ends. */
@@ -27,11 +26,12 @@ void rcu_quiescent(void);
 void rcu_sleep(void);
 void rcu_wake(void);
 
-/* Takes the entry: calls free(entry), on a thread of the library's, once every reader has been
- * quiescent. Any thread. */
-void rcu_defer(struct rcu_entry *entry, void (*free)(struct rcu_entry *entry));
+/* Takes the entry: frees the block that it begins, on a thread of the library's, once every reader
+ * has been quiescent. Any thread. */
+void rcu_free(struct rcu_entry *entry);
 
-/* Waits until everything deferred so far has been freed. Registered readers must be asleep or quiescing. */
+/* Waits until everything deferred so far has been freed. Registered readers must be asleep or
+ * quiescing. */
 void rcu_drain(void);
 
 #endif

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A timer lies in the level at which its deadline's tick first differs from now, in the slot that the
- * deadline's digit of that level names. When the wheel's own digits reach that slot its timers fall to
- * a lower level; at level 0 they are due.
+ * A timer lies in the level at which its deadline's tick first differs from now, in the slot that
+ * the deadline's digit of that level names. When the wheel's own digits reach that slot its timers
+ * fall to a lower level; at level 0 they are due.
  */
 #include "base/timer_wheel.h"
 
 #include "base/check.h"
 
 enum { LEVEL_BITS = 6, SLOT_MASK = WHEEL_SLOTS - 1 };
+
+enum { TIMER_NOT_IN_WHEEL = 0 }; /* as deadline */
 
 /* First tick at which a deadline has certainly passed. */
 static uint64_t tick_of(uint64_t deadline_ms)
@@ -44,23 +46,29 @@ static void place(struct timer_wheel *wheel, struct timer *timer)
     wheel->occupied[level] |= (uint64_t)1 << slot;
 }
 
+/* Takes a timer out of the wheel, or out of a list of due ones, which has left the count already.
+ */
+static void unlink_timer(struct timer_wheel *wheel, struct timer *timer)
+{
+    list_remove(&timer->link);
+    if (timer->deadline_ms != TIMER_NOT_IN_WHEEL) {
+        CHECK(wheel->count > 0);
+        wheel->count--;
+        timer->deadline_ms = TIMER_NOT_IN_WHEEL;
+    }
+}
+
 void timer_start(struct timer_wheel *wheel, struct timer *timer, uint64_t deadline_ms)
 {
-    if (timer_running(timer))
-        list_remove(&timer->link);
-    else
-        wheel->count++;
-    timer->deadline_ms = deadline_ms;
+    unlink_timer(wheel, timer);
+    wheel->count++;
+    timer->deadline_ms = deadline_ms == TIMER_NOT_IN_WHEEL ? 1 : deadline_ms;
     place(wheel, timer);
 }
 
 void timer_stop(struct timer_wheel *wheel, struct timer *timer)
 {
-    if (!timer_running(timer))
-        return;
-    list_remove(&timer->link);
-    CHECK(wheel->count > 0);
-    wheel->count--;
+    unlink_timer(wheel, timer);
 }
 
 /* Ticks until the first slot at or behind the current one of this level that may hold timers. */
@@ -122,17 +130,16 @@ static bool take_due(struct timer_wheel *wheel, size_t max, struct list *due, si
     while (!list_empty(head)) {
         if (*taken == max)
             return false;
-        struct list *link = list_take_first(head);
-        list_add_last(due, link);
-        wheel->count--;
+        struct timer *timer = CONTAINER_OF(head->next, struct timer, link);
+        unlink_timer(wheel, timer);
+        list_add_last(due, &timer->link);
         ++*taken;
     }
     wheel->occupied[0] &= ~((uint64_t)1 << slot);
     return true;
 }
 
-size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, size_t max,
-                           struct list *due)
+size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, size_t max, struct list *due)
 {
     uint64_t target = now_ms >> TIMER_TICK_SHIFT;
     size_t taken = 0;

@@ -21,7 +21,7 @@ enum {
 
 struct timer {
     struct list link;     /* self-linked while stopped */
-    uint64_t deadline_ms; /* on the caller's clock */
+    uint64_t deadline_ms; /* on the caller's clock; 0 while it is not in a wheel */
 };
 
 struct timer_wheel {
@@ -51,8 +51,9 @@ void timer_start(struct timer_wheel *wheel, struct timer *timer, uint64_t deadli
 void timer_stop(struct timer_wheel *wheel, struct timer *timer);
 
 /*
- * Moves up to `max` timers that are due at `now_ms` to the end of `due`, stopped but linked there
- * (take each with list_take_first). Returns how many; `max` means: call again, there may be more.
+ * Moves up to `max` timers that are due at `now_ms` to the end of `due` (take each with
+ * list_take_first). One that waits there may still be stopped or started again, which takes it out.
+ * Returns how many; `max` means: call again, there may be more.
  */
 size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, size_t max,
                            struct list *due);

@@ -13,4 +13,7 @@ bool utf8_valid_mqtt(struct bytes text);
 /* True for well-formed UTF-8, U+0000 included: what payload format indicator 1 promises. */
 bool utf8_valid(struct bytes text);
 
+/* Bytes of the character at the start of `text`, 1 to 4; 0 when it is ill-formed. text.len > 0. */
+size_t utf8_character_size(struct bytes text);
+
 #endif

@@ -26,8 +26,6 @@ void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
     conn->packet_max_out = PACKET_MAX_OUT;
     conn->problem_information = true;
     conn->last_in_ms = worker->loop->now_ms;
-    list_init(&conn->owed);
-    list_init(&conn->yielded);
     list_init(&conn->link);
     loop_timer_init(&conn->timer, timer_fired);
     enum rc rc = stream_open(&conn->stream, worker->loop, &conn_stream_ops, fd, transport, filter,
@@ -76,7 +74,6 @@ static void let_go(struct conn *conn, enum session_will will)
 {
     conn->state = CONN_CLOSING;
     loop_timer_stop(conn->worker->loop, &conn->timer);
-    list_remove(&conn->yielded);
     conn_job_cancel(conn);
     conn_owed_forget(conn);
     leave_session(conn, will);
@@ -88,6 +85,16 @@ void conn_end(struct conn *conn, enum session_will will)
         return;
     let_go(conn, will);
     stream_close_after_flush(&conn->stream, LINGER_MS);
+}
+
+void conn_end_by_client(struct conn *conn, enum session_will will)
+{
+    if (conn->stream.out_bytes > 0) {
+        conn_end(conn, will);
+        return;
+    }
+    let_go(conn, will);
+    stream_close(&conn->stream);
 }
 
 static void count_fault(struct conn *conn, enum mqtt_reason reason)
@@ -323,9 +330,7 @@ static size_t received(struct stream *stream, struct bytes in)
             return at; /* the other worker parses this packet again */
         at += frame.size;
         if (worker->hub->work > WORK_PER_TURN && conn->state == CONN_CONNECTED) {
-            conn_set_busy(conn, CONN_BUSY_YIELDED);
-            if (!list_linked(&conn->yielded))
-                list_add_last(&worker->yielded, &conn->yielded);
+            conn_yield(conn);
         }
     }
     if (packets > 0)

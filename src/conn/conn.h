@@ -56,7 +56,8 @@ struct conn_worker {
     struct list connections; /* all of this worker */
     struct pause_entry *paused; /* ring */
     uint32_t paused_first, paused_count, paused_room;
-    struct list yielded; /* connections that have bytes to parse and did enough for this turn */
+    session_ref *yielded; /* have bytes to parse and did enough for this turn */
+    uint32_t yielded_count, yielded_room;
     struct loop_timer pause_timer;
     struct owed *spare_owed;
     uint32_t worker, worker_count;

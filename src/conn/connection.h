@@ -35,6 +35,8 @@ struct conn_extra {
     struct auth_reply reply;
 };
 
+struct owed;
+
 struct conn {
     struct stream stream; /* first */
     struct conn_worker *worker;
@@ -43,9 +45,8 @@ struct conn {
     struct list link; /* in worker->connections */
     struct loop_timer timer; /* CONNECT timeout, then keep alive */
     struct conn_extra *extra;
-    struct list owed; /* struct owed: acknowledgements that wait for the store, in order */
+    struct owed *owed_first, *owed_last; /* acknowledgements that wait for the store, in order */
     struct filter_job *job;
-    struct list yielded; /* in worker->yielded */
     uint64_t last_in_ms; /* when the last complete packet came */
     uint32_t keep_alive_ms; /* 1.5 times the interval; 0: none */
     uint32_t packet_max_out; /* what the client takes */
@@ -84,6 +85,9 @@ void conn_fault(struct conn *conn, enum mqtt_reason reason, const char *text);
 /* Closes after what is buffered has been sent. The session, if any, is detached. */
 void conn_end(struct conn *conn, enum session_will will);
 
+/* The client said DISCONNECT: it waits for nothing but what is buffered already. */
+void conn_end_by_client(struct conn *conn, enum session_will will);
+
 /* Lets go of the session without telling it. */
 void conn_forget_session(struct conn *conn);
 
@@ -95,6 +99,9 @@ void conn_clear_busy(struct conn *conn, enum conn_busy why);
 
 /* Reads less from this publisher for a moment. */
 void conn_pause(struct conn *conn);
+
+/* Lets the others of this turn go first: the rest of the input is parsed in the next one. */
+void conn_yield(struct conn *conn);
 
 /* ---- one file per packet family ----------------------------------------------------------------- */
 

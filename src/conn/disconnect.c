@@ -51,7 +51,7 @@ void conn_handle_disconnect(struct conn *conn, const struct frame *frame)
         return;
     }
     if (conn->version != MQTT_V5) {
-        conn_end(conn, SESSION_WILL_DISCARD); /* [v3.1.1 MQTT-3.14.4-3] */
+        conn_end_by_client(conn, SESSION_WILL_DISCARD); /* [v3.1.1 MQTT-3.14.4-3] */
         return;
     }
     if (!client_may_say(disconnect.reason)) {
@@ -60,6 +60,6 @@ void conn_handle_disconnect(struct conn *conn, const struct frame *frame)
     }
     if (!change_expiry(conn, &disconnect.properties))
         return;
-    conn_end(conn, disconnect.reason == MQTT_NORMAL_DISCONNECTION ? SESSION_WILL_DISCARD
-                                                                 : SESSION_WILL_KEEP);
+    conn_end_by_client(conn, disconnect.reason == MQTT_NORMAL_DISCONNECTION ? SESSION_WILL_DISCARD
+                                                                           : SESSION_WILL_KEEP);
 }

@@ -11,7 +11,7 @@
 #include "base/memory.h"
 
 struct owed {
-    struct list link; /* in conn->owed */
+    struct owed *next; /* in the connection's list */
     struct conn *conn; /* NULL: the connection is gone */
     struct store_waiter waiter;
     uint32_t unanswered;
@@ -69,11 +69,11 @@ static void write_failure(struct conn *conn, struct owed *owed)
 /* Sends from the front what is safe. */
 static void send_ready(struct conn *conn)
 {
-    while (conn->state == CONN_CONNECTED && !list_empty(&conn->owed)) {
-        struct owed *owed = CONTAINER_OF(conn->owed.next, struct owed, link);
+    while (conn->state == CONN_CONNECTED && conn->owed_first != NULL) {
+        struct owed *owed = conn->owed_first;
         if (owed->unanswered > 0)
             return;
-        list_remove(&owed->link);
+        conn->owed_first = owed->next;
         if (owed->failed)
             write_failure(conn, owed);
         else
@@ -113,7 +113,6 @@ static struct owed *owed_new(struct conn *conn)
     if (owed == NULL)
         owed = mem_new(sizeof(*owed));
     *owed = (struct owed){.conn = conn, .waiter.done = committed};
-    list_init(&owed->link);
     list_init(&owed->waiter.link);
     return owed;
 }
@@ -121,7 +120,7 @@ static struct owed *owed_new(struct conn *conn)
 void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *ticket,
               enum owed_changes changes)
 {
-    if (ticket == NULL && changes == OWED_NO_CHANGES && list_empty(&conn->owed)) {
+    if (ticket == NULL && changes == OWED_NO_CHANGES && conn->owed_first == NULL) {
         write_packet(conn, packet);
         return;
     }
@@ -133,7 +132,7 @@ void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *tic
         ticket->owner = (uint64_t)(uintptr_t)owed;
         owed->unanswered++;
     }
-    if (owed->unanswered == 0 && list_empty(&conn->owed)) {
+    if (owed->unanswered == 0 && conn->owed_first == NULL) {
         conn->worker->spare_owed = owed;
         write_packet(conn, packet);
         return;
@@ -142,7 +141,11 @@ void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *tic
     owed->len = (uint32_t)packet.len;
     owed->packet = packet.len <= sizeof(owed->small) ? owed->small : mem_new(packet.len);
     memcpy(owed->packet, packet.data, packet.len);
-    list_add_last(&conn->owed, &owed->link);
+    if (conn->owed_first == NULL)
+        conn->owed_first = owed;
+    else
+        conn->owed_last->next = owed;
+    conn->owed_last = owed;
 }
 
 void conn_owe_ack(struct conn *conn, uint8_t type, uint16_t packet_id, enum mqtt_reason reason,
@@ -155,9 +158,9 @@ void conn_owe_ack(struct conn *conn, uint8_t type, uint16_t packet_id, enum mqtt
 
 void conn_owed_forget(struct conn *conn)
 {
-    struct list *link;
-    while ((link = list_take_first(&conn->owed)) != NULL) {
-        struct owed *owed = CONTAINER_OF(link, struct owed, link);
+    struct owed *owed;
+    while ((owed = conn->owed_first) != NULL) {
+        conn->owed_first = owed->next;
         owed->conn = NULL;
         if (owed->unanswered == 0)
             owed_free(owed);

@@ -81,16 +81,29 @@ const struct hub_ops conn_hub_ops = {.published = published, .slow_down = slow_d
 
 /* ---- turns ------------------------------------------------------------------------------------- */
 
+void conn_yield(struct conn *conn)
+{
+    struct conn_worker *worker = conn->worker;
+    conn_set_busy(conn, CONN_BUSY_YIELDED);
+    if (worker->yielded_count == worker->yielded_room) {
+        worker->yielded_room = worker->yielded_room == 0 ? 64 : worker->yielded_room * 2;
+        worker->yielded =
+            mem_resize(worker->yielded, worker->yielded_room * sizeof(*worker->yielded));
+    }
+    worker->yielded[worker->yielded_count++] = conn->session->ref;
+}
+
 bool conn_worker_turn(struct conn_worker *worker)
 {
     worker->hub->work = 0;
-    struct list *link;
-    bool any = false;
-    while ((link = list_take_first(&worker->yielded)) != NULL) {
-        conn_clear_busy(CONTAINER_OF(link, struct conn, yielded), CONN_BUSY_YIELDED);
-        any = true;
+    uint32_t count = worker->yielded_count;
+    worker->yielded_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct conn *conn = conn_of_session(worker, worker->yielded[i]);
+        if (conn != NULL)
+            conn_clear_busy(conn, CONN_BUSY_YIELDED);
     }
-    return any;
+    return count > 0;
 }
 
 bool conn_worker_drain(struct conn_worker *worker, uint32_t max)
@@ -111,7 +124,6 @@ bool conn_worker_drain(struct conn_worker *worker, uint32_t max)
 void conn_worker_init(struct conn_worker *worker)
 {
     list_init(&worker->connections);
-    list_init(&worker->yielded);
     loop_timer_init(&worker->pause_timer, pause_over);
 }
 
@@ -119,5 +131,6 @@ void conn_worker_deinit(struct conn_worker *worker)
 {
     CHECK(list_empty(&worker->connections));
     mem_free(worker->paused);
+    mem_free(worker->yielded);
     mem_free(worker->spare_owed);
 }

@@ -11,11 +11,6 @@
 
 #define LOAD(pointer) atomic_load_explicit((pointer), memory_order_acquire)
 
-static void share_free(struct rcu_entry *entry)
-{
-    mem_free(entry);
-}
-
 struct share *share_find(struct trie_node *node, struct bytes name, bool make)
 {
     for (struct share *share = LOAD(&node->shares); share != NULL; share = LOAD(&share->next))
@@ -40,7 +35,7 @@ void share_unlink(struct trie_node *node, struct share *share)
         at = &LOAD(at)->next;
     }
     atomic_store_explicit(at, LOAD(&share->next), memory_order_release);
-    rcu_defer(&share->rcu, share_free);
+    rcu_free(&share->rcu);
 }
 
 /* ---- choosing ---------------------------------------------------------------------------------- */

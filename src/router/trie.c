@@ -15,17 +15,10 @@
 
 enum { CHILD_TABLE_MIN = 4 };
 
-/* ---- deferred frees: rcu is the first member of each ------------------------------------------- */
-
-static void free_entry(struct rcu_entry *entry)
-{
-    mem_free(entry);
-}
-
 static void free_later(struct rcu_entry *entry)
 {
     if (entry != NULL)
-        rcu_defer(entry, free_entry);
+        rcu_free(entry);
 }
 
 /* ---- subscriber lists -------------------------------------------------------------------------- */
