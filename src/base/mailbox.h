@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mail between workers: any thread posts, one thread takes. Lock-free: a post is one exchange on
- * the head of a stack, taking is one exchange of the whole stack, which is then turned round, so
- * letters of one sender arrive in the order in which they were posted. Whoever finds the box empty
- * wakes the owner, so a busy owner is woken once a turn at most.
+ * Mail between workers: any thread posts, one thread takes. Lock-free: a post is one
+ * compare-and-exchange on the head of a stack, taking is one exchange of the whole stack, which is
+ * then turned round, so letters of one sender arrive in the order in which they were posted.
+ * Whoever finds the box empty wakes the owner, so a busy owner is woken once a turn at most.
  */
 #ifndef BASE_MAILBOX_H
 #define BASE_MAILBOX_H

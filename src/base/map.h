@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A hash set of pointers, open addressing with linear probing; the elements live elsewhere and
- * carry their own keys. 16 bytes a slot, 8/3 slots an element at worst. One thread.
+ * carry their own keys. 16 bytes a slot; at most 8/3 slots an element while it grows, 8 after
+ * removals. One thread.
  */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
@@ -42,8 +43,8 @@ void map_insert(struct map *map, uint64_t hash, void *element);
 /* Takes the element out; it must be in. Shrinks the table when it is an eighth full. */
 void map_remove(struct map *map, uint64_t hash, const void *element);
 
-/* Iterates: start with *cursor = 0; NULL at the end. Removing the element just given is fine only
- * with map_remove_at_end semantics, so collect first when removing. */
+/* Iterates: start with *cursor = 0; NULL at the end. The map must not change in between, so collect
+ * first when removing. */
 void *map_next(const struct map *map, size_t *cursor);
 
 #endif
