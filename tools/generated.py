@@ -40,6 +40,9 @@ def main():
         print(__doc__)
         return 64
     skein = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else "build/debug/skein").absolute()
+    if not skein.exists():
+        print(f"{skein} is not built")
+        return 1
     with tempfile.TemporaryDirectory() as folder:
         texts = generate(skein, pathlib.Path(folder))
     stale = []

@@ -131,7 +131,8 @@ class File:
         for found in re.finditer(r"\b(?:if|while) \(", self.blanked):
             yield found.end(), closing(self.blanked, found.end() - 1)
         for found in re.finditer(r"\breturn ([^;]*(?:&&|\|\||[<>])[^;]*);", self.blanked):
-            yield found.start(1), found.end(1)
+            chosen = split_top(found.group(1), ["?"])[0]  # of a ternary: its condition
+            yield found.start(1), found.start(1) + chosen[1]
 
     def variants(self, start, end):
         """(kind, text of the whole expression) of each way to break it."""
@@ -151,7 +152,7 @@ class File:
             statement = self.blanked[max(self.blanked.rfind(end, 0, found.start()) for end in ";{}:") :
                                      found.end()]
             line = self.blanked[line_start : found.end()]
-            if found.group() == REPLACED_REASON or "case " in line or re.search(r"[=!]= *$", line[: -len(found.group())]):
+            if found.group() in (REPLACED_REASON, "MQTT_SUCCESS") or "case " in line or re.search(r"[=!]= *$", line[: -len(found.group())]):
                 continue
             if re.search(r"\breturn\b|fault|refuse|reason|close|disconnect", statement):
                 yield found.start(), found.end()
