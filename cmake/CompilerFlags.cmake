@@ -13,6 +13,9 @@ add_compile_options(
     -Wpointer-arith
     -Wundef
     -Wwrite-strings
+    -Werror=implicit-function-declaration
+    -Werror=incompatible-pointer-types
+    -Werror=int-conversion
     -fno-common
     -fno-omit-frame-pointer
     -fstack-protector-strong
