@@ -4,7 +4,11 @@
 
 #include "base/rcu.h"
 
+#include "base/check.h"
 #include "base/memory.h"
+
+#include <errno.h>
+#include <semaphore.h>
 
 /* ThreadSanitizer does not see liburcu's barriers: say by hand that a grace period orders what
  * readers did before it against the free after it. */
@@ -66,7 +70,23 @@ void rcu_free(struct rcu_entry *entry)
     urcu_qsbr_call_rcu(&entry->head, grace_passed);
 }
 
+struct marker {
+    struct rcu_head head;
+    sem_t reached;
+};
+
+static void marker_reached(struct rcu_head *head)
+{
+    sem_post(&caa_container_of(head, struct marker, head)->reached);
+}
+
+/* The library's one thread takes entries in the order in which they came, so the marker is last. */
 void rcu_drain(void)
 {
-    urcu_qsbr_barrier();
+    struct marker marker;
+    CHECK(sem_init(&marker.reached, 0, 0) == 0);
+    urcu_qsbr_call_rcu(&marker.head, marker_reached);
+    while (sem_wait(&marker.reached) != 0)
+        CHECK(errno == EINTR);
+    sem_destroy(&marker.reached);
 }

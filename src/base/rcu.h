@@ -30,8 +30,8 @@ void rcu_wake(void);
  * has been quiescent. Any thread. */
 void rcu_free(struct rcu_entry *entry);
 
-/* Waits until everything deferred so far has been freed. Registered readers must be asleep or
- * quiescing. */
+/* Waits until everything given to rcu_free() so far has been freed. Registered readers, the caller
+ * among them, must be asleep or quiescing. */
 void rcu_drain(void);
 
 #endif
