@@ -38,14 +38,16 @@ static bool option_on(int fd, int level, int name)
 
 static bool bound_port(int fd, uint16_t *port)
 {
-    struct sockaddr_storage address;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {.v6 = {0}};
     socklen_t len = sizeof(address);
 
-    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+    if (getsockname(fd, &address.any, &len) != 0)
         return false;
-    *port = address.ss_family == AF_INET6
-                ? ntohs(((const struct sockaddr_in6 *)&address)->sin6_port)
-                : ntohs(((const struct sockaddr_in *)&address)->sin_port);
+    *port = ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
     return true;
 }
 
@@ -134,7 +136,7 @@ static void close_from_loop(uv_poll_t *poll)
     listener_close(listener, listener->closed);
 }
 
-static struct loop_handle_kind listener_kind = {.close = close_from_loop};
+static const struct loop_handle_kind listener_kind = {.close = close_from_loop};
 
 enum rc listener_start(struct listener *listener, struct loop *loop, int fd,
                        enum transport transport,
@@ -152,7 +154,7 @@ enum rc listener_start(struct listener *listener, struct loop *loop, int fd,
         close(fd);
         return RC_IO;
     }
-    listener->poll.data = &listener_kind;
+    listener->poll.data = (void *)(uintptr_t)&listener_kind;
     start_polling(listener);
     return RC_OK;
 }

@@ -74,7 +74,7 @@ static void close_from_loop(uv_poll_t *poll)
     stream_close(CONTAINER_OF(poll, struct stream, poll));
 }
 
-static struct loop_handle_kind stream_kind = {.close = close_from_loop};
+static const struct loop_handle_kind stream_kind = {.close = close_from_loop};
 
 enum rc stream_open(struct stream *stream, struct loop *loop, const struct stream_ops *ops, int fd,
                     enum transport transport, struct stream_filter *filter, struct bytes unread)
@@ -105,7 +105,7 @@ enum rc stream_open(struct stream *stream, struct loop *loop, const struct strea
     }
     if (uv_poll_init(&loop->uv, &stream->poll, fd) != 0)
         goto out;
-    stream->poll.data = &stream_kind;
+    stream->poll.data = (void *)(uintptr_t)&stream_kind;
     if (stream->kept != NULL || filter != NULL)
         list_add_last(&loop->resumed, &stream->link);
     stream_poll_update(stream);

@@ -44,9 +44,8 @@ static struct out_chunk *chunk_take(struct stream *stream, size_t size)
     if (!frame_begins(stream))
         return out_chunk_take(stream->loop->pool, next_size_class(stream), size);
     chunk = out_chunk_take(stream->loop->pool, next_size_class(stream), size + FRAME_HEADER_MAX);
-    if (chunk != NULL)
-        chunk->used = chunk->sent =
-            FRAME_HEADER_MAX; /* filled in when the frame's length is known */
+    if (chunk != NULL) /* the header is filled in when the frame's length is known */
+        chunk->used = chunk->sent = FRAME_HEADER_MAX;
     return chunk;
 }
 
