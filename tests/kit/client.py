@@ -45,6 +45,7 @@ class RawClient:
         self._inbox = []
         self._aliases = {}
         self._story = collections.deque(maxlen=60)
+        self.received = b""  # the bytes of the last read
         self._decoder = Decoder(version)
         self._ended = None
         address = broker.ws_address if websocket else broker.address
@@ -116,6 +117,7 @@ class RawClient:
             except ConnectionResetError:
                 data = b""
             if data:
+                self.received = data
                 self._decoder.feed(data)
                 continue
             self._ended = True
