@@ -5,6 +5,7 @@
 #include "cli/bench_process.h"
 #include "cli/commands.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -198,10 +199,14 @@ static void take_version(struct bench_settings *settings, const char *value)
 
 static void take_pid(struct bench_settings *settings, struct options *o)
 {
+    pid_t pid = (pid_t)options_number(o, 1, INT32_MAX);
+
     if (settings->broker_count == BENCH_BROKERS_MAX)
         options_fail(o, "--pid: at most %d", BENCH_BROKERS_MAX);
+    else if (kill(pid, 0) != 0 && errno == ESRCH)
+        options_fail(o, "--pid: there is no process %d", (int)pid);
     else
-        settings->brokers[settings->broker_count++] = (pid_t)options_number(o, 1, INT32_MAX);
+        settings->brokers[settings->broker_count++] = pid;
 }
 
 static void take_prefix(struct bench_settings *settings, struct options *o)

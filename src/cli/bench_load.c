@@ -194,10 +194,6 @@ void load_init(struct load *load, const struct bench_settings *settings, enum lo
     load->publishers = wire_group_new(publishers, true);
     load->subscribers = wire_group_new(subscribers, false);
     load->flows = mem_new((flows > 0 ? flows : 1) * sizeof(struct flow));
-    load->topics = mem_new((publishers > 0 ? publishers : 1) * sizeof(struct load_topic));
-    for (uint32_t i = 0; i < publishers; i++)
-        load->topics[i].len = (size_t)snprintf(load->topics[i].text, LOAD_TOPIC_MAX, "%s/fan/%u",
-                                               settings->prefix, i);
     load->filler = mem_new(settings->payload_size);
     for (uint32_t i = 0; i < settings->payload_size; i++)
         load->filler[i] = (uint8_t)('a' + i % 26);
@@ -215,7 +211,6 @@ void load_deinit(struct load *load)
     for (size_t i = 0; i < flows; i++)
         flow_deinit(&load->flows[i]);
     mem_free(load->flows);
-    mem_free(load->topics);
     mem_free(load->filler);
     wire_deinit(&load->wire);
 }

@@ -34,7 +34,7 @@ struct load_topic {
 
 /* Where a publisher's next message goes. */
 struct load_address {
-    struct bytes topic;     /* of load->topics, or `made` */
+    struct bytes topic;     /* `made`, or empty for the publisher's fixed topic */
     struct load_topic made; /* room for a topic of this message alone */
     uint32_t subscriber; /* LOAD_DIRECT, LOAD_SCATTERED */
     uint32_t number;     /* in its flow */
@@ -53,7 +53,6 @@ struct load {
     bool retain;
 
     struct flow *flows;
-    struct load_topic *topics; /* one a publisher: PREFIX/fan/N */
     uint8_t *filler;
     bool publishing, measuring;
     uint64_t measured_from_ns;

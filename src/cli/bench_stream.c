@@ -105,9 +105,8 @@ static int stream(struct load *load, struct report *report)
 static void address_fan(const struct load *load, const struct wire_conn *publisher,
                         struct load_address *address)
 {
-    const struct load_topic *topic = &load->topics[publisher->index];
-
-    address->topic = bytes_of(topic->text, topic->len);
+    (void)load;
+    address->topic = bytes_of(NULL, 0);
     address->subscriber = 0;
     address->number = (uint32_t)publisher->published;
 }
@@ -140,7 +139,12 @@ static int run_fan(struct load *load,
                    void (*filter)(const struct load *load, uint32_t subscriber, char *filter))
 {
     struct report report = report_begin(load->settings);
+    char topic[LOAD_TOPIC_MAX];
 
+    for (uint32_t i = 0; i < load->publisher_count; i++) {
+        snprintf(topic, sizeof(topic), "%s/fan/%u", load->settings->prefix, i);
+        wire_fix_topic(&load->wire, &load->publishers[i], bytes_of_str(topic));
+    }
     load_connect(load, load->subscribers, load->subscriber_count);
     load_connect(load, load->publishers, load->publisher_count);
     load_subscribe(load, filter);

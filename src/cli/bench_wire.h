@@ -53,6 +53,10 @@ struct wire_conn {
     struct wire_buffer framed; /* WebSocket: what goes to the socket */
     uint64_t opened_ns;
 
+    /* What stands before each payload of a publisher that keeps to one topic; see wire_fix_topic(). */
+    uint8_t *header;
+    size_t header_size;
+
     /* Packet ids. A publisher: what each of its own waits for; a subscriber: 1 from PUBREC to
      * PUBREL. NULL until one is used. */
     uint8_t *ids;
@@ -131,9 +135,12 @@ void wire_goodbye(struct wire *wire, struct wire_conn *conn);
 void wire_subscribe(struct wire *wire, struct wire_conn *conn, uint16_t packet_id,
                     const char *filter);
 void wire_ping(struct wire *wire, struct wire_conn *conn);
-/* Takes a packet id when QoS > 0; the caller knows that inflight < receive_maximum. Gives where the
- * payload goes, settings->payload_size bytes, to be filled at once. */
+/* Appends all of a PUBLISH but the payload: gives where that goes, settings->payload_size bytes, to be
+ * filled at once. Takes a packet id when QoS > 0; the caller knows that inflight < receive_maximum.
+ * An empty topic stands for the one that was fixed. */
 uint8_t *wire_publish(struct wire *wire, struct wire_conn *conn, struct bytes topic, bool retain);
+/* From now on this publisher can publish without a topic, which is cheaper. */
+void wire_fix_topic(struct wire *wire, struct wire_conn *conn, struct bytes topic);
 
 void wire_flush(struct wire *wire, struct wire_conn *conn);
 
