@@ -83,9 +83,11 @@ static void arm_session_timer(struct worker *worker)
         loop_timer_start(&worker->loop, &worker->session_timer, due_ms);
 }
 
+/* The next turn looks at the sessions, and at the drain's deadline. */
 static void session_timer_fired(struct loop_timer *timer)
 {
-    (void)timer; /* the turn that comes looks at the sessions */
+    struct worker *worker = CONTAINER_OF(timer, struct worker, session_timer);
+    loop_wake(&worker->loop);
 }
 
 static bool stores_turn(struct worker *worker)
@@ -285,11 +287,6 @@ struct drain_mail {
     struct worker *worker;
 };
 
-static void drain_timer_fired(struct loop_timer *timer)
-{
-    (void)timer; /* the turn that comes looks at the deadline */
-}
-
 static void open_drain(struct mail *mail, void *receiver)
 {
     struct drain_mail *order = CONTAINER_OF(mail, struct drain_mail, mail);
@@ -299,7 +296,6 @@ static void open_drain(struct mail *mail, void *receiver)
     for (uint32_t i = 0; i < worker->listener_count; i++)
         listener_close(&worker->listeners[i], NULL);
     worker->drain_until_ms = worker->loop.now_ms + worker->broker->config->broker.drain_timeout_ms;
-    worker->session_timer.fire = drain_timer_fired;
     loop_timer_start(&worker->loop, &worker->session_timer, worker->drain_until_ms);
 }
 

@@ -35,6 +35,7 @@ static enum mqtt_reason decode_version(struct reader *r, struct connect *connect
     bool is_v31 = bytes_equal(name, bytes_of_str(name_v31));
     if (!is_now && !is_v31)
         return MQTT_UNSUPPORTED_PROTOCOL_VERSION; /* [MQTT-3.1.2-1] */
+    connect->name_known = true;
     uint8_t level = read_u8(r);
     if (r->failed)
         return MQTT_MALFORMED_PACKET;

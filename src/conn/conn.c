@@ -37,6 +37,7 @@ void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
     }
     list_add_last(&worker->connections, &conn->link);
     uint32_t open = atomic_fetch_add_explicit(&worker->shared->connections, 1, memory_order_relaxed);
+    conn->open = true;
     metric_inc(worker->metrics, METRIC_CONNECTIONS_OPENED);
     const struct config *config = worker->shared->config;
     if (worker->draining || open >= config->limits.connections + CONNECTIONS_GRACE) {
@@ -172,13 +173,20 @@ static void stream_ended(struct stream *stream, enum stream_close_reason reason)
         let_go(conn, SESSION_WILL_KEEP);
 }
 
+void conn_count_closed(struct conn *conn)
+{
+    if (!conn->open)
+        return;
+    conn->open = false;
+    atomic_fetch_sub_explicit(&conn->worker->shared->connections, 1, memory_order_relaxed);
+    metric_inc(conn->worker->metrics, METRIC_CONNECTIONS_CLOSED);
+}
+
 static void stream_closed(struct stream *stream)
 {
     struct conn *conn = conn_of_stream(stream);
-    struct conn_worker *worker = conn->worker;
     list_remove(&conn->link);
-    atomic_fetch_sub_explicit(&worker->shared->connections, 1, memory_order_relaxed);
-    metric_inc(worker->metrics, METRIC_CONNECTIONS_CLOSED);
+    conn_count_closed(conn);
     extra_free(conn);
     mem_free(conn);
 }

@@ -134,6 +134,7 @@ static bool conn_move(struct conn *conn, uint32_t home, size_t consumed)
     size_t unread_len = 0;
     enum transport transport = conn->stream.transport;
     conn->state = CONN_CLOSING;
+    conn_count_closed(conn); /* before it is counted there */
     loop_timer_stop(worker->loop, &conn->timer);
     int fd = stream_detach(&conn->stream, consumed, &filter, &unread, &unread_len);
     if (fd < 0) {
@@ -273,15 +274,11 @@ static void add_answers(struct conn *conn, const struct connect *connect, struct
 /* ---- accepting ---------------------------------------------------------------------------------- */
 
 /* What the client said of this connection. */
-static void read_client_limits(struct conn *conn, const struct connect *connect,
-                               uint16_t *receive_maximum)
+static void read_client_limits(struct conn *conn, const struct connect *connect)
 {
     const struct properties *p = &connect->properties;
-    *receive_maximum = 65535;
     if (connect->version != MQTT_V5)
         return;
-    if (property_present(p, PROPERTY_RECEIVE_MAXIMUM))
-        *receive_maximum = p->receive_maximum;
     if (property_present(p, PROPERTY_MAXIMUM_PACKET_SIZE))
         conn->packet_max_out = p->maximum_packet_size;
     if (property_present(p, PROPERTY_REQUEST_PROBLEM_INFORMATION))
@@ -310,9 +307,11 @@ static void start_keep_alive(struct conn *conn, const struct connect *connect,
         loop_timer_stop(conn->worker->loop, &conn->timer);
 }
 
-static void attach(struct conn *conn, struct session *session, const struct connect *connect,
-                   uint16_t receive_maximum)
+static void attach(struct conn *conn, struct session *session, const struct connect *connect)
 {
+    uint16_t receive_maximum = 65535;
+    if (property_present(&connect->properties, PROPERTY_RECEIVE_MAXIMUM))
+        receive_maximum = connect->properties.receive_maximum;
     session_attach(session, &conn->sink, session_expiry(conn, connect), receive_maximum);
     conn->session = session;
     conn->sink.hold = false;
@@ -347,9 +346,7 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
             return;
         }
     }
-    uint16_t receive_maximum;
-    read_client_limits(conn, &connect, &receive_maximum);
-    attach(conn, session, &connect, receive_maximum);
+    attach(conn, session, &connect);
     conn->state = CONN_CONNECTED;
     start_keep_alive(conn, &connect, &connack.properties);
     if (conn->version == MQTT_V5) {
@@ -371,21 +368,29 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
         session_resume(conn->session);
 }
 
+/* The version in which an answer will be understood; 0: no answer. */
+static uint8_t answer_version(const struct connect *connect)
+{
+    if (!connect->name_known)
+        return 0;
+    if ((int)connect->version >= MQTT_V5)
+        return MQTT_V5;
+    return connect->version == MQTT_V31 ? MQTT_V31 : MQTT_V311;
+}
+
 bool conn_handle_connect(struct conn *conn, const struct frame *frame, const uint8_t *packet,
                          size_t consumed)
 {
     struct connect connect;
     enum mqtt_reason reason = connect_decode(frame, &connect);
-    if (reason == MQTT_UNSUPPORTED_PROTOCOL_VERSION && connect.version != 0)
-        conn->version = (int)connect.version > MQTT_V5 ? MQTT_V5 : MQTT_V311;
-    else if (connect.version >= MQTT_V31 && connect.version <= MQTT_V5)
-        conn->version = (uint8_t)connect.version;
+    conn->version = answer_version(&connect);
     if (reason != MQTT_SUCCESS) {
         if (reason != MQTT_UNSUPPORTED_PROTOCOL_VERSION)
             metric_inc(conn->worker->metrics, METRIC_MALFORMED_PACKETS);
         conn_refuse(conn, reason, "CONNECT");
         return true;
     }
+    read_client_limits(conn, &connect);
     struct refusal refusal = check(conn, &connect);
     if (refusal.reason != MQTT_SUCCESS) {
         conn_refuse(conn, refusal.reason, refusal.text);

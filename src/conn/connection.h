@@ -57,6 +57,7 @@ struct conn {
     uint8_t busy;    /* enum conn_busy bits */
     bool problem_information; /* reason strings and user properties are welcome everywhere */
     bool counted;             /* in METRIC_CONNECTIONS_CURRENT */
+    bool open;                /* in shared->connections */
 };
 
 static inline struct conn *conn_of_stream(struct stream *stream)
@@ -93,6 +94,9 @@ void conn_forget_session(struct conn *conn);
 
 /* The extra part, made when needed; NULL: no memory. */
 struct conn_extra *conn_extra(struct conn *conn);
+
+/* Takes the connection out of the number of open ones, once. */
+void conn_count_closed(struct conn *conn);
 
 void conn_set_busy(struct conn *conn, enum conn_busy why);
 void conn_clear_busy(struct conn *conn, enum conn_busy why);

@@ -28,19 +28,19 @@ struct filter_job {
 
 /* ---- one filter --------------------------------------------------------------------------------- */
 
-/* What ends the connection, by configuration; false after a fault. */
-static bool available(struct conn *conn, struct bytes filter, bool shared)
+/* What the configuration forbids. CONNACK of 5.0 has said so, hence asking ends the connection; a 3.x
+ * client could not know [v3.1.1 MQTT-3.8.3-2]. */
+static uint8_t check_available(struct conn *conn, struct bytes filter, bool shared)
 {
     const struct config *config = conn_config(conn);
-    if (shared && !config->mqtt.shared_available) {
-        conn_fault(conn, MQTT_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "shared subscription");
-        return false;
-    }
-    if (!config->mqtt.wildcard_available && topic_filter_has_wildcard(filter)) {
-        conn_fault(conn, MQTT_WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED, "wildcard in a filter");
-        return false;
-    }
-    return true;
+    enum mqtt_reason reason = MQTT_SUCCESS;
+    if (shared && !config->mqtt.shared_available)
+        reason = MQTT_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
+    else if (!config->mqtt.wildcard_available && topic_filter_has_wildcard(filter))
+        reason = MQTT_WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
+    if (reason != MQTT_SUCCESS && conn->version == MQTT_V5)
+        conn_fault(conn, reason, "CONNACK said that this is not available");
+    return (uint8_t)reason;
 }
 
 static uint8_t check_limits(struct conn *conn, struct bytes filter)
@@ -72,6 +72,10 @@ static uint8_t subscribe_one(struct filter_job *job, const struct subscribe_filt
 {
     struct conn *conn = job->conn;
     struct bytes share = bytes_of("", 0), filter = asked->filter;
+    if (filter.len == 0 && conn->version != MQTT_V5) {
+        conn_fault(conn, MQTT_PROTOCOL_ERROR, "empty filter [v3.1.1 MQTT-4.7.3-1]");
+        return MQTT_UNSPECIFIED_ERROR;
+    }
     enum share_parse parsed = topic_share_parse(filter, &share, &filter);
     if (parsed == SHARE_INVALID)
         return MQTT_TOPIC_FILTER_INVALID; /* [MQTT-4.8.2-1] */
@@ -79,13 +83,14 @@ static uint8_t subscribe_one(struct filter_job *job, const struct subscribe_filt
         share = bytes_of("", 0), filter = asked->filter;
     if (!topic_filter_valid(filter))
         return MQTT_TOPIC_FILTER_INVALID; /* [MQTT-4.7.1-1] */
-    if (!available(conn, filter, parsed == SHARE_OK))
-        return MQTT_UNSPECIFIED_ERROR;
+    uint8_t reason = check_available(conn, filter, parsed == SHARE_OK);
+    if (reason != MQTT_SUCCESS)
+        return reason;
     if (parsed == SHARE_OK && asked->options.no_local) {
         conn_fault(conn, MQTT_PROTOCOL_ERROR, "No Local on a share [MQTT-3.8.3-4]");
         return MQTT_UNSPECIFIED_ERROR;
     }
-    uint8_t reason = check_limits(conn, filter);
+    reason = check_limits(conn, filter);
     if (reason != MQTT_SUCCESS)
         return reason;
     struct subscription_options options = asked->options;
@@ -107,6 +112,10 @@ static uint8_t unsubscribe_one(struct filter_job *job, struct bytes filter)
 {
     struct conn *conn = job->conn;
     struct bytes share = bytes_of("", 0), inner = filter;
+    if (filter.len == 0 && conn->version != MQTT_V5) {
+        conn_fault(conn, MQTT_PROTOCOL_ERROR, "empty filter [v3.1.1 MQTT-4.7.3-1]");
+        return MQTT_UNSPECIFIED_ERROR;
+    }
     enum share_parse parsed = topic_share_parse(filter, &share, &inner);
     if (parsed == SHARE_INVALID || !topic_filter_valid(parsed == SHARE_OK ? inner : filter))
         return MQTT_TOPIC_FILTER_INVALID;

@@ -159,15 +159,14 @@ static bool way_is_free(const struct session *session, uint8_t qos)
     if (qos == 0)
         return queue == NULL || queue->qos0 == 0;
     return (queue == NULL || queue->count == 0) &&
-           (inflight == NULL || inflight->resend == inflight->span);
+           (inflight == NULL || inflight->resend == inflight_size(inflight));
 }
 
 static bool window_is_open(const struct session *session)
 {
     const struct inflight *inflight = session->inflight;
     return inflight == NULL || (inflight->counted < session->receive_maximum &&
-                                inflight->unacknowledged < session->table->limits.inflight_max &&
-                                inflight->span < INFLIGHT_SPAN_MAX);
+                                inflight->unacknowledged < session->table->limits.inflight_max);
 }
 
 /* Puts the message into the window and sends it. Takes kept in any case. */
@@ -242,7 +241,7 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
 static bool resend(struct session *session)
 {
     struct inflight *inflight = session->inflight;
-    while (inflight != NULL && inflight->resend < inflight->span) {
+    while (inflight != NULL && inflight->resend < inflight_size(inflight)) {
         uint16_t packet_id;
         struct kept *kept = inflight_at(inflight, inflight->resend, &packet_id);
         if (kept->state == INFLIGHT_RELEASED) {
@@ -315,7 +314,7 @@ static void finish(struct session *session, struct kept *kept)
     record_message(session);
     if (session->queue != NULL && session->queue->count > 0)
         session_pump(session);
-    else if (session->inflight->resend < session->inflight->span)
+    else if (session->inflight->resend < inflight_size(session->inflight))
         session_pump(session);
 }
 
@@ -360,7 +359,7 @@ enum rc session_pubcomp(struct session *session, uint16_t packet_id)
 void session_forget_share(struct session *session, struct share_member *member)
 {
     uint16_t packet_id;
-    for (uint32_t n = 0; session->inflight != NULL && n < session->inflight->span; n++) {
+    for (uint32_t n = 0; n < inflight_size(session->inflight); n++) {
         struct kept *kept = inflight_at(session->inflight, n, &packet_id);
         if (kept->share == member)
             kept->share = NULL;

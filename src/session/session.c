@@ -139,15 +139,15 @@ static void hand_over_shared(struct session *session)
 {
     struct inflight *inflight = session->inflight;
     uint16_t packet_id;
-    for (uint32_t n = 0; inflight != NULL && n < inflight->span;) {
-        uint32_t span = inflight->span;
+    for (uint32_t n = 0; n < inflight_size(inflight);) {
+        uint32_t size = inflight_size(inflight);
         struct kept *kept = inflight_at(inflight, n, &packet_id);
         if (kept->state == INFLIGHT_SENT_QOS1 && hand_over(session, kept)) {
             inflight_finish(inflight, kept);
             metric_dec(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
         }
-        if (inflight->span == span)
-            n++; /* else the oldest went, and everything moved down */
+        if (inflight_size(inflight) == size)
+            n++; /* else something went, and what is behind it moved down */
     }
     struct queue *queue = session->queue;
     for (uint32_t left = queue == NULL ? 0 : queue->count; left > 0; left--) {
@@ -271,7 +271,7 @@ void session_free(struct session *session)
 
 void session_trim(struct session *session)
 {
-    if (session->inflight != NULL && session->inflight->span == 0) {
+    if (session->inflight != NULL && inflight_size(session->inflight) == 0) {
         session->next_packet_id = session->inflight->first_id;
         inflight_free(session->inflight);
         session->inflight = NULL;
