@@ -178,12 +178,12 @@ def test_identifiers_of_received_qos_2_messages_are_kept(connect, client_id, top
     alice.send(publish(topic, "once", qos=2, id=7))
     alice.expect(PUBREC, id=7, reason=0)
     alice.close()
-    watcher.receive(payload="once")
     again = connect(V5, client_id, clean_start=False, properties=KEPT)
     again.send(publish(topic, "once", qos=2, id=7, dup=True))
     again.expect(PUBREC, id=7, reason=0)
     again.send(pubrel(7))
     again.expect(PUBCOMP, id=7, reason=0)
+    watcher.receive(payload="once")
     watcher.quiet_after(again)
 
 
