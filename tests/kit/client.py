@@ -261,7 +261,7 @@ class RawClient:
         packet = self.next_packet("the marker message")
         if packet.type != PUBLISH or packet.topic != marker:
             self._fail(f"nothing but the marker expected, {packet!r} came")
-        self._acknowledge(packet)
+        self.acknowledge(packet)
         self.unsubscribe(marker)
 
     # ---- whole exchanges ----
@@ -309,10 +309,10 @@ class RawClient:
     def receive(self, within=None, **fields):
         """The next packet is a PUBLISH with these values; acknowledges it. Gives the PUBLISH."""
         packet = self.expect(PUBLISH, within, **fields)
-        self._acknowledge(packet)
+        self.acknowledge(packet)
         return packet
 
-    def _acknowledge(self, packet):
+    def acknowledge(self, packet):
         if packet.qos == 1:
             self.send(wire.puback(packet.id))
         elif packet.qos == 2:
