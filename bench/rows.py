@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: the rows of the table, each a call of `skein bench` and the figure to read."""
+
+import dataclasses
+
+SHORT = ["--warmup", "0.4", "-d", "1.5"]
+
+
+@dataclasses.dataclass
+class Row:
+    name: str
+    what: str
+    arguments: list
+    figure: str = "broker_cpu_us_each"
+    unit: str = "us"
+    share: float = None  # at most 1/share of mosquitto's figure
+    at_most: float = None  # or at most this
+    quick: bool = False
+    floor: bool = False  # the bare forwarder can do it too
+    spin: bool = True
+    rounds: int = None  # instead of --rounds
+    run: str = None  # rows that share a run have the same
+
+
+def fan_in(subscribers, share, quick=False):
+    return Row(f"fan-in-{subscribers}", f"50 publishers -> {subscribers} "
+               + ("subscriber" if subscribers == 1 else "wildcard subscribers") + ", QoS 0",
+               ["fan-in", "--subscribers", str(subscribers), *SHORT], share=share, quick=quick,
+               floor=True)
+
+
+def pairs(name, what, arguments, share, **more):
+    return Row(name, f"50 pairs, {what}", ["pairs", *arguments, *SHORT], share=share, **more)
+
+
+STREAMS = [
+    fan_in(1, 24, quick=True),
+    fan_in(8, 25),
+    Row("fan-out", "1 publisher -> 500 subscribers, QoS 0", ["fan-out", *SHORT], share=20,
+        quick=True, floor=True),
+    pairs("pairs-q0", "QoS 0", [], 15, quick=True, floor=True),
+    pairs("pairs-q1", "QoS 1", ["-q", "1"], 11, quick=True),
+    pairs("pairs-q2", "QoS 2", ["-q", "2"], 16, quick=True),
+    pairs("pairs-1k", "1 KB, QoS 0", ["-s", "1024"], 10, floor=True),
+    pairs("pairs-w1", "one message in flight each", ["-w", "1"], 1.4, floor=True),
+    Row("mixed", "100,000 subscriptions of four filter shapes, publish", ["mixed", *SHORT],
+        share=6.5),
+    Row("retained-store", "100,000 retained messages, store", ["retained"],
+        figure="store_broker_cpu_us", share=6, run="retained"),
+    Row("retained-read", "100,000 retained messages, read by `#`", ["retained"],
+        figure="read_broker_cpu_us", share=4, run="retained"),
+    Row("storm", "connect + CONNACK + DISCONNECT", ["storm", *SHORT], share=1.6, quick=True),
+]
+
+LATENCY_ARGUMENTS = ["pairs", "--rate", "5000", "--warmup", "0.4", "-d", "2"]
+LATENCY_ROUNDS = 10
+LATENCY = [
+    Row("latency-p50", "latency at 5,000 msg/s, open loop, p50", LATENCY_ARGUMENTS,
+        figure="latency_p50_us", share=1 / 1.1, rounds=LATENCY_ROUNDS, run="latency", floor=True),
+    Row("latency-p999", "latency at 5,000 msg/s, open loop, p99.9", LATENCY_ARGUMENTS,
+        figure="latency_p999_us", share=1 / 1.5, rounds=LATENCY_ROUNDS, run="latency", floor=True),
+]
+
+CONNECTIONS = 19000
+MEMORY = [
+    Row("idle-connection", f"memory of an idle connection with one subscription ({CONNECTIONS:,})",
+        ["conns", "--count", str(CONNECTIONS), "--subscribe", "--hold", "1"], figure="bytes_each",
+        unit="bytes", at_most=1.2 * 1024, rounds=1),
+]
+
+# Skein alone, on all CPUs: what a message costs with two workers, beside one worker.
+WORKERS_AT_MOST = 1.18
+WORKERS = [
+    Row("workers-pairs-q0", "50 pairs, QoS 0, two workers beside one", ["pairs", *SHORT],
+        spin=False),
+    Row("workers-pairs-q1", "50 pairs, QoS 1, two workers beside one", ["pairs", "-q", "1", *SHORT],
+        spin=False),
+    Row("workers-fan-in", "50 publishers -> 1 subscriber, QoS 0, two workers beside one",
+        ["fan-in", *SHORT], spin=False),
+]
+
+IDLE_RSS_AT_MOST = 10e6
