@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from kit import PUBLISH, V5, puback
+from kit import PUBLISH, SUBACK, V5, puback, publish, subscribe
 
 KEPT = {"session_expiry_interval": 60}
 
@@ -87,3 +87,25 @@ def test_a_message_without_an_interval_gets_none(connect, away, topic):
     connect(V5).publish(topic, "x", qos=1)
     packet = connect(V5, away, clean_start=False).receive(payload="x")
     assert "message_expiry_interval" not in packet.properties
+
+
+@pytest.mark.rule("v5 MQTT-3.3.2-5", "v5 MQTT-3.3.1-9")
+def test_a_retained_message_with_time_left_is_there_for_the_subscribe_right_behind_it(connect, topic):
+    alice = connect(V5)
+    time.sleep(0.05)  # the broker has nothing to do and may not look at its clock
+    alice.send(publish(topic, "x", retain=True, properties={"message_expiry_interval": 100}),
+               subscribe(topic, id=7))
+    alice.expect(SUBACK, id=7)
+    alice.expect(PUBLISH, payload="x", retain=True)
+
+
+@pytest.mark.rule("v5 MQTT-3.3.2-5")
+def test_a_message_with_time_left_that_waited_for_the_window_is_sent(connect, topic):
+    alice = connect(V5, properties={"receive_maximum": 1})
+    alice.subscribe(topic, qos=1)
+    alice.publish(topic, "first", qos=1)
+    number = alice.expect(PUBLISH, payload="first").id
+    time.sleep(0.05)  # as above
+    alice.send(publish(topic, "x", qos=1, id=7, properties={"message_expiry_interval": 100}),
+               puback(number))
+    alice.wait_for(PUBLISH, payload="x")
