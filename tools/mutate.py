@@ -4,11 +4,11 @@
 
     ./dev mutate [--file src/codec/decode.c ...] [--limit N] [--seed N] [--suite protocol ...]
 
-All mutants are compiled into one program: `if (a || b)` becomes a choice between the condition, a
-copy without `a`, one without `b`, one that is never true. Which one is broken is a number in a small
-file that all processes of a test run map (tools/mutate/mutant.c); the same file collects which mutants
-a test reached at all. So: one build, one run of the whole suite that records, and then each mutant
-is tried only against the tests that reach it, the most specific first, until one fails.
+All mutants are compiled into one program: in `if (a || b)`, `a`, `b` and the whole condition are
+each wrapped so that they can be switched off. Which one is broken is a number in a small file that
+all processes of a test run map (tools/mutate/mutant.c). In the same file an unbroken run notes which
+mutants would have changed a value on the way. So: one build, one run of the whole suite that records,
+and then each mutant is tried only against the tests in which it makes a difference, until one fails.
 
 Mutants: a check dropped, each operand of its && and || dropped, each bound moved by one, each reason
 code replaced. Assertions, preprocessor lines and constant tables are left alone.
@@ -36,7 +36,7 @@ SIZE = 1 << 16  # bytes of the shared file: 4 for the mutant's number, then one 
 JOBS = os.cpu_count() or 2
 REPLACED_REASON = "MQTT_UNSPECIFIED_ERROR"
 
-Mutant = collections.namedtuple("Mutant", "id file line function kind before after")
+Mutant = collections.namedtuple("Mutant", "id file line function kind before")
 
 
 # ---- C text ------------------------------------------------------------------------------------
@@ -76,35 +76,31 @@ def split_top(text, operators):
     return parts
 
 
-def operand_drops(blanked, base=0):
-    """(start, end, replacement) for each operand of && and ||, at any depth: replaced by what makes
-    the operator take the other side."""
-    for operator, neutral in (("||", "0"), ("&&", "1")):
-        other = "&&" if operator == "||" else "||"
-        if operator == "&&" and len(split_top(blanked, ["||"])) > 1:
-            for start, end, _ in split_top(blanked, ["||"]):
-                yield from operand_drops(blanked[start:end], base + start)
-            return
-        parts = split_top(blanked, [operator])
-        if len(parts) > 1:
-            for start, end, _ in parts:
-                yield base + start, base + end, neutral
-                if len(split_top(blanked[start:end], [other])) > 1:
-                    yield from operand_drops(blanked[start:end], base + start)
-    for found in re.finditer(r"\(", blanked):
-        inner_end = closing(blanked, found.start())
-        inner = blanked[found.start() + 1 : inner_end]
-        outer = blanked[: found.start()].rstrip()
-        if ("&&" in inner or "||" in inner) and (not outer or not re.search(r"\w$", outer)):
-            yield from operand_drops(inner, base + found.start() + 1)
-            return
+PURE_CALL = re.compile(
+    r"(\w+_(left|size|levels|len|count|valid|present|bytes|equal|of|with|mqtt|load_explicit)|sizeof|strlen)$")
+MOVED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
+NOT_BOUND = re.compile(r"->|<<|>>|==|!=")
 
 
-def bound_moves(blanked):
-    """(start, end, replacement) for each comparison: the bound moved by one."""
-    moved = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
-    for found in re.finditer(r"(?<![<>\-=])(<=|>=|<|>)(?![<>=])", blanked):
-        yield found.start(), found.end(), moved[found.group()]
+def pure(blanked):
+    """May it be evaluated once more than the program does?"""
+    if re.search(r"\+\+|--|(?<![=!<>])=(?!=)", blanked):
+        return False
+    calls = re.findall(r"(\w+)\s*\(", blanked)
+    return all(PURE_CALL.match(name) for name in calls)
+
+
+def bound(blanked):
+    """(start, end) of the one comparison at the outermost level, or None."""
+    hidden = NOT_BOUND.sub("  ", blanked)
+    flat, depth = [], 0
+    for char in hidden:
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(char, 0)
+        flat.append(char if depth == 0 else " ")
+    found = list(re.finditer(r"<=|>=|<|>", "".join(flat)))
+    if len(found) != 1 or "?" in flat or re.search(r"==|!=", blanked):
+        return None
+    return found[0].span()
 
 
 class File:
@@ -134,16 +130,31 @@ class File:
             chosen = split_top(found.group(1), ["?"])[0]  # of a ternary: its condition
             yield found.start(1), found.start(1) + chosen[1]
 
-    def variants(self, start, end):
-        """(kind, text of the whole expression) of each way to break it."""
+    def broken(self, start, end, add):
+        """The expression with each of its operands wrapped. add(kind) gives a new mutant's number."""
         text, blanked = self.text[start:end], self.blanked[start:end]
-        is_return = self.blanked[:start].endswith("return ")
-        if not is_return:
-            yield "dropped", "0"
-        for at, until, neutral in sorted(set(operand_drops(blanked))):
-            yield f"`{' '.join(text[at:until].split())}` dropped", text[:at] + f" {neutral} " + text[until:]
-        for at, until, moved in bound_moves(blanked):
-            yield "bound moved", text[:at] + moved + text[until:]
+        for operator, neutral in (("||", 0), ("&&", 1)):
+            parts = split_top(blanked, [operator])
+            if len(parts) > 1:
+                wrapped = [self.switched(start + at, start + until, neutral, add) for at, until, _ in parts]
+                return f" {operator} ".join(wrapped)
+        lead = len(blanked) - len(blanked.lstrip(" \n!"))
+        if blanked[lead : lead + 1] == "(" and closing(blanked, lead) == len(blanked.rstrip()) - 1:
+            inner = self.broken(start + lead + 1, start + len(blanked.rstrip()) - 1, add)
+            return f"{text[:lead]}({inner})"
+        at = bound(blanked)
+        if at is None:
+            return text
+        left, operator, right = text[: at[0]], text[at[0] : at[1]], text[at[1] :]
+        number = add(f"`{' '.join(text.split())}`: bound moved")
+        mark = f"mutant_saw({number}, 0, ({left}) == ({right}))" if pure(blanked) else f"mutant_saw({number}, 0, 1)"
+        return f"(mutant({number}) ? ({left}{MOVED[operator]}{right}) : ({mark}, ({text})))"
+
+    def switched(self, start, end, neutral, add):
+        """The operand wrapped so that it can be replaced by `neutral`."""
+        number = add(f"`{' '.join(self.text[start:end].split())}` dropped")
+        inner = self.broken(start, end, add)
+        return f"(mutant({number}) ? {neutral} : mutant_saw({number}, {neutral}, !!({inner})))"
 
     def reasons(self):
         """(start, end) of each reason code that a statement gives away."""
@@ -157,10 +168,10 @@ class File:
             if re.search(r"\breturn\b|fault|refuse|reason|close|disconnect", statement):
                 yield found.start(), found.end()
 
-    def place(self, start, kind, before, after, number):
+    def place(self, start, end, kind, number):
         line = self.text.count("\n", 0, start) + 1
         return Mutant(number, self.name, line, self.function_at(start), kind,
-                      " ".join(before.split()), " ".join(after.split()))
+                      " ".join(self.text[start:end].split()))
 
     def mutate(self, first_id, reason_codes, banned):
         """(mutants, mutated text). `banned`: lines that did not compile when mutated."""
@@ -170,22 +181,25 @@ class File:
             line = self.text.count("\n", 0, start) + 1
             if not self.in_function(start) or line in banned or "CHECK(" in self.text[start:end]:
                 continue
-            before, choice = self.text[start:end], ""
-            for kind, after in self.variants(start, end):
-                number = first_id + len(mutants)
-                mutants.append(self.place(start, kind, before, after, number))
-                choice += f"mutant({number}) ? ({' '.join(after.split())}) : "
-            if choice:
-                edits.append((start, end, choice + f"({before})"))
-                taken.update(range(start, end))
+
+            def add(kind, start=start, end=end):
+                mutants.append(self.place(start, end, kind, first_id + len(mutants)))
+                return mutants[-1].id
+
+            if self.blanked[:start].endswith("return "):
+                new = self.broken(start, end, add)
+            else:
+                new = self.switched(start, end, 0, add)
+            edits.append((start, end, " ".join(new.split()) + "\n" * self.text.count("\n", start, end)))
+            taken.update(range(start, end))
         for start, end in self.reasons():
             line = self.text.count("\n", 0, start) + 1
             name = self.text[start:end]
             if not self.in_function(start) or line in banned or start in taken or name not in reason_codes:
                 continue
             number = first_id + len(mutants)
-            mutants.append(self.place(start, "reason code replaced", name, REPLACED_REASON, number))
-            edits.append((start, end, f"(mutant({number}) ? {REPLACED_REASON} : {name})"))
+            mutants.append(self.place(start, end, "reason code replaced", number))
+            edits.append((start, end, f"(mutant_saw({number}, 0, 1), mutant({number}) ? {REPLACED_REASON} : {name})"))
         text = self.text
         for start, end, new in sorted(edits, reverse=True):
             text = text[:start] + new + text[end:]
@@ -302,7 +316,7 @@ def unit_programs():
 
 
 def record_units(slot):
-    """{program: mutants reached}, of those programs that pass."""
+    """{program: mutants that make a difference}, of those programs that pass."""
     reach = {}
     for program in unit_programs():
         slot.arm(0)
@@ -314,7 +328,7 @@ def record_units(slot):
 
 
 def record_suites(suites):
-    """{test id: mutants reached}, of those tests that pass."""
+    """{test id: mutants that make a difference}, of those tests that pass."""
     record = WORK / "record"
     shutil.rmtree(record, ignore_errors=True)
     record.mkdir()
@@ -342,7 +356,7 @@ def try_mutant(slot, mutant, units, tests, options):
     chosen = sorted((test for test, reached in tests.items() if mutant.id in reached),
                     key=lambda test: (len(tests[test]), test))[: options.tests]
     if not programs and not chosen:
-        return "not reached", ""
+        return "no difference", ""
     for program in programs:
         slot.arm(mutant.id)
         if slot.run([program], 60) != 0:
@@ -371,16 +385,16 @@ def try_mutant(slot, mutant, units, tests, options):
 
 def write_report(rows, path):
     by_verdict = collections.Counter(verdict for _, verdict, _ in rows)
-    survived = by_verdict["survived"] + by_verdict["not reached"]
+    survived = by_verdict["survived"] + by_verdict["no difference"]
     summary = f"{len(rows)} mutants, {by_verdict['noticed']} noticed, {survived} survived"
     lines = ["# Mutants", "", summary, ""]
-    for verdict, title in (("survived", "Reached by tests, noticed by none"),
-                           ("not reached", "Reached by no test")):
+    for verdict, title in (("survived", "Makes a difference, and no test notices"),
+                           ("no difference", "Makes no difference in any test")):
         lines += [f"## {title}", ""]
         for mutant, was, _ in rows:
             if was == verdict:
                 lines += [f"- {mutant.file}:{mutant.line} `{mutant.function}`: {mutant.kind}",
-                          f"  - was: `{mutant.before}`", f"  - became: `{mutant.after}`"]
+                          f"  - in `{mutant.before}`"]
         lines.append("")
     lines += ["## Noticed", ""]
     lines += [f"- {m.file}:{m.line} `{m.function}`: {m.kind} - {by}" for m, was, by in rows if was == "noticed"]
@@ -412,7 +426,7 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     copy_tree()
     mutants = compile_mutants(source_files(options))
-    print(f"{len(mutants)} mutants built; recording which test reaches which", flush=True)
+    print(f"{len(mutants)} mutants built; recording which makes a difference where", flush=True)
     units = record_units(Slot(0))
     tests = record_suites(suites) if suites else {}
     print(f"{len(units)} unit test programs, {len(tests)} tests", flush=True)

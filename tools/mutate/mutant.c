@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Copied into src/base/ by ./dev mutate. Maps the file named by SKEIN_MUTANT, shared with the test
- * run: 4 bytes with the number of the broken mutant, then one byte a mutant, set when reached.
+ * run: 4 bytes with the number of the broken mutant, then one byte a mutant, set when it would
+ * make a difference.
  */
 #include "base/mutant.h"
 
@@ -31,6 +32,12 @@ __attribute__((constructor)) static void map_shared(void)
 
 int mutant(int number)
 {
-    shared[4 + number] = 1;
     return *(volatile uint32_t *)shared == (uint32_t)number;
+}
+
+int mutant_saw(int number, int neutral, int value)
+{
+    if (value != neutral)
+        shared[4 + number] = 1;
+    return value;
 }
