@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "broker/node.h"
+#include "config/version.h"
 
 #include <errno.h>
 #include <signal.h>

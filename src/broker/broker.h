@@ -5,8 +5,6 @@
 
 #include "config/config.h"
 
-#define SKEIN_VERSION "0.1.0"
-
 /* Exit codes of broker_run(), from sysexits.h. */
 enum {
     BROKER_EXIT_OK = 0,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "broker/node.h"
+#include "config/version.h"
 
 static void publish(void *arg, const char *topic, const char *text)
 {

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { DRAIN_PER_TURN = 256 };
+enum { DRAIN_PER_TURN = 256, DRAIN_LOOK_MS = 20 };
 
 /* ---- mail -------------------------------------------------------------------------------------- */
 
@@ -69,24 +69,33 @@ static const struct conn_worker_ops conn_ops = {.move = move_conn};
 
 /* ---- a turn ------------------------------------------------------------------------------------ */
 
-static void arm_session_timer(struct worker *worker)
+static void wake_for_sessions(void *arg, uint64_t at_ms)
 {
-    uint64_t now_ms = worker->loop.now_ms;
-    uint64_t wait_ms = timer_wheel_wait_ms(&worker->sessions.wheel, now_ms);
-    if (wait_ms == UINT64_MAX) {
-        loop_timer_stop(&worker->loop, &worker->session_timer);
-        return;
-    }
-    uint64_t due_ms = now_ms + wait_ms;
+    struct worker *worker = arg;
     struct timer *timer = &worker->session_timer.timer;
-    if (!timer_running(timer) || timer->deadline_ms > due_ms)
-        loop_timer_start(&worker->loop, &worker->session_timer, due_ms);
+    if (!timer_running(timer) || timer->deadline_ms > at_ms)
+        loop_timer_start(&worker->loop, &worker->session_timer, at_ms);
 }
 
-/* The next turn looks at the sessions, and at the drain's deadline. */
+/* After sessions were looked at: when to look next. */
+static void arm_session_timer(struct worker *worker)
+{
+    if (worker->sessions.wheel.count == 0 || timer_running(&worker->session_timer.timer))
+        return;
+    uint64_t now_ms = worker->loop.now_ms;
+    wake_for_sessions(worker, now_ms + timer_wheel_wait_ms(&worker->sessions.wheel, now_ms));
+}
+
+/* The next turn looks at the sessions. */
 static void session_timer_fired(struct loop_timer *timer)
 {
     struct worker *worker = CONTAINER_OF(timer, struct worker, session_timer);
+    loop_wake(&worker->loop);
+}
+
+static void drain_timer_fired(struct loop_timer *timer)
+{
+    struct worker *worker = CONTAINER_OF(timer, struct worker, drain_timer);
     loop_wake(&worker->loop);
 }
 
@@ -107,9 +116,11 @@ static bool drain(struct worker *worker)
     if (worker->drain_until_ms == 0)
         return false;
     bool told_all = conn_worker_drain(&worker->conns, DRAIN_PER_TURN);
-    if (list_empty(&worker->conns.connections) ||
-        worker->loop.now_ms >= worker->drain_until_ms)
+    bool all_sent = told_all && worker->loop.buffered_bytes == 0;
+    if (all_sent || worker->loop.now_ms >= worker->drain_until_ms)
         loop_stop(&worker->loop);
+    else
+        loop_timer_start(&worker->loop, &worker->drain_timer, worker->loop.now_ms + DRAIN_LOOK_MS);
     return !told_all;
 }
 
@@ -126,6 +137,8 @@ static bool worker_turn(void *owner)
         worker->extra_turn(worker);
     more |= delivery_turn(&worker->hub);
     more |= drain(worker);
+    metric_record(worker->hub.metrics, HISTOGRAM_TURN_NS, clock_ns() - worker->turn_began_ns);
+    worker->turn_began_ns = clock_ns();
     arm_session_timer(worker);
     rcu_quiescent();
     return more;
@@ -139,7 +152,9 @@ static void worker_sleep(void *owner)
 
 static void worker_awake(void *owner)
 {
-    (void)owner;
+    struct worker *worker = owner;
+    worker->sessions.now_ms = worker->loop.now_ms;
+    worker->turn_began_ns = clock_ns();
     rcu_wake();
 }
 
@@ -198,6 +213,8 @@ static void init_sessions(struct worker *worker, const struct config *config)
         .inflight_max = config->limits.inflight_out,
         .queue_qos0_offline = config->queue.queue_qos0_offline,
     };
+    table->wake_at = wake_for_sessions;
+    table->wake_arg = worker;
     table->ops = &delivery_session_ops;
     table->owner = &worker->hub;
     table->metrics = worker->hub.metrics;
@@ -212,6 +229,7 @@ void worker_init(struct worker *worker, struct broker *broker, uint32_t index)
     mailbox_init(&worker->mailbox, wake, worker);
     job_queue_init(&worker->jobs);
     loop_timer_init(&worker->session_timer, session_timer_fired);
+    loop_timer_init(&worker->drain_timer, drain_timer_fired);
     struct delivery_hub *hub = &worker->hub;
     hub->metrics = metrics_shard_get(&broker->metrics, index);
     init_sessions(worker, broker->config);
@@ -296,7 +314,6 @@ static void open_drain(struct mail *mail, void *receiver)
     for (uint32_t i = 0; i < worker->listener_count; i++)
         listener_close(&worker->listeners[i], NULL);
     worker->drain_until_ms = worker->loop.now_ms + worker->broker->config->broker.drain_timeout_ms;
-    loop_timer_start(&worker->loop, &worker->session_timer, worker->drain_until_ms);
 }
 
 void worker_drain(struct worker *worker)

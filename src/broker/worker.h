@@ -31,6 +31,8 @@ struct worker {
     struct listener listeners[CONFIG_LISTENERS_MAX];
     int listener_fds[CONFIG_LISTENERS_MAX];
     uint32_t listener_count;
+    struct loop_timer drain_timer;
+    uint64_t turn_began_ns;
     uint64_t drain_until_ms; /* 0: not shutting down */
     void (*extra_turn)(struct worker *worker); /* on worker 0: $SYS; NULL elsewhere */
 };

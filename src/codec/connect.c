@@ -35,12 +35,12 @@ static enum mqtt_reason decode_version(struct reader *r, struct connect *connect
     bool is_v31 = bytes_equal(name, bytes_of_str(name_v31));
     if (!is_now && !is_v31)
         return MQTT_UNSUPPORTED_PROTOCOL_VERSION; /* [MQTT-3.1.2-1] */
-    connect->name_known = true;
     uint8_t level = read_u8(r);
     if (r->failed)
         return MQTT_MALFORMED_PACKET;
     connect->version = (enum mqtt_version)level;
     bool known = is_v31 ? level == MQTT_V31 : level == MQTT_V311 || level == MQTT_V5;
+    connect->name_known = is_now || known;
     return known ? MQTT_SUCCESS : MQTT_UNSUPPORTED_PROTOCOL_VERSION; /* [MQTT-3.1.2-2] */
 }
 

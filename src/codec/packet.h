@@ -19,7 +19,7 @@
 /* ---- CONNECT (3.1) --------------------------------------------------------------------------- */
 
 struct connect {
-    bool name_known; /* the protocol name is one of MQTT's */
+    bool name_known; /* the protocol name is "MQTT", or goes with its level */
     enum mqtt_version version;
     bool clean_start;
     uint16_t keep_alive_s;

@@ -137,6 +137,16 @@ void conn_fault(struct conn *conn, enum mqtt_reason reason, const char *text)
     }
 }
 
+bool conn_user_properties_ok(struct conn *conn, struct bytes block)
+{
+    enum { USER_PROPERTY_MIN = 5 }; /* id and two empty strings */
+    uint32_t max = conn_config(conn)->limits.user_properties;
+    if (block.len / USER_PROPERTY_MIN <= max || properties_count(block, PROPERTY_USER_PROPERTY) <= max)
+        return true;
+    metric_inc(conn->worker->metrics, METRIC_LIMIT_USER_PROPERTIES);
+    return false;
+}
+
 void conn_close(struct conn *conn, enum mqtt_reason reason)
 {
     if (conn->state == CONN_CONNECTED)

@@ -91,8 +91,11 @@ static struct refusal check_will(const struct conn *conn, const struct connect *
     return ACCEPTED;
 }
 
-static struct refusal check_limits(const struct conn *conn)
+static struct refusal check_limits(struct conn *conn, const struct connect *connect)
 {
+    if (!conn_user_properties_ok(conn, connect->properties.user) ||
+        !conn_user_properties_ok(conn, connect->will_properties.user))
+        return REFUSED(MQTT_QUOTA_EXCEEDED, "too many user properties");
     struct conn_shared *shared = conn->worker->shared;
     if (atomic_load_explicit(&shared->connections, memory_order_relaxed) >
         shared->config->limits.connections) {
@@ -108,13 +111,13 @@ static struct refusal check_limits(const struct conn *conn)
     return ACCEPTED;
 }
 
-static struct refusal check(const struct conn *conn, const struct connect *connect)
+static struct refusal check(struct conn *conn, const struct connect *connect)
 {
     struct refusal refusal = check_client_id(conn, connect);
     if (refusal.reason == MQTT_SUCCESS)
         refusal = check_will(conn, connect);
     if (refusal.reason == MQTT_SUCCESS)
-        refusal = check_limits(conn);
+        refusal = check_limits(conn, connect);
     return refusal;
 }
 
@@ -279,7 +282,7 @@ static void read_client_limits(struct conn *conn, const struct connect *connect)
     const struct properties *p = &connect->properties;
     if (connect->version != MQTT_V5)
         return;
-    if (property_present(p, PROPERTY_MAXIMUM_PACKET_SIZE))
+    if (property_present(p, PROPERTY_MAXIMUM_PACKET_SIZE) && p->maximum_packet_size > 0)
         conn->packet_max_out = p->maximum_packet_size;
     if (property_present(p, PROPERTY_REQUEST_PROBLEM_INFORMATION))
         conn->problem_information = p->request_problem_information == 1;
@@ -348,6 +351,7 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
     }
     attach(conn, session, &connect);
     conn->state = CONN_CONNECTED;
+    metric_inc(conn->worker->metrics, METRIC_CONNECTS_ACCEPTED);
     start_keep_alive(conn, &connect, &connack.properties);
     if (conn->version == MQTT_V5) {
         add_capabilities(conn_config(conn), &connack.properties);
@@ -384,13 +388,13 @@ bool conn_handle_connect(struct conn *conn, const struct frame *frame, const uin
     struct connect connect;
     enum mqtt_reason reason = connect_decode(frame, &connect);
     conn->version = answer_version(&connect);
+    read_client_limits(conn, &connect); /* even a refusal keeps to them */
     if (reason != MQTT_SUCCESS) {
         if (reason != MQTT_UNSUPPORTED_PROTOCOL_VERSION)
             metric_inc(conn->worker->metrics, METRIC_MALFORMED_PACKETS);
         conn_refuse(conn, reason, "CONNECT");
         return true;
     }
-    read_client_limits(conn, &connect);
     struct refusal refusal = check(conn, &connect);
     if (refusal.reason != MQTT_SUCCESS) {
         conn_refuse(conn, refusal.reason, refusal.text);

@@ -83,6 +83,9 @@ static inline const struct config *conn_config(const struct conn *conn)
  */
 void conn_fault(struct conn *conn, enum mqtt_reason reason, const char *text);
 
+/* Whether a decoded property block keeps to limits.user_properties; counts when it does not. */
+bool conn_user_properties_ok(struct conn *conn, struct bytes block);
+
 /* Closes after what is buffered has been sent. The session, if any, is detached. */
 void conn_end(struct conn *conn, enum session_will will);
 

@@ -47,6 +47,7 @@ static void write_packet(struct conn *conn, struct bytes packet)
 static void write_failure(struct conn *conn, struct owed *owed)
 {
     uint8_t type = owed->packet[0] >> 4;
+    metric_inc(conn->worker->metrics, METRIC_STORE_ERRORS);
     LOG_LIMITED(LOG_ERROR, "conn.not_acknowledged", log_int("packet_type", type));
     if (type == PACKET_SUBACK || type == PACKET_UNSUBACK) {
         conn_close(conn, MQTT_IMPLEMENTATION_SPECIFIC_ERROR);

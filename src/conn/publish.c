@@ -62,6 +62,10 @@ static bool may_publish(struct conn *conn, const struct publish *publish)
         conn_fault(conn, MQTT_PROTOCOL_ERROR, "subscription identifier [MQTT-3.3.4-6]");
         return false;
     }
+    if (!conn_user_properties_ok(conn, publish->properties)) {
+        conn_fault(conn, MQTT_QUOTA_EXCEEDED, "too many user properties");
+        return false;
+    }
     if (publish->topic.len > config->limits.topic_bytes) {
         metric_inc(conn->worker->metrics, METRIC_LIMIT_TOPIC);
         conn_fault(conn, MQTT_TOPIC_NAME_INVALID, "topic is too long");

@@ -282,6 +282,10 @@ void conn_handle_subscribe(struct conn *conn, const struct frame *frame)
         conn_fault(conn, reason, "SUBSCRIBE");
         return;
     }
+    if (!conn_user_properties_ok(conn, subscribe.properties.user)) {
+        conn_fault(conn, MQTT_QUOTA_EXCEEDED, "too many user properties");
+        return;
+    }
     struct filter_job packet = {
         .conn = conn,
         .type = PACKET_SUBSCRIBE,
@@ -306,6 +310,10 @@ void conn_handle_unsubscribe(struct conn *conn, const struct frame *frame)
     enum mqtt_reason reason = unsubscribe_decode(frame, conn->version, &unsubscribe);
     if (reason != MQTT_SUCCESS) {
         conn_fault(conn, reason, "UNSUBSCRIBE");
+        return;
+    }
+    if (!conn_user_properties_ok(conn, unsubscribe.properties.user)) {
+        conn_fault(conn, MQTT_QUOTA_EXCEEDED, "too many user properties");
         return;
     }
     struct filter_job packet = {

@@ -76,7 +76,6 @@
       "Messages larger than the subscriber's maximum packet size.")                                \
     X(PUBLISH_DROPPED_SESSION_GONE, COUNTER, "messages", "publish_dropped_session_gone",           \
       "Messages that were waiting in a session when it was deleted.")                              \
-    X(PUBLISH_DROPPED_LIMIT_INFLIGHT, COUNTER, "messages", "publish_dropped_limit_inflight",       \
       "Messages dropped because the in-flight window was full and nothing may be queued.")         \
     X(PUBLISH_DROPPED_NO_MEMORY, COUNTER, "messages", "publish_dropped_no_memory",                 \
       "Messages dropped because there was no memory to keep them.")                                \
@@ -97,9 +96,8 @@
       "twice.")                                                                                    \
     X(INFLIGHT_MESSAGES, GAUGE, "messages", "inflight_messages",                                   \
       "QoS 1 and 2 messages sent and not yet acknowledged.")                                       \
-    X(STORE_COMMITS, COUNTER, "commits", "store_commits",                                          \
       "Write batches that the store made durable.")                                                \
-    X(STORE_ERRORS, COUNTER, "errors", "store_errors",                                             \
+    X(STORE_ERRORS, COUNTER, "errors", "store_errors", "Acknowledgements not given because the store could not keep what they promise.") \
       "Write batches that the store could not make durable.")                                      \
     /* limits that were hit */                                                                     \
     X(LIMIT_CONNECTIONS, COUNTER, "hits", "limit_connections",                                     \

@@ -83,15 +83,22 @@ static bool queue_is_full(const struct session *session, uint64_t bytes)
            session->queue->bytes + bytes > limits->queue_bytes_max;
 }
 
+static enum metric full_metric(const struct session *session, const struct kept *kept)
+{
+    if (kept->qos == 0 && session->sink != NULL)
+        return METRIC_PUBLISH_DROPPED_QOS0_NOT_WRITABLE;
+    return session->queue->count >= session->table->limits.queue_messages_max
+               ? METRIC_PUBLISH_DROPPED_QUEUE_FULL
+               : METRIC_PUBLISH_DROPPED_QUEUE_BYTES_FULL;
+}
+
 /* Makes room by the policy, and counts what gave way; false when the new message has to. */
 static bool make_room(struct session *session, const struct kept *kept)
 {
     const struct session_limits *limits = &session->table->limits;
     struct queue *queue = session->queue;
     while (queue_is_full(session, kept_bytes(kept))) {
-        metric_inc(session->table->metrics, queue->count >= limits->queue_messages_max
-                                                ? METRIC_PUBLISH_DROPPED_QUEUE_FULL
-                                                : METRIC_PUBLISH_DROPPED_QUEUE_BYTES_FULL);
+        metric_inc(session->table->metrics, full_metric(session, kept));
         bool gave_way = false;
         if (limits->queue_policy == QUEUE_GIVE_UP_OLDEST && queue->count > 0) {
             struct kept oldest = queue_take(queue);

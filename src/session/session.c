@@ -189,8 +189,10 @@ static void start_timer(struct session *session)
     uint64_t at = session->end_at_ms;
     if (session->will_at_ms != 0 && (at == 0 || session->will_at_ms < at))
         at = session->will_at_ms;
-    if (at != 0)
-        timer_start(&session->table->wheel, &session->timer, at);
+    if (at == 0)
+        return;
+    timer_start(&session->table->wheel, &session->timer, at);
+    session->table->wake_at(session->table->wake_arg, at);
 }
 
 void session_detach(struct session *session, enum session_will will)

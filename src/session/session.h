@@ -131,7 +131,10 @@ struct session_table {
     uint32_t shard_count;
     struct store_shard *stores; /* one a shard, indexed by shard; only this worker's are used */
     struct timer_wheel wheel;
-    uint64_t now_ms; /* set by the worker each turn */
+    uint64_t now_ms; /* set by the worker when it wakes and each turn */
+    /* A timer was started: be called again, session_table_advance(), by then. */
+    void (*wake_at)(void *arg, uint64_t at_ms);
+    void *wake_arg;
     struct session_limits limits;
     const struct session_ops *ops;
     void *owner;
