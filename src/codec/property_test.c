@@ -228,7 +228,7 @@ static void property_decode_leaves_what_follows_the_block(void **state)
     assert_int_equal(p.receive_maximum, 100);
 }
 
-static const char connack_block[] = "44"
+static const char connack_block[] = "43"
                                     "11 00000E10"
                                     "12 0002 'id'"
                                     "13 003C"
