@@ -90,7 +90,7 @@ void conn_end(struct conn *conn, enum session_will will)
 
 void conn_end_by_client(struct conn *conn, enum session_will will)
 {
-    if (conn->stream.out_bytes > 0) {
+    if (conn->stream.out_bytes > 0 || conn->stream.transport != TRANSPORT_TCP) {
         conn_end(conn, will);
         return;
     }

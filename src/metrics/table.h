@@ -76,7 +76,6 @@
       "Messages larger than the subscriber's maximum packet size.")                                \
     X(PUBLISH_DROPPED_SESSION_GONE, COUNTER, "messages", "publish_dropped_session_gone",           \
       "Messages that were waiting in a session when it was deleted.")                              \
-      "Messages dropped because the in-flight window was full and nothing may be queued.")         \
     X(PUBLISH_DROPPED_NO_MEMORY, COUNTER, "messages", "publish_dropped_no_memory",                 \
       "Messages dropped because there was no memory to keep them.")                                \
     X(PUBLISHER_PAUSES, COUNTER, "pauses", "publisher_pauses",                                     \
@@ -96,7 +95,6 @@
       "twice.")                                                                                    \
     X(INFLIGHT_MESSAGES, GAUGE, "messages", "inflight_messages",                                   \
       "QoS 1 and 2 messages sent and not yet acknowledged.")                                       \
-      "Write batches that the store made durable.")                                                \
     X(STORE_ERRORS, COUNTER, "errors", "store_errors", "Acknowledgements not given because the store could not keep what they promise.") \
       "Write batches that the store could not make durable.")                                      \
     /* limits that were hit */                                                                     \
@@ -126,9 +124,7 @@
 /* X(ID, unit, "name", "help"): distributions, kept in log-linear histograms. */
 #define HISTOGRAMS_TABLE(X)                                                                        \
     X(TURN_NS, "nanoseconds", "loop_turn",                                                         \
-      "Work of one event loop turn, without the wait.")                                            \
-    X(COMMIT_NS, "nanoseconds", "store_commit",                                                    \
-      "From handing a write batch to the store until it is durable.")
+      "Work of one event loop turn, without the wait.")
 /* clang-format on */
 
 #endif

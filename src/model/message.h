@@ -50,13 +50,15 @@ void message_drop(struct message *message);
 /* True when the message expiry interval has passed at now_ms [MQTT-3.3.2-5]. */
 static inline bool publication_expired(const struct publication *p, uint64_t now_ms)
 {
-    return p->has_expiry && now_ms - p->received_ms >= (uint64_t)p->expiry_s * 1000;
+    /* Another worker's clock may be a moment ahead of ours: then nothing has passed. */
+    return p->has_expiry && now_ms >= p->received_ms &&
+           now_ms - p->received_ms >= (uint64_t)p->expiry_s * 1000;
 }
 
 /* The interval to send on: what came in minus the whole seconds waited here [MQTT-3.3.2-6]. */
 static inline uint32_t publication_expiry_left_s(const struct publication *p, uint64_t now_ms)
 {
-    uint64_t waited_s = (now_ms - p->received_ms) / 1000;
+    uint64_t waited_s = now_ms < p->received_ms ? 0 : (now_ms - p->received_ms) / 1000;
     return waited_s >= p->expiry_s ? 0 : p->expiry_s - (uint32_t)waited_s;
 }
 

@@ -22,7 +22,7 @@ static void reason_name_says_what_the_standard_calls_it(void **state)
                         "wildcard_subscriptions_not_supported");
 }
 
-static void reason_name_is_unknown_for_the_43_codes_complement(void **state)
+static void reason_name_knows_the_43_codes_and_no_others(void **state)
 {
     int known = 0;
     (void)state;
@@ -51,7 +51,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reason_name_says_what_the_standard_calls_it),
-        cmocka_unit_test(reason_name_is_unknown_for_the_43_codes_complement),
+        cmocka_unit_test(reason_name_knows_the_43_codes_and_no_others),
         cmocka_unit_test(reason_has_a_return_code_in_mqtt_3),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
