@@ -42,11 +42,15 @@ def free_port():
 def listening():
     """The TCP ports of this machine that somebody listens on. Asking the kernel, where a trial
     connection would count as a client."""
-    lines = []
+    ports = set()
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
-        lines += pathlib.Path(name).read_text().splitlines()[1:]
-    fields = [line.split() for line in lines]
-    return {int(field[1].rsplit(":", 1)[1], 16) for field in fields if field[3] == "0A"}
+        with open(name, encoding="ascii") as table:
+            next(table)
+            for field in map(str.split, table):
+                if field[3] != "0A":
+                    break  # listeners come first; of others there may be thousands
+                ports.add(int(field[1].rsplit(":", 1)[1], 16))
+    return ports
 
 
 def merged(base, over):
