@@ -95,8 +95,8 @@
       "twice.")                                                                                    \
     X(INFLIGHT_MESSAGES, GAUGE, "messages", "inflight_messages",                                   \
       "QoS 1 and 2 messages sent and not yet acknowledged.")                                       \
-    X(STORE_ERRORS, COUNTER, "errors", "store_errors", "Acknowledgements not given because the store could not keep what they promise.") \
-      "Write batches that the store could not make durable.")                                      \
+    X(STORE_ERRORS, COUNTER, "errors", "store_errors",                                             \
+      "Acknowledgements not given because the store could not keep what they promise.")            \
     /* limits that were hit */                                                                     \
     X(LIMIT_CONNECTIONS, COUNTER, "hits", "limit_connections",                                     \
       "Connections refused because of limits.connections.")                                        \
