@@ -19,7 +19,7 @@ add_compile_options(
     -fno-common
     -fno-omit-frame-pointer
     -fstack-protector-strong
-    -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+    -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
 add_link_options(-Wl,-z,relro,-z,now -Wl,--as-needed)
 
 if(SKEIN_WERROR)

@@ -200,6 +200,8 @@ def run_folder(result, _preset, env, out):
 def sanitizer_reports(result, reports):
     for report in sorted(reports.glob("report*")):
         text = report.read_text(errors="replace")
+        if not re.search(r"ERROR: |runtime error|WARNING: ThreadSanitizer|SUMMARY", text):
+            continue  # a test that asks for more memory than there is gets a line, not a report
         print(f"--- {report.name} ---\n{text[:6000]}")
         summary = re.search(r"^(SUMMARY.*|.*runtime error.*)$", text, re.MULTILINE)
         result.fail(f"sanitizer: {summary.group(1) if summary else report.name}")
