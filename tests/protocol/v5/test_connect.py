@@ -11,6 +11,8 @@ from kit import (CONNACK, PINGRESP, PUBLISH, SUBACK, V5, Will, auth, disconnect,
 MALFORMED, PROTOCOL_ERROR, UNSUPPORTED_VERSION = 0x81, 0x82, 0x84
 CLIENT_ID_NOT_VALID, TOPIC_NAME_INVALID, QUOTA_EXCEEDED = 0x85, 0x90, 0x97
 
+BAD_TEXTS = {"ff": b"\xff", "surrogate": b"\xed\xa0\x80", "nul": b"a\0"}
+
 WILL, WILL_RETAIN, PASSWORD, USER_NAME, CLEAN_START = 0x04, 0x20, 0x40, 0x80, 0x02
 
 
@@ -99,15 +101,16 @@ def test_will_retain_without_a_will_is_malformed(dial, client_id):
     _refused(dial, MALFORMED, client_id=client_id, connect_flags=CLEAN_START | WILL_RETAIN)
 
 
-# ---- the payload against the flags ----------------------------------------------------------------
+# ---- the payload against the flags --------------------------------------------------------------
 
 def _fields(*texts):
     return b"".join(wire.string(text) for text in texts)
 
 
 @pytest.mark.rule("v5 MQTT-3.1.2-9")
-@pytest.mark.parametrize("rest", [b"", b"\0", b"\0" + _fields("topic"), _fields("topic", "payload")],
-                         ids=["nothing", "properties", "no-payload", "no-properties"])
+@pytest.mark.parametrize("rest", [
+    b"", b"\0", b"\0" + _fields("topic"), _fields("topic", "payload")],
+    ids=["nothing", "properties", "no-payload", "no-properties"])
 def test_a_will_flag_without_the_whole_will_is_malformed(dial, rest):
     _refused(dial, MALFORMED, connect_flags=CLEAN_START | WILL, payload=_fields("c") + rest)
 
@@ -152,19 +155,19 @@ def test_a_connect_without_a_client_identifier_field_is_malformed(dial):
 
 
 @pytest.mark.rule("v5 MQTT-3.1.3-4")
-@pytest.mark.parametrize("client_id", [b"\xff", b"\xed\xa0\x80", b"a\0"], ids=["ff", "surrogate", "nul"])
+@pytest.mark.parametrize("client_id", BAD_TEXTS.values(), ids=BAD_TEXTS)
 def test_a_client_identifier_that_is_not_utf8_is_refused(dial, client_id):
     _refused(dial, {MALFORMED, CLIENT_ID_NOT_VALID}, client_id=client_id)
 
 
 @pytest.mark.rule("v5 MQTT-3.1.3-11")
-@pytest.mark.parametrize("topic", [b"\xff", b"\xed\xa0\x80", b"a\0"], ids=["ff", "surrogate", "nul"])
+@pytest.mark.parametrize("topic", BAD_TEXTS.values(), ids=BAD_TEXTS)
 def test_a_will_topic_that_is_not_utf8_is_malformed(dial, client_id, topic):
     _refused(dial, MALFORMED, client_id=client_id, will=Will(topic))
 
 
 @pytest.mark.rule("v5 MQTT-3.1.3-12")
-@pytest.mark.parametrize("name", [b"\xff", b"\xed\xa0\x80", b"a\0"], ids=["ff", "surrogate", "nul"])
+@pytest.mark.parametrize("name", BAD_TEXTS.values(), ids=BAD_TEXTS)
 def test_a_user_name_that_is_not_utf8_is_malformed(dial, client_id, name):
     _refused(dial, MALFORMED, client_id=client_id, username=name, password="p")
 
@@ -269,7 +272,7 @@ def test_no_client_identifier_is_refused_with_0x85_where_one_is_wanted(broker_wi
     alice.expect_refused(CLIENT_ID_NOT_VALID)
 
 
-# ---- what the broker makes of it ------------------------------------------------------------------
+# ---- what the broker makes of it ----------------------------------------------------------------
 
 @pytest.mark.rule("v5 MQTT-3.1.4-2")
 def test_a_client_beyond_the_limit_of_connections_is_refused(own_broker, dial, connect):
@@ -319,6 +322,26 @@ def test_packets_sent_behind_connect_at_once_are_processed_in_order(dial, client
     alice.expect(SUBACK, id=7)
     alice.expect(PUBLISH, payload="x")
     alice.expect(PINGRESP)
+
+
+@pytest.mark.rule("X5.0-3.1.4-2")
+@pytest.mark.parametrize("number", range(6))
+def test_a_lot_sent_behind_connect_at_once_arrives_whole(connect, dial, topic, number):
+    watcher = connect(V5)
+    watcher.subscribe(topic)
+    alice = dial(V5)  # clients of different identifiers may be at home in different threads
+    payloads = [bytes([letter]) * 20_000 for letter in b"abcdefgh"]
+    alice.send(wire.connect(f"{topic}{number}"), *(publish(topic, text) for text in payloads))
+    alice.expect(CONNACK, reason=0)
+    for text in payloads:
+        watcher.receive(payload=text)
+
+
+@pytest.mark.rule("X5.0-3.1.4-2")
+def test_a_connect_may_come_byte_by_byte(dial, client_id):
+    alice = dial(V5)
+    alice.send_slowly(wire.connect(client_id, will=Will("t", "x"), username="u"))
+    alice.expect(CONNACK, reason=0)
 
 
 @pytest.mark.rule("X5.0-3.1.4-1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Properties of CONNECT and of its will (3.1.2.11, 3.1.3.2): what is wrong, what they bring about."""
+"""Properties of CONNECT and of its will (3.1.2.11, 3.1.3.2): what is wrong, what they do."""
 
 import pytest
 
@@ -35,7 +35,8 @@ def test_a_property_of_connect_twice_is_a_protocol_error(dial, name, value):
 @pytest.mark.rule("X5.0-3.1.2.11.10-1")
 def test_authentication_data_twice_is_a_protocol_error(dial):
     _refused(dial, PROTOCOL_ERROR, properties=[
-        ("authentication_method", "m"), ("authentication_data", b"x"), ("authentication_data", b"x")])
+        ("authentication_method", "m"), ("authentication_data", b"x"),
+        ("authentication_data", b"x")])
 
 
 @pytest.mark.rule("X5.0-3.1.2.11.10-1")
@@ -133,3 +134,13 @@ def test_what_is_sent_while_authenticating_is_not_processed(broker_with, connect
     refusal = alice.expect_refused()
     assert refusal is None or refusal.type == CONNACK
     watcher.quiet_after(connect(V5, broker=broker))
+
+
+@pytest.mark.rule("X5.0-3.1.4-1", "v5 MQTT-3.2.2-8")
+def test_a_client_that_does_not_go_on_authenticating_is_refused_in_time(broker_with, dial):
+    broker = broker_with({"limits": {"connect_timeout": "200ms"}},
+                         environment={"SKEIN_TEST_AUTH": "1"})
+    alice = dial(V5, broker=broker)
+    alice.send(wire.connect("c", properties={"authentication_method": "SKEIN-TEST-CHALLENGE"}))
+    alice.expect(AUTH, reason=0x18)
+    alice.expect_refused()

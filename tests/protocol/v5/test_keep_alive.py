@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from kit import PINGRESP, V5, Will, pingreq, publish
+from kit import PINGRESP, V5, Will, encode, pingreq, publish
 
 KEEP_ALIVE_TIMEOUT = 0x8D
 
@@ -48,6 +48,16 @@ def test_what_the_server_sends_does_not_keep_a_client_alive(connect, topic):
     while time.monotonic() < ends:
         bob.publish(topic)
         alice.receive()
+        time.sleep(0.1)
+    alice.expect_closed(KEEP_ALIVE_TIMEOUT, within=1.5)
+
+
+@pytest.mark.rule("v5 MQTT-3.1.2-22")
+def test_a_packet_that_is_never_complete_does_not_keep_a_client_alive(connect, topic):
+    alice = connect(V5, keep_alive=1)
+    slow = encode(publish(topic, "x" * 100), V5)
+    for at in range(12):
+        alice.send(slow[at:at + 1])
         time.sleep(0.1)
     alice.expect_closed(KEEP_ALIVE_TIMEOUT, within=1.5)
 

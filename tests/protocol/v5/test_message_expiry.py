@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Message expiry interval (3.3.2.3.3): counted down while a message waits, then the message goes."""
+"""Message expiry interval (3.3.2.3.3): counted down while a message waits, then it goes."""
 
 import time
 
@@ -90,7 +90,7 @@ def test_a_message_without_an_interval_gets_none(connect, away, topic):
 
 
 @pytest.mark.rule("v5 MQTT-3.3.2-5", "v5 MQTT-3.3.1-9")
-def test_a_retained_message_with_time_left_is_there_for_the_subscribe_right_behind_it(connect, topic):
+def test_a_retained_message_with_time_left_is_there_for_the_subscribe_behind_it(connect, topic):
     alice = connect(V5)
     time.sleep(0.05)  # the broker has nothing to do and may not look at its clock
     alice.send(publish(topic, "x", retain=True, properties={"message_expiry_interval": 100}),

@@ -15,7 +15,7 @@ MALFORMED, PROTOCOL_ERROR = 0x81, 0x82
 SPEC = pathlib.Path(__file__).parents[2] / "spec" / "mqtt-5.0-properties.csv"
 
 
-# ---- variable byte integers --------------------------------------------------------------------
+# ---- variable byte integers ---------------------------------------------------------------------
 
 # Where a client sends one; `number` is its bytes.
 INTEGERS = {
@@ -209,9 +209,9 @@ def test_a_property_that_is_not_of_connect_is_malformed(dial, packet):
 
 @pytest.mark.rule("X5.0-2.2.2.2-2")
 def test_properties_may_come_in_any_order(connect, topic):
-    properties = [("content_type", "text"), ("payload_format_indicator", 1), ("user_property", ("a", "b")),
-                  ("correlation_data", b"c"), ("message_expiry_interval", 100),
-                  ("response_topic", "r")]
+    properties = [("content_type", "text"), ("payload_format_indicator", 1),
+                  ("user_property", ("a", "b")), ("correlation_data", b"c"),
+                  ("message_expiry_interval", 100), ("response_topic", "r")]
     for order in (properties, properties[::-1]):
         alice = connect(V5, properties=[("receive_maximum", 9), ("session_expiry_interval", 1),
                                         ("topic_alias_maximum", 3), ("user_property", ("a", "b"))])

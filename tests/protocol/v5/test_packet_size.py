@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client's maximum packet size (3.1.2.11.4): nothing larger is sent, and nothing waits for it."""
+"""The client's maximum packet size (3.1.2.11.4): nothing larger is sent, nothing waits for it."""
 
 import pytest
 
@@ -116,6 +116,29 @@ def test_a_retained_message_that_is_too_large_is_not_sent(connect, topic):
     alice.subscribe(f"{topic}/#", qos=1)
     alice.receive(topic=f"{topic}/small", payload="small")
     alice.quiet_after(bob)
+
+
+@pytest.mark.rule("v5 MQTT-3.1.2-24")
+def test_a_message_too_large_to_send_leaves_no_topic_alias_behind(connect, topic):
+    alice = connect(V5, properties={"maximum_packet_size": SIZE, "topic_alias_maximum": 5})
+    bob = connect(V5)
+    alice.subscribe(topic)
+    bob.publish(topic, _payload(topic, SIZE + 1))
+    for number in range(3):
+        bob.publish(topic, f"{number}")
+        alice.receive(topic=topic, payload=f"{number}")  # fails if the alias has no name yet
+
+
+@pytest.mark.rule("X5.0-3.1.2.11.4-2", "v5 MQTT-3.1.2-24")
+def test_a_message_too_large_for_a_member_of_a_group_harms_nobody(connect, topic):
+    small = connect(V5, properties={"maximum_packet_size": SIZE})
+    large, bob = connect(V5), connect(V5)
+    for member in (small, large):
+        member.subscribe(f"$share/group/{topic}")
+    for _ in range(4):
+        bob.publish(topic, _payload(topic, SIZE + 1))
+    small.quiet_after(bob)
+    large.receive()
 
 
 @pytest.mark.rule("v5 MQTT-3.1.2-24")

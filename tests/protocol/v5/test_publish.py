@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PUBLISH: flags, topic name, what answers it, and subscriptions that overlap (3.3.1, 3.3.2, 3.3.4)."""
+"""PUBLISH: flags, topic name, answers, subscriptions that overlap (3.3.1, 3.3.2, 3.3.4)."""
 
 import pytest
 
@@ -9,7 +9,7 @@ MALFORMED, PROTOCOL_ERROR, TOPIC_NAME_INVALID = 0x81, 0x82, 0x90
 KEPT = {"session_expiry_interval": 60}
 
 
-# ---- DUP ------------------------------------------------------------------------------------------
+# ---- DUP ----------------------------------------------------------------------------------------
 
 @pytest.mark.rule("v5 MQTT-3.3.1-1")
 @pytest.mark.parametrize("qos", [1, 2])
@@ -58,7 +58,7 @@ def test_dup_of_a_received_publish_is_not_passed_on(connect, topic, qos, granted
     alice.receive(payload="x", qos=min(qos, granted), dup=False)
 
 
-# ---- QoS ------------------------------------------------------------------------------------------
+# ---- QoS ----------------------------------------------------------------------------------------
 
 @pytest.mark.rule("v5 MQTT-3.3.1-4")
 @pytest.mark.parametrize("dup", [False, True])
@@ -103,7 +103,7 @@ def test_the_answer_to_a_publish_without_subscribers_says_so(connect, topic, qos
     alice.expect(answer, id=7, reason=0x10)
 
 
-# ---- topic names ----------------------------------------------------------------------------------
+# ---- topic names --------------------------------------------------------------------------------
 
 @pytest.mark.rule("v5 MQTT-3.3.2-2")
 @pytest.mark.parametrize("name", ["#", "+", "a/#", "a/+/b", "a+", "a#b", "+/#"])
@@ -162,7 +162,7 @@ def test_payloads_of_any_size_arrive_unaltered(connect, topic, size, qos):
     assert alice.receive(topic=topic, qos=qos).payload == payload
 
 
-# ---- overlapping subscriptions --------------------------------------------------------------------
+# ---- overlapping subscriptions ------------------------------------------------------------------
 
 @pytest.mark.rule("v5 MQTT-3.3.4-2")
 @pytest.mark.parametrize("first, second", [(0, 2), (2, 0), (0, 1), (1, 2)])

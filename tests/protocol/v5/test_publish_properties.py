@@ -16,6 +16,11 @@ def _rules(*rows):
             for rule, *values in rows]
 
 
+def _each(value):
+    """What a property that may repeat stands for on the wire."""
+    return value if isinstance(value, list) else [value]
+
+
 FORWARDED = _rules(
     ("v5 MQTT-3.3.2-4", "payload_format_indicator", 0),
     ("v5 MQTT-3.3.2-4", "payload_format_indicator", 1),
@@ -39,7 +44,7 @@ def test_a_property_is_handed_on_to_every_receiver(connect, topic, name, value):
     bob.publish(topic, "x", qos=1, properties={name: value})
     for alice in alices:
         seen = alice.receive(payload="x").properties
-        assert seen == [(name, each) for each in (value if isinstance(value, list) else [value])]
+        assert seen == [(name, each) for each in _each(value)]
 
 
 @pytest.mark.parametrize("name, value", FORWARDED)
@@ -47,10 +52,10 @@ def test_a_property_is_handed_on_beside_an_alias_and_an_expiry(connect, topic, n
     alice = connect(V5)
     alice.subscribe(topic)
     connect(V5).publish(topic, "x", properties=[
-        ("topic_alias", 1), *((name, each) for each in (value if isinstance(value, list) else [value])),
+        ("topic_alias", 1), *((name, each) for each in _each(value)),
         ("message_expiry_interval", 1000)])
     seen = alice.receive(payload="x").properties
-    assert seen.all(name) == (value if isinstance(value, list) else [value])
+    assert seen.all(name) == _each(value)
 
 
 @pytest.mark.parametrize("name, value", FORWARDED)
@@ -60,7 +65,7 @@ def test_a_property_is_handed_on_after_a_wait(connect, client_id, topic, name, v
     alice.disconnect()
     connect(V5).publish(topic, "x", qos=1, properties={name: value})
     again = connect(V5, client_id, clean_start=False)
-    assert again.receive().properties.all(name) == (value if isinstance(value, list) else [value])
+    assert again.receive().properties.all(name) == _each(value)
 
 
 @pytest.mark.rule("v5 MQTT-3.3.2-4", "v5 MQTT-3.3.2-20", "v5 MQTT-3.3.2-16")
@@ -108,7 +113,7 @@ def test_a_client_of_3_1_1_gets_the_message_without_properties(connect, topic):
     old.receive(topic=topic, payload="x")
 
 
-# ---- refused --------------------------------------------------------------------------------------
+# ---- refused ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name, value", _rules(
     ("v5 MQTT-3.3.2-13", "response_topic", b"\xff"),
@@ -157,7 +162,7 @@ def test_a_payload_format_or_an_expiry_twice_is_a_protocol_error(connect, topic,
     alice.expect_closed(PROTOCOL_ERROR)
 
 
-# ---- payload format -------------------------------------------------------------------------------
+# ---- payload format -----------------------------------------------------------------------------
 
 @pytest.mark.rule("X5.0-3.3.2.3.2-1", "X5.0-3.3.2.3.2-2")
 @pytest.mark.parametrize("qos, answer", [(1, PUBACK), (2, PUBREC)])
@@ -173,7 +178,8 @@ def test_a_payload_that_is_no_text_as_it_says_is_refused_where_formats_are_check
 
 
 @pytest.mark.rule("X5.0-3.3.2.3.2-1")
-def test_a_qos_0_payload_that_is_no_text_as_it_says_ends_the_connection(broker_with, connect, topic):
+def test_a_qos_0_payload_that_is_no_text_as_it_says_ends_the_connection(
+        broker_with, connect, topic):
     broker = broker_with(CHECKING)
     watcher, alice = connect(V5, broker=broker), connect(V5, broker=broker)
     watcher.subscribe(topic)

@@ -11,7 +11,7 @@ KEPT = {"session_expiry_interval": 60}
 FIVE = {"mqtt": {"receive_maximum": 5}}
 
 
-# ---- the broker's -----------------------------------------------------------------------------------
+# ---- the broker's -------------------------------------------------------------------------------
 
 @pytest.fixture
 def alice(broker_with, connect):
@@ -98,7 +98,7 @@ def test_other_packets_are_answered_while_the_receive_maximum_is_reached(alice, 
     alice.expect(PUBCOMP, id=1)
 
 
-# ---- the client's -----------------------------------------------------------------------------------
+# ---- the client's -------------------------------------------------------------------------------
 
 def _full(connect, topic, maximum, qos, messages):
     """A subscriber whose window is full, a publisher, and the identifiers in the window."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RETAIN: what is kept, what a new subscription gets, and what the flag is on the way out (3.3.1.3)."""
+"""RETAIN: what is kept, what a new subscription gets, the flag on the way out (3.3.1.3)."""
 
 import time
 
@@ -14,7 +14,7 @@ def _handling(number, qos=0):
     return qos | number << 4
 
 
-# ---- what is kept -----------------------------------------------------------------------------------
+# ---- what is kept -------------------------------------------------------------------------------
 
 @pytest.mark.rule("v5 MQTT-3.3.1-5")
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -143,7 +143,7 @@ def test_a_retained_message_is_gone_when_it_has_expired(connect, topic):
     bob.quiet_after(alice)
 
 
-# ---- retain handling ------------------------------------------------------------------------------
+# ---- retain handling ----------------------------------------------------------------------------
 
 @pytest.mark.rule("v5 MQTT-3.3.1-9")
 def test_retain_handling_0_sends_retained_messages_at_each_subscribe(connect, topic):
@@ -225,7 +225,7 @@ def test_a_retained_message_has_the_identifier_of_the_new_subscription(connect, 
     assert bob.receive(payload="kept").properties == [("subscription_identifier", 5)]
 
 
-# ---- the flag on the way out ------------------------------------------------------------------------
+# ---- the flag on the way out --------------------------------------------------------------------
 
 @pytest.mark.rule("v5 MQTT-3.3.1-12")
 @pytest.mark.parametrize("qos", [0, 1, 2])

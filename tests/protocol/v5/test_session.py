@@ -60,12 +60,13 @@ def test_without_clean_start_and_without_a_session_a_new_one_is_made(connect, cl
     assert connect(V5, client_id, clean_start=False).connack.session_present
 
 
-# ---- how long it is kept --------------------------------------------------------------------------
+# ---- how long it is kept ------------------------------------------------------------------------
 
 @pytest.mark.rule("X5.0-3.1.2.11.2-2")
 @pytest.mark.parametrize("properties", [None, {"session_expiry_interval": 0}], ids=str)
 @pytest.mark.parametrize("way", ["disconnect", "close"])
-def test_a_session_without_expiry_ends_with_its_connection(connect, client_id, topic, properties, way):
+def test_a_session_without_expiry_ends_with_its_connection(
+        connect, client_id, topic, properties, way):
     alice = connect(V5, client_id, properties=properties)
     alice.subscribe(topic, qos=1)
     getattr(alice, way)()
@@ -143,7 +144,8 @@ def test_messages_for_a_client_that_is_away_are_kept_in_order(connect, client_id
 
 @pytest.mark.rule("v5 MQTT-3.1.2-23", "v5 MQTT-3.3.1-1")
 @pytest.mark.parametrize("qos", [1, 2])
-def test_messages_that_were_not_acknowledged_are_sent_again_with_dup(connect, client_id, topic, qos):
+def test_messages_that_were_not_acknowledged_are_sent_again_with_dup(
+        connect, client_id, topic, qos):
     alice, bob = connect(V5, client_id, properties=KEPT), connect(V5)
     alice.subscribe(topic, qos)
     for number in range(3):

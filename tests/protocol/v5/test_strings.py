@@ -126,7 +126,8 @@ def test_control_characters_and_non_characters_are_let_through(connect, topic, t
 
 
 @pytest.mark.rule("v5 MQTT-1.5.7-1")
-@pytest.mark.parametrize("text", [b"\xed\xa0\x80", b"a\0b", b"\xff"], ids=["surrogate", "nul", "ff"])
+@pytest.mark.parametrize("text", [b"\xed\xa0\x80", b"a\0b", b"\xff"],
+                         ids=["surrogate", "nul", "ff"])
 @pytest.mark.parametrize("packet", PAIRS)
 def test_both_strings_of_a_pair_obey_the_rules_of_strings(connect, packet, text):
     for pair in [(text, b"value"), (b"name", text)]:

@@ -13,7 +13,7 @@ def _alias(number):
     return {"topic_alias": number}
 
 
-# ---- the client's -----------------------------------------------------------------------------------
+# ---- the client's -------------------------------------------------------------------------------
 
 @pytest.mark.rule("X5.0-3.3.4-2")
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -131,7 +131,7 @@ def test_a_message_by_its_alias_can_be_retained(connect, topic):
     assert bob.receive(topic=topic, payload="kept", retain=True).properties == []
 
 
-# ---- the broker's -----------------------------------------------------------------------------------
+# ---- the broker's -------------------------------------------------------------------------------
 
 def _aliases_used(alice, bob, topic):
     """The aliases on messages of five topics, each sent twice."""

@@ -163,7 +163,7 @@ def test_after_a_takeover_the_will_of_the_new_connection_stands(connect, watcher
     watcher.receive(payload="second")
 
 
-# ---- what -----------------------------------------------------------------------------------------
+# ---- what ---------------------------------------------------------------------------------------
 
 @pytest.mark.rule("v5 MQTT-3.1.2-14")
 def test_a_will_without_retain_is_published_without(connect, watcher, topic):
@@ -217,7 +217,7 @@ def test_the_user_properties_of_a_will_keep_their_order(connect, watcher, topic)
 def test_a_will_is_published_with_its_properties_but_not_its_delay(connect, watcher, topic):
     properties = {"payload_format_indicator": 1, "content_type": "text/plain",
                   "response_topic": "answers", "correlation_data": b"\x00\xff"}
-    alice = connect(V5, will=Will(topic, "gone", properties={"will_delay_interval": 5, **properties}))
+    alice = connect(V5, will=Will(topic, "gone", properties={**LONG_DELAY, **properties}))
     alice.close()
     packet = watcher.receive(payload="gone")
     assert dict(packet.properties) == properties
@@ -250,9 +250,9 @@ def test_a_will_without_a_message_expiry_interval_is_published_without(connect, 
 def test_a_will_that_breaks_its_payload_format_is_refused_where_formats_are_checked(
         broker_with, connect, dial, topic):
     broker = broker_with({"mqtt": {"check_payload_format": True}})
-    text = {"payload_format_indicator": 1}
+    text, binary = {"payload_format_indicator": 1}, {"payload_format_indicator": 0}
     connect(V5, broker=broker, will=Will(topic, "é", properties=text))
-    connect(V5, broker=broker, will=Will(topic, b"\xff", properties={"payload_format_indicator": 0}))
+    connect(V5, broker=broker, will=Will(topic, b"\xff", properties=binary))
     alice = dial(V5, broker=broker)
     alice.send(wire.connect("c", will=Will(topic, b"\xff", properties=text)))
     alice.expect_refused(0x99)
