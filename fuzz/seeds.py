@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the first inputs of the codec's fuzz targets to fuzz/corpus/.
+
+In the texts below "0004 'MQTT' 05" stands for the bytes 00 04 4D 51 54 54 05, and [ ] for a block with
+its length before it; the remaining length of a packet is put in behind its first byte.
+"""
+
+import pathlib
+import re
+
+CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
+
+V3_PACKETS = {
+    "connack": "20 0005",
+    "publish_qos0": "30 0003'a/b' 'hello'",
+    "publish_qos1": "33 0003'a/b' 0001 'hello'",
+    "publish_qos2_dup": "3C 0007'caf' C3A9 '/x' FFFF",
+    "puback": "40 0001",
+    "pubrec": "50 0002",
+    "pubrel": "62 0003",
+    "pubcomp": "70 0004",
+    "subscribe": "82 000A 0003'a/+' 01 0001'#' 02 0007'$SYS/#/' 00",
+    "suback": "90 000A 000280",
+    "unsubscribe": "A2 000B 0003'a/+' 0001'#'",
+    "unsuback": "B0 000B",
+    "pingreq": "C0",
+    "pingresp": "D0",
+    "disconnect": "E0",
+}
+
+PACKETS = {
+    "packet_v31": V3_PACKETS | {
+        "connect": "10 0006'MQIsdp' 03 02 003C 0002'id'",
+        "connect_everything": "10 0006'MQIsdp' 03 EE 003C 0002'id' 0001't' 0001'm' 0001'u' 0001'p'",
+        "connect_no_credentials": "10 0006'MQIsdp' 03 C2 003C 0002'id'",
+        "subscribe_dup": "8A 0001 0001'a' 00",
+    },
+    "packet_v311": V3_PACKETS | {
+        "connect": "10 0004'MQTT' 04 02 003C 0002'id'",
+        "connect_everything": "10 0004'MQTT' 04 EE 003C 0002'id' 0001't' 0001'm' 0001'u' 0001'p'",
+        "connect_bridge": "10 0004'MQTT' 84 02 003C 0002'id'",
+    },
+    "packet_v5": {
+        "connect": "10 0004'MQTT' 05 02 003C [] 0000",
+        "connect_everything":
+            "10 0004'MQTT' 05 EE 003C [1100000E10 210014 2700010000 22000A 1901 1701"
+            "260001'k'0001'v' 150005'SCRAM' 160002 00FF]"
+            "0002'id' [1800000005 0101 020000003C 030001't' 080001'r' 090001 00 260001'a'0001'b']"
+            "0001't' 0001'm' 0001'u' 0001'p'",
+        "connack": "20 0100 []",
+        "connack_everything":
+            "20 0000 [1100000E10 210014 2401 2501 2700010000 120002'id' 22000A 1F0002'ok'"
+            "260001'k'0001'v' 2801 2901 2A01 13003C 1A0001'r' 1C0001's' 150001'm' 160001 00]",
+        "publish_qos0": "30 0003'a/b' [] 'hello'",
+        "publish_everything":
+            "3D 0003'a/b' 0001 [0101 020000003C 230005 080001'r' 090002 00FF 260001'k'0001'v'"
+            "0B01 0BFFFFFF7F 030001't'] 'hello'",
+        "publish_alias": "32 0000 0001 [230005] 'x'",
+        "puback": "40 0001",
+        "puback_reason": "40 0001 10",
+        "pubrec_everything": "50 0001 87 [1F0003'why' 260001'k'0001'v']",
+        "pubrel": "62 0001 92",
+        "pubcomp": "70 0001 92 []",
+        "subscribe": "82 000A [0BAC02] 0003'a/+' 2D 000B'$share/g/a/' 02",
+        "suback": "90 000A [1F0003'why' 260001'k'0001'v'] 000287",
+        "unsubscribe": "A2 000B [260001'k'0001'v'] 0003'a/+' 0001'#'",
+        "unsuback": "B0 000B [] 0011",
+        "pingreq": "C0",
+        "pingresp": "D0",
+        "disconnect": "E0",
+        "disconnect_will": "E0 04",
+        "disconnect_everything": "E0 9D [110000003C 1F0003'why' 1C0001's' 260001'k'0001'v']",
+        "auth": "F0 18 [150001'm' 160001 00]",
+        "auth_empty": "F0",
+    },
+}
+
+# A size limit of two bytes before each.
+FRAMES = {
+    "publish": "FFFF 30 03 'abc'",
+    "too_large": "0004 30 03 'abc'",
+    "two_bytes": "FFFF 30 8101",
+    "four_bytes": "FFFF 30 FFFFFF7F",
+    "five_bytes": "FFFF 30 80808080 01",
+    "not_shortest": "FFFF 30 8000",
+}
+
+# The packet type before each, 0 for the will.
+PROPERTIES = {
+    "empty": "01 []",
+    "will": "00 [1800000005 0101 020000003C 030001't' 080001'r' 090001 00 260001'a'0001'b']",
+    "connect": "01 [1100000E10 210014 2700010000 22000A 1901 1701 150001'm' 160001 00]",
+    "connack": "02 [2401 2501 120002'id' 1F0002'ok' 2801 2901 2A01 13003C 1A0001'r' 1C0001's']",
+    "publish": "03 [230005 0B01 0BFFFFFF7F 260001'k'0001'v']",
+    "publish_wildcard": "03 [080001'+']",
+    "subscribe": "08 [0BAC02]",
+    "disconnect": "0E [110000003C]",
+    "unknown": "01 [7F00]",
+    "twice": "01 [210014 210014]",
+}
+
+TOPICS = {
+    "plus": "'a/+/c' 0A 'a/b/c'",
+    "hash": "'a/#' 0A 'a'",
+    "all": "'#' 0A '/'",
+    "hidden": "'+/x' 0A '$SYS/x'",
+    "share": "'$share/g/a/#' 0A 'a/b'",
+    "empty_levels": "'//+' 0A '///'",
+    "not_ascii": "'caf' C3A9 '/+' 0A 'caf' C3A9 '/' E282AC",
+    "zero": "'a' 00 0A 'a' 00",
+    "long": "'aaaaaaaaaaaaaaaaaaaaaaaa/+' 0A 'aaaaaaaaaaaaaaaaaaaaaaaa/bbbbbbbbbbbb'",
+}
+
+
+def varint(value):
+    out = b""
+    while value >= 128:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def octets(text):
+    outer, block = b"", None
+    for quoted, pair, bracket in re.findall(r"'([^']*)'|([0-9A-F]{2})|([\[\]])", text):
+        if bracket == "[":
+            block = b""
+        elif bracket == "]":
+            outer, block = outer + varint(len(block)) + block, None
+        else:
+            data = bytes.fromhex(pair) if pair else quoted.encode()
+            outer, block = (outer + data, None) if block is None else (outer, block + data)
+    return outer
+
+
+def packet(text):
+    data = octets(text)
+    return data[:1] + varint(len(data) - 1) + data[1:]
+
+
+def write(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def main():
+    for target, packets in PACKETS.items():
+        for name, text in packets.items():
+            write(target, name, packet(text))
+        write(target, "conversation", b"".join(packet(text) for text in packets.values()))
+    for target, texts in {"frame": FRAMES, "property": PROPERTIES, "topic_filter": TOPICS}.items():
+        for name, text in texts.items():
+            write(target, name, octets(text))
+
+
+if __name__ == "__main__":
+    main()
