@@ -158,8 +158,18 @@ static void worker_awake(void *owner)
     rcu_wake();
 }
 
+static void worker_stopping(void *owner)
+{
+    struct worker *worker = owner;
+    conn_worker_close(&worker->conns);
+}
+
 static const struct loop_ops loop_ops = {
-    .turn = worker_turn, .sleep = worker_sleep, .awake = worker_awake};
+    .turn = worker_turn,
+    .sleep = worker_sleep,
+    .awake = worker_awake,
+    .stopping = worker_stopping,
+};
 
 /* ---- start ------------------------------------------------------------------------------------- */
 

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 
+#include <unistd.h>
+
 enum { LINGER_MS = 2000, PACKET_MAX_OUT = VARINT_MAX + FRAME_HEADER_MAX };
 
 static const struct stream_ops conn_stream_ops;
@@ -20,6 +22,12 @@ static void timer_fired(struct loop_timer *timer);
 void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len)
 {
+    if (worker->draining) { /* the loop may have stopped: what it opens now is never closed */
+        close(fd);
+        stream_filter_free(filter);
+        mem_free(unread);
+        return;
+    }
     struct conn *conn = NEW(struct conn);
     conn->worker = worker;
     conn->sink.ops = &conn_sink_ops;
@@ -40,9 +48,8 @@ void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
     conn->open = true;
     metric_inc(worker->metrics, METRIC_CONNECTIONS_OPENED);
     const struct config *config = worker->shared->config;
-    if (worker->draining || open >= config->limits.connections + CONNECTIONS_GRACE) {
-        if (!worker->draining)
-            metric_inc(worker->metrics, METRIC_LIMIT_CONNECTIONS);
+    if (open >= config->limits.connections + CONNECTIONS_GRACE) {
+        metric_inc(worker->metrics, METRIC_LIMIT_CONNECTIONS);
         conn->state = CONN_CLOSING;
         stream_close(&conn->stream);
         return;

@@ -75,8 +75,11 @@ bool conn_worker_turn(struct conn_worker *worker);
 /* Shuts down: DISCONNECT 0x8B to up to `max` clients; true when none is left to tell. */
 bool conn_worker_drain(struct conn_worker *worker, uint32_t max);
 
+/* Closes every connection now. */
+void conn_worker_close(struct conn_worker *worker);
+
 /* A descriptor that a listener accepted, or that another worker moved here with what it had read
- * (takes both). */
+ * (takes both). It is closed when the worker shuts down. */
 void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len);
 

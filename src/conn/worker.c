@@ -121,6 +121,15 @@ bool conn_worker_drain(struct conn_worker *worker, uint32_t max)
     return true;
 }
 
+void conn_worker_close(struct conn_worker *worker)
+{
+    worker->draining = true;
+    LIST_FOR_EACH(link, &worker->connections)
+    {
+        stream_close(&CONTAINER_OF(link, struct conn, link)->stream);
+    }
+}
+
 void conn_worker_init(struct conn_worker *worker)
 {
     list_init(&worker->connections);

@@ -14,6 +14,9 @@
 #include "net/stream.h"
 #include "net/stream_internal.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 enum {
     WAIT_MAX_MS = 60 * 1000, /* libuv's timers do not count suspend: look at the clock at times */
 };
@@ -72,7 +75,8 @@ static void on_prepare(uv_prepare_t *handle)
     struct loop *loop = CONTAINER_OF(handle, struct loop, prepare);
 
     timer_arm(loop);
-    if (loop->more || !list_empty(&loop->dirty) || !list_empty(&loop->resumed)) {
+    if (loop->more || !list_empty(&loop->dirty) || !list_empty(&loop->resumed) ||
+        !list_empty(&loop->closing)) {
         loop->phase = LOOP_LOOKS;
         uv_idle_start(&loop->idle, on_idle);
         return;
@@ -125,6 +129,33 @@ static void dirty_flush(struct loop *loop)
         stream_flush(CONTAINER_OF(node, struct stream, link));
 }
 
+/* Last in a turn: until here every stream that an event or a list names is still there. */
+static void closing_finish(struct loop *loop)
+{
+    struct list *node;
+
+    while ((node = list_take_first(&loop->closing)) != NULL)
+        stream_closed(CONTAINER_OF(node, struct stream, link));
+}
+
+/*
+ * One look per turn: the kernel puts what it has reported behind what it has not, so when more than
+ * LOOP_EVENTS_PER_TURN streams are ready they take turns.
+ */
+static void on_streams(uv_poll_t *handle, int status, int events)
+{
+    struct loop *loop = CONTAINER_OF(handle, struct loop, streams);
+    int count;
+
+    (void)status;
+    (void)events;
+    loop_enter(loop);
+    count = epoll_wait(loop->streams_fd, loop->events, LOOP_EVENTS_PER_TURN, 0);
+    CHECK(count >= 0 || errno == EINTR);
+    for (int i = 0; i < count; i++)
+        stream_ready(loop->events[i].data.ptr, loop->events[i].events);
+}
+
 static void on_check(uv_check_t *handle)
 {
     struct loop *loop = CONTAINER_OF(handle, struct loop, check);
@@ -134,6 +165,7 @@ static void on_check(uv_check_t *handle)
     loop->more = loop->ops->turn(loop->owner);
     loop->more |= timers_fire(loop);
     dirty_flush(loop);
+    closing_finish(loop);
     timer_arm(loop);
     loop_count(&loop->counters.turns, 1);
     /* Pairs with the release in loop_stop(). */
@@ -151,12 +183,18 @@ void loop_init(struct loop *loop, const struct loop_ops *ops, void *owner)
     CHECK(uv_prepare_init(&loop->uv, &loop->prepare) == 0);
     CHECK(uv_idle_init(&loop->uv, &loop->idle) == 0);
     CHECK(uv_timer_init(&loop->uv, &loop->timer) == 0);
+    loop->streams_fd = epoll_create1(EPOLL_CLOEXEC);
+    CHECK(loop->streams_fd >= 0);
+    CHECK(uv_poll_init(&loop->uv, &loop->streams, loop->streams_fd) == 0);
+    CHECK(uv_poll_start(&loop->streams, UV_READABLE, on_streams) == 0);
     CHECK(uv_check_start(&loop->check, on_check) == 0);
     CHECK(uv_prepare_start(&loop->prepare, on_prepare) == 0);
     loop->now_ms = clock_ms();
     timer_wheel_init(&loop->wheel, loop->now_ms);
     list_init(&loop->dirty);
     list_init(&loop->resumed);
+    list_init(&loop->closing);
+    loop->events = mem_new(LOOP_EVENTS_PER_TURN * sizeof(*loop->events));
     loop->read_buffer = mem_new(LOOP_READ_HEADROOM + LOOP_READ_SIZE);
     loop->pool = out_pool_new();
 }
@@ -167,7 +205,8 @@ static bool handle_is_own(const struct loop *loop, const uv_handle_t *handle)
            handle == (const uv_handle_t *)&loop->check ||
            handle == (const uv_handle_t *)&loop->prepare ||
            handle == (const uv_handle_t *)&loop->idle ||
-           handle == (const uv_handle_t *)&loop->timer;
+           handle == (const uv_handle_t *)&loop->timer ||
+           handle == (const uv_handle_t *)&loop->streams;
 }
 
 struct leftovers {
@@ -195,6 +234,11 @@ void loop_run(struct loop *loop)
     struct leftovers leftovers = {.loop = loop};
 
     uv_run(&loop->uv, UV_RUN_DEFAULT);
+    loop_enter(loop);
+    if (loop->ops->stopping != NULL)
+        loop->ops->stopping(loop->owner);
+    closing_finish(loop);
+    CHECK(loop->stream_count == 0);
     do {
         loop_enter(loop);
         leftovers.count = 0;
@@ -223,9 +267,12 @@ void loop_deinit(struct loop *loop)
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->idle, NULL);
     uv_close((uv_handle_t *)&loop->timer, NULL);
+    uv_close((uv_handle_t *)&loop->streams, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&loop->uv) == 0);
-    CHECK(list_empty(&loop->dirty) && list_empty(&loop->resumed));
+    CHECK(loop->stream_count == 0);
+    close(loop->streams_fd);
+    mem_free(loop->events);
     mem_free(loop->read_buffer);
     out_pool_free(loop->pool);
 }

@@ -4,6 +4,9 @@
  * read is handed up at once), take mail, fire timers, then flush: every stream that has output gets
  * one write. Batching reads and writes per turn is what makes the road fast.
  *
+ * Streams are not libuv handles: they are in one epoll set of the loop, which libuv watches
+ * (docs/adr/0001-streams-in-their-own-epoll-set.md).
+ *
  * Everything here runs on the loop's thread, except loop_wake() and loop_stop(). Output is written
  * with MSG_NOSIGNAL, so nothing here raises SIGPIPE.
  */
@@ -17,11 +20,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <uv.h>
 
 enum {
     LOOP_READ_SIZE = 256 * 1024,   /* one shared read buffer a loop */
     LOOP_READ_HEADROOM = 8 * 1024, /* before it: a packet's beginning that was kept goes here */
+    LOOP_EVENTS_PER_TURN = 1024,   /* streams that are read in one turn; others come in the next */
 };
 
 struct loop_ops {
@@ -32,6 +37,9 @@ struct loop_ops {
      */
     void (*sleep)(void *owner);
     void (*awake)(void *owner);
+    /* loop_run() is about to return: every stream that is left must be closed now. May be NULL when
+     * none ever is. */
+    void (*stopping)(void *owner);
 };
 
 /* What the loop counts; read by any thread with relaxed loads. */
@@ -52,11 +60,16 @@ struct loop {
     uv_prepare_t prepare;
     uv_idle_t idle; /* active while there is more to do */
     uv_timer_t timer;
+    uv_poll_t streams; /* watches streams_fd */
+    int streams_fd;    /* the epoll set of all streams */
+    size_t stream_count; /* opened, and closed() has not come */
     struct timer_wheel wheel;
     uint64_t now_ms;       /* clock_ms() at the start of this turn */
     uint64_t timer_due_ms; /* when `timer` fires, 0 when it does not run */
     struct list dirty;     /* streams with output to flush */
     struct list resumed;   /* streams whose kept input is to be handed up again */
+    struct list closing;   /* streams whose closed() comes at the end of this turn */
+    struct epoll_event *events; /* LOOP_EVENTS_PER_TURN of them */
     uint8_t *read_buffer;  /* LOOP_READ_HEADROOM + LOOP_READ_SIZE bytes */
     struct out_pool *pool; /* free output chunks */
     /* The stream that received() is running for, and what was handed to it; NULL otherwise. */
@@ -76,8 +89,8 @@ struct loop {
 void loop_init(struct loop *loop, const struct loop_ops *ops, void *owner);
 
 /*
- * Runs until loop_stop(), then closes the streams and listeners that are left (their ended() and
- * closed() come) and returns. Other handles on loop->uv are closed without a callback.
+ * Runs until loop_stop(), then calls stopping(), closes the listeners that are left and returns when
+ * every closed() has come. Other handles on loop->uv are closed without a callback.
  */
 void loop_run(struct loop *loop);
 

@@ -31,7 +31,8 @@ static void ticker_awake(void *owner)
     ((struct ticker *)owner)->awakes++;
 }
 
-static const struct loop_ops ticker_ops = {ticker_turn, ticker_sleep, ticker_awake};
+static const struct loop_ops ticker_ops = {
+    .turn = ticker_turn, .sleep = ticker_sleep, .awake = ticker_awake};
 
 static void on_tick(struct loop_timer *timer)
 {

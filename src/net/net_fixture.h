@@ -50,7 +50,15 @@ static inline bool fixture_turn(void *owner)
     return f->turns_left > 0;
 }
 
-static const struct loop_ops fixture_loop_ops = {.turn = fixture_turn};
+static void fixture_stopping(void *owner)
+{
+    stream_close(&((struct fixture *)owner)->stream);
+}
+
+static const struct loop_ops fixture_loop_ops = {
+    .turn = fixture_turn,
+    .stopping = fixture_stopping,
+};
 
 static inline struct fixture *fixture_of(struct stream *stream)
 {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a stream: open, what libuv waits for, pause, detach, close. Input is in
+ * The life of a stream: open, what the loop's epoll set waits for, pause, detach, close. Input is in
  * stream_input.c, output in stream_output.c, WebSocket in websocket.c.
  *
- * A stream sits on a uv_poll_t rather than a uv_tcp_t: 88 bytes less a connection, one read a turn
- * (nobody hogs the loop), no request object while the kernel's buffer is full, and the descriptor
- * moves to another loop as it is.
+ * A stream is in the set from stream_open() on and leaves it when its descriptor is closed, so a
+ * connection that neither pauses nor fills the kernel's buffer costs one epoll_ctl(). The set is
+ * level-triggered. It may have reported a stream that another one's received() then closes; that
+ * is why closed() waits for the end of the turn.
  */
 #include "net/stream.h"
 
@@ -35,46 +36,47 @@ static void read_to_the_end(struct stream *stream)
     stream_end(stream, STREAM_CLOSED_BY_ERROR);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int events)
+void stream_ready(struct stream *stream, uint32_t events)
 {
-    struct stream *stream = CONTAINER_OF(poll, struct stream, poll);
-
-    loop_enter(stream->loop);
-    if (status < 0) {
-        stream->polled = 0; /* libuv stopped it */
+    if (stream->state >= STREAM_CLOSING || stream->polled == 0)
+        return;
+    if (events & EPOLLERR) {
         read_to_the_end(stream);
         return;
     }
-    if (events & UV_WRITABLE) {
+    if (events & EPOLLHUP)
+        events |= stream->polled; /* reading or writing finds the end */
+    if (events & stream->polled & EPOLLOUT) {
         stream->waits_writable = false;
         stream_mark_dirty(stream);
     }
-    if (events & UV_READABLE)
+    if (events & stream->polled & EPOLLIN)
         stream_read(stream);
+}
+
+static int set_change(struct stream *stream, int operation, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = stream};
+
+    stream->polled = (uint8_t)(events & (EPOLLIN | EPOLLOUT));
+    return epoll_ctl(stream->loop->streams_fd, operation, stream->fd, &event);
 }
 
 void stream_poll_update(struct stream *stream)
 {
-    unsigned wanted = 0;
+    uint32_t wanted = 0;
 
     if (stream->state >= STREAM_CLOSING)
         return;
     if (!stream->paused || stream->state != STREAM_OPEN)
-        wanted |= UV_READABLE;
+        wanted |= EPOLLIN;
     if (stream->waits_writable)
-        wanted |= UV_WRITABLE;
+        wanted |= EPOLLOUT;
     if (wanted == stream->polled)
         return;
-    stream->polled = (uint8_t)wanted;
-    CHECK(uv_poll_start(&stream->poll, (int)wanted, on_poll) == 0);
+    /* A hang-up is reported even when nothing is waited for: once is enough, it does not go away. */
+    CHECK(set_change(stream, EPOLL_CTL_MOD, wanted == 0 ? EPOLLONESHOT : wanted) == 0);
 }
-
-static void close_from_loop(uv_poll_t *poll)
-{
-    stream_close(CONTAINER_OF(poll, struct stream, poll));
-}
-
-static const struct loop_handle_kind stream_kind = {.close = close_from_loop};
 
 enum rc stream_open(struct stream *stream, struct loop *loop, const struct stream_ops *ops, int fd,
                     enum transport transport, struct stream_filter *filter, struct bytes unread)
@@ -101,14 +103,13 @@ enum rc stream_open(struct stream *stream, struct loop *loop, const struct strea
             goto out;
         }
         memcpy(stream->kept, unread.data, unread.len);
-        stream->kept_len = stream->kept_room = unread.len;
+        stream->kept_len = stream->kept_room = (uint32_t)unread.len;
     }
-    if (uv_poll_init(&loop->uv, &stream->poll, fd) != 0)
+    if (set_change(stream, EPOLL_CTL_ADD, EPOLLIN) != 0)
         goto out;
-    stream->poll.data = (void *)(uintptr_t)&stream_kind;
     if (stream->kept != NULL || filter != NULL)
         list_add_last(&loop->resumed, &stream->link);
-    stream_poll_update(stream);
+    loop->stream_count++;
     return RC_OK;
 out:
     mem_free(stream->kept);
@@ -117,15 +118,15 @@ out:
     return rc;
 }
 
-static void on_closed(uv_handle_t *handle)
+void stream_closed(struct stream *stream)
 {
-    struct stream *stream = CONTAINER_OF((uv_poll_t *)handle, struct stream, poll);
-
+    CHECK(stream->state == STREAM_CLOSING);
     stream->state = STREAM_CLOSED;
+    stream->loop->stream_count--;
     stream->ops->closed(stream);
 }
 
-/* Lets go of everything but the descriptor; libuv calls back when the handle is gone too. */
+/* Lets go of everything but the descriptor; the end of the turn calls stream_closed(). */
 static void release(struct stream *stream)
 {
     stream->state = STREAM_CLOSING;
@@ -138,7 +139,7 @@ static void release(struct stream *stream)
         loop_timer_stop(stream->loop, &stream->linger->timer);
     mem_free(stream->linger);
     stream->linger = NULL;
-    uv_close((uv_handle_t *)&stream->poll, on_closed);
+    list_add_last(&stream->loop->closing, &stream->link);
 }
 
 void stream_end(struct stream *stream, enum stream_close_reason reason)
@@ -254,6 +255,7 @@ int stream_detach(struct stream *stream, size_t consumed, struct stream_filter *
     CHECK(stream->filter == NULL || stream->filter->opening == NULL);
     *filter = stream->filter;
     stream->filter = NULL;
+    CHECK(set_change(stream, EPOLL_CTL_DEL, 0) == 0);
     stream->fd = -1;
     release(stream);
     return fd;

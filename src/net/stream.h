@@ -10,8 +10,8 @@
  *    '--(stream_close(), the peer closes, error, time is over)-+------------------------+-->
  * CLOSING
  *
- * ended() is called when a stream leaves OPEN, closed() when libuv has let go of a CLOSING one; its
- * owner may free it then.
+ * ended() is called when a stream leaves OPEN, closed() at the end of the loop's turn in which it
+ * became CLOSING; its owner may free it then.
  */
 #ifndef NET_STREAM_H
 #define NET_STREAM_H
@@ -46,7 +46,7 @@ struct stream_ops {
     void (*drained)(struct stream *stream);
     /* The stream will give nothing more. Called once; from then on writes are ignored. */
     void (*ended)(struct stream *stream, enum stream_close_reason reason);
-    /* The handle is closed: the memory of the stream may go. Called once, last. */
+    /* Nothing refers to the stream any more: its memory may go. Called once, last. */
     void (*closed)(struct stream *stream);
 };
 
@@ -71,20 +71,19 @@ enum stream_state {
 };
 
 struct stream {
-    uv_poll_t poll;
     struct loop *loop;
     const struct stream_ops *ops;
     struct stream_filter *filter;
     struct stream_linger *linger; /* only while FLUSHING or LINGERING */
-    struct list link;             /* in loop->dirty or loop->resumed */
+    struct list link;             /* in loop->dirty, loop->resumed or loop->closing */
     struct out_chunk *out_first, *out_last;
     uint8_t *kept; /* unconsumed input, NULL when there is none; kept_len bytes of kept_room */
-    size_t kept_len, kept_room;
-    size_t out_bytes;    /* not yet taken by the kernel */
+    uint32_t kept_len, kept_room;
+    uint32_t out_bytes;  /* not yet taken by the kernel; at most STREAM_OUT_MAX */
     int fd;              /* -1 once it is closed or given away */
     uint8_t state;       /* enum stream_state */
     uint8_t transport;   /* enum transport */
-    uint8_t polled;      /* UV_READABLE, UV_WRITABLE: what libuv waits for now */
+    uint8_t polled;      /* EPOLLIN, EPOLLOUT: what the epoll set waits for now */
     bool paused;         /* reading is stopped on purpose */
     bool above_high;     /* drained() is owed */
     bool waits_writable; /* the kernel's buffer is full: flushes wait for it */
@@ -93,6 +92,7 @@ struct stream {
 enum {
     STREAM_OUT_HIGH = 256 * 1024, /* above: stream_write tells the caller to hold data back */
     STREAM_OUT_LOW = 64 * 1024,
+    STREAM_OUT_MAX = 1024 * 1024 * 1024, /* what would go beyond is refused: no memory */
     STREAM_REFERENCE_MIN = 8 * 1024, /* payloads from here on are referenced, not copied */
 };
 
@@ -141,7 +141,7 @@ static inline uint8_t *stream_reserve(struct stream *stream, size_t size)
 static inline void stream_commit(struct stream *stream, size_t used)
 {
     stream->out_last->used += (uint32_t)used;
-    stream->out_bytes += used;
+    stream->out_bytes += (uint32_t)used;
     stream->loop->buffered_bytes += used;
     if (!list_linked(&stream->link))
         list_add_last(&stream->loop->dirty, &stream->link);

@@ -37,7 +37,12 @@ static bool side_turn(void *owner)
     return false;
 }
 
-static const struct loop_ops loop_ops = {.turn = side_turn};
+static void side_stopping(void *owner)
+{
+    stream_close(&((struct side *)owner)->stream);
+}
+
+static const struct loop_ops loop_ops = {.turn = side_turn, .stopping = side_stopping};
 
 static void record_send(struct stream *stream, const uint8_t *record)
 {

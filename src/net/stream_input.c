@@ -38,12 +38,12 @@ static size_t hand_up(struct stream *stream, const uint8_t *data, size_t len)
 
 static bool kept_resize(struct stream *stream, size_t room)
 {
-    uint8_t *resized = mem_try_resize(stream->kept, room);
+    uint8_t *resized = room > UINT32_MAX ? NULL : mem_try_resize(stream->kept, room);
 
     if (resized == NULL)
         return false;
     stream->kept = resized;
-    stream->kept_room = room;
+    stream->kept_room = (uint32_t)room;
     return true;
 }
 
@@ -67,19 +67,19 @@ static bool kept_replace(struct stream *stream, struct bytes left)
             return false;
     }
     memcpy(stream->kept, left.data, left.len);
-    stream->kept_len = left.len;
+    stream->kept_len = (uint32_t)left.len;
     return true;
 }
 
 static bool kept_append(struct stream *stream, struct bytes more)
 {
     size_t len = stream->kept_len + more.len;
+    size_t twice = 2 * (size_t)stream->kept_room;
 
-    if (len > stream->kept_room &&
-        !kept_resize(stream, len > 2 * stream->kept_room ? len : 2 * stream->kept_room))
+    if (len > stream->kept_room && !kept_resize(stream, len > twice ? len : twice))
         return false;
     memcpy(stream->kept + stream->kept_len, more.data, more.len);
-    stream->kept_len = len;
+    stream->kept_len = (uint32_t)len;
     return true;
 }
 
@@ -109,8 +109,8 @@ static void deliver_from_shared(struct stream *stream, uint8_t *fresh, size_t fr
 static void deliver_from_kept(struct stream *stream)
 {
     uint8_t *block = stream->kept;
-    size_t len = stream->kept_len;
-    size_t room = stream->kept_room;
+    uint32_t len = stream->kept_len;
+    uint32_t room = stream->kept_room;
     size_t consumed;
 
     stream->kept = NULL;
@@ -123,9 +123,9 @@ static void deliver_from_kept(struct stream *stream)
     if (consumed > 0)
         memmove(block, block + consumed, len - consumed);
     stream->kept = block;
-    stream->kept_len = len - consumed;
+    stream->kept_len = len - (uint32_t)consumed;
     stream->kept_room = room;
-    if (consumed > 0 && stream->kept_len <= LOOP_READ_HEADROOM && room > 2 * stream->kept_len)
+    if (consumed > 0 && stream->kept_len <= LOOP_READ_HEADROOM && room / 2 > stream->kept_len)
         kept_resize(stream, stream->kept_len);
 }
 
@@ -146,7 +146,7 @@ static uint8_t *read_target(struct stream *stream, size_t *room)
     if (stream->state != STREAM_OPEN || stream->kept_len <= LOOP_READ_HEADROOM)
         return stream->loop->read_buffer + LOOP_READ_HEADROOM;
     if (stream->kept_room - stream->kept_len < KEPT_GROW_MIN &&
-        !kept_resize(stream, 2 * stream->kept_len + KEPT_GROW_MIN))
+        !kept_resize(stream, 2 * (size_t)stream->kept_len + KEPT_GROW_MIN))
         return NULL;
     if (*room > stream->kept_room - stream->kept_len)
         *room = stream->kept_room - stream->kept_len;
@@ -183,7 +183,7 @@ bool stream_read(struct stream *stream)
         if (shared) {
             deliver_from_shared(stream, target, fresh);
         } else {
-            stream->kept_len += fresh;
+            stream->kept_len += (uint32_t)fresh;
             deliver_from_kept(stream);
         }
     }

@@ -6,9 +6,15 @@
 
 #include "net/stream.h"
 
-/* Makes libuv wait for what the stream needs now; nothing when that is what it waits for already.
- */
+/* The loop's epoll set has reported these EPOLL* bits. Harmless for a stream that was closed since
+ * the report was made. */
+void stream_ready(struct stream *stream, uint32_t events);
+
+/* Makes the epoll set wait for what the stream needs now; nothing when it does already. */
 void stream_poll_update(struct stream *stream);
+
+/* CLOSING -> CLOSED; for a stream taken off loop->closing. */
+void stream_closed(struct stream *stream);
 
 /* Reads once and hands the bytes up. False when there was nothing, or the stream ended. */
 bool stream_read(struct stream *stream);

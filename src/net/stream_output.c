@@ -36,11 +36,18 @@ static bool frame_begins(const struct stream *stream)
     return stream->filter != NULL && stream->filter->frame_first == NULL;
 }
 
-/* A chunk that is not in the output yet. */
+static bool output_has_room(const struct stream *stream, size_t size)
+{
+    return stream->out_bytes <= STREAM_OUT_MAX && size <= STREAM_OUT_MAX - stream->out_bytes;
+}
+
+/* A chunk that is not in the output yet; NULL: no memory, or too much output already. */
 static struct out_chunk *chunk_take(struct stream *stream, size_t size)
 {
     struct out_chunk *chunk;
 
+    if (!output_has_room(stream, size))
+        return NULL;
     if (!frame_begins(stream))
         return out_chunk_take(stream->loop->pool, next_size_class(stream), size);
     chunk = out_chunk_take(stream->loop->pool, next_size_class(stream), size + FRAME_HEADER_MAX);
@@ -62,7 +69,7 @@ static void chunk_append(struct stream *stream, struct out_chunk *chunk)
 
 void stream_output_grew(struct stream *stream, size_t size)
 {
-    stream->out_bytes += size;
+    stream->out_bytes += (uint32_t)size;
     stream->loop->buffered_bytes += size;
     stream_mark_dirty(stream);
 }
@@ -70,7 +77,7 @@ void stream_output_grew(struct stream *stream, size_t size)
 static void output_shrank(struct stream *stream, size_t size)
 {
     CHECK(stream->out_bytes >= size);
-    stream->out_bytes -= size;
+    stream->out_bytes -= (uint32_t)size;
     stream->loop->buffered_bytes -= size;
 }
 
@@ -138,6 +145,8 @@ enum rc stream_write_message(struct stream *stream, struct message *message, str
         return RC_CLOSED;
     if (external.len == 0)
         return RC_OK;
+    if (!output_has_room(stream, external.len))
+        return RC_NO_MEMORY;
     if (chunk == NULL || chunk->message != NULL || frame_begins(stream)) {
         chunk = chunk_take(stream, 0);
         if (chunk == NULL)
