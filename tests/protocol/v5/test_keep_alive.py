@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from kit import PINGRESP, V5, Will, encode, pingreq, publish
+from kit import PINGRESP, V5, Will, encode, patience, pingreq, publish
 
 KEEP_ALIVE_TIMEOUT = 0x8D
 
@@ -17,7 +17,7 @@ def test_a_silent_client_is_disconnected_after_one_and_a_half_keep_alives(connec
     alice = connect(V5, keep_alive=1)
     assert "server_keep_alive" not in alice.connack.properties
     alice.expect_closed(KEEP_ALIVE_TIMEOUT)
-    assert 1.4 <= time.monotonic() - before <= 3
+    assert 1.4 <= time.monotonic() - before <= 0.6 * patience()
     tireless.barrier()
 
 
@@ -49,7 +49,7 @@ def test_what_the_server_sends_does_not_keep_a_client_alive(connect, topic):
         bob.publish(topic)
         alice.receive()
         time.sleep(0.1)
-    alice.expect_closed(KEEP_ALIVE_TIMEOUT, within=1.5)
+    alice.expect_closed(KEEP_ALIVE_TIMEOUT, within=0.3 * patience())
 
 
 @pytest.mark.rule("v5 MQTT-3.1.2-22")
@@ -59,7 +59,7 @@ def test_a_packet_that_is_never_complete_does_not_keep_a_client_alive(connect, t
     for at in range(12):
         alice.send(slow[at:at + 1])
         time.sleep(0.1)
-    alice.expect_closed(KEEP_ALIVE_TIMEOUT, within=1.5)
+    alice.expect_closed(KEEP_ALIVE_TIMEOUT, within=0.3 * patience())
 
 
 @pytest.mark.rule("v5 MQTT-3.1.2-21", "v5 MQTT-3.2.2-21", "v5 MQTT-3.1.2-22")
@@ -71,7 +71,7 @@ def test_the_servers_keep_alive_holds_for_a_client_that_asks_for_a_longer_one(
     alice = connect(V5, broker=broker, keep_alive=keep_alive)
     assert alice.connack.properties.get("server_keep_alive") == 1
     alice.expect_closed(KEEP_ALIVE_TIMEOUT)
-    assert 1.4 <= time.monotonic() - before <= 3
+    assert 1.4 <= time.monotonic() - before <= 0.6 * patience()
 
 
 @pytest.mark.rule("v5 MQTT-3.2.2-22")
