@@ -217,7 +217,7 @@ static void timer_fired(struct loop_timer *timer)
     if (conn->state != CONN_CONNECTED) {
         metric_inc(conn->worker->metrics, METRIC_CONNECT_TIMEOUTS);
         if (conn->state == CONN_AUTHENTICATING)
-            conn_refuse(conn, MQTT_MAXIMUM_CONNECT_TIME, "authentication took too long");
+            conn_refuse(conn, MQTT_NOT_AUTHORIZED, "authentication took too long");
         else
             conn_end(conn, SESSION_WILL_KEEP);
         return;
