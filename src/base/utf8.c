@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/utf8.h"
 
-#define HIGH_BITS 0x8080808080808080u
-#define LOW_BITS 0x0101010101010101u
+#include "base/word.h"
 
-/* Length of the ASCII prefix, rounded down to words of eight; *zero is set when a zero byte is in
- * it. */
-static size_t ascii_prefix(struct bytes text, bool *zero)
+static uint64_t not_plain(uint64_t word)
 {
-    size_t at = 0;
-    for (; at + 8 <= text.len; at += 8) {
-        uint64_t word;
-        memcpy(&word, text.data + at, 8);
-        if ((word & HIGH_BITS) != 0)
-            break;
-        if (((word - LOW_BITS) & ~word & HIGH_BITS) != 0)
-            *zero = true;
-    }
-    return at;
+    return word_zeroes(word) | word_not_ascii(word);
+}
+
+/* True for ASCII without zero bytes: nearly every text. */
+static bool is_plain(struct bytes text)
+{
+    if (text.len < 8)
+        return text.len == 0 || not_plain(word_of_short(text.data, text.len)) == 0;
+    uint64_t bad = not_plain(word_at(text.data + text.len - 8)); /* may overlap the one before */
+    for (size_t at = 0; at + 8 < text.len; at += 8)
+        bad |= not_plain(word_at(text.data + at));
+    return bad == 0;
 }
 
 /* True when `count` continuation bytes follow the first byte. */
@@ -55,20 +54,29 @@ size_t utf8_character_size(struct bytes text)
     return 0;
 }
 
+/* Bytes of ASCII without zeroes at the start, in words of eight. */
+static size_t plain_words(struct bytes text)
+{
+    size_t at = 0;
+    while (at + 8 <= text.len && not_plain(word_at(text.data + at)) == 0)
+        at += 8;
+    return at;
+}
+
 static bool valid(struct bytes text, bool allow_zero)
 {
-    bool zero = false;
+    if (is_plain(text))
+        return true;
     while (text.len > 0) {
-        size_t size = ascii_prefix(text, &zero);
+        size_t size = plain_words(text);
         if (size == 0) {
             size = utf8_character_size(text);
-            if (size == 0)
+            if (size == 0 || (text.data[0] == 0 && !allow_zero))
                 return false;
-            zero |= text.data[0] == 0;
         }
         text = bytes_of(text.data + size, text.len - size);
     }
-    return allow_zero || !zero;
+    return true;
 }
 
 bool utf8_valid_mqtt(struct bytes text)

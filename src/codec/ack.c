@@ -41,7 +41,9 @@ static bool reason_valid(uint8_t type, uint8_t reason)
 
 enum mqtt_reason ack_decode(const struct frame *frame, enum mqtt_version version, struct ack *ack)
 {
-    *ack = (struct ack){.type = frame->type};
+    ack->type = frame->type;
+    ack->reason = MQTT_SUCCESS;
+    properties_init(&ack->properties);
     if (!flags_valid(frame, version))
         return MQTT_MALFORMED_PACKET;
     struct reader r = reader_of(frame->body);

@@ -109,7 +109,7 @@ struct refused {
 /* clang-format off */
 static const struct refused refused[] = {
     {"name", "10 0C 0004'HTTP' 04 02 003C 0000", MQTT_UNSUPPORTED_PROTOCOL_VERSION, 0},
-    {"name in lower case", "10 0C 0004'mqtt' 04 02 003C 0000", MQTT_UNSUPPORTED_PROTOCOL_VERSION, 0},
+    {"lower case name", "10 0C 0004'mqtt' 04 02 003C 0000", MQTT_UNSUPPORTED_PROTOCOL_VERSION, 0},
     {"level 3 of MQTT", "10 0C 0004'MQTT' 03 02 003C 0000", MQTT_UNSUPPORTED_PROTOCOL_VERSION, 3},
     {"level 6", "10 0C 0004'MQTT' 06 02 003C 0000", MQTT_UNSUPPORTED_PROTOCOL_VERSION, 6},
     {"level 0x84", "10 0C 0004'MQTT' 84 02 003C 0000", MQTT_UNSUPPORTED_PROTOCOL_VERSION, 0x84},

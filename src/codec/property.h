@@ -74,6 +74,13 @@ static inline void property_set(struct properties *p, enum property_id id)
     p->present |= (uint64_t)1 << id;
 }
 
+/* No properties: the cheap way to begin, as the fields mean nothing then. */
+static inline void properties_init(struct properties *p)
+{
+    p->present = 0;
+    p->user = (struct bytes){0};
+}
+
 /*
  * Reads the property length and the block at the start of *in and moves *in behind it.
  * MQTT_SUCCESS; MQTT_MALFORMED_PACKET for truncation, an unknown or misplaced property or bad

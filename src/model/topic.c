@@ -1,50 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/topic.h"
 
-/*
- * Eight characters at a time. HAS_ZERO is not 0 exactly when one of the eight bytes is 0; '#' and
- * '+' differ in one bit only, so setting it makes one test of two.
- */
-#define LOW_BITS 0x0101010101010101u
-#define HIGH_BITS 0x8080808080808080u
-#define HAS_ZERO(word) (((word)-LOW_BITS) & ~(word)&HIGH_BITS)
+#include "base/word.h"
 
-_Static_assert(('#' ^ '+') == 8, "one bit");
+_Static_assert(('#' ^ '+') == 8, "one bit makes one test of two");
 
-static uint64_t word_at(const uint8_t *at)
-{
-    uint64_t word;
-    memcpy(&word, at, 8);
-    return word;
-}
-
+/* Not 0 exactly when one of the eight characters is a wildcard. */
 static uint64_t wildcards_in(uint64_t word)
 {
-    uint64_t both = (word | LOW_BITS * 8) ^ LOW_BITS * '+';
-    return HAS_ZERO(both);
+    return word_zeroes((word | WORD_OF_BYTES(8)) ^ WORD_OF_BYTES('+'));
 }
 
-/* The last bytes of a name shorter than a word, filled up with a harmless character. */
-static uint64_t short_word(struct bytes name)
+static uint64_t not_plain(uint64_t word)
 {
-    uint64_t word = LOW_BITS * 'a';
-    memcpy(&word, name.data, name.len);
-    return word;
+    return word_zeroes(word) | wildcards_in(word) | word_not_ascii(word);
 }
 
 bool topic_name_is_plain(struct bytes name)
 {
-    if (name.len < 8) {
-        uint64_t word = name.len > 0 ? short_word(name) : 0;
-        return (HAS_ZERO(word) | wildcards_in(word) | (word & HIGH_BITS)) == 0;
-    }
-    /* The last word may overlap the one before it. */
-    uint64_t word = word_at(name.data + name.len - 8);
-    uint64_t bad = HAS_ZERO(word) | wildcards_in(word) | (word & HIGH_BITS);
-    for (size_t at = 0; at + 8 < name.len; at += 8) {
-        word = word_at(name.data + at);
-        bad |= HAS_ZERO(word) | wildcards_in(word) | (word & HIGH_BITS);
-    }
+    if (name.len < 8)
+        return name.len > 0 && not_plain(word_of_short(name.data, name.len)) == 0;
+    uint64_t bad = not_plain(word_at(name.data + name.len - 8)); /* may overlap the one before */
+    for (size_t at = 0; at + 8 < name.len; at += 8)
+        bad |= not_plain(word_at(name.data + at));
     return bad == 0;
 }
 
@@ -53,7 +31,7 @@ bool topic_name_valid(struct bytes name)
     size_t at = 0;
     for (; at + 8 <= name.len; at += 8) {
         uint64_t word = word_at(name.data + at);
-        if ((HAS_ZERO(word) | wildcards_in(word)) != 0)
+        if ((word_zeroes(word) | wildcards_in(word)) != 0)
             return false;
     }
     for (; at < name.len; at++)
