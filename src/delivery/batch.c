@@ -5,9 +5,9 @@
 #include "base/check.h"
 #include "base/memory.h"
 
-static size_t item_size(uint32_t count)
+static size_t item_size(uint32_t routes, size_t bytes)
 {
-    size_t size = sizeof(struct delivery_item) + count * sizeof(struct route);
+    size_t size = sizeof(struct delivery_item) + routes * sizeof(struct route) + bytes;
     return (size + 15) & ~(size_t)15;
 }
 
@@ -54,12 +54,70 @@ static struct deliveries *batch_with_room(struct delivery_peer *peer, size_t siz
     return peer->batch;
 }
 
-bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct message *message,
-                    struct publish_ticket *ticket, const struct route *routes, uint32_t count,
-                    struct subscription *member)
+static bool is_inside(struct bytes part, struct bytes whole)
 {
-    size_t size = item_size(count);
-    struct deliveries *batch = batch_with_room(&hub->peers[worker], size);
+    return part.len == 0 || (part.data >= whole.data && part.data + part.len <= whole.data + whole.len);
+}
+
+static struct bytes moved(struct bytes part, struct bytes from, const uint8_t *to)
+{
+    return part.len == 0 ? bytes_of(to, 0) : bytes_of(to + (part.data - from.data), part.len);
+}
+
+/* A ready-made packet whose parts the publication is made of: one copy brings everything. */
+static bool is_one_piece(const struct publication *p, const struct ready_made *packet)
+{
+    return packet != NULL && is_inside(p->topic, packet->packet) &&
+           is_inside(p->properties, packet->packet) && is_inside(p->payload, packet->packet);
+}
+
+static size_t inline_bytes(const struct publication *p, const struct ready_made *packet)
+{
+    return is_one_piece(p, packet) ? packet->packet.len
+                                   : p->topic.len + p->properties.len + p->payload.len;
+}
+
+static struct bytes copy(uint8_t **to, struct bytes from)
+{
+    uint8_t *start = *to;
+    if (from.len > 0)
+        memcpy(start, from.data, from.len);
+    *to = start + from.len;
+    return bytes_of(start, from.len);
+}
+
+static void copy_inline(struct delivery_item *item, const struct publication *p,
+                        const struct ready_made *packet)
+{
+    uint8_t *to = (uint8_t *)&item->routes[item->count];
+    item->publication = *p;
+    if (is_one_piece(p, packet)) {
+        item->packet = copy(&to, packet->packet);
+        item->packet_v5 = packet->v5;
+        item->publication.topic = moved(p->topic, packet->packet, item->packet.data);
+        item->publication.properties = moved(p->properties, packet->packet, item->packet.data);
+        item->publication.payload = moved(p->payload, packet->packet, item->packet.data);
+    } else {
+        item->publication.topic = copy(&to, p->topic);
+        item->publication.properties = copy(&to, p->properties);
+        item->publication.payload = copy(&to, p->payload);
+    }
+}
+
+bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *delivery,
+                    const struct ready_made *packet, struct publish_ticket *ticket,
+                    const struct route *routes, uint32_t count, struct subscription *member)
+{
+    size_t bytes = inline_bytes(delivery->publication, packet);
+    struct message *message = NULL;
+    if (delivery->message != NULL || bytes > ITEM_INLINE_MAX) {
+        message = delivery_message(delivery);
+        bytes = 0;
+    }
+    size_t size = item_size(count, bytes);
+    struct deliveries *batch = NULL;
+    if (message != NULL || bytes > 0)
+        batch = batch_with_room(&hub->peers[worker], size);
     if (batch == NULL) {
         if (ticket != NULL)
             ticket_answered(ticket, RC_NO_MEMORY);
@@ -67,7 +125,8 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct message *m
     }
     struct delivery_item *item = (struct delivery_item *)(batch->data + batch->used);
     *item = (struct delivery_item){
-        .message = message_hold(message),
+        .message = message == NULL ? NULL : message_hold(message),
+        .size = (uint32_t)size,
         .ticket = ticket,
         .member = member,
         .share = member == NULL ? NULL : subscription_share(member),
@@ -79,8 +138,12 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct message *m
                    .asked_worker = hub->worker},
     };
     memcpy(item->routes, routes, count * sizeof(*routes));
+    if (message == NULL)
+        copy_inline(item, delivery->publication, packet);
+    else
+        item->publication = message->publication;
     batch->used += size;
-    batch->bytes += size + message->size;
+    batch->bytes += size + (message == NULL ? 0 : message->size);
     return true;
 }
 
@@ -105,7 +168,7 @@ void deliveries_item_done(struct delivery_hub *hub, struct deliveries *batch,
     if (item->ticket != NULL)
         commit_answer_close(hub, item);
     message_drop(item->message);
-    batch->at += item_size(item->count);
+    batch->at += item->size;
 }
 
 void deliveries_done(struct delivery_hub *hub, struct deliveries *batch)
@@ -120,7 +183,7 @@ void deliveries_free(struct deliveries *batch)
         return;
     for (struct delivery_item *item; (item = deliveries_item(batch)) != NULL;) {
         message_drop(item->message);
-        batch->at += item_size(item->count);
+        batch->at += item->size;
     }
     mem_free(batch);
 }
@@ -168,7 +231,7 @@ void answers_add(struct delivery_hub *hub, uint32_t worker, struct publish_ticke
 
 void deliveries_report_lag(struct delivery_hub *hub, const struct delivery_item *item)
 {
-    session_ref publisher = item->message->publication.publisher;
+    session_ref publisher = item->publication.publisher;
     if (publisher != 0)
         answers_add(hub, item->from, NULL, publisher, RC_OK);
 }

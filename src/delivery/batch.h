@@ -22,19 +22,28 @@ struct commit_source {
     uint32_t asked_worker;
 };
 
-/* One message and its routes on this worker. */
+/* One message and its routes on this worker, followed by its bytes when it is small. */
 struct delivery_item {
-    struct message *message; /* one reference */
+    /* One reference. NULL for a small message until a session has to keep it: then the receiving worker
+     * makes it, so that memory is given back where it was taken. */
+    struct message *message;
+    struct publication publication;
+    struct bytes packet; /* ready-made, of version 5.0 when packet_v5; or empty */
+    bool packet_v5;
     struct publish_ticket *ticket;
     struct subscription *member; /* of a share: the one chosen; an id here, not to be followed */
     struct share *share;         /* the same */
     struct commit_source source;
     uint32_t from; /* worker */
     uint32_t next, count;
+    uint32_t size; /* of all of it in the batch */
     struct route routes[];
 };
 
-enum { BATCH_ROOM = 32 * 1024 };
+enum {
+    BATCH_ROOM = 32 * 1024,
+    ITEM_INLINE_MAX = 1024, /* bytes of a message that is copied into the batch */
+};
 
 /* Items one behind the other, in the order of delivery. */
 struct deliveries {
@@ -69,10 +78,10 @@ struct answers {
 void answers_add(struct delivery_hub *hub, uint32_t worker, struct publish_ticket *ticket,
                  session_ref publisher, enum rc rc);
 
-/* Adds an item to the batch for a worker. Shares message. False: no memory. */
-bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct message *message,
-                    struct publish_ticket *ticket, const struct route *routes, uint32_t count,
-                    struct subscription *member);
+/* Adds an item to the batch for a worker. `packet` may be NULL. False: no memory. */
+bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *delivery,
+                    const struct ready_made *packet, struct publish_ticket *ticket,
+                    const struct route *routes, uint32_t count, struct subscription *member);
 
 /* Something addressed to ourselves waits: what comes now has to go behind it. */
 static inline bool deliveries_pending(const struct delivery_hub *hub)

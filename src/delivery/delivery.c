@@ -104,6 +104,7 @@ static uint32_t run_length(const struct route *routes, uint32_t count)
 struct routing {
     struct delivery_hub *hub;
     struct delivery delivery;
+    const struct ready_made *ready_made;
     struct commit_source source; /* who waits for commits: a ticket here */
     struct publish_outcome outcome;
 };
@@ -122,11 +123,11 @@ static void put_on_batch(struct routing *routing, uint32_t worker, const struct 
                          uint32_t count, struct subscription *member)
 {
     struct delivery_hub *hub = routing->hub;
-    struct message *message = delivery_message(&routing->delivery);
     struct publish_ticket *ticket = NULL;
     if (waits_for_commit(routing, run, count))
         ticket = commit_source_ticket(&routing->source);
-    if (message == NULL || !deliveries_add(hub, worker, message, ticket, run, count, member)) {
+    if (!deliveries_add(hub, worker, &routing->delivery, routing->ready_made, ticket, run, count,
+                        member)) {
         metric_add(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY, 1);
         return;
     }
@@ -181,6 +182,7 @@ static void begin(struct routing *routing, struct delivery_hub *hub,
     *routing = (struct routing){
         .hub = hub,
         .delivery = {.publication = publication, .message = message, .wire = wire},
+        .ready_made = ready_made,
     };
     commit_source_init(&routing->source, hub);
 }
@@ -234,17 +236,18 @@ static struct share_member *member_of(struct delivery_hub *hub, const struct rou
 }
 
 /* The chosen member went away while the message was on its way: choose again. */
-static void choose_again(struct delivery_hub *hub, struct message *message, struct share *gone_from)
+static void choose_again(struct delivery_hub *hub, struct delivery_item *item)
 {
     struct routing routing;
     struct wire_cache wire;
     struct route_set set;
-    begin(&routing, hub, &message->publication, message, &wire, NULL);
-    route_find(&hub->reader, message->publication.topic, &set);
+    begin(&routing, hub, &item->publication, item->message, &wire, NULL);
+    route_find(&hub->reader, item->publication.topic, &set);
     for (uint32_t i = 0; i < set.share_count; i++)
-        if (set.shares[i] == gone_from)
+        if (set.shares[i] == item->share)
             deliver_to_share(&routing, set.shares[i], 0);
     commit_source_close(&routing.source);
+    item->message = routing.delivery.message;
 }
 
 /* Delivers up to DELIVERY_SLICE routes of the item; true when it is finished. */
@@ -252,7 +255,9 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
 {
     struct wire_cache wire = {.scratch = hub->scratch, .scratch_room = DELIVERY_SCRATCH};
     struct delivery delivery = {
-        .publication = &item->message->publication, .message = item->message, .wire = &wire};
+        .publication = &item->publication, .message = item->message, .wire = &wire};
+    if (item->packet.len > 0)
+        wire.packet[item->packet_v5] = item->packet;
     struct commit_source *source = item->ticket != NULL ? &item->source : NULL;
     bool slow = false;
     uint32_t budget = DELIVERY_SLICE;
@@ -262,14 +267,18 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
         struct share_member *member = NULL;
         if (item->member != NULL) {
             member = member_of(hub, run, item->member);
-            if (member == NULL)
-                choose_again(hub, item->message, item->share);
+            if (member == NULL) {
+                choose_again(hub, item);
+                delivery.message = item->message;
+            }
         }
         if (item->member == NULL || member != NULL)
             deliver_run(hub, &delivery, run, n, member, source, &slow);
         item->next += n;
         budget -= n < budget ? n : budget;
     }
+    hub->work += DELIVERY_SLICE - budget;
+    item->message = delivery.message;
     if (slow)
         deliveries_report_lag(hub, item);
     return item->next == item->count;
@@ -280,6 +289,7 @@ static bool work_off_inbox(struct delivery_hub *hub)
     if (hub->inbox_first == NULL)
         return false;
     uint64_t end_ns = clock_ns() + JOB_BUDGET_NS;
+    uint32_t looked_at = hub->work; /* what was done when the clock was last looked at */
     while (hub->inbox_first != NULL) {
         struct deliveries *batch = hub->inbox_first;
         struct delivery_item *item = deliveries_item(batch);
@@ -292,6 +302,9 @@ static bool work_off_inbox(struct delivery_hub *hub)
         }
         if (item_step(hub, item))
             deliveries_item_done(hub, batch, item);
+        if (hub->work - looked_at < DELIVERY_SLICE)
+            continue;
+        looked_at = hub->work;
         if (clock_ns() >= end_ns)
             return hub->inbox_first != NULL;
     }
