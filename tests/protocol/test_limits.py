@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens at each limit of the configuration: the reason code, and the metric that shows it."""
+"""Each limit of the configuration: the reason code, and the metric that shows that it was hit."""
 
 import time
 
@@ -28,7 +28,7 @@ def _eventually_accepted(connect, **fields):
                 raise
 
 
-# ---- connections and sessions ----------------------------------------------------------------------
+# ---- connections and sessions ------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -70,7 +70,8 @@ def test_a_session_too_many_is_refused(connect, dial, three_sessions, version, r
 
 
 @pytest.mark.parametrize("clean_start", [False, True])
-def test_a_client_with_a_session_gets_in_at_the_limit(connect, three_sessions, client_id, clean_start):
+def test_a_client_with_a_session_gets_in_at_the_limit(connect, three_sessions, client_id,
+                                                      clean_start):
     connect(V5, client_id, broker=three_sessions, properties=LASTING).disconnect()
     for _ in range(2):
         connect(V5, broker=three_sessions)
@@ -84,7 +85,7 @@ def test_a_session_that_ends_makes_room_for_another(connect, three_sessions):
     _eventually_accepted(connect, broker=three_sessions)
 
 
-# ---- one client ------------------------------------------------------------------------------------
+# ---- one client --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -92,7 +93,8 @@ def three_subscriptions(broker_with):
     return broker_with({"limits": {"subscriptions_per_client": 3}})
 
 
-@pytest.mark.parametrize("version, reason", [(V311, 0x80), (V5, QUOTA_EXCEEDED)], ids=["3.1.1", "5.0"])
+@pytest.mark.parametrize("version, reason", [(V311, 0x80), (V5, QUOTA_EXCEEDED)],
+                         ids=["3.1.1", "5.0"])
 def test_a_subscription_too_many_is_refused(connect, three_subscriptions, topic, version, reason):
     alice = connect(version, broker=three_subscriptions)
     filters = [f"{topic}/{n}" for n in range(4)] + [f"$share/g/{topic}"]
@@ -116,7 +118,8 @@ def test_a_subscription_is_replaced_at_the_limit(connect, three_subscriptions, t
                          ids=["3.1.1", "5.0"])
 def test_a_filter_of_too_many_levels_is_refused(connect, broker_with, version, reason):
     alice = connect(version, broker=broker_with({"limits": {"filter_levels": 4}}))
-    alice.send(subscribe(["a/b/c/d", "a/b/c/d/e", "////", "$share/g/a/b/c/d", "$share/g/a/b/c/d/e"]))
+    alice.send(subscribe(["a/b/c/d", "a/b/c/d/e", "////", "$share/g/a/b/c/d",
+                          "$share/g/a/b/c/d/e"]))
     codes = alice.expect(SUBACK).codes
     assert codes[0] == codes[3] == 0
     assert {codes[1], codes[2], codes[4]} <= (reason if isinstance(reason, set) else {reason})
@@ -142,7 +145,8 @@ def test_a_client_id_that_is_too_long_is_refused(connect, dial, broker_with, ver
     late.expect_refused(reason)
 
 
-@pytest.mark.parametrize("version, reason", [(V311, 0x80), (V5, QUOTA_EXCEEDED)], ids=["3.1.1", "5.0"])
+@pytest.mark.parametrize("version, reason", [(V311, 0x80), (V5, QUOTA_EXCEEDED)],
+                         ids=["3.1.1", "5.0"])
 def test_a_filter_that_is_too_long_is_refused(connect, broker_with, version, reason):
     alice = connect(version, broker=broker_with({"limits": {"topic_bytes": 20}}))
     alice.send(subscribe(["x" * 20, "x" * 21, "$share/g/" + "x" * 20]))
@@ -181,7 +185,8 @@ def test_a_packet_that_is_too_large_ends_the_connection(connect, small_packets, 
 
 
 @both_versions
-def test_a_packet_that_is_too_large_is_refused_by_its_header(connect, small_packets, topic, version):
+def test_a_packet_that_is_too_large_is_refused_by_its_header(connect, small_packets, topic,
+                                                             version):
     alice = connect(version, broker=small_packets)
     alice.send(encode(publish(topic, b"x" * 100_000), version)[:5])
     alice.expect_closed(TOO_LARGE)
@@ -214,7 +219,7 @@ def test_a_connection_without_a_connect_is_closed_in_time(dial, broker_with, fir
     assert time.monotonic() - started < patience() / 2
 
 
-# ---- what is kept ----------------------------------------------------------------------------------
+# ---- what is kept ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -327,7 +332,7 @@ def test_qos_0_messages_wait_for_a_client_that_is_away_if_told_to(connect, broke
     bob.receive(payload="of QoS 1", qos=1)
 
 
-# ---- memory ----------------------------------------------------------------------------------------
+# ---- memory ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -375,7 +380,7 @@ def test_memory_can_be_freed_when_it_is_full(full, topic):
         assert time.monotonic() < deadline
 
 
-# ---- metrics ---------------------------------------------------------------------------------------
+# ---- metrics -----------------------------------------------------------------------------------
 
 
 def _too_many_connections(connect, dial, broker):

@@ -10,7 +10,7 @@ LASTING = {"session_expiry_interval": 600}
 
 @pytest.fixture
 def members(connect, broker_with, topic):
-    """members(strategy, count): connected members of one share, and another client of that broker."""
+    """members(strategy, count): connected members of one share, and another client."""
     def start(strategy, count, qos=0):
         broker = broker_with({"mqtt": {"share_strategy": strategy}} if strategy else {})
         clients = [connect(V5, broker=broker) for _ in range(count)]
@@ -97,7 +97,8 @@ def test_sticky_client_takes_one_member_for_all_messages_of_a_publisher(members,
     assert max(len(owned) for owned in owners) < len(publishers), "all publishers had the same"
 
 
-def test_sticky_topic_takes_one_member_for_all_messages_of_a_topic(members, topic, connect, broker_with):
+def test_sticky_topic_takes_one_member_for_all_messages_of_a_topic(members, topic, connect,
+                                                                   broker_with):
     clients, alice = members("sticky_topic", 3)
     bob = connect(V5, broker=broker_with({"mqtt": {"share_strategy": "sticky_topic"}}))
     for _ in range(5):

@@ -7,8 +7,8 @@ from kit import CONNACK, PUBACK, PUBCOMP, PUBREC, V311, V5, Will, publish, pubre
 
 NOT_AUTHORIZED, NOT_AUTHORIZED_V3 = 0x87, 5
 
-LOADS = ["messages/received", "messages/sent", "publish/received", "publish/sent", "publish/dropped",
-         "bytes/received", "bytes/sent", "sockets", "connections"]
+LOADS = ["messages/received", "messages/sent", "publish/received", "publish/sent",
+         "publish/dropped", "bytes/received", "bytes/sent", "sockets", "connections"]
 
 # The names that monitoring for Mosquitto looks for.
 NAMES = [
@@ -77,7 +77,7 @@ def test_sessions_that_wait_for_their_client_are_counted(connect, every_second, 
     connect(V5, client_id, broker=every_second,
             properties={"session_expiry_interval": 600}).disconnect()
     _value(alice, "clients/disconnected", lambda number: number > before)
-    connect(V5, client_id, broker=every_second)  # clean start: a session that ends with the connection
+    connect(V5, client_id, broker=every_second)  # a session that ends with it
     _value(alice, "clients/disconnected", lambda number: number == before)
 
 
@@ -137,7 +137,8 @@ def test_without_an_interval_there_are_no_sys_topics(connect, broker_with):
 @pytest.mark.rule("v5 MQTT-4.7.2-1", "v3.1.1 MQTT-4.7.2-1")
 @both_versions
 @pytest.mark.parametrize("filter", ["#", "+/#", "+/broker/#", "+/broker/version"])
-def test_filters_that_start_with_a_wildcard_do_not_match_sys(connect, every_second, version, filter):
+def test_filters_that_start_with_a_wildcard_do_not_match_sys(connect, every_second, version,
+                                                             filter):
     alice = connect(version, broker=every_second)
     alice.subscribe(filter)
     alice.subscribe("$SYS/broker/uptime")
@@ -146,7 +147,7 @@ def test_filters_that_start_with_a_wildcard_do_not_match_sys(connect, every_seco
         assert not packet.topic.startswith("$")
 
 
-# ---- whose topics --------------------------------------------------------------------------------
+# ---- whose topics ------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("X5.0-4.7.2-1")
@@ -187,7 +188,8 @@ def test_publishing_to_sys_in_3_1_1_is_acknowledged_and_dropped(connect):
 def test_a_client_can_neither_replace_nor_clear_a_sys_topic(connect):
     alice, before = connect(V5), _version(connect)
     for payload in ("forged", ""):
-        assert alice.publish("$SYS/broker/version", payload, 1, retain=True).reason == NOT_AUTHORIZED
+        answer = alice.publish("$SYS/broker/version", payload, 1, retain=True)
+        assert answer.reason == NOT_AUTHORIZED
     assert _version(connect) == before
 
 

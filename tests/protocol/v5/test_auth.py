@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """AUTH (3.15) and enhanced authentication (4.12).
 
-The broker under test has a mechanism for tests, SKEIN-TEST-CHALLENGE: it asks with some bytes, wants
-them back reversed, and says "welcome". The data "again" asks for another round.
+The broker under test has a mechanism for tests, SKEIN-TEST-CHALLENGE: it asks with some bytes,
+wants them back reversed, and says "welcome". The data "again" asks for another round.
 """
 
 import pytest

@@ -3,7 +3,8 @@
 
 import pytest
 
-from kit import CONNACK, V5, auth, encode, pingreq, puback, publish, pubrel, subscribe, unsubscribe, wire
+from kit import (CONNACK, V5, auth, encode, pingreq, puback, publish, pubrel, subscribe,
+                 unsubscribe, wire)
 
 MALFORMED, PROTOCOL_ERROR = 0x81, 0x82
 EITHER = {MALFORMED, PROTOCOL_ERROR}
@@ -58,7 +59,8 @@ def test_a_fault_is_named_by_disconnect_and_ends_the_connection(connect, name):
     ("property-of-0", {"properties": {"receive_maximum": 0}}, PROTOCOL_ERROR),
     ("nul-in-client-id", {"client_id": b"a\0b"}, MALFORMED),
 ], ids=lambda value: value if isinstance(value, str) else "")
-def test_a_fault_in_connect_is_named_by_connack_or_just_ends_the_connection(dial, name, wrong, reason):
+def test_a_fault_in_connect_is_named_by_connack_or_just_ends_the_connection(dial, name, wrong,
+                                                                            reason):
     alice = dial(V5)
     alice.send(wire.connect(**{"client_id": "c", **wrong}))
     packet = alice.expect_refused()

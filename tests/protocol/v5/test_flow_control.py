@@ -11,7 +11,7 @@ LASTING = {"session_expiry_interval": 600}
 
 @pytest.fixture
 def flood(connect, topic):
-    """flood(receive_maximum, qos, count): a subscriber of that window that more messages wait for."""
+    """flood(receive_maximum, qos, count): a subscriber of that window; more waits for it."""
     def start(receive_maximum, qos=1, count=20, client_id=None):
         bob = connect(V5, client_id, properties={**LASTING, "receive_maximum": receive_maximum})
         bob.subscribe(topic, qos)

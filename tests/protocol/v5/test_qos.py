@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Session state (4.1), the transport (4.2), the QoS protocols (4.3), resending (4.4), receipt (4.5)."""
+"""Session state (4.1), transport (4.2), the QoS protocols (4.3), resending (4.4), receipt (4.5)."""
 
 import time
 
 import pytest
 
-from kit import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, V5, Will, puback, pubcomp, publish, pubrec,
-                 pubrel)
+from kit import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, V5, Will, puback, pubcomp, publish,
+                 pubrec, pubrel)
 
 LASTING = {"session_expiry_interval": 600}
 NOT_AUTHORIZED, ID_NOT_FOUND = 0x87, 0x92
@@ -147,7 +147,7 @@ def test_a_qos_0_message_goes_out_with_dup_0(connect, topic, published):
     bob.receive(payload="m", qos=0, dup=False, id=None)
 
 
-# ---- what QoS 1 and 2 share when the broker sends -----------------------------------------------
+# ---- what QoS 1 and 2 share when the broker sends ----------------------------------------------
 
 
 @pytest.mark.parametrize("qos", [pytest.param(1, marks=pytest.mark.rule("v5 MQTT-4.3.2-1")),
@@ -225,12 +225,12 @@ def test_after_puback_the_same_identifier_is_a_new_message(connect, topic, dup):
         bob.receive(payload=payload)
 
 
-# ---- QoS 2, the broker sends ---------------------------------------------------------------------
+# ---- QoS 2, the broker sends -------------------------------------------------------------------
 
 
 @pytest.fixture
 def sent(connect, topic, bob):
-    """A client of a lasting session that subscribes at QoS 2 and has got a PUBLISH, and its number."""
+    """A client of a lasting session that has got a PUBLISH of QoS 2, and its identifier."""
     client = bob()
     client.subscribe(topic, 2)
     connect(V5).publish(topic, "m", 2)
@@ -294,7 +294,7 @@ def test_message_expiry_does_not_apply_to_what_was_sent(connect, topic, bob):
     alice = connect(V5)
     alice.publish(topic, "sent", 2, properties={"message_expiry_interval": 1})
     number = client.expect(PUBLISH, qos=2).id
-    client.close()
+    client.disconnect()
     # another message of the same age, not sent yet, is seen to expire
     alice.publish(topic, "waiting", 2, properties={"message_expiry_interval": 1})
     time.sleep(1.1)
@@ -303,12 +303,12 @@ def test_message_expiry_does_not_apply_to_what_was_sent(connect, topic, bob):
     client.expect_quiet()
 
 
-# ---- QoS 2, the broker receives ------------------------------------------------------------------
+# ---- QoS 2, the broker receives ----------------------------------------------------------------
 
 
 @pytest.mark.rule("v5 MQTT-4.3.3-8", "v5 MQTT-4.3.3-11")
 @pytest.mark.parametrize("number", [1, 300, 65535])
-def test_a_qos_2_message_is_answered_by_pubrec_and_pubcomp_of_its_identifier(connect, topic, number):
+def test_pubrec_and_pubcomp_carry_the_identifier_of_the_message(connect, topic, number):
     alice = connect(V5)
     alice.send(publish(topic, "m", 2, number))
     alice.expect(PUBREC, id=number)

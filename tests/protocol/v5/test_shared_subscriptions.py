@@ -165,7 +165,7 @@ def test_a_message_respects_the_qos_granted_to_the_chosen_member(connect, topic,
             member.receive(payload="m", qos=min(published, granted))
 
 
-# ---- members that go away -----------------------------------------------------------------------
+# ---- members that go away ----------------------------------------------------------------------
 
 
 @pytest.mark.rule("v5 MQTT-4.8.2-4")
@@ -281,7 +281,8 @@ def test_the_only_member_keeps_its_messages_while_it_is_away(connect, topic, sha
 
 
 @pytest.mark.rule("X5.0-4.8.2-3")
-def test_a_member_that_is_away_gets_nothing_while_another_is_online(connect, topic, share, client_id):
+def test_a_member_that_is_away_gets_nothing_while_another_is_online(connect, topic, share,
+                                                                    client_id):
     alice, bob, other = connect(V5), connect(V5, client_id, properties=LASTING), connect(V5)
     bob.subscribe(share, 1)
     other.subscribe(share, 1)

@@ -299,7 +299,8 @@ def test_filters_beside_a_refused_one_still_subscribe(connect, topic):
 
 
 @pytest.mark.rule("X5.0-3.8.4-2")
-@pytest.mark.parametrize("handling", [SEND_RETAINED, SEND_RETAINED_IF_NEW], ids=["always", "if-new"])
+@pytest.mark.parametrize("handling", [SEND_RETAINED, SEND_RETAINED_IF_NEW],
+                         ids=["always", "if-new"])
 def test_a_shared_subscription_gets_no_retained_messages(connect, topic, handling):
     connect(V5).publish(topic, "kept", qos=1, retain=True)
     bob = connect(V5)
@@ -318,8 +319,8 @@ def _identifiers(client):
 def test_subscribing_again_replaces_the_subscription_identifier(connect, topic):
     alice, bob = connect(V5), connect(V5)
     seen = []
-    for properties in ({"subscription_identifier": 7}, {"subscription_identifier": 268_435_455}, None):
-        bob.subscribe(topic, properties=properties)
+    for identifier in (7, 268_435_455, None):
+        bob.subscribe(topic, properties=identifier and {"subscription_identifier": identifier})
         alice.publish(topic)
         seen.append(_identifiers(bob))
     assert seen == [[7], [268_435_455], []]

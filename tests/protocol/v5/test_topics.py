@@ -3,7 +3,7 @@
 
 import pytest
 
-from kit import PUBACK, PUBLISH, SUBACK, V5, publish, subscribe
+from kit import PINGRESP, PUBACK, PUBLISH, SUBACK, V5, pingreq, publish, subscribe
 
 MALFORMED, PROTOCOL_ERROR = 0x81, 0x82
 TOPIC_INVALID, FILTER_INVALID = 0x90, 0x8F
@@ -110,7 +110,8 @@ def test_filters_with_wildcards_in_their_places_are_granted(connect, filter):
 @pytest.mark.parametrize("filter, name", [
     ("#", "${}"), ("#", "${}/a"), ("+/a", "${}/a"), ("+", "${}"), ("+/#", "${}/a"), ("+/+", "${}/"),
 ], ids=lambda text: text.replace("{}", "t"))
-def test_a_filter_that_starts_with_a_wildcard_matches_no_topic_of_dollar(connect, topic, filter, name):
+def test_a_filter_that_starts_with_a_wildcard_matches_no_topic_of_dollar(connect, topic, filter,
+                                                                         name):
     top = topic.replace("/", "-")
     assert not _matches(connect, filter, name.format(top))
 
@@ -122,10 +123,9 @@ def test_retained_topics_of_dollar_do_not_match_a_leading_wildcard(connect, topi
     bob = connect(V5)
     bob.subscribe([name])
     bob.receive(topic=name)
-    bob.send(subscribe(["#", "+/#", "+/+"], id=9))
-    bob.wait_for(SUBACK, id=9)
-    bob.barrier()
-    assert not [packet for packet in bob._inbox if packet.topic.startswith("$")]
+    bob.send(subscribe(["#", "+/#", "+/+"], id=9), pingreq())
+    while (packet := bob.next_packet()).type != PINGRESP:
+        assert packet.type == SUBACK or not packet.topic.startswith("$")
 
 
 @pytest.mark.rule("v5 MQTT-4.7.2-1")
@@ -189,8 +189,8 @@ def test_names_that_look_alike_are_different_topics(connect, topic, one, other):
 
 
 @pytest.mark.rule("X5.0-4.7.3-1", "v5 MQTT-4.7.3-4")
-@pytest.mark.parametrize("name", ["a b", " ", "/", "//", "a/", "/a", "a//b", "A", "\u00e9/\U0001f40d",
-                                  "\ufeff", "a.b", "*", "\t", "\u2028"], ids=ascii)
+@pytest.mark.parametrize("name", ["a b", " ", "/", "//", "a/", "/a", "a//b", "A", "\ufeff",
+                                  "\u00e9/\U0001f40d", "a.b", "*", "\t", "\u2028"], ids=ascii)
 def test_unusual_names_are_carried_as_they_are(connect, topic, name):
     assert _matches(connect, f"{topic}/{name}", f"{topic}/{name}")
 
