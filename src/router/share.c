@@ -35,7 +35,6 @@ void share_unlink(struct trie_node *node, struct share *share)
         at = &LOAD(at)->next;
     }
     atomic_store_explicit(at, LOAD(&share->next), memory_order_release);
-    rcu_free(&share->rcu);
 }
 
 /* ---- choosing ---------------------------------------------------------------------------------- */
@@ -57,17 +56,19 @@ static bool may_take(const struct subscription *s, session_ref not_this, bool on
            (!online_only || atomic_load_explicit(&s->member.online, memory_order_relaxed));
 }
 
-/* The first member at or behind `start` that may take it. */
+/* The first member at or behind `start` that may take it; how many places were passed over. */
 static struct subscription *first_from(struct subscriber_list *list, uint32_t used, uint32_t start,
-                                       session_ref not_this, bool online_only)
+                                       session_ref not_this, bool online_only, uint32_t *passed)
 {
     for (uint32_t n = 0; n < used; n++) {
         uint32_t i = start + n;
         if (i >= used)
             i -= used;
         struct subscription *s = LOAD(&list->slots[i]);
-        if (may_take(s, not_this, online_only))
+        if (may_take(s, not_this, online_only)) {
+            *passed = n;
             return s;
+        }
     }
     return NULL;
 }
@@ -108,12 +109,16 @@ bool share_choose(struct share *share, enum share_choice how, session_ref publis
         start = bytes_hash(topic) >> 17;
 
     struct subscription *chosen = NULL;
+    uint32_t passed = 0;
     for (int online_only = 1; online_only >= 0 && chosen == NULL; online_only--)
         chosen = how == CHOOSE_LEAST_INFLIGHT
                      ? least_loaded(list, used, (uint32_t)(start % used), not_this, online_only)
-                     : first_from(list, used, (uint32_t)(start % used), not_this, online_only);
+                     : first_from(list, used, (uint32_t)(start % used), not_this, online_only,
+                                  &passed);
     if (chosen == NULL)
         return false;
+    if (how == CHOOSE_ROUND_ROBIN && passed > 0) /* or who stands behind a gap gets its turns too */
+        atomic_fetch_add_explicit(&share->cursor, passed, memory_order_relaxed);
     *member = chosen;
     *route = (struct route){
         .session = chosen->session,

@@ -275,6 +275,14 @@ static void set_options(struct subscription *s, const struct subscription_option
     atomic_store_explicit(&s->flags, flags, memory_order_relaxed);
 }
 
+/* Memories of routes that have the share end before the grace period starts that frees it. */
+static void share_end(struct router *router, struct trie_node *node, struct share *share)
+{
+    share_unlink(node, share);
+    changed(router);
+    free_later(&share->rcu);
+}
+
 static struct subscription *subscribe_locked(struct router *router, struct subscription *s,
                                              struct bytes filter, struct bytes share)
 {
@@ -297,7 +305,7 @@ static struct subscription *subscribe_locked(struct router *router, struct subsc
             goto no_memory;
         if (subscriber_list_add(&s->share->members, s) != RC_OK) {
             if (LOAD(&s->share->members) == NULL)
-                share_unlink(node, s->share);
+                share_end(router, node, s->share);
             goto no_memory;
         }
     }
@@ -355,9 +363,9 @@ void router_unsubscribe(struct router *router, struct subscription *subscription
     if (share == NULL)
         subscriber_list_remove(&node->subscribers, subscription);
     else if (subscriber_list_remove(&share->members, subscription))
-        share_unlink(node, share);
+        share_end(router, node, share);
     node_release(router, node);
-    changed(router); /* before the grace period starts: memos made before are not used after it */
+    changed(router);
     free_later(&subscription->rcu);
     pthread_mutex_unlock(&router->lock);
 }

@@ -68,6 +68,8 @@ bool subscriber_list_remove(_Atomic(struct subscriber_list *) *list, struct subs
 
 /* Under the lock: the node's share of that name; made when `make`, else NULL when there is none. */
 struct share *share_find(struct trie_node *node, struct bytes name, bool make);
+/* Under the lock: readers may still hold it. The caller gives it to rcu_free() once the generation has
+ * changed: a memory of routes made before has it too. */
 void share_unlink(struct trie_node *node, struct share *share);
 
 #endif
