@@ -24,7 +24,7 @@ pytestmark = [
 @pytest.mark.parametrize("script", ["conversation", "will"])
 def test_script(broker, topic, script, version):
     done = subprocess.run(
-        ["node", HERE / "mqtt_js" / f"{script}.js", f"ws://127.0.0.1:{broker.ws_port}/mqtt", version,
-         topic], env={**os.environ, "NODE_PATH": MODULES}, capture_output=True, text=True,
-        timeout=6 * patience())
+        ["node", HERE / "mqtt_js" / f"{script}.js", f"ws://127.0.0.1:{broker.ws_port}/mqtt",
+         version, topic], capture_output=True, text=True, timeout=6 * patience(),
+        env={**os.environ, "NODE_PATH": MODULES})
     assert done.returncode == 0, done.stderr

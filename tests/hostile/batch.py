@@ -6,7 +6,8 @@ import socket
 import struct
 import time
 
-from kit import CONNACK, DISCONNECT, PINGRESP, V5, V311, WireError, encode, patience, unique, wire
+from kit import (CONNACK, DISCONNECT, PINGRESP, V5, V311, WireError, encode, patience, unique,
+                 wire)
 from kit.wire import Decoder
 
 from .judge import Judge
@@ -16,7 +17,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Case:
-    """`data` goes out behind a good CONNECT of `version`, or is itself what begins the connection."""
+    """`data` goes out behind a good CONNECT of `version`, or itself begins the connection."""
 
     def __init__(self, name, version, data, connected=True, **connect):
         self.name, self.version, self.connected = name, version, connected

@@ -7,8 +7,9 @@ It knows nothing of the broker's code. Where the standard leaves a choice the ve
 import collections
 
 from kit import wire
-from kit.wire import (AUTH, CONNECT, DISCONNECT, PINGREQ, PROPERTIES, PROPERTY_NAMES, PUBACK, PUBCOMP,
-                      PUBLISH, PUBREC, PUBREL, SUBSCRIBE, UNSUBSCRIBE, V31, V311, V5, WireError)
+from kit.wire import (AUTH, CONNECT, DISCONNECT, PINGREQ, PROPERTIES, PROPERTY_NAMES, PUBACK,
+                      PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBSCRIBE, UNSUBSCRIBE, V31, V311, V5,
+                      WireError)
 
 MALFORMED, PROTOCOL_ERROR = 0x81, 0x82
 TOPIC_ALIAS_MAX = 64  # what the broker under test announces by default
@@ -32,11 +33,12 @@ ALLOWED = {
     AUTH: {"authentication_method", "authentication_data", "reason_string", "user_property"},
     **{each: {"reason_string", "user_property"} for each in (PUBACK, PUBREC, PUBREL, PUBCOMP)},
 }
+NEVER_ZERO = {"receive_maximum", "maximum_packet_size", "subscription_identifier"}
 REASONS = {
     PUBACK: {0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99},
     PUBREC: {0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99},
     PUBREL: {0x00, 0x92}, PUBCOMP: {0x00, 0x92},
-    DISCONNECT: {0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99},
+    DISCONNECT: {0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, *range(0x93, 0x9A)},
 }
 
 
@@ -83,7 +85,7 @@ class Reader(wire.Reader):
             raise Bad(f"{name} twice")
         if name.startswith("request_") and value > 1:
             raise Bad(f"{name} is {value}")
-        if name in ("receive_maximum", "maximum_packet_size", "subscription_identifier") and not value:
+        if name in NEVER_ZERO and not value:
             raise Bad(f"{name} is 0")
         if name == "payload_format_indicator" and value > 1:
             raise Either("payload format indicator above 1")
@@ -140,8 +142,8 @@ class Judge:
         return Verdict(kind, codes, self.version, self.pongs, why)
 
     def _header(self, data):
-        """Length of the header, and what it announces; None when cut short. The first byte alone can
-        be bad enough, so wrong flags and types need not wait for the rest."""
+        """Length of the header, and what it announces; None when cut short. The first byte alone
+        can be bad enough, so wrong flags and types need not wait for the rest."""
         value = 0
         for at in range(1, 5):
             if len(data) <= at:

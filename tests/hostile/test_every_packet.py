@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every packet type cut short at every byte, and with every byte replaced by every other value.
 
-judge.py says what the standard makes of the result; the broker has to agree: the connection goes on,
-or ends with the right reason code (5.0) or just so (3.1.1). Two other clients go on talking.
+judge.py says what the standard makes of the result; the broker has to agree: the connection goes
+on, or ends with the right reason code (5.0) or just so (3.1.1). Two other clients go on talking.
 """
 
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets at the wrong time, with wrong flags, of sizes nobody has: each ends one connection only."""
+"""Packets at the wrong time, with wrong flags, of sizes nobody has: each ends one connection."""
 
 import pytest
 

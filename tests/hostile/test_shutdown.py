@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGTERM with clients of every mood: the broker says good-bye and ends with exit code 0, in time."""
+"""SIGTERM with clients of every mood: the broker says good-bye and ends in time, exit code 0."""
 
 import signal
 import time
