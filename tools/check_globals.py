@@ -17,7 +17,10 @@ ALLOWED = {
     "cli": "one command, one process",
     "base/log": "the log is one per process",
     "metrics": "shards are found by thread",
+    "router/share": "a random number generator for each thread",
+    "store/late": "settings of the test store, made before the first worker starts",
 }
+ALLOWED_NAMES = re.compile(r"log_limit_")  # the log's: one for each line that is rate-limited
 SKIPPED = re.compile(r"_(test|bench)\.c\.o$|/main\.c\.o$")
 MUTABLE = re.compile(r"^[0-9a-f]+ .{7} (\.(?:data|bss|tbss|tdata)(?!\.rel\.ro)\S*)\s+([0-9a-f]+)\s+(.*)$")
 
@@ -39,6 +42,8 @@ def main():
             found = MUTABLE.match(line)
             if found and int(found.group(2), 16) > 0:
                 name = found.group(3).replace(".hidden ", "")
+                if ALLOWED_NAMES.match(name):
+                    continue
                 problems.append(f"src/{source}.c: {name} is a mutable global ({found.group(1)})")
     print("\n".join(problems) if problems else f"{objects} object files")
     return 1 if problems else 0

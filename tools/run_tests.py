@@ -66,7 +66,8 @@ def build(preset, targets=()):
     for command in commands:
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
-            print(done.stdout, end="")
+            told = [line for line in done.stdout.splitlines() if not re.match(r"\[\d+/\d+\]", line)]
+            print("\n".join(told))
             return False
     return True
 
