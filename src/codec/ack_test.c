@@ -3,6 +3,13 @@
 #include "codec/codec_test.h"
 #include "codec/packet.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 static enum mqtt_reason decode(const char *text, enum mqtt_version version, struct ack *ack)
 {
     struct frame frame = frame_of(text);

@@ -7,16 +7,10 @@
 #ifndef CODEC_CODEC_TEST_H
 #define CODEC_CODEC_TEST_H
 
+#include "base/check.h"
 #include "codec/packet.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 /* Gives the bytes that `text` stands for, to be freed. */
 static inline uint8_t *unhex(const char *text, size_t *len)
@@ -33,7 +27,7 @@ static inline uint8_t *unhex(const char *text, size_t *len)
             const char pair[3] = {text[0], text[1], '\0'};
             char *end;
             bytes[(*len)++] = (uint8_t)strtoul(pair, &end, 16);
-            assert_ptr_equal(end, pair + 2);
+            CHECK(end == pair + 2);
             text++;
         }
     }
@@ -64,8 +58,8 @@ static inline struct bytes packet_of(const char *text)
 static inline struct frame frame_of_bytes(struct bytes packet)
 {
     struct frame frame;
-    assert_int_equal(frame_parse(packet, SIZE_MAX, &frame), FRAME_OK);
-    assert_int_equal(frame.size, packet.len);
+    CHECK(frame_parse(packet, SIZE_MAX, &frame) == FRAME_OK);
+    CHECK(frame.size == packet.len);
     return frame;
 }
 
@@ -74,21 +68,15 @@ static inline struct frame frame_of(const char *text)
     return frame_of_bytes(packet_of(text));
 }
 
-/* A frame without its fixed header on the wire: type and flags in `first`, then the body. */
-static inline struct frame frame_with_body(uint8_t first, const char *body)
-{
-    struct bytes bytes = packet_of(body);
-    return (struct frame){
-        .type = first >> 4, .flags = first & 15, .body = bytes, .size = bytes.len + 2};
-}
-
-static inline void assert_bytes(struct bytes actual, const char *text)
+static inline bool is_bytes(struct bytes actual, const char *text)
 {
     size_t len;
     uint8_t *expected = unhex(text, &len);
-    assert_int_equal(actual.len, len);
-    assert_memory_equal(actual.data, expected, len);
+    bool equal = bytes_equal(actual, bytes_of(expected, len));
     free(expected);
+    return equal;
 }
+
+#define assert_bytes(actual, text) assert_true(is_bytes(actual, text))
 
 #endif

@@ -3,6 +3,13 @@
 
 #include "codec/codec_test.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 static enum frame_result parse(const char *text, size_t size_max, struct frame *frame)
 {
     return frame_parse(packet_of(text), size_max, frame);

@@ -7,6 +7,13 @@
 #include "codec/codec_test.h"
 #include "codec/packet.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 struct sample {
     enum mqtt_version version;
     const char *text;

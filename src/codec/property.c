@@ -142,6 +142,8 @@ static const struct property_rule *rule_of(uint8_t id)
 
 static void read_value(struct reader *r, const struct property_rule *rule, struct property *out)
 {
+    out->number = 0;
+    out->text = out->value = bytes_of(r->at, 0);
     switch (rule->type) {
     case TYPE_BYTE:
         out->number = read_u8(r);

@@ -4,6 +4,14 @@
 
 #include "codec/codec_test.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
 enum { WILL = PROPERTIES_OF_WILL, PLACES = 16 };
 
 struct expected {
