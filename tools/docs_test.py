@@ -9,7 +9,7 @@ The ```sh blocks of a page run in order, in one scratch folder that looks like t
 a minute. A comment on the line before a block changes that:
 
     <!-- test: start -->          goes on in the background; waited for until port 1883 answers
-    <!-- test: background -->     goes on in the background, not waited for
+    <!-- test: background -->     goes on in the background, not waited for; may not end with an error
     <!-- test: prints -->         before a ```text block: each of its lines is in what the block before printed
     <!-- test: not run, WHY -->   the reason is printed
 """
@@ -56,7 +56,8 @@ class Page:
         self.name = path.relative_to(ROOT)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-docs-"))
         for entry in ROOT.iterdir():
-            (self.folder / entry.name).symlink_to(entry)
+            if entry.name != "data":
+                (self.folder / entry.name).symlink_to(entry)
         binary = os.environ.get("SKEIN_BINARY", str(ROOT / "build/release/skein"))
         self.env = {**os.environ, "PATH": f"{os.path.dirname(binary)}:{os.environ['PATH']}"}
         self.started = []
@@ -111,6 +112,8 @@ class Page:
     def end(self):
         for process in self.started:
             try:
+                if process.poll():
+                    self.failures.append(f"{self.name}: exit code {process.returncode}: {process.args[-1]}")
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait(20)
             except ProcessLookupError:
