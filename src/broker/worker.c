@@ -229,6 +229,7 @@ static void init_sessions(struct worker *worker, const struct config *config)
     table->owner = &worker->hub;
     table->metrics = worker->hub.metrics;
     table->sessions = &worker->broker->shared.sessions;
+    table->memory_full = &worker->broker->shared.memory_full;
 }
 
 void worker_init(struct worker *worker, struct broker *broker, uint32_t index)

@@ -11,7 +11,7 @@
 
 #include <unistd.h>
 
-enum { LINGER_MS = 2000, PACKET_MAX_OUT = VARINT_MAX + FRAME_HEADER_MAX };
+enum { CAUTIOUS_PACKETS = 64, LINGER_MS = 2000, PACKET_MAX_OUT = VARINT_MAX + FRAME_HEADER_MAX };
 
 static const struct stream_ops conn_stream_ops;
 
@@ -210,6 +210,19 @@ static void stream_closed(struct stream *stream)
 
 /* ---- timers ------------------------------------------------------------------------------------ */
 
+/* We do not read because the client does not: it has gone when a whole keep alive moves nothing. */
+static void look_at_output(struct conn *conn)
+{
+    uint32_t left = (uint32_t)conn->stream.out_bytes;
+    if (conn->stuck_bytes > 0 && left >= conn->stuck_bytes) {
+        conn_fault(conn, MQTT_KEEP_ALIVE_TIMEOUT, "the client reads nothing");
+        return;
+    }
+    conn->stuck_bytes = left;
+    struct conn_worker *worker = conn->worker;
+    loop_timer_start(worker->loop, &conn->timer, worker->loop->now_ms + conn->keep_alive_ms);
+}
+
 static void timer_fired(struct loop_timer *timer)
 {
     struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
@@ -223,6 +236,10 @@ static void timer_fired(struct loop_timer *timer)
         return;
     }
     uint64_t due_ms = conn->last_in_ms + conn->keep_alive_ms;
+    if (conn->busy & CONN_BUSY_OUTPUT) {
+        look_at_output(conn);
+        return;
+    }
     if (now_ms >= due_ms && conn->busy == 0) {
         conn_fault(conn, MQTT_KEEP_ALIVE_TIMEOUT, "nothing came for 1.5 keep alive intervals");
         return;
@@ -354,7 +371,12 @@ static size_t received(struct stream *stream, struct bytes in)
         else if (!dispatch_early(conn, &frame, rest.data, at))
             return at; /* the other worker parses this packet again */
         at += frame.size;
-        if (worker->hub->work > WORK_PER_TURN && conn->state == CONN_CONNECTED) {
+        if (conn->state != CONN_CONNECTED)
+            continue;
+        if (stream_is_high(&conn->stream))
+            conn_set_busy(conn, CONN_BUSY_OUTPUT);
+        if (worker->hub->work > WORK_PER_TURN ||
+            (packets >= CAUTIOUS_PACKETS && conn->cautious_until_ms > worker->loop->now_ms)) {
             conn_yield(conn);
         }
     }
@@ -369,6 +391,8 @@ static void drained(struct stream *stream)
 {
     struct conn *conn = conn_of_stream(stream);
     conn->sink.hold = false;
+    conn->stuck_bytes = 0;
+    conn_clear_busy(conn, CONN_BUSY_OUTPUT);
     if (conn->session == NULL)
         return;
     session_pump(conn->session);

@@ -38,7 +38,7 @@ struct conn_worker_ops {
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len);
 };
 
-enum { PAUSE_MS = 5, WORK_PER_TURN = 16384, CONNECTIONS_GRACE = 256 };
+enum { PAUSE_MS = 5, CAUTIOUS_MS = 1000, WORK_PER_TURN = 16384, CONNECTIONS_GRACE = 256 };
 
 /* Connections that were told to read nothing for a while, in the order in which they go on. */
 struct pause_entry {

@@ -17,6 +17,7 @@ enum conn_busy {
     CONN_BUSY_JOB = 1,     /* a long SUBSCRIBE or UNSUBSCRIBE is being worked off */
     CONN_BUSY_YIELDED = 2, /* did its share of this turn */
     CONN_BUSY_PAUSED = 4,  /* its subscribers lag */
+    CONN_BUSY_OUTPUT = 8,  /* it does not read what it is answered */
 };
 
 struct alias_in {
@@ -48,6 +49,8 @@ struct conn {
     struct owed *owed_first, *owed_last; /* acknowledgements that wait for the store, in order */
     struct filter_job *job;
     uint64_t last_in_ms; /* when the last complete packet came */
+    uint64_t cautious_until_ms; /* its subscribers lagged: few packets a turn */
+    uint32_t stuck_bytes;   /* output at the last look, while CONN_BUSY_OUTPUT */
     uint32_t keep_alive_ms; /* 1.5 times the interval; 0: none */
     uint32_t packet_max_out; /* what the client takes */
     uint32_t receive_open;   /* QoS 1/2 publications of the client that are not acknowledged */

@@ -88,7 +88,9 @@ static enum mqtt_reason refusal_of(const struct conn *conn, const struct publish
     if (publish->payload_is_utf8 && conn_config(conn)->mqtt.check_payload_format &&
         !utf8_valid(publish->payload))
         return MQTT_PAYLOAD_FORMAT_INVALID;
-    if (atomic_load_explicit(&conn->worker->shared->memory_full, memory_order_relaxed)) {
+    /* What nobody has to keep goes through, and so does what frees memory. */
+    bool keeps = publish->retain ? publish->payload.len > 0 : publish->qos > 0;
+    if (keeps && atomic_load_explicit(&conn->worker->shared->memory_full, memory_order_relaxed)) {
         metric_inc(conn->worker->metrics, METRIC_LIMIT_MEMORY);
         return MQTT_QUOTA_EXCEEDED;
     }

@@ -43,7 +43,7 @@ static uint8_t check_available(struct conn *conn, struct bytes filter, bool shar
     return (uint8_t)reason;
 }
 
-static uint8_t check_limits(struct conn *conn, struct bytes filter)
+static uint8_t check_limits(struct conn *conn, struct bytes filter, struct bytes share)
 {
     const struct config *config = conn_config(conn);
     struct metrics_shard *metrics = conn->worker->metrics;
@@ -55,15 +55,16 @@ static uint8_t check_limits(struct conn *conn, struct bytes filter)
         metric_inc(metrics, METRIC_LIMIT_FILTER_LEVELS);
         return MQTT_QUOTA_EXCEEDED;
     }
+    bool full = conn->session->subscription_count >= config->limits.subscriptions_per_client ||
+                atomic_load_explicit(&conn->worker->shared->memory_full, memory_order_relaxed);
+    if (!full || delivery_has_subscription(conn->worker->hub, conn->session, filter, share))
+        return MQTT_SUCCESS; /* replacing takes no room [MQTT-3.8.4-3] */
     if (conn->session->subscription_count >= config->limits.subscriptions_per_client) {
         metric_inc(metrics, METRIC_LIMIT_SUBSCRIPTIONS);
         return MQTT_QUOTA_EXCEEDED;
     }
-    if (atomic_load_explicit(&conn->worker->shared->memory_full, memory_order_relaxed)) {
-        metric_inc(metrics, METRIC_LIMIT_MEMORY);
-        return MQTT_QUOTA_EXCEEDED;
-    }
-    return MQTT_SUCCESS;
+    metric_inc(metrics, METRIC_LIMIT_MEMORY);
+    return MQTT_QUOTA_EXCEEDED;
 }
 
 /* Gives the reason code; *retained: retained messages are due. The connection may have ended. */
@@ -90,7 +91,7 @@ static uint8_t subscribe_one(struct filter_job *job, const struct subscribe_filt
         conn_fault(conn, MQTT_PROTOCOL_ERROR, "No Local on a share [MQTT-3.8.3-4]");
         return MQTT_UNSPECIFIED_ERROR;
     }
-    reason = check_limits(conn, filter);
+    reason = check_limits(conn, filter, share);
     if (reason != MQTT_SUCCESS)
         return reason;
     struct subscription_options options = asked->options;

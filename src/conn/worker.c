@@ -37,6 +37,7 @@ void conn_pause(struct conn *conn)
         conn_config(conn)->queue.slow_subscriber != SLOW_PAUSE_PUBLISHER)
         return;
     conn_set_busy(conn, CONN_BUSY_PAUSED);
+    conn->cautious_until_ms = worker->loop->now_ms + CAUTIOUS_MS;
     metric_inc(worker->metrics, METRIC_PUBLISHER_PAUSES);
     if (worker->paused_count == worker->paused_room)
         pause_ring_grow(worker);

@@ -84,7 +84,8 @@ static void deliver_run(struct delivery_hub *hub, struct delivery *delivery,
     if (!merge(delivery->publication, run, count, &merged))
         return;
     merged.as.share = member;
-    if (session_deliver(session, delivery, &merged.as) == DELIVERED_LAGGING)
+    enum deliver_result result = session_deliver(session, delivery, &merged.as);
+    if (result == DELIVERED_LAGGING || result == NOT_DELIVERED_LAGGING)
         *slow = true;
     if (merged.as.qos > 0 && source != NULL && session_durable(session))
         await_commit(hub, session, source);

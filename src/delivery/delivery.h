@@ -112,6 +112,10 @@ enum subscribe_result delivery_subscribe(struct delivery_hub *hub, struct sessio
                                          struct bytes filter, struct bytes share,
                                          const struct subscription_options *options);
 
+/* Whether the session has a subscription to that filter. */
+bool delivery_has_subscription(struct delivery_hub *hub, struct session *session,
+                               struct bytes filter, struct bytes share);
+
 /* False: there was no such subscription. */
 bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, struct bytes filter,
                           struct bytes share);

@@ -85,6 +85,13 @@ enum subscribe_result delivery_subscribe(struct delivery_hub *hub, struct sessio
     return SUBSCRIBED_NEW;
 }
 
+bool delivery_has_subscription(struct delivery_hub *hub, struct session *session,
+                               struct bytes filter, struct bytes share)
+{
+    struct subscription_key key = {session->ref, filter, share};
+    return map_find(&hub->subscriptions, key_hash(&key), key_matches, &key) != NULL;
+}
+
 static void remove_subscription(struct delivery_hub *hub, struct session *session,
                                 struct subscription *s)
 {

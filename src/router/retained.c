@@ -162,8 +162,18 @@ static struct retained_node *node_make(struct retained *retained, struct bytes t
 
 /* ---- set, clear, get --------------------------------------------------------------------------- */
 
+/* The broker's own topics are neither counted nor limited. */
+static bool is_own(const struct message *message)
+{
+    return bytes_starts_with(message->publication.topic, bytes_of_str("$SYS/"));
+}
+
 static void account(struct retained *retained, struct message *gone, struct message *came)
 {
+    if (gone != NULL && is_own(gone))
+        gone = NULL;
+    if (came != NULL && is_own(came))
+        came = NULL;
     uint64_t count = atomic_load_explicit(&retained->count, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&retained->bytes, memory_order_relaxed);
     count = count - (gone != NULL) + (came != NULL);
@@ -185,6 +195,8 @@ static bool over_limit(const struct retained *retained, const struct message *ol
 {
     uint64_t bytes = atomic_load_explicit(&retained->bytes, memory_order_relaxed);
     uint64_t count = atomic_load_explicit(&retained->count, memory_order_relaxed);
+    if (is_own(new))
+        return false;
     if (old == NULL && count >= retained->count_max)
         return true;
     uint64_t after = bytes - (old == NULL ? 0 : old->size) + new->size;

@@ -2,7 +2,8 @@
 /*
  * Retained messages by topic: one tree for the node, under one mutex that is held for a bounded number
  * of steps only. Walks over many messages are cursors that stop and go on, so nobody waits behind a
- * subscription to '#'. Any thread. Limits: count and bytes, given to retained_init().
+ * subscription to '#'. Any thread. Limits: count and bytes, given to retained_init(); topics under "$SYS/"
+ * are the broker's own and are neither counted nor limited.
  */
 #ifndef ROUTER_RETAINED_H
 #define ROUTER_RETAINED_H

@@ -113,13 +113,16 @@ static bool make_room(struct session *session, const struct kept *kept)
     return true;
 }
 
+/* A queue so full lags: what is on its way from other workers still has to fit. */
+enum { LAG_FRACTION = 4 };
+
 static bool lags(const struct session *session)
 {
     const struct session_limits *limits = &session->table->limits;
     const struct queue *queue = session->queue;
     return session->sink != NULL &&
-           (queue->count > limits->queue_messages_max / 2 ||
-            queue->bytes > limits->queue_bytes_max / 2) &&
+           (queue->count > limits->queue_messages_max / LAG_FRACTION ||
+            queue->bytes > limits->queue_bytes_max / LAG_FRACTION) &&
            session->table->now_ms - queue->progress_ms < limits->lag_patience_ms;
 }
 
@@ -128,7 +131,8 @@ static enum deliver_result enqueue(struct session *session, struct delivery *del
 {
     struct metrics_shard *metrics = session->table->metrics;
     struct kept kept;
-    if (!keep(delivery, as, &kept)) {
+    if (atomic_load_explicit(session->table->memory_full, memory_order_relaxed) ||
+        !keep(delivery, as, &kept)) {
         metric_inc(metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
         return NOT_DELIVERED;
     }
@@ -146,7 +150,7 @@ static enum deliver_result enqueue(struct session *session, struct delivery *del
     count_queue(session, count, bytes);
     if (!pushed) {
         kept_drop(&kept);
-        return NOT_DELIVERED;
+        return lags(session) ? NOT_DELIVERED_LAGGING : NOT_DELIVERED;
     }
     if (as->qos > 0)
         record_message(session);

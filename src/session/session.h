@@ -140,6 +140,7 @@ struct session_table {
     void *owner;
     struct metrics_shard *metrics;
     _Atomic uint32_t *sessions; /* of the node, for the limit */
+    _Atomic bool *memory_full;  /* of the node: queue nothing more */
 };
 
 /* ---- the table --------------------------------------------------------------------------------- */
@@ -228,6 +229,7 @@ enum deliver_result {
     DELIVERED,         /* sent or queued */
     DELIVERED_LAGGING, /* queued, and the queue is more than half full of a subscriber that still reads */
     NOT_DELIVERED,     /* dropped, and counted with a reason */
+    NOT_DELIVERED_LAGGING, /* both */
 };
 
 struct deliver_as {
