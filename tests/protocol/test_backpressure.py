@@ -11,10 +11,14 @@ import pytest
 
 from kit import PINGRESP, V311, V5, encode, patience, pingreq, publish, subscribe
 
-MIB = 1024  # in the unit of rss_kb()
 KB64 = b"x" * 65_000
 
 both_versions = pytest.mark.parametrize("version", [V311, V5], ids=["3.1.1", "5.0"])
+
+
+def _little():
+    """What the broker may grow by, in the unit of rss_kb(). Sanitizers need more, as they do of time."""
+    return 16 * 1024 * patience() / 5
 
 
 @pytest.fixture
@@ -83,7 +87,7 @@ def test_a_subscriber_that_never_reads_costs_no_more_than_its_queue(tight, conne
     for number in range(400):  # 26 MB
         alice.publish(topic, KB64, qos)
         bob.receive(payload=KB64)
-    assert tight.rss_kb() < before + 16 * MIB
+    assert tight.rss_kb() < before + _little()
 
 
 @both_versions
@@ -113,7 +117,7 @@ def test_many_subscribers_that_never_read_share_one_copy(tight, connect, deaf, t
     for _ in range(200):
         alice.publish(topic, KB64, 1)
     # each may queue 2 MB, and these are the same 2 MB; the kernel keeps what is in its buffers
-    assert tight.rss_kb() < before + 24 * MIB
+    assert tight.rss_kb() < before + 1.5 * _little()
 
 
 def test_memory_comes_back_when_a_subscriber_that_never_read_goes(tight, connect, deaf, topic):
@@ -180,7 +184,7 @@ def test_a_slow_reader_gets_everything_when_publishers_are_paused(patient, conne
     with _in_background(pour):
         for number in range(count):
             assert int(bob.receive().payload) == number
-    assert patient.rss_kb() < before + 16 * MIB
+    assert patient.rss_kb() < before + _little()
 
 
 def test_one_who_never_reads_slows_a_publisher_for_a_bounded_time(patient, connect, deaf, topic):
@@ -227,7 +231,7 @@ def test_one_who_asks_and_never_reads_the_answers_costs_little(tight, connect, d
     before = tight.rss_kb()
     _pour(mallory, raw, 1.5)
     connect(V5, broker=tight).barrier()
-    assert tight.rss_kb() < before + 16 * MIB
+    assert tight.rss_kb() < before + _little()
 
 
 def test_one_who_asks_for_large_retained_messages_and_never_reads_costs_little(tight, connect, dial,
@@ -241,7 +245,7 @@ def test_one_who_asks_for_large_retained_messages_and_never_reads_costs_little(t
     mallory.send(*[subscribe(f"{topic}/#", 1, id=n) for n in range(1, 101)])  # 500 MB asked for
     alice.barrier()
     connect(V5, broker=tight).barrier()
-    assert tight.rss_kb() < before + 16 * MIB
+    assert tight.rss_kb() < before + _little()
 
 
 def test_a_paused_connection_is_closed_when_its_client_goes(tight, connect, deaf, topic):
