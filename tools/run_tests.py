@@ -41,8 +41,10 @@ class Result:
         """Takes over the counts of a tool that itself ends with `N passed, N failed`."""
         found = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.MULTILINE)
         if found:
+            failed = int(found[-1][1])
+            named = re.findall(r"^ *FAILED (.+)$", text, re.MULTILINE)
             self.passed += int(found[-1][0])
-            self.failures += [f"{self.suite}: see above"] * int(found[-1][1])
+            self.failures += (named + [f"{self.suite}: see above"] * failed)[:failed]
         elif status == 0:
             self.passed += 1
         if status != 0 and not self.failures:
