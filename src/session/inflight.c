@@ -113,7 +113,7 @@ static struct kept *append(struct inflight *inflight)
 enum rc inflight_push(struct inflight *inflight, const struct kept *kept, uint16_t *packet_id)
 {
     struct kept *entry;
-    do { /* more than once only to pass over identifiers of stragglers */
+    for (;;) { /* more than once only to pass over identifiers of stragglers */
         enum rc rc = inflight->span >= INFLIGHT_SPAN_MAX ? leave_behind(inflight) : RC_OK;
         if (rc != RC_OK)
             return rc;
@@ -121,7 +121,10 @@ enum rc inflight_push(struct inflight *inflight, const struct kept *kept, uint16
         if (entry == NULL)
             return RC_NO_MEMORY;
         *packet_id = id_at(inflight, inflight->span - 1);
-    } while (inflight->straggler_count > 0 && straggler_find(inflight, *packet_id) != NULL);
+        if (inflight->straggler_count == 0 || straggler_find(inflight, *packet_id) == NULL)
+            break;
+        trim(inflight); /* a place passed over does not stay at the front */
+    }
     *entry = *kept;
     entry->state = kept->qos == 1 ? INFLIGHT_SENT_QOS1 : INFLIGHT_SENT_QOS2;
     entry->counted = true;
