@@ -136,16 +136,17 @@ def test_a_subscriber_that_reads_again_gets_what_was_queued_and_is_served(tight,
     for number in range(300):
         alice.publish(topic, str(number).encode().ljust(30_000, b" "), 1)
     bob.send(pingreq())
-    numbers = []
-    while (packet := bob.next_packet()).type != PINGRESP:
-        numbers.append(int(packet.payload))
-        bob.acknowledge(packet)
-    assert numbers == list(range(len(numbers)))
+    numbers, answered = [], False
     with contextlib.suppress(AssertionError):
-        while packet := bob.next_packet(within=0.3):
+        while packet := bob.next_packet(within=0.5):
+            if packet.type == PINGRESP:
+                answered = True
+                continue
             numbers.append(int(packet.payload))
             bob.acknowledge(packet)
-    assert numbers == list(range(len(numbers))) and 50 < len(numbers) < 300
+    assert answered
+    assert numbers == sorted(set(numbers)) and numbers[:50] == list(range(50))
+    assert len(numbers) < 300
     alice.publish(topic, "new", 1)
     bob.receive(payload="new")
 
