@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One node from start to end: bind first (so that a port that is taken is said before anything runs), then
- * make the workers, then wait for signals on the main thread.
+ * One node from start to end: bind first (so that a port that is taken is said before anything
+ * runs), then make the workers, then wait for signals on the main thread.
  */
 #include "broker/broker.h"
 
@@ -22,7 +22,8 @@
 
 enum { LISTEN_BACKLOG = 4096 };
 
-/* ---- listeners --------------------------------------------------------------------------------- */
+/* ---- listeners ---------------------------------------------------------------------------------
+ */
 
 static bool bind_failed(const struct config_listener *listener)
 {
@@ -66,7 +67,8 @@ static void close_listeners(struct broker *broker)
             close(broker->workers[w].listener_fds[l]);
 }
 
-/* ---- make and unmake --------------------------------------------------------------------------- */
+/* ---- make and unmake ---------------------------------------------------------------------------
+ */
 
 static enum share_choice share_choice(enum share_strategy strategy)
 {
@@ -140,7 +142,8 @@ static void node_deinit(struct broker *broker)
     metrics_deinit(&broker->metrics);
 }
 
-/* ---- signals ----------------------------------------------------------------------------------- */
+/* ---- signals -----------------------------------------------------------------------------------
+ */
 
 static void block_signals(sigset_t *waited)
 {

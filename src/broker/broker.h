@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Start-up, workers, shutdown of one node. Knows every folder of the road; only the command line knows it. */
+/* Start-up, workers, shutdown of one node. Knows every folder of the road; only the command line
+ * knows it. */
 #ifndef BROKER_BROKER_H
 #define BROKER_BROKER_H
 
@@ -13,8 +14,9 @@ enum {
 };
 
 /*
- * Serves until SIGTERM or SIGINT, then drains for at most broker.drain_timeout_ms. Blocks; call it on
- * the main thread before any other thread exists. Borrows config and data_dir. Gives the exit code.
+ * Serves until SIGTERM or SIGINT, then drains for at most broker.drain_timeout_ms. Blocks; call it
+ * on the main thread before any other thread exists. Borrows config and data_dir. Gives the exit
+ * code.
  */
 int broker_run(const struct config *config, const char *data_dir);
 

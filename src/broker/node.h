@@ -10,7 +10,8 @@
 struct broker {
     const struct config *config;
     struct conn_shared shared;
-    struct metrics metrics; /* one shard a worker, and one for the broker itself, worker 0's thread */
+    struct metrics
+        metrics; /* one shard a worker, and one for the broker itself, worker 0's thread */
     struct router router;
     struct retained retained;
     struct worker *workers;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the main thread looks at once a second: the memory limit, and whether every worker still turns,
- * which is what systemd's watchdog is told.
+ * What the main thread looks at once a second: the memory limit, and whether every worker still
+ * turns, which is what systemd's watchdog is told.
  */
 #include "base/log.h"
 #include "base/memory.h"
 #include "broker/node.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -15,7 +16,7 @@ static struct {
     uint64_t memory_max; /* bytes */
     bool watchdog;
     uint64_t *turns; /* of each worker at the last tick */
-} watch; /* main thread only */
+} watch;             /* main thread only */
 
 uint64_t resident_bytes(void)
 {
@@ -36,13 +37,17 @@ void watch_start(struct broker *broker)
     watch.turns = mem_new(broker->worker_count * sizeof(*watch.turns));
     watch.memory_max = broker->config->limits.memory_bytes;
     if (watch.memory_max == 0)
-        watch.memory_max = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) /
-                           10 * 8;
+        watch.memory_max =
+            (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 10 * 8;
 }
 
 static void watch_memory(struct broker *broker)
 {
     bool full = resident_bytes() > watch.memory_max;
+    if (full) {
+        malloc_trim(0); /* what was freed lately goes back before we refuse for another second */
+        full = resident_bytes() > watch.memory_max;
+    }
     bool was = atomic_exchange_explicit(&broker->shared.memory_full, full, memory_order_relaxed);
     if (full != was)
         LOG(LOG_WARN, full ? "broker.memory_full" : "broker.memory_freed",

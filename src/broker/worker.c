@@ -11,7 +11,8 @@
 
 enum { DRAIN_PER_TURN = 256, DRAIN_LOOK_MS = 20 };
 
-/* ---- mail -------------------------------------------------------------------------------------- */
+/* ---- mail --------------------------------------------------------------------------------------
+ */
 
 static void wake(void *owner)
 {
@@ -67,7 +68,8 @@ static void move_conn(void *owner, uint32_t to, int fd, enum transport transport
 
 static const struct conn_worker_ops conn_ops = {.move = move_conn};
 
-/* ---- a turn ------------------------------------------------------------------------------------ */
+/* ---- a turn ------------------------------------------------------------------------------------
+ */
 
 static void wake_for_sessions(void *arg, uint64_t at_ms)
 {
@@ -171,7 +173,8 @@ static const struct loop_ops loop_ops = {
     .stopping = worker_stopping,
 };
 
-/* ---- start ------------------------------------------------------------------------------------- */
+/* ---- start -------------------------------------------------------------------------------------
+ */
 
 static void accepted(struct listener *listener, int fd)
 {
@@ -309,7 +312,8 @@ bool worker_start(struct worker *worker)
     return true;
 }
 
-/* ---- stop -------------------------------------------------------------------------------------- */
+/* ---- stop --------------------------------------------------------------------------------------
+ */
 
 struct drain_mail {
     struct mail mail;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One worker: a thread, its loop, and everything that lives on it. What a turn does, in order, is in
- * worker_turn(). Other threads reach a worker by its mailbox only.
+ * One worker: a thread, its loop, and everything that lives on it. What a turn does, in order, is
+ * in worker_turn(). Other threads reach a worker by its mailbox only.
  */
 #ifndef BROKER_WORKER_H
 #define BROKER_WORKER_H
@@ -33,7 +33,7 @@ struct worker {
     uint32_t listener_count;
     struct loop_timer drain_timer;
     uint64_t turn_began_ns;
-    uint64_t drain_until_ms; /* 0: not shutting down */
+    uint64_t drain_until_ms;                   /* 0: not shutting down */
     void (*extra_turn)(struct worker *worker); /* on worker 0: $SYS; NULL elsewhere */
 };
 

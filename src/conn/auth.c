@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Enhanced authentication (sections 3.15, 4.12): carries data between the client and a mechanism, before
- * CONNACK and again whenever the client wants. While it goes on before CONNACK the CONNECT packet is kept.
+ * Enhanced authentication (sections 3.15, 4.12): carries data between the client and a mechanism,
+ * before CONNACK and again whenever the client wants. While it goes on before CONNACK the CONNECT
+ * packet is kept.
  */
 #include "conn/connection.h"
 
@@ -44,7 +45,8 @@ static enum auth_result step(struct conn *conn, const struct properties *propert
     return result;
 }
 
-/* ---- before CONNACK ----------------------------------------------------------------------------- */
+/* ---- before CONNACK -----------------------------------------------------------------------------
+ */
 
 static enum auth_start keep_connect(struct conn *conn, const uint8_t *packet, size_t packet_len)
 {
@@ -113,7 +115,8 @@ static void go_on_before_connack(struct conn *conn, const struct auth *auth)
     }
 }
 
-/* ---- after CONNACK ------------------------------------------------------------------------------ */
+/* ---- after CONNACK ------------------------------------------------------------------------------
+ */
 
 static void reauthenticate(struct conn *conn, const struct auth *auth)
 {
@@ -152,8 +155,7 @@ void conn_handle_auth(struct conn *conn, const struct frame *frame)
         conn_fault(conn, MQTT_PROTOCOL_ERROR, "CONNECT named no method [MQTT-4.12.0-7]");
         return;
     }
-    if (!bytes_equal(auth.properties.authentication_method,
-                     bytes_of_str(extra->mechanism->name))) {
+    if (!bytes_equal(auth.properties.authentication_method, bytes_of_str(extra->mechanism->name))) {
         conn_fault(conn, MQTT_PROTOCOL_ERROR, "another authentication method [MQTT-4.12.0-5]");
         return;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connection's life and the dispatch of its packets: bytes in, one handler per packet family. Output
- * is in send.c; the state machine is drawn in conn.h.
+ * A connection's life and the dispatch of its packets: bytes in, one handler per packet family.
+ * Output is in send.c; the state machine is drawn in conn.h.
  */
 #include "conn/connection.h"
 
@@ -11,11 +11,12 @@
 
 #include <unistd.h>
 
-enum { CAUTIOUS_PACKETS = 64, LINGER_MS = 2000, PACKET_MAX_OUT = VARINT_MAX + FRAME_HEADER_MAX };
+enum { CAUTIOUS_PACKETS = 4, LINGER_MS = 2000, PACKET_MAX_OUT = VARINT_MAX + FRAME_HEADER_MAX };
 
 static const struct stream_ops conn_stream_ops;
 
-/* ---- begin and end ----------------------------------------------------------------------------- */
+/* ---- begin and end -----------------------------------------------------------------------------
+ */
 
 static void timer_fired(struct loop_timer *timer);
 
@@ -44,7 +45,8 @@ void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
         return;
     }
     list_add_last(&worker->connections, &conn->link);
-    uint32_t open = atomic_fetch_add_explicit(&worker->shared->connections, 1, memory_order_relaxed);
+    uint32_t open =
+        atomic_fetch_add_explicit(&worker->shared->connections, 1, memory_order_relaxed);
     conn->open = true;
     metric_inc(worker->metrics, METRIC_CONNECTIONS_OPENED);
     const struct config *config = worker->shared->config;
@@ -148,7 +150,8 @@ bool conn_user_properties_ok(struct conn *conn, struct bytes block)
 {
     enum { USER_PROPERTY_MIN = 5 }; /* id and two empty strings */
     uint32_t max = conn_config(conn)->limits.user_properties;
-    if (block.len / USER_PROPERTY_MIN <= max || properties_count(block, PROPERTY_USER_PROPERTY) <= max)
+    if (block.len / USER_PROPERTY_MIN <= max ||
+        properties_count(block, PROPERTY_USER_PROPERTY) <= max)
         return true;
     metric_inc(conn->worker->metrics, METRIC_LIMIT_USER_PROPERTIES);
     return false;
@@ -208,7 +211,8 @@ static void stream_closed(struct stream *stream)
     mem_free(conn);
 }
 
-/* ---- timers ------------------------------------------------------------------------------------ */
+/* ---- timers ------------------------------------------------------------------------------------
+ */
 
 /* We do not read because the client does not: it has gone when a whole keep alive moves nothing. */
 static void look_at_output(struct conn *conn)
@@ -248,7 +252,8 @@ static void timer_fired(struct loop_timer *timer)
     loop_timer_start(conn->worker->loop, timer, now_ms >= due_ms ? now_ms + 100 : due_ms);
 }
 
-/* ---- dispatch ---------------------------------------------------------------------------------- */
+/* ---- dispatch ----------------------------------------------------------------------------------
+ */
 
 static void handle_pingreq(struct conn *conn, const struct frame *frame)
 {
@@ -397,7 +402,8 @@ static void drained(struct stream *stream)
         return;
     session_pump(conn->session);
     if (!list_empty(&conn->worker->hub->parked))
-        loop_wake(conn->worker->loop); /* retained messages waited for this: see delivery_unpark() */
+        loop_wake(
+            conn->worker->loop); /* retained messages waited for this: see delivery_unpark() */
 }
 
 static const struct stream_ops conn_stream_ops = {
@@ -407,7 +413,8 @@ static const struct stream_ops conn_stream_ops = {
     .closed = stream_closed,
 };
 
-/* ---- not reading for a while ------------------------------------------------------------------- */
+/* ---- not reading for a while -------------------------------------------------------------------
+ */
 
 void conn_set_busy(struct conn *conn, enum conn_busy why)
 {

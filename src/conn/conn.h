@@ -7,7 +7,8 @@
  *        |                          +--enhanced authentication--> AUTHENTICATING
  *        +--anything else, timeout--> CLOSING
  *
- * A connection belongs to one worker; after CONNECT that is its session's home. All of it runs on that thread.
+ * A connection belongs to one worker; after CONNECT that is its session's home. All of it runs on
+ * that thread.
  */
 #ifndef CONN_CONN_H
 #define CONN_CONN_H
@@ -38,9 +39,15 @@ struct conn_worker_ops {
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len);
 };
 
-enum { PAUSE_MS = 5, CAUTIOUS_MS = 1000, WORK_PER_TURN = 16384, CONNECTIONS_GRACE = 256 };
+enum {
+    PAUSE_MIN_MS = 4,
+    PAUSE_MAX_MS = 128,
+    CAUTIOUS_MS = 1000,
+    WORK_PER_TURN = 16384,
+    CONNECTIONS_GRACE = 256
+};
 
-/* Connections that were told to read nothing for a while, in the order in which they go on. */
+/* A connection that was told to read nothing for a while. */
 struct pause_entry {
     session_ref session;
     uint64_t until_ms;
@@ -54,8 +61,8 @@ struct conn_worker {
     struct metrics_shard *metrics;
     struct job_queue *jobs;
     struct list connections; /* all of this worker */
-    struct pause_entry *paused; /* ring */
-    uint32_t paused_first, paused_count, paused_room;
+    struct pause_entry *paused;
+    uint32_t paused_count, paused_room;
     session_ref *yielded; /* have bytes to parse and did enough for this turn */
     uint32_t yielded_count, yielded_room;
     struct loop_timer pause_timer;

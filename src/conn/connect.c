@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * CONNECT (section 3.1): check, find the home worker, authenticate, take over or make the session,
- * answer. A connection that belongs to another worker moves there before anything is sent, with the CONNECT
- * unread, so that this file runs twice for it and knows nothing of the move but conn_move().
+ * answer. A connection that belongs to another worker moves there before anything is sent, with the
+ * CONNECT unread, so that this file runs twice for it and knows nothing of the move but
+ * conn_move().
  */
 #include "conn/connection.h"
 
@@ -34,7 +35,8 @@ void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text)
     conn_end(conn, SESSION_WILL_KEEP);
 }
 
-/* ---- checks ------------------------------------------------------------------------------------ */
+/* ---- checks ------------------------------------------------------------------------------------
+ */
 
 struct refusal {
     enum mqtt_reason reason;
@@ -121,7 +123,8 @@ static struct refusal check(struct conn *conn, const struct connect *connect)
     return refusal;
 }
 
-/* ---- the home worker ---------------------------------------------------------------------------- */
+/* ---- the home worker ----------------------------------------------------------------------------
+ */
 
 static uint32_t home_of(const struct conn *conn, struct bytes client_id)
 {
@@ -155,17 +158,16 @@ static size_t assign_client_id(struct conn *conn, char *out, size_t room)
     struct conn_shared *shared = conn->worker->shared;
     size_t len;
     do {
-        uint64_t number =
-            atomic_fetch_add_explicit(&shared->next_number, 1, memory_order_relaxed);
+        uint64_t number = atomic_fetch_add_explicit(&shared->next_number, 1, memory_order_relaxed);
         len = (size_t)snprintf(out, room, "auto-%016llx-%llx",
-                               (unsigned long long)shared->process_id,
-                               (unsigned long long)number);
+                               (unsigned long long)shared->process_id, (unsigned long long)number);
     } while (home_of(conn, bytes_of(out, len)) != conn->worker->worker ||
              session_find(conn->worker->sessions, bytes_of(out, len)) != NULL);
     return len;
 }
 
-/* ---- the session -------------------------------------------------------------------------------- */
+/* ---- the session --------------------------------------------------------------------------------
+ */
 
 static uint32_t session_expiry(const struct conn *conn, const struct connect *connect)
 {
@@ -221,7 +223,8 @@ static struct message *will_of(const struct connect *connect, const struct sessi
     return will;
 }
 
-/* ---- CONNACK ------------------------------------------------------------------------------------ */
+/* ---- CONNACK ------------------------------------------------------------------------------------
+ */
 
 static void add_capabilities(const struct config *config, struct properties *p)
 {
@@ -274,7 +277,8 @@ static void add_answers(struct conn *conn, const struct connect *connect, struct
     }
 }
 
-/* ---- accepting ---------------------------------------------------------------------------------- */
+/* ---- accepting ----------------------------------------------------------------------------------
+ */
 
 /* What the client said of this connection. */
 static void read_client_limits(struct conn *conn, const struct connect *connect)
@@ -320,8 +324,7 @@ static void attach(struct conn *conn, struct session *session, const struct conn
     conn->sink.hold = false;
     delivery_session_changed(conn->worker->hub, session);
     if (connect->has_will) {
-        bool delayed =
-            property_present(&connect->will_properties, PROPERTY_WILL_DELAY_INTERVAL);
+        bool delayed = property_present(&connect->will_properties, PROPERTY_WILL_DELAY_INTERVAL);
         session_set_will(session, will_of(connect, session),
                          delayed ? connect->will_properties.will_delay_s : 0);
     }

@@ -30,8 +30,8 @@ struct conn_extra {
     struct alias_in *alias_in; /* index alias - 1; mqtt.topic_alias_max of them */
     struct alias_out *alias_out;
     const struct auth_mechanism *mechanism;
-    void *exchange;       /* of the mechanism, while one runs */
-    uint8_t *connect;     /* copy of the CONNECT packet while authenticating */
+    void *exchange;   /* of the mechanism, while one runs */
+    uint8_t *connect; /* copy of the CONNECT packet while authenticating */
     size_t connect_len;
     struct auth_reply reply;
 };
@@ -43,21 +43,22 @@ struct conn {
     struct conn_worker *worker;
     struct session *session; /* NULL before CONNECT and after the end */
     struct session_sink sink;
-    struct list link; /* in worker->connections */
+    struct list link;        /* in worker->connections */
     struct loop_timer timer; /* CONNECT timeout, then keep alive */
     struct conn_extra *extra;
     struct owed *owed_first, *owed_last; /* acknowledgements that wait for the store, in order */
     struct filter_job *job;
-    uint64_t last_in_ms; /* when the last complete packet came */
+    uint64_t last_in_ms;        /* when the last complete packet came */
     uint64_t cautious_until_ms; /* its subscribers lagged: few packets a turn */
-    uint32_t stuck_bytes;   /* output at the last look, while CONN_BUSY_OUTPUT */
-    uint32_t keep_alive_ms; /* 1.5 times the interval; 0: none */
-    uint32_t packet_max_out; /* what the client takes */
-    uint32_t receive_open;   /* QoS 1/2 publications of the client that are not acknowledged */
+    uint16_t pause_ms;          /* the last pause */
+    uint32_t stuck_bytes;       /* output at the last look, while CONN_BUSY_OUTPUT */
+    uint32_t keep_alive_ms;     /* 1.5 times the interval; 0: none */
+    uint32_t packet_max_out;    /* what the client takes */
+    uint32_t receive_open;      /* QoS 1/2 publications of the client that are not acknowledged */
     uint16_t alias_out_max;
-    uint8_t version; /* enum mqtt_version, 0 before CONNECT */
-    uint8_t state;   /* enum conn_state */
-    uint8_t busy;    /* enum conn_busy bits */
+    uint8_t version;          /* enum mqtt_version, 0 before CONNECT */
+    uint8_t state;            /* enum conn_state */
+    uint8_t busy;             /* enum conn_busy bits */
     bool problem_information; /* reason strings and user properties are welcome everywhere */
     bool counted;             /* in METRIC_CONNECTIONS_CURRENT */
     bool open;                /* in shared->connections */
@@ -78,11 +79,13 @@ static inline const struct config *conn_config(const struct conn *conn)
     return conn->worker->shared->config;
 }
 
-/* ---- conn.c ------------------------------------------------------------------------------------ */
+/* ---- conn.c ------------------------------------------------------------------------------------
+ */
 
 /*
- * The peer's fault: answers with the reason where the version and the moment allow it (DISCONNECT, or CONNACK
- * before there was one), closes, and keeps the will. `text` goes into the log and, for 5.0, the reason string.
+ * The peer's fault: answers with the reason where the version and the moment allow it (DISCONNECT,
+ * or CONNACK before there was one), closes, and keeps the will. `text` goes into the log and,
+ * for 5.0, the reason string.
  */
 void conn_fault(struct conn *conn, enum mqtt_reason reason, const char *text);
 
@@ -113,7 +116,8 @@ void conn_pause(struct conn *conn);
 /* Lets the others of this turn go first: the rest of the input is parsed in the next one. */
 void conn_yield(struct conn *conn);
 
-/* ---- one file per packet family ----------------------------------------------------------------- */
+/* ---- one file per packet family -----------------------------------------------------------------
+ */
 
 /* Gives false when the frame is not consumed because the connection moved to another worker. */
 bool conn_handle_connect(struct conn *conn, const struct frame *frame, const uint8_t *packet,
@@ -139,7 +143,8 @@ void conn_auth_end(struct conn *conn);
 /* subscribe.c */
 void conn_job_cancel(struct conn *conn);
 
-/* ---- send.c ------------------------------------------------------------------------------------ */
+/* ---- send.c ------------------------------------------------------------------------------------
+ */
 
 extern const struct session_sink_ops conn_sink_ops;
 
@@ -149,14 +154,15 @@ void conn_send_auth(struct conn *conn, const struct auth *auth);
 void conn_send_pingresp(struct conn *conn);
 void conn_alias_out_free(struct conn_extra *extra);
 
-/* ---- owed.c: acknowledgements ------------------------------------------------------------------- */
+/* ---- owed.c: acknowledgements -------------------------------------------------------------------
+ */
 
 enum owed_changes { OWED_NO_CHANGES, OWED_SESSION_CHANGED };
 
 /*
- * Sends an acknowledgement when what it promises is safe: when `ticket` (may be NULL) has been answered
- * and, if the session changed, its shard has committed. Acknowledgements leave in the order of these calls
- * [MQTT-4.6.0-2]. `packet` is complete; it is copied.
+ * Sends an acknowledgement when what it promises is safe: when `ticket` (may be NULL) has been
+ * answered and, if the session changed, its shard has committed. Acknowledgements leave in the
+ * order of these calls [MQTT-4.6.0-2]. `packet` is complete; it is copied.
  */
 void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *ticket,
               enum owed_changes changes);

@@ -61,5 +61,5 @@ void conn_handle_disconnect(struct conn *conn, const struct frame *frame)
     if (!change_expiry(conn, &disconnect.properties))
         return;
     conn_end_by_client(conn, disconnect.reason == MQTT_NORMAL_DISCONNECTION ? SESSION_WILL_DISCARD
-                                                                           : SESSION_WILL_KEEP);
+                                                                            : SESSION_WILL_KEEP);
 }

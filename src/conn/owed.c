@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Acknowledgements: sent at once when what they promise is safe already, else kept in order until the store has
- * answered. An owed packet outlives its connection while somebody still has to answer; then it is
- * only a counter.
+ * Acknowledgements: sent at once when what they promise is safe already, else kept in order until
+ * the store has answered. An owed packet outlives its connection while somebody still has to
+ * answer; then it is only a counter.
  */
 #include "conn/connection.h"
 
@@ -36,8 +36,7 @@ static void write_packet(struct conn *conn, struct bytes packet)
          (type == PACKET_PUBREC && packet.len > 4 && packet.data[4] >= 0x80)) &&
         conn->receive_open > 0)
         conn->receive_open--; /* [MQTT-3.3.4-7]: the exchange is over */
-    if (packet.len > conn->packet_max_out ||
-        stream_write(&conn->stream, packet) != RC_OK)
+    if (packet.len > conn->packet_max_out || stream_write(&conn->stream, packet) != RC_OK)
         return;
     metric_inc(conn->worker->metrics, METRIC_PACKETS_SENT);
     metric_add(conn->worker->metrics, METRIC_BYTES_SENT, packet.len);

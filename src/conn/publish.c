@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PUBLISH from a client (section 3.3): the front half of the road. Parse, check, give the message to
- * delivery, owe the acknowledgement. Nothing here allocates or copies for an ordinary message.
+ * PUBLISH from a client (section 3.3): the front half of the road. Parse, check, give the message
+ * to delivery, owe the acknowledgement. Nothing here allocates or copies for an ordinary message.
  */
 #include "conn/connection.h"
 
@@ -10,7 +10,8 @@
 #include "base/utf8.h"
 #include "model/topic.h"
 
-/* ---- topic aliases of the client ---------------------------------------------------------------- */
+/* ---- topic aliases of the client ----------------------------------------------------------------
+ */
 
 static bool alias_fault(struct conn *conn, enum mqtt_reason reason, const char *text)
 {
@@ -44,7 +45,8 @@ static bool resolve_alias(struct conn *conn, struct publish *publish)
     return true;
 }
 
-/* ---- checks ------------------------------------------------------------------------------------ */
+/* ---- checks ------------------------------------------------------------------------------------
+ */
 
 /* What ends the connection; false after a fault. */
 static bool may_publish(struct conn *conn, const struct publish *publish)
@@ -82,8 +84,7 @@ static bool may_publish(struct conn *conn, const struct publish *publish)
 /* What is refused with a reason code of its own and leaves the connection as it is. */
 static enum mqtt_reason refusal_of(const struct conn *conn, const struct publish *publish)
 {
-    if (publish->topic.data[0] == '$' &&
-        bytes_starts_with(publish->topic, bytes_of_str("$SYS/")))
+    if (publish->topic.data[0] == '$' && bytes_starts_with(publish->topic, bytes_of_str("$SYS/")))
         return MQTT_NOT_AUTHORIZED;
     if (publish->payload_is_utf8 && conn_config(conn)->mqtt.check_payload_format &&
         !utf8_valid(publish->payload))
@@ -116,13 +117,13 @@ static void refuse(struct conn *conn, const struct publish *publish, enum mqtt_r
     conn_owe_ack(conn, type, publish->packet_id, reason, NULL, OWED_NO_CHANGES);
 }
 
-/* ---- flow control and QoS 2 --------------------------------------------------------------------- */
+/* ---- flow control and QoS 2 ---------------------------------------------------------------------
+ */
 
 /* Counts a QoS 1/2 publication against our receive maximum; false after a fault. */
 static bool count_open(struct conn *conn)
 {
-    if (conn->version == MQTT_V5 &&
-        conn->receive_open >= conn_config(conn)->mqtt.receive_maximum) {
+    if (conn->version == MQTT_V5 && conn->receive_open >= conn_config(conn)->mqtt.receive_maximum) {
         conn_fault(conn, MQTT_RECEIVE_MAXIMUM_EXCEEDED, "receive maximum [MQTT-3.3.4-7]");
         return false;
     }
@@ -147,7 +148,8 @@ static bool begin_qos2(struct conn *conn, const struct publish *publish)
     }
 }
 
-/* ---- delivery ----------------------------------------------------------------------------------- */
+/* ---- delivery -----------------------------------------------------------------------------------
+ */
 
 /* Properties that cannot be forwarded as they stand are copied here without the others. */
 enum { STRIPPED_INLINE = 1024 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Packets out. PUBLISH has three ways: a ready-made packet shared by many receivers is copied in one
- * piece; a small payload is copied behind its own header; a big one is referenced.
+ * Packets out. PUBLISH has three ways: a ready-made packet shared by many receivers is copied in
+ * one piece; a small payload is copied behind its own header; a big one is referenced.
  */
 #include "conn/connection.h"
 
@@ -17,7 +17,8 @@ static void count_sent(struct conn *conn, size_t bytes)
     metric_add(conn->worker->metrics, METRIC_BYTES_SENT, bytes);
 }
 
-/* ---- topic aliases that we make ----------------------------------------------------------------- */
+/* ---- topic aliases that we make -----------------------------------------------------------------
+ */
 
 struct alias_entry {
     uint64_t hash;
@@ -90,7 +91,8 @@ void conn_alias_out_free(struct conn_extra *extra)
     extra->alias_out = NULL;
 }
 
-/* ---- PUBLISH ----------------------------------------------------------------------------------- */
+/* ---- PUBLISH -----------------------------------------------------------------------------------
+ */
 
 static void count_publish(struct conn *conn, size_t packet, size_t payload)
 {
@@ -235,7 +237,8 @@ static enum send_result sink_publish(struct session_sink *sink, const struct out
     return send_shared(conn, *packet, outgoing->publication->payload.len);
 }
 
-/* ---- acknowledgements and the rest -------------------------------------------------------------- */
+/* ---- acknowledgements and the rest --------------------------------------------------------------
+ */
 
 static void sink_pubrel(struct session_sink *sink, uint16_t packet_id)
 {
@@ -247,6 +250,11 @@ static void sink_pubrel(struct session_sink *sink, uint16_t packet_id)
         (size_t)(ack_write(out, conn->version, PACKET_PUBREL, packet_id, MQTT_SUCCESS) - out);
     stream_commit(&conn->stream, size);
     count_sent(conn, size);
+}
+
+static size_t sink_unsent(struct session_sink *sink)
+{
+    return stream_unsent(&conn_of_sink(sink)->stream);
 }
 
 static void sink_taken_over(struct session_sink *sink)
@@ -261,6 +269,7 @@ static void sink_taken_over(struct session_sink *sink)
 const struct session_sink_ops conn_sink_ops = {
     .publish = sink_publish,
     .pubrel = sink_pubrel,
+    .unsent = sink_unsent,
     .taken_over = sink_taken_over,
 };
 
@@ -274,7 +283,8 @@ void conn_send_pingresp(struct conn *conn)
     count_sent(conn, 2);
 }
 
-/* Room for packets whose size we choose: properties of ours, at most a few texts of AUTH_DATA_MAX. */
+/* Room for packets whose size we choose: properties of ours, at most a few texts of AUTH_DATA_MAX.
+ */
 enum { CONTROL_MAX = 16 * 1024 };
 
 static size_t control_room(const struct conn *conn)
@@ -293,8 +303,7 @@ static void send_control(struct conn *conn, const uint8_t *packet, size_t size)
 void conn_send_connack(struct conn *conn, const struct connack *connack)
 {
     uint8_t packet[CONTROL_MAX];
-    send_control(conn, packet,
-                 connack_encode(connack, conn->version, packet, control_room(conn)));
+    send_control(conn, packet, connack_encode(connack, conn->version, packet, control_room(conn)));
 }
 
 static void add_text(const struct conn *conn, struct properties *properties, const char *text)

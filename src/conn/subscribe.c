@@ -17,7 +17,7 @@ struct filter_job {
     struct conn *conn;
     uint8_t type; /* PACKET_SUBSCRIBE or PACKET_UNSUBSCRIBE */
     uint16_t packet_id;
-    uint32_t identifier; /* subscription identifier, 0: none */
+    uint32_t identifier;  /* subscription identifier, 0: none */
     struct bytes filters; /* the payload */
     struct bytes rest;    /* of it: not looked at */
     uint32_t count, done;
@@ -26,10 +26,11 @@ struct filter_job {
     uint8_t *retained; /* bool: send what is retained */
 };
 
-/* ---- one filter --------------------------------------------------------------------------------- */
+/* ---- one filter ---------------------------------------------------------------------------------
+ */
 
-/* What the configuration forbids. CONNACK of 5.0 has said so, hence asking ends the connection; a 3.x
- * client could not know [v3.1.1 MQTT-3.8.3-2]. */
+/* What the configuration forbids. CONNACK of 5.0 has said so, hence asking ends the connection;
+ * a 3.x client could not know [v3.1.1 MQTT-3.8.3-2]. */
 static uint8_t check_available(struct conn *conn, struct bytes filter, bool shared)
 {
     const struct config *config = conn_config(conn);
@@ -103,9 +104,9 @@ static uint8_t subscribe_one(struct filter_job *job, const struct subscribe_filt
         delivery_subscribe(conn->worker->hub, conn->session, filter, share, &options);
     if (result == SUBSCRIBE_NO_MEMORY)
         return MQTT_QUOTA_EXCEEDED;
-    *retained = parsed == SHARE_NONE && (options.retain_handling == RETAIN_SEND ||
-                                         (options.retain_handling == RETAIN_SEND_IF_NEW &&
-                                          result == SUBSCRIBED_NEW));
+    *retained = parsed == SHARE_NONE &&
+                (options.retain_handling == RETAIN_SEND ||
+                 (options.retain_handling == RETAIN_SEND_IF_NEW && result == SUBSCRIBED_NEW));
     return options.qos;
 }
 
@@ -126,7 +127,8 @@ static uint8_t unsubscribe_one(struct filter_job *job, struct bytes filter)
     return was ? MQTT_SUCCESS : MQTT_NO_SUBSCRIPTION_EXISTED;
 }
 
-/* ---- the packet --------------------------------------------------------------------------------- */
+/* ---- the packet ---------------------------------------------------------------------------------
+ */
 
 static void acknowledge(struct filter_job *job)
 {
@@ -297,7 +299,8 @@ void conn_handle_subscribe(struct conn *conn, const struct frame *frame)
     };
     if (property_present(&subscribe.properties, PROPERTY_SUBSCRIPTION_IDENTIFIER)) {
         if (!conn_config(conn)->mqtt.subscription_identifier_available) {
-            conn_fault(conn, MQTT_SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "subscription identifier");
+            conn_fault(conn, MQTT_SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+                       "subscription identifier");
             return;
         }
         packet.identifier = subscribe.properties.subscription_identifier;

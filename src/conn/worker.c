@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The connections of one worker as a group: who does not read for a while and goes on later, and how
- * all of them are told that the broker shuts down.
+ * The connections of one worker as a group: who does not read for a while and goes on later, and
+ * how all of them are told that the broker shuts down.
  */
 #include "conn/connection.h"
 
 #include "base/check.h"
 #include "base/memory.h"
 
-/* ---- publishers whose subscribers lag ----------------------------------------------------------- */
+/* ---- publishers whose subscribers lag -----------------------------------------------------------
+ */
 
 static struct conn *conn_of_session(struct conn_worker *worker, session_ref ref)
 {
@@ -18,16 +19,14 @@ static struct conn *conn_of_session(struct conn_worker *worker, session_ref ref)
     return conn_of_sink(session->sink);
 }
 
-static void pause_ring_grow(struct conn_worker *worker)
+/* Each pause of a row is twice as long as the one before. */
+static uint32_t next_pause_ms(struct conn *conn, uint64_t now_ms)
 {
-    uint32_t room = worker->paused_room == 0 ? 64 : worker->paused_room * 2;
-    struct pause_entry *ring = mem_new(room * sizeof(*ring));
-    for (uint32_t i = 0; i < worker->paused_count; i++)
-        ring[i] = worker->paused[(worker->paused_first + i) & (worker->paused_room - 1)];
-    mem_free(worker->paused);
-    worker->paused = ring;
-    worker->paused_room = room;
-    worker->paused_first = 0;
+    bool again = now_ms < conn->cautious_until_ms;
+    conn->cautious_until_ms = now_ms + CAUTIOUS_MS;
+    uint32_t pause_ms = again ? conn->pause_ms * 2u : PAUSE_MIN_MS;
+    conn->pause_ms = (uint16_t)(pause_ms > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause_ms);
+    return conn->pause_ms;
 }
 
 void conn_pause(struct conn *conn)
@@ -37,32 +36,38 @@ void conn_pause(struct conn *conn)
         conn_config(conn)->queue.slow_subscriber != SLOW_PAUSE_PUBLISHER)
         return;
     conn_set_busy(conn, CONN_BUSY_PAUSED);
-    conn->cautious_until_ms = worker->loop->now_ms + CAUTIOUS_MS;
     metric_inc(worker->metrics, METRIC_PUBLISHER_PAUSES);
-    if (worker->paused_count == worker->paused_room)
-        pause_ring_grow(worker);
-    uint64_t until_ms = worker->loop->now_ms + PAUSE_MS;
-    uint32_t at = (worker->paused_first + worker->paused_count++) & (worker->paused_room - 1);
-    worker->paused[at] = (struct pause_entry){conn->session->ref, until_ms};
-    if (worker->paused_count == 1)
+    if (worker->paused_count == worker->paused_room) {
+        worker->paused_room = worker->paused_room == 0 ? 64 : worker->paused_room * 2;
+        worker->paused = mem_resize(worker->paused, worker->paused_room * sizeof(*worker->paused));
+    }
+    uint64_t now_ms = worker->loop->now_ms;
+    uint64_t until_ms = now_ms + next_pause_ms(conn, now_ms);
+    worker->paused[worker->paused_count++] = (struct pause_entry){conn->session->ref, until_ms};
+    struct timer *timer = &worker->pause_timer.timer;
+    if (!timer_running(timer) || timer->deadline_ms > until_ms)
         loop_timer_start(worker->loop, &worker->pause_timer, until_ms);
 }
 
 static void pause_over(struct loop_timer *timer)
 {
     struct conn_worker *worker = CONTAINER_OF(timer, struct conn_worker, pause_timer);
-    while (worker->paused_count > 0) {
-        struct pause_entry entry = worker->paused[worker->paused_first];
+    uint64_t next_ms = UINT64_MAX;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < worker->paused_count; i++) {
+        struct pause_entry entry = worker->paused[i];
         if (entry.until_ms > worker->loop->now_ms) {
-            loop_timer_start(worker->loop, timer, entry.until_ms);
-            return;
+            worker->paused[left++] = entry;
+            next_ms = entry.until_ms < next_ms ? entry.until_ms : next_ms;
+            continue;
         }
-        worker->paused_first = (worker->paused_first + 1) & (worker->paused_room - 1);
-        worker->paused_count--;
         struct conn *conn = conn_of_session(worker, entry.session);
         if (conn != NULL)
             conn_clear_busy(conn, CONN_BUSY_PAUSED);
     }
+    worker->paused_count = left;
+    if (left > 0)
+        loop_timer_start(worker->loop, timer, next_ms);
 }
 
 static void slow_down(struct delivery_hub *hub, session_ref publisher)
@@ -80,7 +85,8 @@ static void published(struct delivery_hub *hub, struct publish_ticket *ticket, e
 
 const struct hub_ops conn_hub_ops = {.published = published, .slow_down = slow_down};
 
-/* ---- turns ------------------------------------------------------------------------------------- */
+/* ---- turns -------------------------------------------------------------------------------------
+ */
 
 void conn_yield(struct conn *conn)
 {
@@ -110,8 +116,7 @@ bool conn_worker_turn(struct conn_worker *worker)
 bool conn_worker_drain(struct conn_worker *worker, uint32_t max)
 {
     worker->draining = true;
-    LIST_FOR_EACH(link, &worker->connections)
-    {
+    LIST_FOR_EACH (link, &worker->connections) {
         struct conn *conn = CONTAINER_OF(link, struct conn, link);
         if (conn->state == CONN_CLOSING)
             continue;
@@ -125,8 +130,7 @@ bool conn_worker_drain(struct conn_worker *worker, uint32_t max)
 void conn_worker_close(struct conn_worker *worker)
 {
     worker->draining = true;
-    LIST_FOR_EACH(link, &worker->connections)
-    {
+    LIST_FOR_EACH (link, &worker->connections) {
         stream_close(&CONTAINER_OF(link, struct conn, link)->stream);
     }
 }

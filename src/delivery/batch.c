@@ -56,7 +56,8 @@ static struct deliveries *batch_with_room(struct delivery_peer *peer, size_t siz
 
 static bool is_inside(struct bytes part, struct bytes whole)
 {
-    return part.len == 0 || (part.data >= whole.data && part.data + part.len <= whole.data + whole.len);
+    return part.len == 0 ||
+           (part.data >= whole.data && part.data + part.len <= whole.data + whole.len);
 }
 
 static struct bytes moved(struct bytes part, struct bytes from, const uint8_t *to)
@@ -188,7 +189,8 @@ void deliveries_free(struct deliveries *batch)
     mem_free(batch);
 }
 
-/* ---- answers ----------------------------------------------------------------------------------- */
+/* ---- answers -----------------------------------------------------------------------------------
+ */
 
 static void open_answers(struct mail *mail, void *receiver)
 {

@@ -2,15 +2,17 @@
 /*
  * Inside delivery only: batches between workers, and who waits for which commits.
  *
- * A publication that durable sessions get is acknowledged when each of their shards has committed. The
- * publisher's worker counts in a ticket; another worker counts in its item and answers once per item.
+ * A publication that durable sessions get is acknowledged when each of their shards has committed.
+ * The publisher's worker counts in a ticket; another worker counts in its item and answers once per
+ * item.
  */
 #ifndef DELIVERY_BATCH_H
 #define DELIVERY_BATCH_H
 
 #include "delivery/delivery.h"
 
-/* ---- batch.c: deliveries between workers ------------------------------------------------------- */
+/* ---- batch.c: deliveries between workers -------------------------------------------------------
+ */
 
 /* Who is told of a finished commit: a ticket on the publisher's worker, or an answer to another. */
 struct commit_source {
@@ -24,8 +26,8 @@ struct commit_source {
 
 /* One message and its routes on this worker, followed by its bytes when it is small. */
 struct delivery_item {
-    /* One reference. NULL for a small message until a session has to keep it: then the receiving worker
-     * makes it, so that memory is given back where it was taken. */
+    /* One reference. NULL for a small message until a session has to keep it: then the receiving
+     * worker makes it, so that memory is given back where it was taken. */
     struct message *message;
     struct publication publication;
     struct bytes packet; /* ready-made, of version 5.0 when packet_v5; or empty */
@@ -107,14 +109,16 @@ void deliveries_free(struct deliveries *batch);
 /* Tells the worker that the item came from to slow its publisher. */
 void deliveries_report_lag(struct delivery_hub *hub, const struct delivery_item *item);
 
-/* ---- commit.c: waiting for the store ----------------------------------------------------------- */
+/* ---- commit.c: waiting for the store -----------------------------------------------------------
+ */
 
 void commit_source_init(struct commit_source *source, struct delivery_hub *hub);
 
 /* The ticket, made if need be, with one more commit expected. */
 struct publish_ticket *commit_source_ticket(struct commit_source *source);
 
-/* No more commits will be expected from here. Gives the ticket, NULL when there is nothing to wait for. */
+/* No more commits will be expected from here. Gives the ticket, NULL when there is nothing to wait
+ * for. */
 struct publish_ticket *commit_source_close(struct commit_source *source);
 
 /* A waiter that has not been given to a shard. */
@@ -128,7 +132,8 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc);
 /* Receiving worker: the item is through; answers when its commits are. */
 void commit_answer_close(struct delivery_hub *hub, struct delivery_item *item);
 
-/* ---- subscribe.c ------------------------------------------------------------------------------- */
+/* ---- subscribe.c -------------------------------------------------------------------------------
+ */
 
 void delivery_session_ended(struct session_table *table, struct session *session);
 /* Restarts the retained jobs whose subscriber can take more. True: there are some. */

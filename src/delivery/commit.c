@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who waits for which commits. A ticket counts what the publisher's worker has to hear before the
- * acknowledgement; an answer counts, on another worker, the commits of one item. While a publication is
- * still being routed both hold one count of their own, so that none can fall to zero too early.
+ * acknowledgement; an answer counts, on another worker, the commits of one item. While a
+ * publication is still being routed both hold one count of their own, so that none can fall to zero
+ * too early.
  */
 #include "delivery/batch.h"
 
@@ -22,7 +23,8 @@ void commit_source_init(struct commit_source *source, struct delivery_hub *hub)
     *source = (struct commit_source){.hub = hub};
 }
 
-/* ---- tickets: the publisher's worker ----------------------------------------------------------- */
+/* ---- tickets: the publisher's worker -----------------------------------------------------------
+ */
 
 void ticket_answered(struct publish_ticket *ticket, enum rc rc)
 {
@@ -65,7 +67,8 @@ struct publish_ticket *commit_source_close(struct commit_source *source)
     return NULL;
 }
 
-/* ---- answers: the receiving worker ------------------------------------------------------------- */
+/* ---- answers: the receiving worker -------------------------------------------------------------
+ */
 
 static void answer_fall(struct commit_answer *answer, enum rc rc)
 {
@@ -99,7 +102,8 @@ void commit_answer_close(struct delivery_hub *hub, struct delivery_item *item)
         answer_fall(item->source.answer, RC_OK);
 }
 
-/* ---- waiters ----------------------------------------------------------------------------------- */
+/* ---- waiters -----------------------------------------------------------------------------------
+ */
 
 static void committed(struct store_waiter *waiter, enum rc rc)
 {

@@ -30,7 +30,8 @@ void delivery_deinit(struct delivery_hub *hub)
     mem_free(hub->scratch);
 }
 
-/* ---- one session ------------------------------------------------------------------------------- */
+/* ---- one session -------------------------------------------------------------------------------
+ */
 
 /* What one run of routes to the same session comes to (section 3.3.4). */
 struct merged {
@@ -99,7 +100,8 @@ static uint32_t run_length(const struct route *routes, uint32_t count)
     return n;
 }
 
-/* ---- the publisher's side ---------------------------------------------------------------------- */
+/* ---- the publisher's side ----------------------------------------------------------------------
+ */
 
 /* One publication while it is being routed. */
 struct routing {
@@ -222,7 +224,8 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     return routing.outcome;
 }
 
-/* ---- the receiver's side ----------------------------------------------------------------------- */
+/* ---- the receiver's side -----------------------------------------------------------------------
+ */
 
 /* A member of a share that the publisher's worker chose, if the session still has it. */
 static struct share_member *member_of(struct delivery_hub *hub, const struct route *route,
@@ -320,7 +323,8 @@ bool delivery_turn(struct delivery_hub *hub)
     return more;
 }
 
-/* ---- for sessions ------------------------------------------------------------------------------ */
+/* ---- for sessions ------------------------------------------------------------------------------
+ */
 
 static void publish_will(struct session_table *table, struct session *session, struct message *will)
 {
@@ -328,8 +332,7 @@ static void publish_will(struct session_table *table, struct session *session, s
     (void)session;
     if (will->publication.retain)
         delivery_retain(hub, will);
-    struct publish_outcome outcome =
-        delivery_publish(hub, &will->publication, will, NULL);
+    struct publish_outcome outcome = delivery_publish(hub, &will->publication, will, NULL);
     if (outcome.ticket != NULL)
         outcome.ticket->owner = 0; /* nobody waits */
     message_drop(will);

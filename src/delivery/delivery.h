@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One message -> many sessions. A publication is routed once, on the publisher's worker. Subscribers
- * on that worker are called directly; those of another worker are put into that worker's batch, which
- * is posted once a loop turn. A message for very many local subscribers takes the same way, addressed
- * to ourselves, so that it is worked off in slices and nothing overtakes it.
+ * One message -> many sessions. A publication is routed once, on the publisher's worker.
+ * Subscribers on that worker are called directly; those of another worker are put into that
+ * worker's batch, which is posted once a loop turn. A message for very many local subscribers takes
+ * the same way, addressed to ourselves, so that it is worked off in slices and nothing overtakes
+ * it.
  *
  * One hub per worker, on its thread. Limits: BACKLOG_HIGH bytes on the way to one worker, then
  * publishers are slowed; slices of DELIVERY_SLICE routes.
@@ -33,8 +34,8 @@ struct answers;
 /* Somebody waits until a publication is safe everywhere. Freed by the hub after published(). */
 struct publish_ticket {
     struct delivery_hub *hub;
-    uint32_t remaining; /* commits not answered yet */
-    enum rc rc;         /* the first failure */
+    uint32_t remaining;     /* commits not answered yet */
+    enum rc rc;             /* the first failure */
     uint64_t owner, number; /* the caller's own */
 };
 
@@ -61,11 +62,11 @@ struct delivery_hub {
     struct job_queue *jobs;
     struct route_reader reader;
     uint32_t worker, worker_count;
-    struct delivery_peer *peers; /* one a worker, ourselves included */
-    _Atomic uint64_t backlog;    /* of mail to us */
+    struct delivery_peer *peers;                 /* one a worker, ourselves included */
+    _Atomic uint64_t backlog;                    /* of mail to us */
     struct deliveries *inbox_first, *inbox_last; /* batches not worked off, oldest first */
-    struct list parked;          /* retained jobs that wait for their subscriber */
-    struct map subscriptions;    /* of all our sessions, by filter and session */
+    struct list parked;                          /* retained jobs that wait for their subscriber */
+    struct map subscriptions;                    /* of all our sessions, by filter and session */
     struct store_waiter *spare_waiter;
     uint8_t *scratch; /* DELIVERY_SCRATCH bytes for ready-made packets */
     const struct hub_ops *ops;
@@ -91,19 +92,21 @@ struct publish_outcome {
 };
 
 /*
- * Routes and delivers. `message` may be NULL: it is made from the view when somebody has to keep it.
- * Borrows both. `ready_made`: the publication as a complete QoS 0 packet without RETAIN, just as it can
- * be sent on to receivers of that version, or NULL.
+ * Routes and delivers. `message` may be NULL: it is made from the view when somebody has to keep
+ * it. Borrows both. `ready_made`: the publication as a complete QoS 0 packet without RETAIN, just
+ * as it can be sent on to receivers of that version, or NULL.
  */
 struct publish_outcome delivery_publish(struct delivery_hub *hub,
                                         const struct publication *publication,
                                         struct message *message,
                                         const struct ready_made *ready_made);
 
-/* Once a loop turn: works off the inbox and parked jobs, posts batches. True: more to do at once. */
+/* Once a loop turn: works off the inbox and parked jobs, posts batches. True: more to do at once.
+ */
 bool delivery_turn(struct delivery_hub *hub);
 
-/* ---- subscribe.c ------------------------------------------------------------------------------- */
+/* ---- subscribe.c -------------------------------------------------------------------------------
+ */
 
 enum subscribe_result { SUBSCRIBED_NEW, SUBSCRIBED_AGAIN, SUBSCRIBE_NO_MEMORY };
 
@@ -120,12 +123,13 @@ bool delivery_has_subscription(struct delivery_hub *hub, struct session *session
 bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, struct bytes filter,
                           struct bytes share);
 
-/* Sends the retained messages that match, now and in the turns to come, at the subscriber's pace. */
+/* Sends the retained messages that match, now and in the turns to come, at the subscriber's pace.
+ */
 void delivery_send_retained(struct delivery_hub *hub, struct session *session, struct bytes filter,
                             const struct subscription_options *options);
 
-/* Makes the message its topic's retained one, or clears it when the payload is empty. Shares message. RC_FULL
- * at a limit, RC_NO_MEMORY; both are counted. */
+/* Makes the message its topic's retained one, or clears it when the payload is empty. Shares
+ * message. RC_FULL at a limit, RC_NO_MEMORY; both are counted. */
 enum rc delivery_retain(struct delivery_hub *hub, struct message *message);
 
 /* Tells the router of a change of the session: durable or not, connected or not. */

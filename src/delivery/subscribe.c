@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Subscriptions of this worker's sessions: the index by which a session finds its own, the retained
- * messages that a new one gets, and the removal of all of them when a session ends. What may be long
- * is cut into jobs.
+ * messages that a new one gets, and the removal of all of them when a session ends. What may be
+ * long is cut into jobs.
  */
 #include "delivery/batch.h"
 
@@ -12,7 +12,8 @@
 
 enum { REMOVE_AT_ONCE = 64, RETAINED_QUEUE_HIGH = 256 };
 
-/* ---- the index --------------------------------------------------------------------------------- */
+/* ---- the index ---------------------------------------------------------------------------------
+ */
 
 struct subscription_key {
     session_ref session;
@@ -53,7 +54,8 @@ static void unlink_subscription(struct session *session, struct subscription *s)
     session->subscription_count--;
 }
 
-/* ---- subscribe and unsubscribe ----------------------------------------------------------------- */
+/* ---- subscribe and unsubscribe -----------------------------------------------------------------
+ */
 
 static uint8_t session_flags(const struct session *session)
 {
@@ -73,15 +75,14 @@ enum subscribe_result delivery_subscribe(struct delivery_hub *hub, struct sessio
         router_change(hub->router, s, options, session_flags(session));
         return SUBSCRIBED_AGAIN;
     }
-    s = router_subscribe(hub->router, session->ref, filter, share, options,
-                         session_flags(session));
+    s = router_subscribe(hub->router, session->ref, filter, share, options, session_flags(session));
     if (s == NULL)
         return SUBSCRIBE_NO_MEMORY;
     s->index_hash = hash;
     map_insert(&hub->subscriptions, hash, s);
     link_subscription(session, s);
-    metric_inc(hub->metrics, share.len > 0 ? METRIC_SHARED_SUBSCRIPTIONS_CURRENT
-                                           : METRIC_SUBSCRIPTIONS_CURRENT);
+    metric_inc(hub->metrics,
+               share.len > 0 ? METRIC_SHARED_SUBSCRIPTIONS_CURRENT : METRIC_SUBSCRIPTIONS_CURRENT);
     return SUBSCRIBED_NEW;
 }
 
@@ -129,7 +130,8 @@ void delivery_session_changed(struct delivery_hub *hub, struct session *session)
     }
 }
 
-/* ---- the end of a session ---------------------------------------------------------------------- */
+/* ---- the end of a session ----------------------------------------------------------------------
+ */
 
 struct removal {
     struct job job;
@@ -172,7 +174,8 @@ void delivery_session_ended(struct session_table *table, struct session *session
     job_start(hub->jobs, &removal->job, removal_step);
 }
 
-/* ---- retained ---------------------------------------------------------------------------------- */
+/* ---- retained ----------------------------------------------------------------------------------
+ */
 
 enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
 {
@@ -252,8 +255,7 @@ static bool retained_step(struct job *base)
 bool delivery_unpark(struct delivery_hub *hub)
 {
     bool any = false;
-    LIST_FOR_EACH_SAFE(link, &hub->parked)
-    {
+    LIST_FOR_EACH_SAFE (link, &hub->parked) {
         struct retained_job *job = CONTAINER_OF(link, struct retained_job, parked);
         struct session *session = session_of_ref(hub->sessions, job->session);
         if (session != NULL && session->sink != NULL && !can_take(session))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Enhanced authentication (section 4.12): mechanisms register here, connections look them up by name
- * and carry the data to and fro. One exchange per connection, on its worker's thread; a step must not
- * block.
+ * Enhanced authentication (section 4.12): mechanisms register here, connections look them up by
+ * name and carry the data to and fro. One exchange per connection, on its worker's thread; a step
+ * must not block.
  */
 #ifndef HOOK_AUTH_H
 #define HOOK_AUTH_H

@@ -172,6 +172,9 @@ static inline bool stream_is_high(struct stream *stream)
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
+/* Bytes that the peer has not got yet: of our output and in the kernel. Costs a system call. */
+size_t stream_unsent(const struct stream *stream);
+
 /*
  * ended(STREAM_CLOSED_BY_US) is called from here unless it was; then what was written goes out, the
  * peer is told (a websocket close frame, FIN), and the stream closes when the peer does, after at

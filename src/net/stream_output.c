@@ -11,6 +11,8 @@
 #include "net/websocket.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -300,4 +302,13 @@ void stream_flush(struct stream *stream)
         stream->above_high = false;
         stream->ops->drained(stream);
     }
+}
+
+size_t stream_unsent(const struct stream *stream)
+{
+    int in_kernel = 0;
+
+    if (stream->fd < 0 || ioctl(stream->fd, SIOCOUTQ, &in_kernel) != 0)
+        in_kernel = 0;
+    return stream->out_bytes + (size_t)in_kernel;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tree of retained messages. A node keeps its children in the order of their arrival, so that a
- * walk can name its place by an index; holes are closed only while no walk stands on the node ("pins"). Wide nodes
- * have an index by hash besides.
+ * walk can name its place by an index; holes are closed only while no walk stands on the node
+ * ("pins"). Wide nodes have an index by hash besides.
  */
 #include "router/retained.h"
 
@@ -27,7 +27,8 @@ struct retained_node {
     uint8_t level[];
 };
 
-/* ---- children ---------------------------------------------------------------------------------- */
+/* ---- children ----------------------------------------------------------------------------------
+ */
 
 static bool level_matches(const void *element, const void *key)
 {
@@ -160,7 +161,8 @@ static struct retained_node *node_make(struct retained *retained, struct bytes t
     return node;
 }
 
-/* ---- set, clear, get --------------------------------------------------------------------------- */
+/* ---- set, clear, get ---------------------------------------------------------------------------
+ */
 
 /* The broker's own topics are neither counted nor limited. */
 static bool is_own(const struct message *message)
@@ -248,7 +250,8 @@ struct message *retained_get(struct retained *retained, struct bytes topic, uint
     return message;
 }
 
-/* ---- walks ------------------------------------------------------------------------------------- */
+/* ---- walks -------------------------------------------------------------------------------------
+ */
 
 /* One node that the walk stands on. levels[] of the walk are the filter's. */
 struct walk_place {
@@ -312,7 +315,8 @@ static void walk_leave(struct retained_walk *walk)
     node_prune(node);
 }
 
-/* Steps down to a child; false when there is no memory to remember the way (the child is left out). */
+/* Steps down to a child; false when there is no memory to remember the way (the child is left out).
+ */
 static bool walk_enter(struct retained_walk *walk, struct retained_node *child, uint32_t level)
 {
     if (walk->depth == walk->room) {
@@ -355,8 +359,8 @@ static struct retained_node *next_child(struct retained_walk *walk, struct walk_
 }
 
 /* Takes a matching node's message into out[], or drops it when it has expired. */
-static uint32_t take_message(struct retained *retained, struct retained_node *node,
-                             uint64_t now_ms, struct message **out)
+static uint32_t take_message(struct retained *retained, struct retained_node *node, uint64_t now_ms,
+                             struct message **out)
 {
     if (node->message == NULL)
         return 0;
@@ -409,7 +413,8 @@ void retained_walk_free(struct retained_walk *walk)
     mem_free(walk);
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life --------------------------------------------------------------------------------------
+ */
 
 void retained_init(struct retained *retained, uint64_t count_max, uint64_t bytes_max)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Retained messages by topic: one tree for the node, under one mutex that is held for a bounded number
- * of steps only. Walks over many messages are cursors that stop and go on, so nobody waits behind a
- * subscription to '#'. Any thread. Limits: count and bytes, given to retained_init(); topics under "$SYS/"
- * are the broker's own and are neither counted nor limited.
+ * Retained messages by topic: one tree for the node, under one mutex that is held for a bounded
+ * number of steps only. Walks over many messages are cursors that stop and go on, so nobody waits
+ * behind a subscription to '#'. Any thread. Limits: count and bytes, given to retained_init();
+ * topics under "$SYS/" are the broker's own and are neither counted nor limited.
  */
 #ifndef ROUTER_RETAINED_H
 #define ROUTER_RETAINED_H
@@ -40,15 +40,16 @@ struct message *retained_get(struct retained *retained, struct bytes topic, uint
 
 enum { RETAINED_BATCH = 64, RETAINED_STEPS = 1024 };
 
-/* A walk over all topics that match one filter. Messages set or cleared meanwhile may be met or not. */
+/* A walk over all topics that match one filter. Messages set or cleared meanwhile may be met or
+ * not. */
 struct retained_walk;
 
 /* Gives a walk; borrows nothing. NULL when there is no memory. */
 struct retained_walk *retained_walk_new(struct retained *retained, struct bytes filter);
 
 /*
- * Gives up to RETAINED_BATCH messages, a reference to each, after looking at up to RETAINED_STEPS nodes.
- * *done says that the walk has come to its end. Expired ones are dropped on the way.
+ * Gives up to RETAINED_BATCH messages, a reference to each, after looking at up to RETAINED_STEPS
+ * nodes. *done says that the walk has come to its end. Expired ones are dropped on the way.
  */
 uint32_t retained_walk_next(struct retained_walk *walk, uint64_t now_ms,
                             struct message *out[RETAINED_BATCH], bool *done);

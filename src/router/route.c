@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The readers' side of the trie: one walk finds everybody who gets a topic. Each worker has a reader of
- * its own with a memory of hot topics, which holds until the next change anywhere in the trie. A topic
- * is remembered at its second miss, so that a flood of different topics allocates nothing.
+ * The readers' side of the trie: one walk finds everybody who gets a topic. Each worker has a
+ * reader of its own with a memory of hot topics, which holds until the next change anywhere in the
+ * trie. A topic is remembered at its second miss, so that a flood of different topics allocates
+ * nothing.
  */
 #include "router/trie.h"
 
@@ -39,7 +40,8 @@ void route_reader_deinit(struct route_reader *reader)
     mem_free(reader->shares);
 }
 
-/* ---- collecting -------------------------------------------------------------------------------- */
+/* ---- collecting --------------------------------------------------------------------------------
+ */
 
 static void collect_list(struct route_reader *reader, struct subscriber_list *list)
 {
@@ -115,7 +117,8 @@ static void find_by_walk(struct route_reader *reader, struct bytes topic)
         qsort(reader->routes, reader->count, sizeof(struct route), by_session);
 }
 
-/* ---- the memory of hot topics ------------------------------------------------------------------ */
+/* ---- the memory of hot topics ------------------------------------------------------------------
+ */
 
 static void remember(struct route_reader *reader, struct bytes topic, uint64_t hash,
                      uint64_t generation)

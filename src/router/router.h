@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Topic -> subscribers. One subscription trie for the node: read by all workers without a lock (RCU,
- * base/rcu.h), written under one mutex. A node is one level of a filter; its subscribers stand in a
- * list that readers walk while it grows. Shared subscriptions hang at the same nodes, as groups.
+ * Topic -> subscribers. One subscription trie for the node: read by all workers without a lock
+ * (RCU, base/rcu.h), written under one mutex. A node is one level of a filter; its subscribers
+ * stand in a list that readers walk while it grows. Shared subscriptions hang at the same nodes, as
+ * groups.
  *
  * Writers: any thread, they lock. Readers: through a struct route_reader, one per worker.
  * Limits: filter depth, subscriptions per client and in all are checked by the caller.
@@ -34,7 +35,8 @@ static inline uint32_t session_ref_worker(session_ref ref)
 enum subscription_flags {
     SUBSCRIPTION_NO_LOCAL = 1,
     SUBSCRIPTION_RETAIN_AS_PUBLISHED = 2,
-    SUBSCRIPTION_DURABLE = 4, /* its session outlives the connection: acknowledge after the commit */
+    SUBSCRIPTION_DURABLE =
+        4, /* its session outlives the connection: acknowledge after the commit */
 };
 
 /* One session's interest in one filter. Published to readers; freed after a grace period. */
@@ -42,9 +44,9 @@ struct subscription {
     struct rcu_entry rcu;
     session_ref session;
     struct trie_node *node;
-    struct share *share;      /* NULL: ordinary */
+    struct share *share;        /* NULL: ordinary */
     struct share_member member; /* meaningful in a share */
-    uint32_t place;           /* in the node's or share's list; writers only, under the lock */
+    uint32_t place;             /* in the node's or share's list; writers only, under the lock */
     _Atomic uint32_t identifier;
     _Atomic uint8_t qos, flags; /* enum subscription_flags */
     /* The home worker's own: the session's list and the index. The router does not look. */
@@ -74,9 +76,9 @@ void router_init(struct router *router, enum share_choice share_choice);
 void router_deinit(struct router *router);
 
 /*
- * Adds an interest that was not there (the caller knows: it keeps each session's subscriptions). `share`
- * is the share name, or empty. The filter is valid and without its "$share" prefix. Gives the
- * subscription, owned by the router until router_unsubscribe(); NULL when there is no memory.
+ * Adds an interest that was not there (the caller knows: it keeps each session's subscriptions).
+ * `share` is the share name, or empty. The filter is valid and without its "$share" prefix. Gives
+ * the subscription, owned by the router until router_unsubscribe(); NULL when there is no memory.
  */
 struct subscription *router_subscribe(struct router *router, session_ref session,
                                       struct bytes filter, struct bytes share,
@@ -92,16 +94,20 @@ void router_set_durable(struct router *router, struct subscription *subscription
 /* Takes the subscription; it may be read for a grace period more. */
 void router_unsubscribe(struct router *router, struct subscription *subscription);
 
-/* Does this subscription have that filter and share name ("" for none)? Caller's subscription only. */
+/* Does this subscription have that filter and share name ("" for none)? Caller's subscription only.
+ */
 bool subscription_is(const struct subscription *subscription, struct bytes filter,
                      struct bytes share);
 
-/* Writes the filter with its "$share/name/" into `out`; gives its length (written only when <= room). */
+/* Writes the filter with its "$share/name/" into `out`; gives its length (written only when <=
+ * room). */
 size_t subscription_filter(const struct subscription *subscription, char *out, size_t room);
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------
+ */
 
-/* One subscriber found. Copied out of the trie, so it may be kept; the session may be gone by then. */
+/* One subscriber found. Copied out of the trie, so it may be kept; the session may be gone by then.
+ */
 struct route {
     session_ref session;
     uint32_t identifier; /* 0: none */
@@ -110,8 +116,9 @@ struct route {
 };
 
 /*
- * Who gets a topic. `routes` is sorted by session when a session can be in it twice or when there are
- * several workers. Borrowed from the reader until its next call; `shares` until the next quiescent state.
+ * Who gets a topic. `routes` is sorted by session when a session can be in it twice or when there
+ * are several workers. Borrowed from the reader until its next call; `shares` until the next
+ * quiescent state.
  */
 struct route_set {
     const struct route *routes;
@@ -133,7 +140,8 @@ struct route_reader {
     uint32_t share_count, share_room;
     uint32_t lists; /* non-empty subscriber lists met in this walk */
     struct route_memo_entry **memo;
-    uint64_t *seen; /* hash of the last topic that missed in each slot: memoise at the second miss */
+    uint64_t
+        *seen; /* hash of the last topic that missed in each slot: memoise at the second miss */
     uint64_t memo_hits, memo_misses;
 };
 
@@ -144,8 +152,8 @@ void route_reader_deinit(struct route_reader *reader);
 void route_find(struct route_reader *reader, struct bytes topic, struct route_set *set);
 
 /*
- * Chooses one member: an online one if there is one, by the router's strategy; `not_this` is left out
- * (0: nobody). False when there is none. *member is borrowed until the next quiescent state.
+ * Chooses one member: an online one if there is one, by the router's strategy; `not_this` is left
+ * out (0: nobody). False when there is none. *member is borrowed until the next quiescent state.
  */
 bool share_choose(struct share *share, enum share_choice how, session_ref publisher,
                   struct bytes topic, session_ref not_this, struct subscription **member,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shared subscriptions: a group at a trie node is a list of members of which each message goes to one
- * (section 4.8.2). Which one is chosen on the publisher's worker, without a lock, from figures that
- * the members' homes keep up to date; a stale figure costs balance, never a message.
+ * Shared subscriptions: a group at a trie node is a list of members of which each message goes to
+ * one (section 4.8.2). Which one is chosen on the publisher's worker, without a lock, from figures
+ * that the members' homes keep up to date; a stale figure costs balance, never a message.
  */
 #include "router/trie.h"
 
@@ -37,7 +37,8 @@ void share_unlink(struct trie_node *node, struct share *share)
     atomic_store_explicit(at, LOAD(&share->next), memory_order_release);
 }
 
-/* ---- choosing ---------------------------------------------------------------------------------- */
+/* ---- choosing ----------------------------------------------------------------------------------
+ */
 
 static uint64_t next_random(void)
 {
@@ -111,10 +112,10 @@ bool share_choose(struct share *share, enum share_choice how, session_ref publis
     struct subscription *chosen = NULL;
     uint32_t passed = 0;
     for (int online_only = 1; online_only >= 0 && chosen == NULL; online_only--)
-        chosen = how == CHOOSE_LEAST_INFLIGHT
-                     ? least_loaded(list, used, (uint32_t)(start % used), not_this, online_only)
-                     : first_from(list, used, (uint32_t)(start % used), not_this, online_only,
-                                  &passed);
+        chosen =
+            how == CHOOSE_LEAST_INFLIGHT
+                ? least_loaded(list, used, (uint32_t)(start % used), not_this, online_only)
+                : first_from(list, used, (uint32_t)(start % used), not_this, online_only, &passed);
     if (chosen == NULL)
         return false;
     if (how == CHOOSE_ROUND_ROBIN && passed > 0) /* or who stands behind a gap gets its turns too */

@@ -21,7 +21,8 @@ static void free_later(struct rcu_entry *entry)
         rcu_free(entry);
 }
 
-/* ---- subscriber lists -------------------------------------------------------------------------- */
+/* ---- subscriber lists --------------------------------------------------------------------------
+ */
 
 static struct subscriber_list *list_new(uint32_t room)
 {
@@ -99,7 +100,8 @@ bool subscriber_list_remove(_Atomic(struct subscriber_list *) *list, struct subs
     return false;
 }
 
-/* ---- children ---------------------------------------------------------------------------------- */
+/* ---- children ----------------------------------------------------------------------------------
+ */
 
 /* Any thread. */
 struct trie_node *trie_child(struct trie_node *node, struct bytes level)
@@ -180,7 +182,8 @@ static void child_remove(struct trie_node *node, struct trie_node *child)
     STORE(&table->slots[i].node, TRIE_TOMB);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------- */
+/* ---- nodes -------------------------------------------------------------------------------------
+ */
 
 static struct trie_node *node_new(struct trie_node *parent, struct bytes level)
 {
@@ -248,7 +251,8 @@ static void node_release(struct router *router, struct trie_node *node)
     }
 }
 
-/* ---- the interface ----------------------------------------------------------------------------- */
+/* ---- the interface -----------------------------------------------------------------------------
+ */
 
 void router_init(struct router *router, enum share_choice share_choice)
 {
@@ -420,7 +424,8 @@ size_t subscription_filter(const struct subscription *subscription, char *out, s
     return size;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------- */
+/* ---- the end -----------------------------------------------------------------------------------
+ */
 
 static void list_free_all(struct subscriber_list *list)
 {

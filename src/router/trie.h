@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The structures of the subscription trie, shared by the files of this folder only: trie.c (nodes and
- * lists, writers), route.c (readers), share.c (groups). See router.h for the rules of access.
+ * The structures of the subscription trie, shared by the files of this folder only: trie.c (nodes
+ * and lists, writers), route.c (readers), share.c (groups). See router.h for the rules of access.
  */
 #ifndef ROUTER_TRIE_H
 #define ROUTER_TRIE_H
@@ -61,15 +61,16 @@ static inline uint32_t level_hash(struct bytes level)
 /* The child for a literal level, NULL when there is none. Readers and writers. */
 struct trie_node *trie_child(struct trie_node *node, struct bytes level);
 
-/* Under the lock: shares the subscription with the list's readers, which replaces *list when it is full. */
+/* Under the lock: shares the subscription with the list's readers, which replaces *list when it is
+ * full. */
 enum rc subscriber_list_add(_Atomic(struct subscriber_list *) *list, struct subscription *s);
 /* Under the lock. True when the list has become empty (and *list NULL). */
 bool subscriber_list_remove(_Atomic(struct subscriber_list *) *list, struct subscription *s);
 
 /* Under the lock: the node's share of that name; made when `make`, else NULL when there is none. */
 struct share *share_find(struct trie_node *node, struct bytes name, bool make);
-/* Under the lock: readers may still hold it. The caller gives it to rcu_free() once the generation has
- * changed: a memory of routes made before has it too. */
+/* Under the lock: readers may still hold it. The caller gives it to rcu_free() once the generation
+ * has changed: a memory of routes made before has it too. */
 void share_unlink(struct trie_node *node, struct share *share);
 
 #endif

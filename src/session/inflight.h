@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The window of QoS 1/2 messages sent to a client and not acknowledged, in the order of sending.
- * Packet identifiers are given in sequence, so an acknowledgement finds its entry in the ring by subtraction.
- * The ring spans at most INFLIGHT_SPAN_MAX identifiers; an entry that stays unacknowledged while so many
- * later ones were sent becomes a straggler: it is looked up in a list, and its identifier is passed
- * over when the numbers come round again. Entries are counted from the oldest: stragglers, then the ring.
+ * Packet identifiers are given in sequence, so an acknowledgement finds its entry in the ring by
+ * subtraction. The ring spans at most INFLIGHT_SPAN_MAX identifiers; an entry that stays
+ * unacknowledged while so many later ones were sent becomes a straggler: it is looked up in a list,
+ * and its identifier is passed over when the numbers come round again. Entries are counted from the
+ * oldest: stragglers, then the ring.
  */
 #ifndef SESSION_INFLIGHT_H
 #define SESSION_INFLIGHT_H
@@ -25,12 +26,13 @@ enum inflight_state {
 /* What a queue or window keeps of one message for one session. */
 struct kept {
     struct message *message; /* one reference */
-    uint32_t *identifiers;   /* more than one subscription identifier: count, then them; owned; else NULL */
-    uint32_t identifier;     /* the only one, 0: none */
+    uint32_t *
+        identifiers; /* more than one subscription identifier: count, then them; owned; else NULL */
+    uint32_t identifier; /* the only one, 0: none */
     uint8_t qos;
     uint8_t state; /* enum inflight_state */
     bool retain;
-    bool counted; /* against this connection's receive maximum */
+    bool counted;               /* against this connection's receive maximum */
     struct share_member *share; /* borrowed; NULL: not of a share */
 };
 

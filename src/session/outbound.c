@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages from the broker to one client: send at once, keep in flight, queue, send again. Messages of
- * one QoS leave in the order in which they were delivered to the session, whatever path each takes:
- * none is sent past others that wait or past a window that is being sent again.
+ * Messages from the broker to one client: send at once, keep in flight, queue, send again. Messages
+ * of one QoS leave in the order in which they were delivered to the session, whatever path each
+ * takes: none is sent past others that wait or past a window that is being sent again.
  */
 #include "session/session.h"
 
@@ -16,7 +16,8 @@ struct message *delivery_message(struct delivery *delivery)
     return delivery->message;
 }
 
-/* ---- keeping ----------------------------------------------------------------------------------- */
+/* ---- keeping -----------------------------------------------------------------------------------
+ */
 
 /* Fills *kept with a reference of its own; false when there is no memory. */
 static bool keep(struct delivery *delivery, const struct deliver_as *as, struct kept *kept)
@@ -67,7 +68,8 @@ static void record_message(struct session *session)
         store_record(session->store, STORE_QUEUED);
 }
 
-/* ---- the queue --------------------------------------------------------------------------------- */
+/* ---- the queue ---------------------------------------------------------------------------------
+ */
 
 static void count_queue(struct session *session, uint32_t count_before, uint64_t bytes_before)
 {
@@ -114,16 +116,30 @@ static bool make_room(struct session *session, const struct kept *kept)
 }
 
 /* A queue so full lags: what is on its way from other workers still has to fit. */
-enum { LAG_FRACTION = 4 };
+enum { LAG_FRACTION = 4, LOOK_AFTER_MS = 50 };
 
-static bool lags(const struct session *session)
+/* Whether the client took anything lately: from the queue, or from its socket. */
+static bool moves(struct session *session)
+{
+    struct queue *queue = session->queue;
+    uint64_t now_ms = session->table->now_ms;
+    if (now_ms - queue->progress_ms > LOOK_AFTER_MS) {
+        size_t unsent = session->sink->ops->unsent(session->sink);
+        if (unsent != queue->unsent)
+            queue->progress_ms = now_ms;
+        queue->unsent = unsent;
+    }
+    return now_ms - queue->progress_ms < session->table->limits.lag_patience_ms;
+}
+
+static bool lags(struct session *session)
 {
     const struct session_limits *limits = &session->table->limits;
     const struct queue *queue = session->queue;
     return session->sink != NULL &&
            (queue->count > limits->queue_messages_max / LAG_FRACTION ||
             queue->bytes > limits->queue_bytes_max / LAG_FRACTION) &&
-           session->table->now_ms - queue->progress_ms < limits->lag_patience_ms;
+           moves(session);
 }
 
 static enum deliver_result enqueue(struct session *session, struct delivery *delivery,
@@ -157,11 +173,13 @@ static enum deliver_result enqueue(struct session *session, struct delivery *del
     return lags(session) ? DELIVERED_LAGGING : DELIVERED;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------- */
+/* ---- sending -----------------------------------------------------------------------------------
+ */
 
 /*
- * Nothing stands before a new message: it may go out at once. QoS 0 waits behind QoS 0 only: a client
- * that does not acknowledge still gets what needs no acknowledgement (order is promised within a QoS).
+ * Nothing stands before a new message: it may go out at once. QoS 0 waits behind QoS 0 only: a
+ * client that does not acknowledge still gets what needs no acknowledgement (order is promised
+ * within a QoS).
  */
 static bool way_is_free(const struct session *session, uint8_t qos)
 {
@@ -246,9 +264,11 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
     return send_inflight(session, &kept);
 }
 
-/* ---- sending what waits ------------------------------------------------------------------------ */
+/* ---- sending what waits ------------------------------------------------------------------------
+ */
 
-/* Sends the window again, as far as the client's receive maximum and the output allow. True: all of it. */
+/* Sends the window again, as far as the client's receive maximum and the output allow. True: all of
+ * it. */
 static bool resend(struct session *session)
 {
     struct inflight *inflight = session->inflight;
@@ -316,7 +336,8 @@ void session_resume(struct session *session)
     session_pump(session);
 }
 
-/* ---- acknowledgements of the client ------------------------------------------------------------- */
+/* ---- acknowledgements of the client -------------------------------------------------------------
+ */
 
 static void finish(struct session *session, struct kept *kept)
 {

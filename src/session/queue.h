@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages that wait for one client: a ring with a limit in messages and in bytes. The caller checks the limits
- * and chooses what gives way; the queue only knows how to take out what it is told.
+ * Messages that wait for one client: a ring with a limit in messages and in bytes. The caller
+ * checks the limits and chooses what gives way; the queue only knows how to take out what it is
+ * told.
  */
 #ifndef SESSION_QUEUE_H
 #define SESSION_QUEUE_H
@@ -16,7 +17,8 @@ struct queue {
     uint32_t first, count;
     uint32_t qos0; /* of count */
     uint64_t bytes;
-    uint64_t progress_ms; /* when something last left it */
+    uint64_t progress_ms; /* when something last left it, or the client took bytes */
+    size_t unsent;        /* what the client had not got at the last look */
 };
 
 struct queue *queue_new(void);

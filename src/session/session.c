@@ -17,7 +17,8 @@ uint32_t client_id_hash(struct bytes client_id)
     return XXH32(client_id.data, client_id.len, 0);
 }
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ---------------------------------------------------------------------------------
+ */
 
 void session_table_init(struct session_table *table, uint32_t worker, uint64_t now_ms)
 {
@@ -103,7 +104,8 @@ enum rc session_new(struct session_table *table, struct bytes client_id, struct 
     return RC_OK;
 }
 
-/* ---- will -------------------------------------------------------------------------------------- */
+/* ---- will --------------------------------------------------------------------------------------
+ */
 
 void session_set_will(struct session *session, struct message *will, uint32_t delay_s)
 {
@@ -126,7 +128,8 @@ void session_will_now(struct session *session)
     session->table->ops->publish_will(session->table, session, will);
 }
 
-/* ---- messages of shares whose member went away -------------------------------------------------- */
+/* ---- messages of shares whose member went away --------------------------------------------------
+ */
 
 static bool hand_over(struct session *session, struct kept *kept)
 {
@@ -163,7 +166,8 @@ static void hand_over_shared(struct session *session)
     }
 }
 
-/* ---- connect and disconnect -------------------------------------------------------------------- */
+/* ---- connect and disconnect --------------------------------------------------------------------
+ */
 
 void session_attach(struct session *session, struct session_sink *sink, uint32_t expiry_s,
                     uint16_t receive_maximum)
@@ -218,7 +222,8 @@ void session_detach(struct session *session, enum session_will will)
     start_timer(session);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------- */
+/* ---- the end -----------------------------------------------------------------------------------
+ */
 
 static void count_lost(struct session *session)
 {
@@ -289,7 +294,8 @@ void session_trim(struct session *session)
     }
 }
 
-/* ---- timers ------------------------------------------------------------------------------------ */
+/* ---- timers ------------------------------------------------------------------------------------
+ */
 
 static void timer_due(struct session *session)
 {
@@ -318,7 +324,8 @@ bool session_table_advance(struct session_table *table, uint64_t now_ms)
     return count == SESSION_TIMERS_PER_TURN;
 }
 
-/* ---- inbound QoS 2 ----------------------------------------------------------------------------- */
+/* ---- inbound QoS 2 -----------------------------------------------------------------------------
+ */
 
 bool session_received_has(const struct session *session, uint16_t packet_id)
 {

@@ -50,7 +50,8 @@ struct wire_cache {
 
 enum send_result {
     SEND_OK,
-    SEND_TOO_LARGE, /* larger than the client's maximum packet size: as if delivered [MQTT-3.1.2-25] */
+    SEND_TOO_LARGE, /* larger than the client's maximum packet size: as if delivered [MQTT-3.1.2-25]
+                     */
     SEND_FAILED,    /* the connection is ending */
 };
 
@@ -63,20 +64,22 @@ struct session_sink {
 struct session_sink_ops {
     enum send_result (*publish)(struct session_sink *sink, const struct outgoing *outgoing);
     void (*pubrel)(struct session_sink *sink, uint16_t packet_id);
+    /* Bytes sent to the client that it has not got yet; costs a system call. */
+    size_t (*unsent)(struct session_sink *sink);
     /* Another connection takes this session: say so and close [MQTT-3.1.4-3]. */
     void (*taken_over)(struct session_sink *sink);
 };
 
 /* What a session's owner (delivery) does for it. */
 struct session_ops {
-    /* The session's end: remove its subscriptions. Everything else is gone already; session_free() follows
-     * when subscriptions are NULL. */
+    /* The session's end: remove its subscriptions. Everything else is gone already; session_free()
+     * follows when subscriptions are NULL. */
     void (*ended)(struct session_table *table, struct session *session);
     /* Takes the will, already out of the session, and publishes it. */
     void (*publish_will)(struct session_table *table, struct session *session,
                          struct message *will);
-    /* A member of a share went away without acknowledging this: true when another member (an online one
-     * unless the session ends) has taken it over. Borrows message. */
+    /* A member of a share went away without acknowledging this: true when another member (an online
+     * one unless the session ends) has taken it over. Borrows message. */
     bool (*share_orphan)(struct session_table *table, struct session *session,
                          struct share_member *member, struct message *message);
 };
@@ -90,21 +93,21 @@ struct session {
     struct store_shard *store; /* of its shard */
     struct inflight *inflight; /* NULL: nothing sent and unacknowledged */
     struct queue *queue;       /* NULL: nothing waits */
-    uint16_t *received;        /* inbound QoS 2 ids not released, ascending by arrival; NULL: none */
+    uint16_t *received; /* inbound QoS 2 ids not released, ascending by arrival; NULL: none */
     uint16_t received_count, received_room;
     struct message *will;
     struct subscription *subscriptions; /* linked by next/previous; the router's */
     uint32_t subscription_count;
-    uint32_t expiry_s;       /* 0: ends with the connection */
+    uint32_t expiry_s; /* 0: ends with the connection */
     uint32_t will_delay_s;
-    struct timer timer;      /* not connected: the earlier of will and end */
+    struct timer timer;             /* not connected: the earlier of will and end */
     uint64_t will_at_ms, end_at_ms; /* 0: none */
-    uint32_t hash;           /* of the client id; its shard follows from it */
+    uint32_t hash;                  /* of the client id; its shard follows from it */
     uint16_t next_packet_id;
     uint16_t receive_maximum; /* of the connection: how many may be in flight */
     uint16_t client_id_len;
-    uint8_t ending;          /* bool: out of the table, subscriptions are being removed */
-    char client_id[];        /* not terminated */
+    uint8_t ending;   /* bool: out of the table, subscriptions are being removed */
+    char client_id[]; /* not terminated */
 };
 
 struct session_limits {
@@ -143,7 +146,8 @@ struct session_table {
     _Atomic bool *memory_full;  /* of the node: queue nothing more */
 };
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ---------------------------------------------------------------------------------
+ */
 
 void session_table_init(struct session_table *table, uint32_t worker, uint64_t now_ms);
 void session_table_deinit(struct session_table *table);
@@ -180,7 +184,8 @@ static inline bool session_durable(const struct session *session)
 /* Fires due wills and ends; returns true when more are due at once. */
 bool session_table_advance(struct session_table *table, uint64_t now_ms);
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life --------------------------------------------------------------------------------------
+ */
 
 /* Connects a session: stops its timers, drops a waiting will [MQTT-3.1.3-9]. */
 void session_attach(struct session *session, struct session_sink *sink, uint32_t expiry_s,
@@ -193,12 +198,13 @@ void session_resume(struct session *session);
 enum session_will { SESSION_WILL_KEEP, SESSION_WILL_DISCARD };
 
 /*
- * The connection is gone. The will (unless discarded) is published now or after its delay; a session
- * with expiry 0 ends now, and must not be touched afterwards.
+ * The connection is gone. The will (unless discarded) is published now or after its delay; a
+ * session with expiry 0 ends now, and must not be touched afterwards.
  */
 void session_detach(struct session *session, enum session_will will);
 
-/* Ends the session now, connected or not (then its sink is forgotten): clean start, administrative. */
+/* Ends the session now, connected or not (then its sink is forgotten): clean start, administrative.
+ */
 void session_end(struct session *session);
 
 /* Takes the will (NULL: none). */
@@ -213,9 +219,11 @@ void session_free(struct session *session);
 /* Gives back memory that an idle session does not need. */
 void session_trim(struct session *session);
 
-/* ---- messages out ------------------------------------------------------------------------------ */
+/* ---- messages out ------------------------------------------------------------------------------
+ */
 
-/* One publication on its way to many sessions. The message is made when the first one has to keep it. */
+/* One publication on its way to many sessions. The message is made when the first one has to keep
+ * it. */
 struct delivery {
     const struct publication *publication;
     struct message *message; /* NULL until needed; one reference is the delivery's */
@@ -227,7 +235,8 @@ struct message *delivery_message(struct delivery *delivery);
 
 enum deliver_result {
     DELIVERED,         /* sent or queued */
-    DELIVERED_LAGGING, /* queued, and the queue is more than half full of a subscriber that still reads */
+    DELIVERED_LAGGING, /* queued, and the queue is more than half full of a subscriber that still
+                          reads */
     NOT_DELIVERED,     /* dropped, and counted with a reason */
     NOT_DELIVERED_LAGGING, /* both */
 };
@@ -247,7 +256,8 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
 /* The client can take more: sends what waits. */
 void session_pump(struct session *session);
 
-/* PUBACK, PUBREC, PUBCOMP of the client. RC_NOT_FOUND: there is no such identifier in that state. */
+/* PUBACK, PUBREC, PUBCOMP of the client. RC_NOT_FOUND: there is no such identifier in that state.
+ */
 enum rc session_puback(struct session *session, uint16_t packet_id);
 /* `refused`: a reason code of 0x80 or above; that ends the exchange and no PUBREL follows. */
 enum rc session_pubrec(struct session *session, uint16_t packet_id, bool refused);
@@ -256,7 +266,8 @@ enum rc session_pubcomp(struct session *session, uint16_t packet_id);
 /* A member's share has gone (unsubscribed): messages of it are the session's own from now on. */
 void session_forget_share(struct session *session, struct share_member *member);
 
-/* ---- messages in (QoS 2) ----------------------------------------------------------------------- */
+/* ---- messages in (QoS 2) -----------------------------------------------------------------------
+ */
 
 /* Remembers an inbound QoS 2 packet id. RC_EXISTS: it is a repeat; RC_NO_MEMORY. */
 enum rc session_received_add(struct session *session, uint16_t packet_id);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A store for tests of the acknowledgement path: commits finish late, at another pace in each shard, so
- * completions of different shards come out of order, and some fail.
+ * A store for tests of the acknowledgement path: commits finish late, at another pace in each
+ * shard, so completions of different shards come out of order, and some fail.
  */
 #include "store/store.h"
 

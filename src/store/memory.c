@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store of a broker that keeps its state in memory: everything is as safe as it gets, at once. */
+/* The store of a broker that keeps its state in memory: everything is as safe as it gets, at once.
+ */
 #include "store/store.h"
 
 static enum rc memory_commit(struct store_shard *shard)

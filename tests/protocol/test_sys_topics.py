@@ -44,6 +44,8 @@ def _value(client, name, wanted):
 def _version(connect, version=V5):
     bob = connect(version)
     bob.subscribe("$SYS/broker/version")
+    bob.receive(topic="$SYS/broker/version")  # a broker may have started just now
+    bob.subscribe("$SYS/broker/version")
     return bob.receive(topic="$SYS/broker/version", retain=True).payload
 
 
@@ -142,9 +144,11 @@ def test_filters_that_start_with_a_wildcard_do_not_match_sys(connect, every_seco
     alice = connect(version, broker=every_second)
     alice.subscribe(filter)
     alice.subscribe("$SYS/broker/uptime")
-    alice.receive(topic="$SYS/broker/uptime", retain=True)
-    while not (packet := alice.receive()).topic == "$SYS/broker/uptime":
-        assert not packet.topic.startswith("$")
+    updates = 0
+    while updates < 2:
+        seen = alice.receive().topic
+        updates += seen == "$SYS/broker/uptime"
+        assert seen == "$SYS/broker/uptime" or not seen.startswith("$")
 
 
 # ---- whose topics ------------------------------------------------------------------------------
