@@ -295,9 +295,12 @@ static void *worker_main(void *arg)
     }
     loop_run(&worker->loop);
     /* Nobody is connected any more: what jobs and mail are left only has to be cleaned up. */
-    do
+    for (bool more = true; more;) {
         open_mail(worker);
-    while (job_queue_run(&worker->jobs) | delivery_turn(&worker->hub) | stores_turn(worker));
+        more = job_queue_run(&worker->jobs);
+        more |= delivery_turn(&worker->hub);
+        more |= stores_turn(worker);
+    }
     rcu_reader_stop();
     return NULL;
 }
