@@ -299,30 +299,37 @@ static uint64_t in_flight(const struct load *load)
     return sum;
 }
 
+void load_await_taken(struct load *load)
+{
+    uint64_t limit_ns = clock_ns() + (uint64_t)(load->settings->limit_s * 1e9);
+
+    /* The answer to a ping comes when everything before it was taken. */
+    load->wire.counters.pongs = 0;
+    for (uint32_t i = 0; i < load->publisher_count; i++)
+        wire_ping(&load->wire, &load->publishers[i]);
+    while (load->wire.counters.pongs < load->publisher_count && load->wire.counters.lost == 0 &&
+           clock_ns() < limit_ns && !bench_interrupted)
+        wire_step(&load->wire, STEP_NS);
+}
+
 double load_publish_quota(struct load *load)
 {
     uint64_t start = clock_ns(), now = start;
     uint64_t wanted = load->quota * load->publisher_count;
     uint64_t limit_ns = (uint64_t)(load->settings->limit_s * 1e9);
-    bool asked = false; /* for the answer that comes when everything before it was taken */
 
     load->publishing = true;
-    load->wire.counters.pongs = 0;
     for (uint32_t i = 0; i < load->publisher_count; i++)
         wire_mark(&load->wire, &load->publishers[i]);
-    while (load->wire.counters.pongs < load->publisher_count && now - start < limit_ns &&
+    while ((load->sent < wanted || in_flight(load) > 0) && now - start < limit_ns &&
            load->wire.counters.lost == 0 && !bench_interrupted) {
         wire_step(&load->wire, STEP_NS);
         now = clock_ns();
         load_check_stall(load, now);
         load_show_progress(load, now);
-        if (asked || load->sent < wanted || in_flight(load) > 0)
-            continue;
-        asked = true;
-        for (uint32_t i = 0; i < load->publisher_count; i++)
-            wire_ping(&load->wire, &load->publishers[i]);
     }
     load->publishing = false;
+    load_await_taken(load);
     return (double)(clock_ns() - start) / 1e9;
 }
 

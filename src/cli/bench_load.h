@@ -92,6 +92,9 @@ void load_show_progress(struct load *load, uint64_t now_ns);
 /* Publishes every publisher's quota; gives the seconds until the broker has taken it all. */
 double load_publish_quota(struct load *load);
 
+/* Steps until the broker has taken everything that the publishers have sent, for at most limit_s. */
+void load_await_taken(struct load *load);
+
 /* Steps until `received` is `wanted` or nothing comes for drain_s; gives the seconds until the last
  * one came. */
 double load_await_received(struct load *load, uint64_t wanted);

@@ -36,7 +36,7 @@ static void report_stored(const struct load *load, struct report *report,
 
 /* ---- retained: store on many topics, read all with one filter --------------------------------- */
 
-enum { TOPICS_PER_FOLDER = 1000 };
+enum { TOPICS_PER_FOLDER = 1000, STEP_NS = 10 * 1000 * 1000 };
 
 static void address_retained(const struct load *load, const struct wire_conn *publisher,
                              struct load_address *address)
@@ -49,6 +49,31 @@ static void address_retained(const struct load *load, const struct wire_conn *pu
     address->topic = bytes_of(address->made.text, (size_t)len);
     address->subscriber = 0;
     address->number = (uint32_t)publisher->published;
+}
+
+/* Deletes what was stored, with empty messages of QoS 0, so that nothing is left for the next run. */
+static void clear_retained(struct load *load)
+{
+    const struct bench_settings *settings = load->settings;
+    struct bench_settings empty = *settings;
+    struct load_address address;
+
+    empty.payload_size = 0;
+    empty.qos = 0;
+    load->wire.settings = &empty;
+    for (uint32_t i = 0; i < load->publisher_count; i++)
+        load->publishers[i].published = 0;
+    for (uint32_t k = 0; k < settings->count && load->wire.counters.lost == 0; k++) {
+        struct wire_conn *conn = &load->publishers[k % load->publisher_count];
+        address_retained(load, conn, &address);
+        wire_publish(&load->wire, conn, address.topic, true);
+        conn->published++;
+        wire_mark(&load->wire, conn);
+        while (wire_out_is_high(conn) && conn->state == WIRE_UP)
+            wire_step(&load->wire, STEP_NS);
+    }
+    load_await_taken(load);
+    load->wire.settings = settings;
 }
 
 int bench_retained(const struct bench_settings *settings)
@@ -77,6 +102,8 @@ int bench_retained(const struct bench_settings *settings)
     use[2] = broker_use(&load);
     report_stored(&load, &report, use, store_s, read_s);
     int exit_code = report_end(&report, load_report_books(&load, &report, settings->count));
+    wire_close(&load.wire, &load.subscribers[0]);
+    clear_retained(&load);
     load_deinit(&load);
     return exit_code;
 }

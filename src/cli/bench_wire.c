@@ -328,7 +328,8 @@ static void framed_input(struct wire *wire, struct wire_conn *conn, struct bytes
     size_t consumed = packets_take(wire, conn, packets);
     if (conn->state == WIRE_CLOSED)
         return;
-    memmove(conn->in.data, conn->in.data + consumed, packets.len - consumed);
+    if (consumed > 0)
+        memmove(conn->in.data, conn->in.data + consumed, packets.len - consumed);
     conn->in.len -= consumed;
     if (rc != RC_OK)
         wire_lose(wire, conn);

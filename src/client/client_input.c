@@ -268,7 +268,8 @@ static void received_frames(struct client *client, struct bytes in)
 
     if (client->state == CLIENT_ENDED || client->state == CLIENT_CLOSED)
         return;
-    memmove(client->in, client->in + consumed, client->in_len - consumed);
+    if (consumed > 0)
+        memmove(client->in, client->in + consumed, client->in_len - consumed);
     client->in_len -= consumed;
     if (rc == RC_CLOSED)
         client_end(client, CLIENT_END_LOST, 0);
