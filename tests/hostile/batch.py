@@ -45,8 +45,19 @@ class Case:
         if self.ended or self.verdict.kind in ("bad", "bye"):
             return self.ended
         if self.verdict.kind == "good":
-            return self.received.count(b"\xd0\0") >= self.verdict.pongs
+            return self._answered()
         return len(self.received) >= 4  # CONNACK, and nothing more can be counted on
+
+    def _answered(self):
+        """All PINGRESPs are there. Retained messages may hold the same bytes, so a look at bytes
+        alone only saves the decoding."""
+        if self.received.count(b"\xd0\0") < self.verdict.pongs:
+            return False
+        try:
+            packets = self.packets(self.verdict.version)
+        except WireError:
+            return True
+        return sum(packet.type == PINGRESP for packet in packets) >= self.verdict.pongs
 
     def close(self):
         """With a reset: nothing of it is left in the kernel."""
@@ -59,7 +70,7 @@ class Case:
         found = []
         while (packet := decoder.next()) is not None:
             found.append(packet)
-        if decoder.buffer:
+        if decoder.buffer and self.ended:
             raise WireError("the answer ends inside a packet")
         return found
 
