@@ -94,23 +94,24 @@ static enum metric full_metric(const struct session *session, const struct kept 
                : METRIC_PUBLISH_DROPPED_QUEUE_BYTES_FULL;
 }
 
-/* Makes room by the policy, and counts what gave way; false when the new message has to. */
+/* Makes room by the policy, and counts what gave way; false when the new message has to. Nothing
+ * gives way to a message that would not fit into an empty queue. */
 static bool make_room(struct session *session, const struct kept *kept)
 {
     const struct session_limits *limits = &session->table->limits;
     struct queue *queue = session->queue;
+    enum queue_policy policy =
+        kept_bytes(kept) > limits->queue_bytes_max ? QUEUE_REJECT_NEW : limits->queue_policy;
     while (queue_is_full(session, kept_bytes(kept))) {
-        metric_inc(session->table->metrics, full_metric(session, kept));
-        bool gave_way = false;
-        if (limits->queue_policy == QUEUE_GIVE_UP_OLDEST && queue->count > 0) {
-            struct kept oldest = queue_take(queue);
-            kept_drop(&oldest);
-            gave_way = true;
-        } else if (limits->queue_policy == QUEUE_GIVE_UP_QOS0 && kept->qos > 0) {
-            gave_way = queue_drop_qos0(queue);
-        }
-        if (!gave_way)
+        bool oldest = policy == QUEUE_GIVE_UP_OLDEST && queue->count > 0;
+        const struct kept *gone = oldest ? queue_peek(queue) : kept;
+        metric_inc(session->table->metrics, full_metric(session, gone));
+        if (oldest) {
+            struct kept taken = queue_take(queue);
+            kept_drop(&taken);
+        } else if (policy != QUEUE_GIVE_UP_QOS0 || kept->qos == 0 || !queue_drop_qos0(queue)) {
             return false;
+        }
     }
     return true;
 }
@@ -152,10 +153,10 @@ static enum deliver_result enqueue(struct session *session, struct delivery *del
         metric_inc(metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
         return NOT_DELIVERED;
     }
-    if (session->queue == NULL) {
+    if (session->queue == NULL)
         session->queue = queue_new();
-        session->queue->progress_ms = session->table->now_ms;
-    }
+    if (session->queue->count == 0)
+        session->queue->progress_ms = session->table->now_ms; /* there was nothing to take */
     uint32_t count = session->queue->count;
     uint64_t bytes = session->queue->bytes;
     bool pushed = make_room(session, &kept);
