@@ -68,8 +68,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- one topic ----------------------------------------------------------------------------------
- */
+/* ---- one topic ------------------------------------------------------------------------------ */
 
 static void retained_get_gives_what_was_set(void **state)
 {
@@ -141,8 +140,7 @@ static void retained_counts_messages_and_their_bytes(void **state)
     assert_int_equal(atomic_load(&retained->bytes), 0);
 }
 
-/* ---- limits -------------------------------------------------------------------------------------
- */
+/* ---- limits --------------------------------------------------------------------------------- */
 
 static void retained_set_at_the_limit_of_messages_changes_nothing(void **state)
 {
@@ -192,8 +190,7 @@ static void retained_set_over_the_limit_of_bytes_may_still_shrink(void **state)
     assert_true(is_retained(retained, "a", "less"));
 }
 
-/* ---- expiry -------------------------------------------------------------------------------------
- */
+/* ---- expiry --------------------------------------------------------------------------------- */
 
 static void retained_get_drops_what_has_expired(void **state)
 {
@@ -207,8 +204,7 @@ static void retained_get_drops_what_has_expired(void **state)
     assert_int_equal(atomic_load(&retained->bytes), 0);
 }
 
-/* ---- walks: helpers
- * ------------------------------------------------------------------------------ */
+/* ---- walks: helpers ------------------------------------------------------------------------- */
 
 enum { FOUND_MAX = 4096 };
 
@@ -268,8 +264,7 @@ static uint32_t times_found(const struct found *found, const char *topic)
     return times;
 }
 
-/* ---- walks --------------------------------------------------------------------------------------
- */
+/* ---- walks ---------------------------------------------------------------------------------- */
 
 enum { MODEL_TOPICS = 300 };
 
@@ -413,8 +408,7 @@ static void retained_walk_stops_after_so_many_steps(void **state)
     free(found);
 }
 
-/* ---- walks with changes in between
- * ---------------------------------------------------------------- */
+/* ---- walks with changes in between ---------------------------------------------------------- */
 
 static void retained_walk_meets_everything_that_stays_once(void **state)
 {
@@ -530,8 +524,7 @@ static void retained_survives_walks_among_changes(void **state)
     free(found);
 }
 
-/* ---- threads
- * ------------------------------------------------------------------------------------- */
+/* ---- threads -------------------------------------------------------------------------------- */
 
 static void *set_and_clear(void *arg)
 {

@@ -4,8 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-/* ---- one walk -----------------------------------------------------------------------------------
- */
+/* ---- one walk ------------------------------------------------------------------------------- */
 
 static session_ref ref(uint32_t worker, uint32_t slot)
 {
@@ -74,8 +73,7 @@ static void route_set_holds_thousands(void **state)
         assert_int_equal(set.routes[i].session, i + 1);
 }
 
-/* ---- the memory of hot topics
- * --------------------------------------------------------------------- */
+/* ---- the memory of hot topics --------------------------------------------------------------- */
 
 static void memo_answers_from_the_third_time_on(void **state)
 {
@@ -223,8 +221,7 @@ static void memo_slot_is_of_the_topic_that_came_last(void **state)
     assert_true(f->reader.memo_hits > 0);
 }
 
-/* ---- readers beside a writer
- * ---------------------------------------------------------------------- */
+/* ---- readers beside a writer ---------------------------------------------------------------- */
 
 enum { READERS = 2, CHANGES = 4000, GUESTS = 64 };
 

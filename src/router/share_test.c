@@ -63,8 +63,7 @@ static const enum share_choice all_choices[] = {CHOOSE_ROUND_ROBIN, CHOOSE_RANDO
                                                 CHOOSE_STICKY_TOPIC};
 enum { CHOICES = sizeof(all_choices) / sizeof(*all_choices) };
 
-/* ---- what holds for every way of choosing
- * -------------------------------------------------------- */
+/* ---- what holds for every way of choosing --------------------------------------------------- */
 
 static void share_prefers_a_member_that_is_online(void **state)
 {
@@ -140,8 +139,7 @@ static void share_of_a_member_leads_to_the_others(void **state)
     assert_null(subscription_share(subscribe(group.f, 9, "t")));
 }
 
-/* ---- round robin
- * --------------------------------------------------------------------------------- */
+/* ---- round robin ---------------------------------------------------------------------------- */
 
 static void round_robin_gives_everybody_the_same(void **state)
 {
@@ -184,8 +182,7 @@ static void round_robin_includes_a_member_that_comes_later(void **state)
     assert_int_equal(group.got[2], 10);
 }
 
-/* ---- random
- * -------------------------------------------------------------------------------------- */
+/* ---- random --------------------------------------------------------------------------------- */
 
 /* 5,000 draws of five: each is expected 1,000 times, with a deviation of 28. */
 static void random_choice_reaches_everybody_about_equally(void **state)
@@ -196,8 +193,7 @@ static void random_choice_reaches_everybody_about_equally(void **state)
         assert_in_range(group.got[s], 700, 1300);
 }
 
-/* ---- least in flight
- * ------------------------------------------------------------------------------ */
+/* ---- least in flight ------------------------------------------------------------------------ */
 
 static void least_inflight_chooses_the_lowest_load(void **state)
 {
@@ -226,8 +222,7 @@ static void least_inflight_takes_turns_among_equals(void **state)
         assert_int_equal(group.got[s], 10);
 }
 
-/* ---- sticky
- * --------------------------------------------------------------------------------------- */
+/* ---- sticky --------------------------------------------------------------------------------- */
 
 static void sticky_client_stays_with_its_member(void **state)
 {

@@ -6,8 +6,7 @@
 
 #include <stdio.h>
 
-/* ---- the model: a list of filters and topic_matches()
- * -------------------------------------------- */
+/* ---- the model: a list of filters and topic_matches() --------------------------------------- */
 
 enum { MODEL_MAX = 512 };
 
@@ -132,8 +131,7 @@ static void trie_has_no_nodes_when_the_last_subscription_is_gone(void **state)
     free(model);
 }
 
-/* ---- nodes -------------------------------------------------------------------------------------
- */
+/* ---- nodes ---------------------------------------------------------------------------------- */
 
 static void trie_filters_with_a_common_start_share_its_nodes(void **state)
 {
@@ -216,8 +214,7 @@ static void trie_filter_of_many_levels_is_found(void **state)
     assert_int_equal(f->router.node_count, 0);
 }
 
-/* ---- wildcards by name, besides the model
- * -------------------------------------------------------- */
+/* ---- wildcards by name, besides the model --------------------------------------------------- */
 
 static void trie_multi_level_wildcard_includes_its_parent(void **state)
 {
@@ -259,8 +256,7 @@ static void trie_dollar_behind_the_first_level_is_nothing_special(void **state)
     assert_int_equal(find(f, "a/$b").count, 2);
 }
 
-/* ---- subscriber lists ---------------------------------------------------------------------------
- */
+/* ---- subscriber lists ----------------------------------------------------------------------- */
 
 enum { CROWD = 100 };
 
@@ -303,8 +299,7 @@ static void trie_list_whose_members_change_does_not_grow(void **state)
     assert_int_equal(find(f, "t").count, 1);
 }
 
-/* ---- options ------------------------------------------------------------------------------------
- */
+/* ---- options -------------------------------------------------------------------------------- */
 
 static void trie_replaced_options_are_seen_by_readers(void **state)
 {
@@ -347,8 +342,7 @@ static void trie_durable_is_set_and_cleared_beside_the_other_flags(void **state)
     assert_int_equal(find(f, "t").routes[0].flags, SUBSCRIPTION_NO_LOCAL);
 }
 
-/* ---- what a subscription says of itself
- * ---------------------------------------------------------- */
+/* ---- what a subscription says of itself ----------------------------------------------------- */
 
 static const char *const filters[] = {"a",    "/",   "//",  "a/b/c", "a/+/#", "#",
                                       "+",    "a/",  "/a",  "+/+/+", "a//b",  "ab/c",
@@ -401,8 +395,7 @@ static void subscription_filter_writes_nothing_into_too_little_room(void **state
     assert_string_equal(text, "????????????????");
 }
 
-/* ---- shares at nodes
- * ----------------------------------------------------------------------------- */
+/* ---- shares at nodes ------------------------------------------------------------------------ */
 
 static void trie_shares_of_one_filter_are_told_apart_by_name(void **state)
 {

@@ -75,8 +75,7 @@ static bool is_in_flight(struct fixture *f, uint16_t packet_id)
     return inflight_find(f->inflight, packet_id, INFLIGHT_SENT_QOS1) != NULL;
 }
 
-/* ---- packet identifiers
- * -------------------------------------------------------------------------- */
+/* ---- packet identifiers --------------------------------------------------------------------- */
 
 static void inflight_gives_packet_ids_in_sequence(void **state)
 {
@@ -112,8 +111,7 @@ static void inflight_uses_every_id_but_0_in_a_round(void **state)
     assert_int_equal(push(*state, 1), 1);
 }
 
-/* ---- finding and finishing
- * ----------------------------------------------------------------------- */
+/* ---- finding and finishing ------------------------------------------------------------------ */
 
 static void inflight_find_knows_the_state_of_an_exchange(void **state)
 {
@@ -219,8 +217,7 @@ static void inflight_finds_exactly_what_was_not_acknowledged(void **state)
     }
 }
 
-/* ---- stragglers
- * ----------------------------------------------------------------------------------- */
+/* ---- stragglers ----------------------------------------------------------------------------- */
 
 static void inflight_finds_one_that_was_left_far_behind(void **state)
 {
@@ -312,8 +309,7 @@ static void inflight_push_with_too_many_stragglers_asks_to_wait(void **state)
     push(f, 1);
 }
 
-/* ---- sending again
- * -------------------------------------------------------------------------------- */
+/* ---- sending again -------------------------------------------------------------------------- */
 
 static void inflight_rewind_counts_nothing_and_resends_everything(void **state)
 {

@@ -43,8 +43,7 @@ static int set_up(void **state)
     return 0;
 }
 
-/* ---- in memory
- * ----------------------------------------------------------------------------------- */
+/* ---- in memory ------------------------------------------------------------------------------ */
 
 static void memory_store_is_safe_at_once(void **state)
 {
@@ -72,8 +71,7 @@ static void memory_store_counts_changes_until_they_are_committed(void **state)
     assert_int_equal(shard.commits, 1);
 }
 
-/* ---- late
- * ---------------------------------------------------------------------------------------- */
+/* ---- late ----------------------------------------------------------------------------------- */
 
 static void late_store_answers_when_its_time_has_come(void **state)
 {
