@@ -224,8 +224,7 @@ static bool take_load_option(struct bench_settings *settings, struct options *o)
         settings->qos = (uint8_t)options_number(o, 0, 2);
         return true;
     case 's':
-        settings->payload_size =
-            (uint32_t)options_number(o, BENCH_PAYLOAD_MIN, BENCH_PAYLOAD_MAX);
+        settings->payload_size = (uint32_t)options_number(o, BENCH_PAYLOAD_MIN, BENCH_PAYLOAD_MAX);
         return true;
     case 'w':
         settings->window = (uint32_t)options_number(o, 1, BENCH_WINDOW_MAX);

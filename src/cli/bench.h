@@ -24,8 +24,8 @@
 #include <sys/types.h>
 
 enum {
-    BENCH_BROKERS_MAX = 64,   /* processes given with --pid */
-    BENCH_PAYLOAD_MIN = 24,   /* what a payload carries to be checked */
+    BENCH_BROKERS_MAX = 64, /* processes given with --pid */
+    BENCH_PAYLOAD_MIN = 24, /* what a payload carries to be checked */
     BENCH_PAYLOAD_MAX = 1 << 24,
     BENCH_WINDOW_MAX = 60000, /* packet ids, with some to spare */
 };

@@ -18,7 +18,8 @@ enum {
 
 static const double IDLE_S = 3; /* in which the CPU of idle connections is taken */
 
-/* ---- storm: connect, CONNACK, DISCONNECT ------------------------------------------------------ */
+/* ---- storm: connect, CONNACK, DISCONNECT ------------------------------------------------------
+ */
 
 struct storm {
     struct wire wire;
@@ -120,7 +121,8 @@ int bench_storm(const struct bench_settings *settings)
     return exit_code;
 }
 
-/* ---- conns: many connections that do nothing -------------------------------------------------- */
+/* ---- conns: many connections that do nothing --------------------------------------------------
+ */
 
 static const struct wire_ops conns_ops = {.message = storm_message};
 
@@ -213,8 +215,8 @@ int bench_conns(const struct bench_settings *settings)
         report_set(&report, FIGURE_IDLE_CPU, (later.cpu_s - after.cpu_s) / IDLE_S * 100);
     }
     report_set_broker(&report, before, after, seconds, counters->up);
-    bool well = counters->up == settings->count && counters->lost == 0 &&
-                counters->not_subscribed == 0;
+    bool well =
+        counters->up == settings->count && counters->lost == 0 && counters->not_subscribed == 0;
     int exit_code = report_end(&report, well);
     wire_group_free(&wire, group, settings->count);
     wire_deinit(&wire);

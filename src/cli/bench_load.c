@@ -31,7 +31,8 @@ struct payload_head {
 
 _Static_assert(sizeof(struct payload_head) == BENCH_PAYLOAD_MIN, "what bench.h says");
 
-/* ---- Publishing ------------------------------------------------------------------------------- */
+/* ---- Publishing -------------------------------------------------------------------------------
+ */
 
 static void publish(struct load *load, struct wire_conn *conn, uint64_t due_ns)
 {
@@ -119,7 +120,8 @@ void load_check_stall(struct load *load, uint64_t now_ns)
     }
 }
 
-/* ---- What arrives ----------------------------------------------------------------------------- */
+/* ---- What arrives -----------------------------------------------------------------------------
+ */
 
 static struct flow *flow_of(struct load *load, const struct wire_conn *conn,
                             const struct payload_head *head)
@@ -173,7 +175,8 @@ static void on_message(struct wire_conn *conn, struct bytes payload, void *owner
         wire_mark(&load->wire, publisher);
 }
 
-/* ---- Set-up ----------------------------------------------------------------------------------- */
+/* ---- Set-up -----------------------------------------------------------------------------------
+ */
 
 static const struct wire_ops load_wire_ops = {.message = on_message, .refill = on_refill};
 
@@ -272,7 +275,8 @@ void load_subscribe(struct load *load,
     load_await_subscribed(load, load->wire.counters.subscribed + load->subscriber_count);
 }
 
-/* ---- Phases ----------------------------------------------------------------------------------- */
+/* ---- Phases -----------------------------------------------------------------------------------
+ */
 
 void load_show_progress(struct load *load, uint64_t now_ns)
 {

@@ -36,8 +36,8 @@ struct load_topic {
 struct load_address {
     struct bytes topic;     /* `made`, or empty for the publisher's fixed topic */
     struct load_topic made; /* room for a topic of this message alone */
-    uint32_t subscriber; /* LOAD_DIRECT, LOAD_SCATTERED */
-    uint32_t number;     /* in its flow */
+    uint32_t subscriber;    /* LOAD_DIRECT, LOAD_SCATTERED */
+    uint32_t number;        /* in its flow */
 };
 
 struct load {
@@ -92,7 +92,8 @@ void load_show_progress(struct load *load, uint64_t now_ns);
 /* Publishes every publisher's quota; gives the seconds until the broker has taken it all. */
 double load_publish_quota(struct load *load);
 
-/* Steps until the broker has taken everything that the publishers have sent, for at most limit_s. */
+/* Steps until the broker has taken everything that the publishers have sent, for at most limit_s.
+ */
 void load_await_taken(struct load *load);
 
 /* Steps until `received` is `wanted` or nothing comes for drain_s; gives the seconds until the last

@@ -19,7 +19,8 @@ enum {
     QOS_FLAGS = 6, /* of the fixed header of PUBLISH */
 };
 
-/* ---- What we say ------------------------------------------------------------------------------ */
+/* ---- What we say ------------------------------------------------------------------------------
+ */
 
 void packets_put_connect(struct wire *wire, struct wire_conn *conn)
 {
@@ -187,7 +188,8 @@ uint8_t *wire_publish(struct wire *wire, struct wire_conn *conn, struct bytes to
     return payload;
 }
 
-/* ---- What we hear ----------------------------------------------------------------------------- */
+/* ---- What we hear -----------------------------------------------------------------------------
+ */
 
 static void note_reason(struct wire *wire, uint8_t reason)
 {
@@ -221,7 +223,8 @@ static bool take_publish(struct wire *wire, struct wire_conn *conn, const struct
     struct publish publish;
 
     if ((frame->flags & QOS_FLAGS) == 0 && frame->body.len >= payload_size) {
-        /* Our payload is at the end, and whether it is ours the receiver sees: no need to decode. */
+        /* Our payload is at the end, and whether it is ours the receiver sees: no need to decode.
+         */
         wire->ops->message(
             conn, bytes_of(frame->body.data + frame->body.len - payload_size, payload_size),
             wire->owner);

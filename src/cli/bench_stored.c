@@ -34,7 +34,8 @@ static void report_stored(const struct load *load, struct report *report,
     report_set(report, FIGURE_BROKER_RSS, (double)use[1].rss_bytes);
 }
 
-/* ---- retained: store on many topics, read all with one filter --------------------------------- */
+/* ---- retained: store on many topics, read all with one filter ---------------------------------
+ */
 
 enum { TOPICS_PER_FOLDER = 1000, STEP_NS = 10 * 1000 * 1000 };
 
@@ -51,7 +52,8 @@ static void address_retained(const struct load *load, const struct wire_conn *pu
     address->number = (uint32_t)publisher->published;
 }
 
-/* Deletes what was stored, with empty messages of QoS 0, so that nothing is left for the next run. */
+/* Deletes what was stored, with empty messages of QoS 0, so that nothing is left for the next run.
+ */
 static void clear_retained(struct load *load)
 {
     const struct bench_settings *settings = load->settings;
@@ -108,18 +110,19 @@ int bench_retained(const struct bench_settings *settings)
     return exit_code;
 }
 
-/* ---- offline: sessions without a connection collect messages, come back and take them ---------- */
+/* ---- offline: sessions without a connection collect messages, come back and take them ----------
+ */
 
 /* Publisher p serves sessions p, p + publishers, p + 2 * publishers ... in turn. */
 static void address_offline(const struct load *load, const struct wire_conn *publisher,
                             struct load_address *address)
 {
     uint32_t own = load->subscriber_count / load->publisher_count;
-    uint32_t session = (uint32_t)(publisher->published % own) * load->publisher_count +
-                       publisher->index;
+    uint32_t session =
+        (uint32_t)(publisher->published % own) * load->publisher_count + publisher->index;
 
-    int len = snprintf(address->made.text, LOAD_TOPIC_MAX, "%s/offline/%u",
-                       load->settings->prefix, session);
+    int len = snprintf(address->made.text, LOAD_TOPIC_MAX, "%s/offline/%u", load->settings->prefix,
+                       session);
     address->topic = bytes_of(address->made.text, (size_t)len);
     address->subscriber = session;
     address->number = (uint32_t)(publisher->published / own);

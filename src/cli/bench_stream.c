@@ -16,7 +16,8 @@ enum {
 
 static const double SETTLE_S = 0.3;
 
-/* ---- The stream ------------------------------------------------------------------------------- */
+/* ---- The stream -------------------------------------------------------------------------------
+ */
 
 /* What was used, at one moment. */
 struct moment {
@@ -100,7 +101,8 @@ static int stream(struct load *load, struct report *report)
     return report_end(report, load_report_books(load, report, expected));
 }
 
-/* ---- fan-in, fan-out, pairs ------------------------------------------------------------------- */
+/* ---- fan-in, fan-out, pairs -------------------------------------------------------------------
+ */
 
 static void address_fan(const struct load *load, const struct wire_conn *publisher,
                         struct load_address *address)
@@ -183,7 +185,8 @@ int bench_pairs(const struct bench_settings *settings)
     return run_fan(&load, filter_pair);
 }
 
-/* ---- mixed: many subscriptions, each message matches exactly one ------------------------------ */
+/* ---- mixed: many subscriptions, each message matches exactly one ------------------------------
+ */
 
 /*
  * Subscription k is of shape k % 4, on connection k % subscribers:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets of the generator: dialling, reading, writing, the step. Packets are in bench_packets.c. */
+/* Sockets of the generator: dialling, reading, writing, the step. Packets are in bench_packets.c.
+ */
 #include "cli/bench_wire.h"
 
 #include "base/check.h"
@@ -29,7 +30,8 @@ enum {
 
 static const uint32_t FIRST_SOURCE = 0x7f000002; /* 127.0.0.2 */
 
-/* ---- Buffers ---------------------------------------------------------------------------------- */
+/* ---- Buffers ----------------------------------------------------------------------------------
+ */
 
 uint8_t *wire_reserve(struct wire_buffer *buffer, size_t size)
 {
@@ -67,10 +69,11 @@ static void input_keep(struct wire_conn *conn, const uint8_t *data, size_t len)
     conn->in.len = len;
 }
 
-/* ---- The life of a connection ----------------------------------------------------------------- */
+/* ---- The life of a connection -----------------------------------------------------------------
+ */
 
-void wire_init(struct wire *wire, const struct bench_settings *settings,
-               const struct wire_ops *ops, void *owner)
+void wire_init(struct wire *wire, const struct bench_settings *settings, const struct wire_ops *ops,
+               void *owner)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -208,7 +211,8 @@ void wire_goodbye(struct wire *wire, struct wire_conn *conn)
     wire_close(wire, conn);
 }
 
-/* ---- Output ----------------------------------------------------------------------------------- */
+/* ---- Output -----------------------------------------------------------------------------------
+ */
 
 static void send_all(struct wire *wire, struct wire_conn *conn)
 {
@@ -248,7 +252,7 @@ void wire_flush(struct wire *wire, struct wire_conn *conn)
         return;
     if (conn->websocket != NULL && conn->out.len > 0) {
         ws_write(conn->websocket, bytes_of(conn->out.data, conn->out.len), put_framed,
-                        &conn->framed);
+                 &conn->framed);
         conn->out.len = 0;
     }
     send_all(wire, conn);
@@ -264,7 +268,8 @@ void wire_mark_more(struct wire *wire, struct wire_conn *conn)
     wire->dirty[wire->dirty_count++] = conn;
 }
 
-/* ---- Input ------------------------------------------------------------------------------------ */
+/* ---- Input ------------------------------------------------------------------------------------
+ */
 
 static void greet(struct wire *wire, struct wire_conn *conn)
 {
@@ -284,7 +289,7 @@ static void dialled(struct wire *wire, struct wire_conn *conn)
         return;
     }
     size_t len = ws_request(conn->websocket, wire->settings->host, wire->settings->port,
-                                   wire->settings->websocket_path, request, sizeof(request));
+                            wire->settings->websocket_path, request, sizeof(request));
     conn->state = WIRE_UPGRADING;
     if (send(conn->fd, request, len, MSG_NOSIGNAL) != (ssize_t)len)
         wire_lose(wire, conn);
@@ -322,8 +327,7 @@ static void put_unframed(void *owner, const uint8_t *data, size_t len)
 /* WebSocket: conn->in collects MQTT bytes, from which whole packets are taken. */
 static void framed_input(struct wire *wire, struct wire_conn *conn, struct bytes in)
 {
-    enum rc rc =
-        ws_read(conn->websocket, in, put_unframed, conn, put_framed, &conn->framed);
+    enum rc rc = ws_read(conn->websocket, in, put_unframed, conn, put_framed, &conn->framed);
     struct bytes packets = bytes_of(conn->in.data, conn->in.len);
     size_t consumed = packets_take(wire, conn, packets);
     if (conn->state == WIRE_CLOSED)
@@ -365,8 +369,8 @@ static void readable(struct wire *wire, struct wire_conn *conn)
     if (framed) {
         framed_input(wire, conn, in);
     } else {
-        size_t consumed = conn->state == WIRE_UPGRADING ? upgrade(wire, conn, in)
-                                                        : packets_take(wire, conn, in);
+        size_t consumed =
+            conn->state == WIRE_UPGRADING ? upgrade(wire, conn, in) : packets_take(wire, conn, in);
         if (conn->state == WIRE_CLOSED)
             return;
         input_keep(conn, in.data + consumed, in.len - consumed);
@@ -375,7 +379,8 @@ static void readable(struct wire *wire, struct wire_conn *conn)
         wire_flush(wire, conn);
 }
 
-/* ---- The step --------------------------------------------------------------------------------- */
+/* ---- The step ---------------------------------------------------------------------------------
+ */
 
 static void handle(struct wire *wire, struct wire_conn *conn, uint32_t events)
 {

@@ -44,16 +44,17 @@ struct wire_conn {
     uint8_t state; /* enum wire_state */
     bool is_publisher;
     bool waits_writable;
-    bool dirty;      /* on wire->dirty */
-    bool persistent; /* keeps its session for an hour; set before wire_open() */
-    uint32_t index;   /* in its group */
-    uint32_t address; /* chooses the source address, see wire_open() */
+    bool dirty;                 /* on wire->dirty */
+    bool persistent;            /* keeps its session for an hour; set before wire_open() */
+    uint32_t index;             /* in its group */
+    uint32_t address;           /* chooses the source address, see wire_open() */
     struct wire_buffer in, out; /* MQTT */
     struct ws *websocket;
     struct wire_buffer framed; /* WebSocket: what goes to the socket */
     uint64_t opened_ns;
 
-    /* What stands before each payload of a publisher that keeps to one topic; see wire_fix_topic(). */
+    /* What stands before each payload of a publisher that keeps to one topic; see wire_fix_topic().
+     */
     uint8_t *header;
     size_t header_size;
 
@@ -105,8 +106,8 @@ struct wire {
 };
 
 /* Borrows settings, ops and owner. Exits when the host does not resolve. */
-void wire_init(struct wire *wire, const struct bench_settings *settings,
-               const struct wire_ops *ops, void *owner);
+void wire_init(struct wire *wire, const struct bench_settings *settings, const struct wire_ops *ops,
+               void *owner);
 
 /* The connections are the caller's and closed before. */
 void wire_deinit(struct wire *wire);
@@ -135,9 +136,9 @@ void wire_goodbye(struct wire *wire, struct wire_conn *conn);
 void wire_subscribe(struct wire *wire, struct wire_conn *conn, uint16_t packet_id,
                     const char *filter);
 void wire_ping(struct wire *wire, struct wire_conn *conn);
-/* Appends all of a PUBLISH but the payload: gives where that goes, settings->payload_size bytes, to be
- * filled at once. Takes a packet id when QoS > 0; the caller knows that inflight < receive_maximum.
- * An empty topic stands for the one that was fixed. */
+/* Appends all of a PUBLISH but the payload: gives where that goes, settings->payload_size bytes, to
+ * be filled at once. Takes a packet id when QoS > 0; the caller knows that inflight <
+ * receive_maximum. An empty topic stands for the one that was fixed. */
 uint8_t *wire_publish(struct wire *wire, struct wire_conn *conn, struct bytes topic, bool retain);
 /* From now on this publisher can publish without a topic, which is cheaper. */
 void wire_fix_topic(struct wire *wire, struct wire_conn *conn, struct bytes topic);

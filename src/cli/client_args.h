@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The options that `skein pub` and `skein sub` share: where to connect, as whom, with which will and
- * properties. Letters are those that mosquitto_pub and mosquitto_sub users know. */
+/* The options that `skein pub` and `skein sub` share: where to connect, as whom, with which will
+ * and properties. Letters are those that mosquitto_pub and mosquitto_sub users know. */
 #ifndef CLI_CLIENT_ARGS_H
 #define CLI_CLIENT_ARGS_H
 
@@ -96,7 +96,8 @@ void client_args_deinit(struct client_args *args);
 /* Takes the option just found when it is one of CLIENT_OPTIONS; false when it is not. */
 bool client_args_take(struct client_args *args, struct options *o);
 
-/* After the walk: what follows from what was given. Fails the walk when it does not fit together. */
+/* After the walk: what follows from what was given. Fails the walk when it does not fit together.
+ */
 void client_args_finish(struct client_args *args, struct options *o);
 
 /* Fills in what CONNECT says; borrows args. */

@@ -153,8 +153,10 @@ void properties_take(struct property_block blocks[PROPERTY_PLACES], struct optio
     if (o->ended)
         return;
     if (place == PROPERTY_PLACES)
-        options_fail(o, "-D: '%s' is none of connect, publish, subscribe, unsubscribe, disconnect, "
-                     "will", packet);
+        options_fail(o,
+                     "-D: '%s' is none of connect, publish, subscribe, unsubscribe, disconnect, "
+                     "will",
+                     packet);
     else if (id == 0)
         options_fail(o, "-D: there is no property '%s'", name);
     else if (strlen(value) > WORD_MAX || strlen(second) > WORD_MAX)
@@ -178,11 +180,12 @@ void properties_finish(struct property_block blocks[PROPERTY_PLACES], struct opt
         memmove(block->data + prefix, block->data, block->len);
         varint_write(block->data, (uint32_t)block->len);
         struct bytes in = bytes_of(block->data, block->len + prefix);
-        enum mqtt_reason reason =
-            properties_decode(&in, places[place].where, &block->properties);
+        enum mqtt_reason reason = properties_decode(&in, places[place].where, &block->properties);
         if (reason != MQTT_SUCCESS)
-            options_fail(o, "-D: a property that %s does not have, has twice, or not with this "
-                         "value", places[place].name);
+            options_fail(o,
+                         "-D: a property that %s does not have, has twice, or not with this "
+                         "value",
+                         places[place].name);
     }
 }
 

@@ -40,8 +40,7 @@ static bool dial_now(struct client_run *run)
         return false;
     }
     client_args_connect(args, &connect);
-    client_args_debug(args, "connecting to %s:%u as '%s'", args->host, args->port,
-                      args->client_id);
+    client_args_debug(args, "connecting to %s:%u as '%s'", args->host, args->port, args->client_id);
     rc = client_open(&run->client, fd, &connect, args->websocket_path != NULL ? &websocket : NULL);
     if (rc != RC_OK)
         run->exit_code = EX_OSERR;
@@ -121,14 +120,15 @@ void client_run_connected(struct client_run *run, const struct connack *connack)
     run->was_up = true;
     run->redial_ms = REDIAL_FIRST_MS;
     run->exit_code = EX_OK;
-    client_args_debug(run->args, "connected%s", connack->session_present ? ", session present" : "");
+    client_args_debug(run->args, "connected%s",
+                      connack->session_present ? ", session present" : "");
 }
 
 static void say_refused(struct client_run *run, uint8_t reason)
 {
-    static const char *const v3[] = {"accepted", "unacceptable protocol version",
-                                     "identifier rejected", "server unavailable",
-                                     "bad user name or password", "not authorized"};
+    static const char *const v3[] = {
+        "accepted",           "unacceptable protocol version", "identifier rejected",
+        "server unavailable", "bad user name or password",     "not authorized"};
 
     client_args_error(run->args, run->command, "connection refused: %s (%u)",
                       reason < sizeof(v3) / sizeof(*v3) ? v3[reason]

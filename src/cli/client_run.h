@@ -10,7 +10,7 @@
 #include <uv.h>
 
 enum {
-    EXIT_TIMEOUT = 27,     /* what mosquitto_sub -W ends with */
+    EXIT_TIMEOUT = 27, /* what mosquitto_sub -W ends with */
     DIAL_TIMEOUT_MS = 10 * 1000,
     REDIAL_FIRST_MS = 1000, /* doubles up to: */
     REDIAL_LAST_MS = 30 * 1000,

@@ -86,7 +86,8 @@ struct pub {
     struct loop_timer repeat_timer;
 };
 
-/* ---- Publishing ------------------------------------------------------------------------------- */
+/* ---- Publishing -------------------------------------------------------------------------------
+ */
 
 static struct pub *pub_of(struct client *client)
 {
@@ -127,8 +128,8 @@ static enum rc publish(struct pub *pub, struct bytes payload)
 
 static void finish_when_done(struct pub *pub)
 {
-    bool all = pub->mode == MODE_LINES ? pub_input_at_end(&pub->input)
-                                       : pub->published >= pub->repeat;
+    bool all =
+        pub->mode == MODE_LINES ? pub_input_at_end(&pub->input) : pub->published >= pub->repeat;
 
     if (all && nothing_under_way(pub))
         client_run_finish(&pub->run, EX_OK);
@@ -177,7 +178,8 @@ static void on_input_end(void *owner)
     finish_when_done(owner);
 }
 
-/* ---- The client ------------------------------------------------------------------------------- */
+/* ---- The client -------------------------------------------------------------------------------
+ */
 
 static void on_connected(struct client *client, const struct connack *connack)
 {
@@ -246,7 +248,8 @@ static const struct client_ops pub_ops = {
     .closed = on_closed,
 };
 
-/* ---- The command line ------------------------------------------------------------------------- */
+/* ---- The command line -------------------------------------------------------------------------
+ */
 
 static void set_mode(struct pub *pub, enum pub_mode mode)
 {
@@ -346,8 +349,8 @@ static void describe_publication(struct pub *pub)
     if (block->len == 0)
         return;
     pub->properties = mem_new(block->len);
-    publication->properties = bytes_of(
-        pub->properties, properties_forward(properties_wire(block), pub->properties));
+    publication->properties =
+        bytes_of(pub->properties, properties_forward(properties_wire(block), pub->properties));
     publication->has_expiry =
         property_present(&block->properties, PROPERTY_MESSAGE_EXPIRY_INTERVAL);
     publication->expiry_s = block->properties.message_expiry_s;

@@ -29,7 +29,8 @@ static const struct option sub_options[] = {
     {'q', "qos", "QOS", "Highest QoS to be sent. Default: 0.", OPTION_LAST, "0 1 2"},
     {'v', "verbose", NULL, "Print the topic before each message.", OPTION_LAST, NULL},
     {'F', "format", "FORMAT",
-     "Print by this: %t topic, %p payload, %x and %X payload in hexadecimal, %l its length, %q QoS, "
+     "Print by this: %t topic, %p payload, %x and %X payload in hexadecimal, %l its length, %q "
+     "QoS, "
      "%r retained, %m packet id, %j and %J JSON, %I and %U time, @X strftime; MQTT 5.0: %A topic "
      "alias, %C content type, %D correlation data, %E expiry, %F payload format, %P user "
      "properties, %R response topic, %S subscription identifier; \\n and the like.",
@@ -49,8 +50,8 @@ static const struct option sub_options[] = {
      "MQTT 5.0: keep the retain flag as the publisher set it.", OPTION_LAST, NULL},
     {OPT_NO_LOCAL, "no-local", NULL, "MQTT 5.0: not what this client publishes itself.",
      OPTION_LAST, NULL},
-    {OPT_RANDOM_FILTER, "random-filter", "PERCENT", "Print only so many of the messages, by chance.",
-     OPTION_LAST, NULL},
+    {OPT_RANDOM_FILTER, "random-filter", "PERCENT",
+     "Print only so many of the messages, by chance.", OPTION_LAST, NULL},
     CLIENT_OPTIONS,
     {0},
 };
@@ -78,7 +79,8 @@ const struct command command_sub = {
     .synopsis = "[-h HOST] [-p PORT] -t FILTER ... [-v | -F FORMAT] [-C N] ...",
     .description =
         "Subscribes at a broker and prints messages until it is interrupted. The letters are those "
-        "of mosquitto_sub. A connection that is lost is made again, after 1 s, 2 s, up to 30 s. TLS "
+        "of mosquitto_sub. A connection that is lost is made again, after 1 s, 2 s, up to 30 s. "
+        "TLS "
         "is not there yet, nor are SOCKS proxies and SRV records.",
     .options = sub_options,
     .exit_codes = sub_exit_codes,
@@ -115,7 +117,8 @@ static struct sub *sub_of(struct client *client)
     return client->owner;
 }
 
-/* ---- Subscribing ------------------------------------------------------------------------------ */
+/* ---- Subscribing ------------------------------------------------------------------------------
+ */
 
 static void unsubscribe(struct sub *sub)
 {
@@ -187,7 +190,8 @@ static void on_answered(struct client *client, const struct suback *suback)
         client_run_finish(&sub->run, EX_OK);
 }
 
-/* ---- Printing --------------------------------------------------------------------------------- */
+/* ---- Printing ---------------------------------------------------------------------------------
+ */
 
 static bool matches_any(const struct filter_list *list, struct bytes topic)
 {
@@ -292,7 +296,8 @@ static const struct client_ops sub_ops = {
     .closed = on_closed,
 };
 
-/* ---- The command line ------------------------------------------------------------------------- */
+/* ---- The command line -------------------------------------------------------------------------
+ */
 
 static void add_filter(struct filter_list *list, struct options *o, const char *filter)
 {

@@ -29,7 +29,8 @@ struct sequence {
     size_t width, max;
 };
 
-/* ---- Padding ---------------------------------------------------------------------------------- */
+/* ---- Padding ----------------------------------------------------------------------------------
+ */
 
 static void print_padded(const struct sequence *s, struct bytes text)
 {
@@ -83,7 +84,8 @@ static void print_hex(const struct sequence *s, const char *digits)
         fputc(' ', s->out);
 }
 
-/* ---- Time, user properties, JSON -------------------------------------------------------------- */
+/* ---- Time, user properties, JSON --------------------------------------------------------------
+ */
 
 static size_t iso_time(const struct sequence *s, const char *format, char *out, size_t room)
 {
@@ -177,7 +179,8 @@ static void print_json(const struct sequence *s, bool payload_is_json, bool pret
     json_decref(root);
 }
 
-/* ---- The format string ------------------------------------------------------------------------ */
+/* ---- The format string ------------------------------------------------------------------------
+ */
 
 static void print_sequence(struct sequence *s, char letter, bool pretty)
 {

@@ -15,7 +15,8 @@ enum {
     REQUEST_MAX = 4096,
 };
 
-/* ---- Output ----------------------------------------------------------------------------------- */
+/* ---- Output -----------------------------------------------------------------------------------
+ */
 
 void client_put_framed(void *owner, const uint8_t *data, size_t len)
 {
@@ -49,8 +50,8 @@ void client_put_ack(struct client *client, enum packet_type type, uint16_t packe
                     uint8_t reason)
 {
     uint8_t packet[8];
-    uint8_t *end = ack_write(packet, (enum mqtt_version)client->version, (uint8_t)type, packet_id,
-                             reason);
+    uint8_t *end =
+        ack_write(packet, (enum mqtt_version)client->version, (uint8_t)type, packet_id, reason);
 
     put(client, bytes_of(packet, (size_t)(end - packet)));
 }
@@ -62,7 +63,8 @@ static void put_empty(struct client *client, enum packet_type type)
     put(client, bytes_of(packet, (size_t)(empty_write(packet, type) - packet)));
 }
 
-/* ---- Life ------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------
+ */
 
 static void on_keep_alive(struct loop_timer *timer)
 {
@@ -87,8 +89,8 @@ void client_keep_alive_start(struct client *client)
                          client->loop->now_ms + client_ping_interval_ms(client));
 }
 
-void client_init(struct client *client, struct loop *loop, const struct client_ops *ops, void *owner,
-                 uint16_t window)
+void client_init(struct client *client, struct loop *loop, const struct client_ops *ops,
+                 void *owner, uint16_t window)
 {
     CHECK(window > 0 && window <= CLIENT_WINDOW_MAX);
     *client = (struct client){.loop = loop, .ops = ops, .owner = owner};
@@ -218,7 +220,8 @@ void client_end(struct client *client, enum client_end why, uint8_t reason)
     stream_close_after_flush(&client->stream, CLIENT_LINGER_MS);
 }
 
-/* ---- What the owner asks for ------------------------------------------------------------------ */
+/* ---- What the owner asks for ------------------------------------------------------------------
+ */
 
 /* A packet of any size: header and payload. */
 static enum rc put_publish(struct client *client, const struct publication *publication,

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The client's side of MQTT 3.1, 3.1.1 and 5.0, over TCP or WebSocket, on one loop: what `skein pub`
- * and `skein sub` are made of. It keeps packet ids, windows, acknowledgements and the keep alive;
- * messages it does not keep: it says by done() when one is finished and by resend() when one that is
- * not has to be sent again. Nothing is allocated per message. One thread, the loop's.
+ * The client's side of MQTT 3.1, 3.1.1 and 5.0, over TCP or WebSocket, on one loop: what `skein
+ * pub` and `skein sub` are made of. It keeps packet ids, windows, acknowledgements and the keep
+ * alive; messages it does not keep: it says by done() when one is finished and by resend() when one
+ * that is not has to be sent again. Nothing is allocated per message. One thread, the loop's.
  *
  *   CLOSED --open--> [UPGRADING] --> GREETING --CONNACK--> UP
  *     ^                  |              |                   |
  *     '---- closed() ----'--- ended() --'-------------------'
  *
- * After closed() the client can be opened again, with the session that it had: that is reconnecting.
+ * After closed() the client can be opened again, with the session that it had: that is
+ * reconnecting.
  */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
@@ -36,7 +37,8 @@ enum client_end {
     CLIENT_END_BY_SERVER,  /* DISCONNECT with a reason (5.0) */
     CLIENT_END_LOST,       /* the server closed, or the network did */
     CLIENT_END_SILENT,     /* no answer to a ping */
-    CLIENT_END_MALFORMED,  /* what the server sent is not MQTT, or not allowed; the reason says what */
+    CLIENT_END_MALFORMED,  /* what the server sent is not MQTT, or not allowed; the reason says what
+                            */
     CLIENT_END_NO_UPGRADE, /* no WebSocket is spoken there */
 };
 
@@ -83,7 +85,7 @@ struct client {
     uint64_t sent_ms;     /* when the last packet was written */
     struct loop_timer keep_alive;
     struct window window;
-    uint64_t *received; /* bit n: QoS 2 message with id n has come and is not released */
+    uint64_t *received;           /* bit n: QoS 2 message with id n has come and is not released */
     struct client_alias *aliases; /* of the server, alias_max of them; NULL until one is used */
     uint16_t alias_max;           /* what CONNECT allowed */
     /* WebSocket */
@@ -100,8 +102,8 @@ enum {
 };
 
 /* Borrows loop, ops and owner. window: messages of QoS 1 and 2 under way, 1..CLIENT_WINDOW_MAX. */
-void client_init(struct client *client, struct loop *loop, const struct client_ops *ops, void *owner,
-                 uint16_t window);
+void client_init(struct client *client, struct loop *loop, const struct client_ops *ops,
+                 void *owner, uint16_t window);
 
 /* The client is CLOSED. */
 void client_deinit(struct client *client);

@@ -16,7 +16,8 @@ static void malformed(struct client *client, uint8_t reason)
     client_end(client, CLIENT_END_MALFORMED, reason);
 }
 
-/* ---- Packets ---------------------------------------------------------------------------------- */
+/* ---- Packets ----------------------------------------------------------------------------------
+ */
 
 static void apply_limits(struct client *client, const struct properties *p)
 {
@@ -44,8 +45,7 @@ static void resend_all(struct client *client)
 static void take_connack(struct client *client, const struct frame *frame)
 {
     struct connack connack;
-    enum mqtt_reason reason =
-        connack_decode(frame, (enum mqtt_version)client->version, &connack);
+    enum mqtt_reason reason = connack_decode(frame, (enum mqtt_version)client->version, &connack);
 
     if (reason != MQTT_SUCCESS) {
         malformed(client, reason);
@@ -93,8 +93,7 @@ static bool resolve_alias(struct client *client, struct publish *publish)
 static void take_publish(struct client *client, const struct frame *frame)
 {
     struct publish publish;
-    enum mqtt_reason reason =
-        publish_decode(frame, (enum mqtt_version)client->version, &publish);
+    enum mqtt_reason reason = publish_decode(frame, (enum mqtt_version)client->version, &publish);
 
     if (reason != MQTT_SUCCESS) {
         malformed(client, reason);
@@ -224,8 +223,8 @@ static size_t take_packets(struct client *client, struct bytes in)
     struct frame frame;
 
     while (client->state == CLIENT_GREETING || client->state == CLIENT_UP) {
-        enum frame_result result = frame_parse(
-            bytes_of(in.data + consumed, in.len - consumed), SIZE_MAX, &frame);
+        enum frame_result result =
+            frame_parse(bytes_of(in.data + consumed, in.len - consumed), SIZE_MAX, &frame);
         if (result == FRAME_MORE)
             break;
         if (result != FRAME_OK) {
@@ -238,7 +237,8 @@ static size_t take_packets(struct client *client, struct bytes in)
     return consumed;
 }
 
-/* ---- The stream ------------------------------------------------------------------------------- */
+/* ---- The stream -------------------------------------------------------------------------------
+ */
 
 static void put_unframed(void *owner, const uint8_t *data, size_t len)
 {
@@ -262,8 +262,7 @@ static void put_unframed(void *owner, const uint8_t *data, size_t len)
 
 static void received_frames(struct client *client, struct bytes in)
 {
-    enum rc rc =
-        ws_read(client->ws, in, put_unframed, client, client_put_framed, client);
+    enum rc rc = ws_read(client->ws, in, put_unframed, client, client_put_framed, client);
     size_t consumed = take_packets(client, bytes_of(client->in, client->in_len));
 
     if (client->state == CLIENT_ENDED || client->state == CLIENT_CLOSED)

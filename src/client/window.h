@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The packet ids of what a client has published with QoS 1 and 2 and the server has not finished, in
- * the order of publishing. A ring of fixed size: id n lives in slot n - 1, so an answer finds its
- * slot at once, and walking from the oldest gives the order in which things are sent again
+ * The packet ids of what a client has published with QoS 1 and 2 and the server has not finished,
+ * in the order of publishing. A ring of fixed size: id n lives in slot n - 1, so an answer finds
+ * its slot at once, and walking from the oldest gives the order in which things are sent again
  * [MQTT-4.6.0-1]. A slot is used again when everything older is finished too.
  *
  *   FREE --take--> SENT --PUBACK, or PUBREC with an error--> FREE

@@ -33,7 +33,8 @@ struct ws {
     size_t control_len;
 };
 
-/* ---- What wslay calls ------------------------------------------------------------------------- */
+/* ---- What wslay calls -------------------------------------------------------------------------
+ */
 
 static ssize_t on_send(const uint8_t *data, size_t len, int flags, void *owner)
 {
@@ -72,7 +73,8 @@ static int on_mask(uint8_t *mask, size_t len, void *owner)
 
 static const struct wslay_frame_callbacks callbacks = {on_send, on_recv, on_mask};
 
-/* ---- Life and handshake ----------------------------------------------------------------------- */
+/* ---- Life and handshake -----------------------------------------------------------------------
+ */
 
 struct ws *ws_new(void)
 {
@@ -183,7 +185,8 @@ enum rc ws_answer(struct ws *ws, struct bytes in, size_t *consumed)
     return RC_OK;
 }
 
-/* ---- Frames ----------------------------------------------------------------------------------- */
+/* ---- Frames -----------------------------------------------------------------------------------
+ */
 
 static void write_frame(struct ws *ws, enum wslay_opcode opcode, struct bytes payload,
                         ws_put_fn *put, void *owner)
@@ -216,8 +219,8 @@ void ws_write_close(struct ws *ws, ws_put_fn *put, void *owner)
 }
 
 /* Collects a control frame and acts on it when it is whole. */
-static enum rc take_control(struct ws *ws, const struct wslay_frame_iocb *frame,
-                            ws_put_fn *put_out, void *out_owner)
+static enum rc take_control(struct ws *ws, const struct wslay_frame_iocb *frame, ws_put_fn *put_out,
+                            void *out_owner)
 {
     if (frame->payload_length > CONTROL_MAX)
         return RC_INVALID;

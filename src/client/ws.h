@@ -26,8 +26,8 @@ void ws_free(struct ws *ws);
 size_t ws_request(struct ws *ws, const char *host, uint16_t port, const char *path, char *out,
                   size_t room);
 
-/* Looks at the HTTP answer. RC_OK: upgraded, *consumed bytes were the answer. RC_AGAIN: not all here
- * yet. RC_INVALID: no WebSocket with MQTT is spoken there. */
+/* Looks at the HTTP answer. RC_OK: upgraded, *consumed bytes were the answer. RC_AGAIN: not all
+ * here yet. RC_INVALID: no WebSocket with MQTT is spoken there. */
 MUST_USE enum rc ws_answer(struct ws *ws, struct bytes in, size_t *consumed);
 
 /* Puts one masked binary frame around `payload`. */
