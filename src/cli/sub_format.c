@@ -182,16 +182,12 @@ static void print_json(const struct sequence *s, bool payload_is_json, bool pret
 /* ---- The format string ------------------------------------------------------------------------
  */
 
-static void print_sequence(struct sequence *s, char letter, bool pretty)
+/* The sequences about properties of MQTT 5.0. */
+static void print_property_sequence(struct sequence *s, char letter)
 {
     const struct properties *p = s->properties;
-    const struct publish *publish = s->publish;
-    char time[64];
 
     switch (letter) {
-    case '%':
-        fputc('%', s->out);
-        break;
     case 'A':
         print_property(s, PROPERTY_TOPIC_ALIAS, p->topic_alias);
         break;
@@ -207,6 +203,29 @@ static void print_sequence(struct sequence *s, char letter, bool pretty)
     case 'F':
         print_property(s, PROPERTY_PAYLOAD_FORMAT_INDICATOR, p->payload_format);
         break;
+    case 'P':
+        print_user_properties(s);
+        break;
+    case 'R':
+        print_text(s, PROPERTY_RESPONSE_TOPIC, p->response_topic);
+        break;
+    case 'S':
+        print_property(s, PROPERTY_SUBSCRIPTION_IDENTIFIER, p->subscription_identifier);
+        break;
+    default:
+        break;
+    }
+}
+
+static void print_sequence(struct sequence *s, char letter, bool pretty)
+{
+    const struct publish *publish = s->publish;
+    char time[64];
+
+    switch (letter) {
+    case '%':
+        fputc('%', s->out);
+        break;
     case 'I':
         s->pad = ' ';
         print_padded(s, bytes_of(time, iso_time(s, "%Y-%m-%dT%H:%M:%S%z", time, sizeof(time))));
@@ -221,9 +240,6 @@ static void print_sequence(struct sequence *s, char letter, bool pretty)
     case 'm':
         print_number(s, publish->packet_id);
         break;
-    case 'P':
-        print_user_properties(s);
-        break;
     case 'p':
         s->pad = ' ';
         print_padded(s, publish->payload);
@@ -231,14 +247,8 @@ static void print_sequence(struct sequence *s, char letter, bool pretty)
     case 'q':
         fputc('0' + publish->qos, s->out);
         break;
-    case 'R':
-        print_text(s, PROPERTY_RESPONSE_TOPIC, p->response_topic);
-        break;
     case 'r':
         fputc('0' + publish->retain, s->out);
-        break;
-    case 'S':
-        print_property(s, PROPERTY_SUBSCRIPTION_IDENTIFIER, p->subscription_identifier);
         break;
     case 't':
         s->pad = ' ';
@@ -252,6 +262,9 @@ static void print_sequence(struct sequence *s, char letter, bool pretty)
         break;
     case 'X':
         print_hex(s, "0123456789ABCDEF");
+        break;
+    default:
+        print_property_sequence(s, letter);
         break;
     }
 }
