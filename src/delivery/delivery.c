@@ -227,14 +227,15 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
 /* ---- the receiver's side -----------------------------------------------------------------------
  */
 
-/* A member of a share that the publisher's worker chose, if the session still has it. */
+/* The member of a share that the publisher's worker chose, if the session still has it. Another
+ * subscription may lie where it was by now. */
 static struct share_member *member_of(struct delivery_hub *hub, const struct route *route,
-                                      const struct subscription *chosen)
+                                      const struct delivery_item *item)
 {
     struct session *session = session_of_ref(hub->sessions, route->session);
     for (struct subscription *s = session == NULL ? NULL : session->subscriptions; s != NULL;
          s = s->next)
-        if (s == chosen)
+        if (s == item->member && item->share != NULL && subscription_share(s) == item->share)
             return &s->member;
     return NULL;
 }
@@ -270,7 +271,7 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
         uint32_t n = run_length(run, item->count - item->next);
         struct share_member *member = NULL;
         if (item->member != NULL) {
-            member = member_of(hub, run, item->member);
+            member = member_of(hub, run, item);
             if (member == NULL) {
                 choose_again(hub, item);
                 delivery.message = item->message;
