@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from kit import (CONNACK, PINGRESP, PUBACK, PUBLISH, PUBREC, SUBACK, V311, V5, encode, patience,
-                 pingreq, publish, subscribe, unique, wire)
+from kit import (CONNACK, PINGRESP, PUBACK, PUBLISH, PUBREC, SUBACK, UNSUBACK, V311, V5, Will,
+                 encode, patience, pingreq, publish, subscribe, unique, unsubscribe, wire)
 
 ID_NOT_VALID, TOPIC_INVALID, RECEIVE_MAXIMUM_EXCEEDED = 0x85, 0x90, 0x93
 TOO_LARGE, QUOTA_EXCEEDED = 0x95, 0x97
@@ -202,12 +202,39 @@ def test_a_connect_that_is_too_large_is_closed(dial, small_packets, version):
     assert alice.rest() == [] or version == V5
 
 
-def test_too_many_user_properties_end_the_connection(connect, broker_with, topic):
-    alice = connect(V5, broker=broker_with({"limits": {"user_properties": 5}}))
-    pairs = [("user_property", ("a", str(n))) for n in range(6)]
-    alice.publish(topic, "m", 1, properties=pairs[:5])
-    alice.send(publish(topic, "m", 1, 5, properties=pairs))
+FIVE = [("user_property", ("a", str(n))) for n in range(5)]
+SIX = [*FIVE, ("user_property", ("b", "5"))]
+
+
+@pytest.fixture
+def five_properties(broker_with):
+    return broker_with({"limits": {"user_properties": 5}})
+
+
+@pytest.mark.parametrize("build, answer", [
+    (lambda some: publish("t", qos=1, id=5, properties=some), PUBACK),
+    (lambda some: subscribe("t", id=5, properties=some), SUBACK),
+    (lambda some: unsubscribe("t", id=5, properties=some), UNSUBACK),
+], ids=["PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE"])
+def test_too_many_user_properties_end_the_connection(connect, five_properties, build, answer):
+    alice = connect(V5, broker=five_properties)
+    alice.send(build(FIVE))
+    alice.expect(answer, id=5)
+    alice.send(build(SIX))
     alice.expect_closed(QUOTA_EXCEEDED)
+
+
+@pytest.mark.parametrize("build", [
+    lambda some: wire.connect(unique(), properties=some),
+    lambda some: wire.connect(unique(), will=Will("t", properties=some)),
+], ids=["CONNECT", "will"])
+def test_too_many_user_properties_in_connect_are_refused(dial, five_properties, build):
+    alice = dial(V5, broker=five_properties)
+    alice.send(build(FIVE))
+    alice.expect(CONNACK, reason=0)
+    late = dial(V5, broker=five_properties)
+    late.send(build(SIX))
+    late.expect_refused(QUOTA_EXCEEDED)
 
 
 @pytest.mark.rule("X5.0-3.1.4-1", "X3.1.1-3.1.4-1")

@@ -259,6 +259,15 @@ def test_failing_reauthentication_ends_the_connection(authenticated):
     alice.expect_closed(NOT_AUTHORIZED)
 
 
+@pytest.mark.rule("v5 MQTT-4.12.0-3", "v5 MQTT-3.15.2-1")
+def test_a_client_may_not_say_success_in_the_middle_of_reauthentication(authenticated):
+    alice = authenticated()
+    alice.send(auth(REAUTHENTICATE, _properties()))
+    challenge = alice.expect(AUTH, reason=CONTINUE)
+    alice.send(auth(0x00, _properties(_answer(challenge))))
+    alice.expect_closed({MALFORMED, PROTOCOL_ERROR})
+
+
 @pytest.mark.rule("X5.0-4.12.1-1")
 def test_other_packets_go_on_during_reauthentication(authenticated, topic):
     alice = authenticated()

@@ -3,7 +3,7 @@
 
 import pytest
 
-from kit import PUBLISH, PUBREL, SUBACK, V5, puback, pubcomp, pubrec, subscribe
+from kit import PUBLISH, PUBREL, SUBACK, V311, V5, puback, pubcomp, pubrec, subscribe
 
 FILTER_INVALID = 0x8F
 LASTING = {"session_expiry_interval": 600}
@@ -80,6 +80,22 @@ def test_only_the_very_word_share_makes_a_share(connect, topic):
     connect(V5).publish(f"$SHARE/group/{topic}", "m")
     for client in clients:
         client.receive(payload="m")
+
+
+@pytest.mark.rule("X5.0-3.2.2.3.13-1")
+def test_a_broker_without_shared_subscriptions_still_has_plain_ones(connect, broker_with, topic):
+    alice = connect(V5, broker=broker_with({"mqtt": {"shared_available": False}}))
+    alice.subscribe([topic, f"{topic}/#"])
+    alice.publish(topic, "m")
+    alice.receive(payload="m")
+    alice.send(subscribe(f"$share/group/{topic}"))
+    alice.expect_closed(0x9E)
+
+
+def test_before_5_0_an_unavailable_shared_subscription_is_refused(connect, broker_with, topic):
+    alice = connect(V311, broker=broker_with({"mqtt": {"shared_available": False}}))
+    alice.send(subscribe([f"$share/group/{topic}", topic]))
+    alice.expect(SUBACK, codes=[0x80, 0])
 
 
 # ---- who gets a message ------------------------------------------------------------------------
