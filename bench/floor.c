@@ -30,6 +30,7 @@ enum {
     CONNECT = 1,
     PUBLISH = 3,
     SUBSCRIBE = 8,
+    DISCONNECT = 14,
     VERSION_5 = 5,
 };
 
@@ -175,6 +176,18 @@ static size_t packet_body(const uint8_t *at, size_t len, size_t *body_len)
     return 0;
 }
 
+static void drop(struct floor *floor, int fd)
+{
+    struct conn *conn = &floor->conns[fd];
+    bool dirty = conn->dirty;
+
+    close(fd);
+    free(conn->out.data);
+    free(conn->kept.data);
+    free(conn->receivers);
+    *conn = (struct conn){.dirty = dirty}; /* it stays on the list */
+}
+
 /* Walks over whole packets; what is PUBLISH goes on as one piece. Gives what was consumed. */
 static size_t take(struct floor *floor, int fd, const uint8_t *in, size_t len)
 {
@@ -194,23 +207,14 @@ static size_t take(struct floor *floor, int fd, const uint8_t *in, size_t len)
             take_connect(floor, fd, body);
         } else if (type == SUBSCRIBE) {
             take_subscribe(floor, fd, body);
+        } else if (type == DISCONNECT) {
+            drop(floor, fd);
+            return len;
         }
     }
     for (int i = 0; published > 0 && i < conn->receiver_count; i++)
         put(floor, conn->receivers[i], in, published);
     return consumed;
-}
-
-static void drop(struct floor *floor, int fd)
-{
-    struct conn *conn = &floor->conns[fd];
-    bool dirty = conn->dirty;
-
-    close(fd);
-    free(conn->out.data);
-    free(conn->kept.data);
-    free(conn->receivers);
-    *conn = (struct conn){.dirty = dirty}; /* it stays on the list */
 }
 
 static void readable(struct floor *floor, int fd)
@@ -239,12 +243,10 @@ static void readable(struct floor *floor, int fd)
 
 static void accept_all(struct floor *floor)
 {
-    int fd, one = 1;
+    int fd;
 
-    while ((fd = accept4(floor->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    while ((fd = accept4(floor->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
         watch(floor, fd, EPOLL_CTL_ADD, false);
-    }
 }
 
 static void run(struct floor *floor)
@@ -295,6 +297,7 @@ static void start(struct floor *floor, uint16_t port)
     if (floor->epoll < 0 || floor->listener < 0)
         die("socket");
     setsockopt(floor->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    setsockopt(floor->listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* inherited */
     if (bind(floor->listener, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
         listen(floor->listener, BACKLOG) != 0)
         die("bind");
