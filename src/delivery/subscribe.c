@@ -199,6 +199,9 @@ struct retained_job {
     session_ref session;
     struct subscription_options options;
     struct retained_walk *walk;
+    bool walked; /* to the end */
+    uint32_t next, count;
+    struct message *found[RETAINED_BATCH]; /* by the walk; from `next` on not sent yet */
 };
 
 static void send_one(struct delivery_hub *hub, struct session *session, struct message *message,
@@ -216,14 +219,23 @@ static void send_one(struct delivery_hub *hub, struct session *session, struct m
     session_deliver(session, &delivery, &as);
 }
 
+/* Another message will not be dropped: what waits is far from the limits of the queue. */
 static bool can_take(const struct session *session)
 {
-    return session->sink != NULL && !session->sink->hold &&
-           (session->queue == NULL || session->queue->count < RETAINED_QUEUE_HIGH);
+    const struct session_limits *limits = &session->table->limits;
+    const struct queue *queue = session->queue;
+    if (session->sink == NULL || session->sink->hold)
+        return false;
+    if (queue == NULL || queue->count == 0)
+        return true;
+    return queue->count < RETAINED_QUEUE_HIGH && queue->count < limits->queue_messages_max &&
+           queue->bytes < limits->queue_bytes_max / 2;
 }
 
 static void retained_job_free(struct retained_job *job)
 {
+    while (job->next < job->count)
+        message_drop(job->found[job->next++]);
     retained_walk_free(job->walk);
     mem_free(job);
 }
@@ -236,20 +248,25 @@ static bool retained_step(struct job *base)
         retained_job_free(job);
         return true;
     }
-    if (!can_take(session)) {
+    if (job->next == job->count && !job->walked) {
+        job->count =
+            retained_walk_next(job->walk, job->hub->sessions->now_ms, job->found, &job->walked);
+        job->next = 0;
+    }
+    for (; job->next < job->count && can_take(session); job->next++) {
+        struct message *message = job->found[job->next];
+        if (!publication_expired(&message->publication, session->table->now_ms))
+            send_one(job->hub, session, message, &job->options);
+        message_drop(message);
+    }
+    if (job->next < job->count) {
         list_add_last(&job->hub->parked, &job->parked);
         return true;
     }
-    struct message *found[RETAINED_BATCH];
-    bool done;
-    uint32_t count = retained_walk_next(job->walk, job->hub->sessions->now_ms, found, &done);
-    for (uint32_t i = 0; i < count; i++) {
-        send_one(job->hub, session, found[i], &job->options);
-        message_drop(found[i]);
-    }
-    if (done)
-        retained_job_free(job);
-    return done;
+    if (!job->walked)
+        return false;
+    retained_job_free(job);
+    return true;
 }
 
 bool delivery_unpark(struct delivery_hub *hub)
