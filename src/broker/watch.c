@@ -9,6 +9,8 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -20,14 +22,13 @@ static struct {
 
 uint64_t resident_bytes(void)
 {
-    unsigned long pages = 0, resident = 0;
+    char line[128] = ""; /* "size resident shared ...", in pages */
     FILE *statm = fopen("/proc/self/statm", "r");
     if (statm == NULL)
         return 0;
-    if (fscanf(statm, "%lu %lu", &pages, &resident) != 2)
-        resident = 0;
+    const char *second = fgets(line, sizeof(line), statm) == NULL ? NULL : strchr(line, ' ');
     fclose(statm);
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    return second == NULL ? 0 : strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 void watch_start(struct broker *broker)

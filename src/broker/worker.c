@@ -50,6 +50,7 @@ static void open_moving_conn(struct mail *mail, void *receiver)
     mem_free(moving);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): takes unread */
 static void move_conn(void *owner, uint32_t to, int fd, enum transport transport,
                       struct stream_filter *filter, uint8_t *unread, size_t unread_len)
 {

@@ -130,7 +130,7 @@ void conn_handle_disconnect(struct conn *conn, const struct frame *frame);
 void conn_handle_auth(struct conn *conn, const struct frame *frame);
 
 /* connect.c: authentication, if any, is done: accept the CONNECT. */
-void conn_accept_connect(struct conn *conn, const struct connect *connect);
+void conn_accept_connect(struct conn *conn, const struct connect *given);
 /* CONNACK with an error (mapped for 3.x), then the end. */
 void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text);
 

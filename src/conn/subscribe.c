@@ -275,6 +275,7 @@ static void start(struct conn *conn, struct filter_job *packet)
     packet->retained = retained;
     conn->worker->hub->work += packet->count;
     work(packet, UINT32_MAX);
+    packet->reasons = packet->retained = NULL; /* they end here */
 }
 
 void conn_handle_subscribe(struct conn *conn, const struct frame *frame)

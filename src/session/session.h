@@ -169,7 +169,7 @@ static inline struct session *session_of_ref(struct session_table *table, uint64
 }
 
 /* A new session, not connected, with nothing in it. RC_FULL at the limit, RC_NO_MEMORY. */
-enum rc session_new(struct session_table *table, struct bytes client_id, struct session **session);
+enum rc session_new(struct session_table *table, struct bytes client_id, struct session **out);
 
 static inline struct bytes session_client_id(const struct session *session)
 {
