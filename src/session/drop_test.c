@@ -328,6 +328,53 @@ static void subscriber_that_had_nothing_to_read_for_long_still_slows_publishers(
     assert_int_equal(deliver_many(session, 80), DELIVERED_LAGGING);
 }
 
+/* ---- a client that never acknowledges some -----------------------------------------------------
+ */
+
+enum { MESSAGES = 60000 };
+
+struct unacknowledged {
+    uint16_t ids[MESSAGES];
+    uint32_t count, sent;
+};
+
+/* Notes what the client has been sent, and lets it take more. */
+static void note_sent(struct fixture *f, struct session *session, struct unacknowledged *open)
+{
+    while (f->client.count > 0) {
+        for (; f->client.count > 0; open->sent++)
+            open->ids[open->count++] = f->client.packets[--f->client.count].packet_id;
+        f->client.sink.hold = false;
+        session_pump(session);
+    }
+}
+
+/* One of forty is left unacknowledged: more than a window can leave behind. */
+static void messages_left_behind_let_others_wait_and_drop_none(void **state)
+{
+    static struct unacknowledged open;
+    struct fixture *f = *state;
+    struct session *session = connected(f, 10);
+    f->table.limits.inflight_max = session->receive_maximum = UINT16_MAX;
+    f->table.limits.queue_messages_max = MESSAGES;
+    f->table.limits.queue_bytes_max = UINT64_MAX;
+    f->client.hold_at = 100;
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        uint32_t before = open.sent;
+        assert_int_not_equal(deliver(session, "x", 1), NOT_DELIVERED);
+        note_sent(f, session, &open);
+        if (open.sent > before && i % 40 != 0)
+            assert_int_equal(session_puback(session, open.ids[--open.count]), RC_OK);
+    }
+    assert_true(open.sent < MESSAGES);
+    while (open.count > 0) {
+        assert_int_equal(session_puback(session, open.ids[--open.count]), RC_OK);
+        note_sent(f, session, &open);
+    }
+    assert_int_equal(open.sent, MESSAGES);
+    assert_int_equal(metric(f, METRIC_PUBLISH_DROPPED_NO_MEMORY), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +400,7 @@ int main(void)
         RULE(subscriber_that_takes_nothing_at_all_slows_nobody),
         RULE(subscriber_that_still_reads_bytes_slows_publishers),
         RULE(subscriber_that_had_nothing_to_read_for_long_still_slows_publishers),
+        RULE(messages_left_behind_let_others_wait_and_drop_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,15 @@ static inline uint32_t inflight_size(const struct inflight *inflight)
     return inflight == NULL ? 0 : inflight->straggler_count + inflight->span;
 }
 
+/* False: so many old messages are unacknowledged that new ones have to wait for them. True: the
+ * next push will not say RC_AGAIN. */
+static inline bool inflight_has_room(const struct inflight *inflight)
+{
+    /* A push may pass over the identifier of each straggler, and leave one behind for each. */
+    return inflight->straggler_count < STRAGGLERS_MAX / 2 ||
+           inflight->span < INFLIGHT_SPAN_MAX - STRAGGLERS_MAX;
+}
+
 /* Takes what is kept on success and gives its packet id. RC_AGAIN: no more can be in flight;
  * RC_NO_MEMORY. */
 enum rc inflight_push(struct inflight *inflight, const struct kept *kept, uint16_t *packet_id);

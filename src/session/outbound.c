@@ -196,7 +196,8 @@ static bool window_is_open(const struct session *session)
 {
     const struct inflight *inflight = session->inflight;
     return inflight == NULL || (inflight->counted < session->receive_maximum &&
-                                inflight->unacknowledged < session->table->limits.inflight_max);
+                                inflight->unacknowledged < session->table->limits.inflight_max &&
+                                inflight_has_room(inflight));
 }
 
 /* Puts the message into the window and sends it. Takes kept in any case. */
