@@ -13,14 +13,20 @@ static bool on_turn(void *owner)
     return run->turn != NULL && run->turn(run->owner);
 }
 
-static const struct loop_ops loop_ops = {.turn = on_turn};
+static void on_stopping(void *owner)
+{
+    struct client_run *run = owner;
+
+    client_close(&run->client);
+}
+
+static const struct loop_ops loop_ops = {.turn = on_turn, .stopping = on_stopping};
 
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct client_run *run = handle->data;
 
     (void)number;
-    loop_enter(&run->loop);
     client_run_finish(run, EX_OK);
 }
 
@@ -104,8 +110,10 @@ void client_run_finish(struct client_run *run, int exit_code)
 
     if (run->exit_code == EX_OK)
         run->exit_code = exit_code;
-    if (run->finished)
+    if (run->finished) { /* asked twice: do not wait for the broker */
+        client_close(&run->client);
         return;
+    }
     run->finished = true;
     loop_timer_stop(&run->loop, &run->redial);
     if (run->client.state == CLIENT_CLOSED)

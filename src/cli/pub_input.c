@@ -84,7 +84,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     (void)events;
     if (input->loop == NULL)
         return;
-    loop_enter(input->loop);
     go_on(input);
 }
 

@@ -105,7 +105,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     (void)status; /* accept4() says what is wrong */
     (void)events;
-    loop_enter(listener->loop);
     for (int i = 0; i < LISTENER_ACCEPTS_PER_TURN && !uv_is_closing((uv_handle_t *)poll); i++) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {

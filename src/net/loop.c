@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The turn of a worker's loop. libuv waits and calls the streams and listeners; a uv_check_t ends
- * the turn (kept input of resumed streams, mail, timers, flush) and a uv_prepare_t decides whether
- * the next wait may block. The one uv_timer_t stands for the whole timer wheel and is set again
- * only when the wheel needs it earlier, so keep alives that move on cost nothing here.
+ * The turn of a worker's loop. libuv's loop is embedded: its backend descriptor is in our epoll set
+ * and it gets a turn of its own only when that one is ready or libuv has something to do at once (a
+ * watcher to register, a handle to close), so a message on a stream does not pass through it. The
+ * timer wheel gives the timeout of the wait; keep alives that move on cost no system call.
  */
 #include "net/loop.h"
 
@@ -15,76 +15,75 @@
 #include "net/stream_internal.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
-    WAIT_MAX_MS = 60 * 1000, /* libuv's timers do not count suspend: look at the clock at times */
+    WAIT_MAX_MS = 60 * 1000, /* epoll_wait() does not count suspend: look at the clock at times */
 };
 
-static void on_wake(uv_async_t *handle)
+/* --- waiting --- */
+
+static bool libuv_is_due(const struct loop *loop)
 {
-    loop_enter(CONTAINER_OF(handle, struct loop, wake));
+    return uv_loop_alive(&loop->uv) && uv_backend_timeout(&loop->uv) == 0;
 }
 
-static void on_idle(uv_idle_t *handle)
+static int timers_wait_ms(const struct loop *loop)
 {
-    (void)handle; /* being active is all it does: the wait does not block */
+    uint64_t wait_ms = timer_wheel_wait_ms(&loop->wheel, clock_ms());
+    return wait_ms < WAIT_MAX_MS ? (int)wait_ms : WAIT_MAX_MS;
 }
 
-static void on_timer(uv_timer_t *handle)
+/* How long nothing is to be done unless something happens. */
+static int idle_ms(const struct loop *loop)
 {
-    struct loop *loop = CONTAINER_OF(handle, struct loop, timer);
-    loop->timer_due_ms = 0;
-    loop->more = true; /* libuv runs timers before the wait, the wheel is looked at behind it */
-}
-
-void loop_begin_turn(struct loop *loop)
-{
-    bool slept = loop->phase == LOOP_SLEEPS;
-    loop->phase = LOOP_IN_TURN;
-    loop->now_ms = clock_ms();
-    if (slept && loop->ops->awake != NULL)
-        loop->ops->awake(loop->owner);
-}
-
-/* Makes sure that the wait ends when the wheel needs it. */
-static void timer_arm(struct loop *loop)
-{
-    uint64_t wait_ms = timer_wheel_wait_ms(&loop->wheel, loop->now_ms);
-
-    if (wait_ms == UINT64_MAX) {
-        if (loop->timer_due_ms != 0)
-            uv_timer_stop(&loop->timer);
-        loop->timer_due_ms = 0;
-        return;
-    }
-    if (wait_ms == 0) {
-        loop->more = true;
-        return;
-    }
-    if (loop->timer_due_ms > loop->now_ms && loop->timer_due_ms <= loop->now_ms + wait_ms)
-        return; /* it wakes us early enough */
-    if (wait_ms > WAIT_MAX_MS)
-        wait_ms = WAIT_MAX_MS;
-    loop->timer_due_ms = loop->now_ms + wait_ms;
-    CHECK(uv_timer_start(&loop->timer, on_timer, wait_ms, 0) == 0);
-}
-
-static void on_prepare(uv_prepare_t *handle)
-{
-    struct loop *loop = CONTAINER_OF(handle, struct loop, prepare);
-
-    timer_arm(loop);
+    /* Pairs with the release in loop_stop(). */
     if (loop->more || !list_empty(&loop->dirty) || !list_empty(&loop->resumed) ||
-        !list_empty(&loop->closing)) {
-        loop->phase = LOOP_LOOKS;
-        uv_idle_start(&loop->idle, on_idle);
-        return;
-    }
-    uv_idle_stop(&loop->idle);
-    if (loop->ops->sleep != NULL)
+        !list_empty(&loop->closing) || libuv_is_due(loop) ||
+        atomic_load_explicit(&loop->stop_asked, memory_order_acquire))
+        return 0;
+    return timers_wait_ms(loop);
+}
+
+/* Gives how many of loop->events there are. */
+static int events_wait(struct loop *loop, int timeout_ms)
+{
+    bool sleeps = timeout_ms > 0;
+    int count;
+
+    if (sleeps && loop->ops->sleep != NULL)
         loop->ops->sleep(loop->owner);
-    loop->phase = LOOP_SLEEPS;
+    count = epoll_wait(loop->events_fd, loop->events, LOOP_EVENTS_PER_TURN, timeout_ms);
+    CHECK(count >= 0 || errno == EINTR);
+    loop->now_ms = clock_ms();
+    if (sleeps && loop->ops->awake != NULL)
+        loop->ops->awake(loop->owner);
+    return count;
+}
+
+/* --- a turn --- */
+
+/*
+ * The kernel puts what it has reported behind what it has not, so when more than
+ * LOOP_EVENTS_PER_TURN streams are ready they take turns.
+ */
+static void events_handle(struct loop *loop, int count)
+{
+    bool libuv_ready = false;
+
+    for (int i = 0; i < count; i++) {
+        void *source = loop->events[i].data.ptr;
+        if (source == &loop->uv)
+            libuv_ready = true;
+        else if (source == &loop->wake_fd)
+            /* Before mail is looked at; pairs with the exchange in loop_wake(). */
+            atomic_exchange_explicit(&loop->woken, false, memory_order_acq_rel);
+        else
+            stream_ready(source, loop->events[i].events);
+    }
+    if (libuv_ready || libuv_is_due(loop))
+        uv_run(&loop->uv, UV_RUN_NOWAIT);
 }
 
 /* True: there may be more that are due. Timers are taken one by one, so that one that fires may
@@ -138,58 +137,38 @@ static void closing_finish(struct loop *loop)
         stream_closed(CONTAINER_OF(node, struct stream, link));
 }
 
-/*
- * One look per turn: the kernel puts what it has reported behind what it has not, so when more than
- * LOOP_EVENTS_PER_TURN streams are ready they take turns.
- */
-static void on_streams(uv_poll_t *handle, int status, int events)
+void loop_turn(struct loop *loop, enum loop_wait wait)
 {
-    struct loop *loop = CONTAINER_OF(handle, struct loop, streams);
-    int count;
+    int count = events_wait(loop, wait == LOOP_MAY_SLEEP ? idle_ms(loop) : 0);
 
-    (void)status;
-    (void)events;
-    loop_enter(loop);
-    count = epoll_wait(loop->streams_fd, loop->events, LOOP_EVENTS_PER_TURN, 0);
-    CHECK(count >= 0 || errno == EINTR);
-    for (int i = 0; i < count; i++)
-        stream_ready(loop->events[i].data.ptr, loop->events[i].events);
-}
-
-static void on_check(uv_check_t *handle)
-{
-    struct loop *loop = CONTAINER_OF(handle, struct loop, check);
-
-    loop_enter(loop);
+    events_handle(loop, count);
     resumed_deliver(loop);
     loop->more = loop->ops->turn(loop->owner);
     loop->more |= timers_fire(loop);
     dirty_flush(loop);
     closing_finish(loop);
-    timer_arm(loop);
     loop_count(&loop->counters.turns, 1);
-    /* Pairs with the release in loop_stop(). */
-    if (atomic_load_explicit(&loop->stop_asked, memory_order_acquire))
-        uv_stop(&loop->uv);
+}
+
+/* --- begin and end --- */
+
+static void watch(struct loop *loop, int fd, uint32_t events, void *source)
+{
+    struct epoll_event event = {.events = events, .data.ptr = source};
+    CHECK(fd >= 0);
+    CHECK(epoll_ctl(loop->events_fd, EPOLL_CTL_ADD, fd, &event) == 0);
 }
 
 void loop_init(struct loop *loop, const struct loop_ops *ops, void *owner)
 {
-    *loop = (struct loop){.ops = ops, .owner = owner, .phase = LOOP_IN_TURN};
+    *loop = (struct loop){.ops = ops, .owner = owner, .now_ms = clock_ms()};
     CHECK(ops->turn != NULL);
     CHECK(uv_loop_init(&loop->uv) == 0);
-    CHECK(uv_async_init(&loop->uv, &loop->wake, on_wake) == 0);
-    CHECK(uv_check_init(&loop->uv, &loop->check) == 0);
-    CHECK(uv_prepare_init(&loop->uv, &loop->prepare) == 0);
-    CHECK(uv_idle_init(&loop->uv, &loop->idle) == 0);
-    CHECK(uv_timer_init(&loop->uv, &loop->timer) == 0);
-    loop->streams_fd = epoll_create1(EPOLL_CLOEXEC);
-    CHECK(loop->streams_fd >= 0);
-    CHECK(uv_poll_init(&loop->uv, &loop->streams, loop->streams_fd) == 0);
-    CHECK(uv_poll_start(&loop->streams, UV_READABLE, on_streams) == 0);
-    CHECK(uv_check_start(&loop->check, on_check) == 0);
-    CHECK(uv_prepare_start(&loop->prepare, on_prepare) == 0);
-    loop->now_ms = clock_ms();
+    loop->events_fd = epoll_create1(EPOLL_CLOEXEC);
+    CHECK(loop->events_fd >= 0);
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    watch(loop, loop->wake_fd, EPOLLIN | EPOLLET, &loop->wake_fd);
+    watch(loop, uv_backend_fd(&loop->uv), EPOLLIN, &loop->uv);
     timer_wheel_init(&loop->wheel, loop->now_ms);
     list_init(&loop->dirty);
     list_init(&loop->resumed);
@@ -199,28 +178,9 @@ void loop_init(struct loop *loop, const struct loop_ops *ops, void *owner)
     loop->pool = out_pool_new();
 }
 
-static bool handle_is_own(const struct loop *loop, const uv_handle_t *handle)
+static void handle_close(uv_handle_t *handle, void *arg)
 {
-    return handle == (const uv_handle_t *)&loop->wake ||
-           handle == (const uv_handle_t *)&loop->check ||
-           handle == (const uv_handle_t *)&loop->prepare ||
-           handle == (const uv_handle_t *)&loop->idle ||
-           handle == (const uv_handle_t *)&loop->timer ||
-           handle == (const uv_handle_t *)&loop->streams;
-}
-
-struct leftovers {
-    const struct loop *loop;
-    size_t count; /* handles that are not the loop's own */
-};
-
-static void handle_close_foreign(uv_handle_t *handle, void *arg)
-{
-    struct leftovers *leftovers = arg;
-
-    if (handle_is_own(leftovers->loop, handle))
-        return;
-    leftovers->count++;
+    (void)arg;
     if (uv_is_closing(handle))
         return;
     if (handle->type == UV_POLL)
@@ -231,47 +191,42 @@ static void handle_close_foreign(uv_handle_t *handle, void *arg)
 
 void loop_run(struct loop *loop)
 {
-    struct leftovers leftovers = {.loop = loop};
-
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
-    loop_enter(loop);
+    do
+        loop_turn(loop, LOOP_MAY_SLEEP);
+    while (!atomic_load_explicit(&loop->stop_asked, memory_order_acquire));
     if (loop->ops->stopping != NULL)
         loop->ops->stopping(loop->owner);
     closing_finish(loop);
     CHECK(loop->stream_count == 0);
-    do {
-        loop_enter(loop);
-        leftovers.count = 0;
-        uv_walk(&loop->uv, handle_close_foreign, &leftovers);
-        if (leftovers.count > 0)
-            uv_run(&loop->uv, UV_RUN_NOWAIT); /* every closed() comes here */
-    } while (leftovers.count > 0);
+    uv_walk(&loop->uv, handle_close, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT); /* until the last closed() has come */
 }
 
 void loop_wake(struct loop *loop)
 {
-    uv_async_send(&loop->wake);
+    const uint64_t one = 1;
+
+    /* What was posted before is seen by the turn that this exchange, or the one that it finds
+     * done, brings about: pairs with the exchange in events_handle(). */
+    if (atomic_exchange_explicit(&loop->woken, true, memory_order_acq_rel))
+        return;
+    CHECK(write(loop->wake_fd, &one, sizeof(one)) == (ssize_t)sizeof(one));
 }
 
 void loop_stop(struct loop *loop)
 {
-    /* Pairs with the acquire in on_check(). */
+    /* Pairs with the acquires in loop_run() and idle_ms(). */
     atomic_store_explicit(&loop->stop_asked, true, memory_order_release);
     loop_wake(loop);
 }
 
 void loop_deinit(struct loop *loop)
 {
-    uv_close((uv_handle_t *)&loop->wake, NULL);
-    uv_close((uv_handle_t *)&loop->check, NULL);
-    uv_close((uv_handle_t *)&loop->prepare, NULL);
-    uv_close((uv_handle_t *)&loop->idle, NULL);
-    uv_close((uv_handle_t *)&loop->timer, NULL);
-    uv_close((uv_handle_t *)&loop->streams, NULL);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    uv_run(&loop->uv, UV_RUN_DEFAULT); /* what is being closed */
     CHECK(uv_loop_close(&loop->uv) == 0);
     CHECK(loop->stream_count == 0);
-    close(loop->streams_fd);
+    close(loop->wake_fd);
+    close(loop->events_fd);
     mem_free(loop->events);
     mem_free(loop->read_buffer);
     out_pool_free(loop->pool);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One event loop of one worker, over libuv. A turn is: wait, read everything that is ready (each
- * read is handed up at once), take mail, fire timers, then flush: every stream that has output gets
- * one write. Batching reads and writes per turn is what makes the road fast.
+ * One event loop of one worker. A turn is: wait, read everything that is ready (each read is handed
+ * up at once), take mail, fire timers, then flush: every stream that has output gets one write.
+ * Batching reads and writes per turn is what makes the road fast.
  *
- * Streams are not libuv handles: they are in one epoll set of the loop, which libuv watches
- * (docs/adr/0001-streams-in-their-own-epoll-set.md).
+ * It waits on one epoll set that holds all streams, the descriptor that loop_wake() writes to, and
+ * the set of a libuv loop, on which everything else is (listeners, signals, pipes) except libuv's
+ * timers: see docs/adr/0001-streams-in-their-own-epoll-set.md.
  *
  * Everything here runs on the loop's thread, except loop_wake() and loop_stop(). Output is written
  * with MSG_NOSIGNAL, so nothing here raises SIGPIPE.
@@ -33,8 +34,8 @@ struct loop_ops {
     /* After all reads of a turn and after a wake-up, before the flush: take mail, run deferred
      * work. True: there is more to do at once, do not sleep before the next turn. */
     bool (*turn)(void *owner);
-    /* Around the blocking wait in the kernel; not called in turns that only look. Both may be NULL.
-     */
+    /* Around the blocking wait in the kernel; not called in turns that only look. awake() finds the
+     * new now_ms. Both may be NULL. */
     void (*sleep)(void *owner);
     void (*awake)(void *owner);
     /* loop_run() is about to return: every stream that is left must be closed now. May be NULL when
@@ -47,31 +48,23 @@ struct loop_counters {
     _Atomic uint64_t turns, reads, read_bytes, writes, write_bytes, accepts;
 };
 
-/*
- *   IN_TURN --(nothing left to do)--> SLEEPS --(first event)--> IN_TURN
- *   IN_TURN --(work left)-----------> LOOKS  --(first event)--> IN_TURN
- */
-enum loop_phase { LOOP_IN_TURN, LOOP_LOOKS, LOOP_SLEEPS };
-
 struct loop {
+    /* What other threads touch is first, away from what is touched for each message. */
+    _Atomic bool woken; /* wake_fd was written to, and that has not been seen yet */
+    _Atomic bool stop_asked;
+    int wake_fd; /* an eventfd, edge-triggered, so that nobody has to read it */
     uv_loop_t uv;
-    uv_async_t wake;
-    uv_check_t check;
-    uv_prepare_t prepare;
-    uv_idle_t idle; /* active while there is more to do */
-    uv_timer_t timer;
-    uv_poll_t streams; /* watches streams_fd */
-    int streams_fd;    /* the epoll set of all streams */
-    size_t stream_count; /* opened, and closed() has not come */
+    int events_fd; /* the epoll set */
+    bool more;     /* work is left that no list shows: do not sleep */
     struct timer_wheel wheel;
-    uint64_t now_ms;       /* clock_ms() at the start of this turn */
-    uint64_t timer_due_ms; /* when `timer` fires, 0 when it does not run */
-    struct list dirty;     /* streams with output to flush */
-    struct list resumed;   /* streams whose kept input is to be handed up again */
-    struct list closing;   /* streams whose closed() comes at the end of this turn */
+    uint64_t now_ms;            /* clock_ms() at the start of this turn */
+    struct list dirty;          /* streams with output to flush */
+    struct list resumed;        /* streams whose kept input is to be handed up again */
+    struct list closing;        /* streams whose closed() comes at the end of this turn */
+    size_t stream_count;        /* opened, and closed() has not come */
     struct epoll_event *events; /* LOOP_EVENTS_PER_TURN of them */
-    uint8_t *read_buffer;  /* LOOP_READ_HEADROOM + LOOP_READ_SIZE bytes */
-    struct out_pool *pool; /* free output chunks */
+    uint8_t *read_buffer;       /* LOOP_READ_HEADROOM + LOOP_READ_SIZE bytes */
+    struct out_pool *pool;      /* free output chunks */
     /* The stream that received() is running for, and what was handed to it; NULL otherwise. */
     struct stream *receiving;
     const uint8_t *receiving_data;
@@ -80,19 +73,21 @@ struct loop {
     struct loop_counters counters;
     const struct loop_ops *ops;
     void *owner;
-    enum loop_phase phase;
-    bool more; /* work is left that no list shows: do not sleep */
-    _Atomic bool stop_asked;
 };
 
 /* Borrows ops and owner. Aborts when the operating system has no loop to give. */
 void loop_init(struct loop *loop, const struct loop_ops *ops, void *owner);
 
 /*
- * Runs until loop_stop(), then calls stopping(), closes the listeners that are left and returns when
- * every closed() has come. Other handles on loop->uv are closed without a callback.
+ * Runs until loop_stop(), then calls stopping(), closes the listeners that are left and returns
+ * when every closed() has come. Other handles on loop->uv are closed without a callback.
  */
 void loop_run(struct loop *loop);
+
+enum loop_wait { LOOP_MAY_SLEEP, LOOP_LOOK };
+
+/* One turn: loop_run() for who has a condition of his own. */
+void loop_turn(struct loop *loop, enum loop_wait wait);
 
 /* Any thread, until loop_deinit(); signal-safe: the loop makes a turn soon. */
 void loop_wake(struct loop *loop);
@@ -104,15 +99,6 @@ void loop_stop(struct loop *loop);
 /* Frees what loop_init() took. No other thread may still wake the loop. */
 void loop_deinit(struct loop *loop);
 
-void loop_begin_turn(struct loop *loop);
-
-/* Every callback that the loop did not set up itself (a signal, a child) calls this first. */
-static inline void loop_enter(struct loop *loop)
-{
-    if (loop->phase != LOOP_IN_TURN)
-        loop_begin_turn(loop);
-}
-
 /* Counters have one writer, so a load and a store are enough. */
 static inline void loop_count(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -122,7 +108,7 @@ static inline void loop_count(_Atomic uint64_t *counter, uint64_t n)
 
 /*
  * A handle that loop_run() can close by itself is a uv_poll_t whose `data` points at one of these.
- * No other uv_poll_t may be on the loop when it stops.
+ * No other uv_poll_t may be on the loop when it stops, and no uv_timer_t ever.
  */
 struct loop_handle_kind {
     void (*close)(uv_poll_t *handle);

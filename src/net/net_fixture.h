@@ -132,7 +132,7 @@ static const struct stream_ops fixture_stream_ops = {
 /* One turn that does not block. */
 static inline void turn(struct fixture *f)
 {
-    uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+    loop_turn(&f->loop, LOOP_LOOK);
 }
 
 /* Turns until the condition holds; the test fails when it does not in time. */

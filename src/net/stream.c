@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a stream: open, what the loop's epoll set waits for, pause, detach, close. Input is in
- * stream_input.c, output in stream_output.c, WebSocket in websocket.c.
+ * The life of a stream: open, what the loop's epoll set waits for, pause, detach, close. Input is
+ * in stream_input.c, output in stream_output.c, WebSocket in websocket.c.
  *
  * A stream is in the set from stream_open() on and leaves it when its descriptor is closed, so a
  * connection that neither pauses nor fills the kernel's buffer costs one epoll_ctl(). The set is
@@ -59,7 +59,7 @@ static int set_change(struct stream *stream, int operation, uint32_t events)
     struct epoll_event event = {.events = events, .data.ptr = stream};
 
     stream->polled = (uint8_t)(events & (EPOLLIN | EPOLLOUT));
-    return epoll_ctl(stream->loop->streams_fd, operation, stream->fd, &event);
+    return epoll_ctl(stream->loop->events_fd, operation, stream->fd, &event);
 }
 
 void stream_poll_update(struct stream *stream)
@@ -74,7 +74,8 @@ void stream_poll_update(struct stream *stream)
         wanted |= EPOLLOUT;
     if (wanted == stream->polled)
         return;
-    /* A hang-up is reported even when nothing is waited for: once is enough, it does not go away. */
+    /* A hang-up is reported even when nothing is waited for: once is enough, it does not go away.
+     */
     CHECK(set_change(stream, EPOLL_CTL_MOD, wanted == 0 ? EPOLLONESHOT : wanted) == 0);
 }
 

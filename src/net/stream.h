@@ -93,7 +93,7 @@ enum {
     STREAM_OUT_HIGH = 256 * 1024, /* above: stream_write tells the caller to hold data back */
     STREAM_OUT_LOW = 64 * 1024,
     STREAM_OUT_MAX = 1024 * 1024 * 1024, /* what would go beyond is refused: no memory */
-    STREAM_REFERENCE_MIN = 8 * 1024, /* payloads from here on are referenced, not copied */
+    STREAM_REFERENCE_MIN = 8 * 1024,     /* payloads from here on are referenced, not copied */
 };
 
 /*

@@ -156,7 +156,7 @@ static void stream_closed_by_another_in_the_turn_of_its_own_input_is_not_called(
     (void)state;
     crowd->on_received = close_the_other;
     peers_send(crowd);
-    uv_run(&crowd->loop.uv, UV_RUN_NOWAIT);
+    loop_turn(&crowd->loop, LOOP_LOOK);
     assert_int_equal(crowd->calls, 1);
     assert_int_equal(crowd->ended, 1);
     assert_int_equal(crowd->closed, 1); /* at the end of the turn */
@@ -175,7 +175,7 @@ static void streams_closed_all_at_once_from_received_are_freed_after_the_turn(vo
     (void)state;
     crowd->on_received = close_everybody;
     peers_send(crowd);
-    uv_run(&crowd->loop.uv, UV_RUN_NOWAIT);
+    loop_turn(&crowd->loop, LOOP_LOOK);
     assert_int_equal(crowd->calls, 1);
     assert_int_equal(crowd->ended, 100);
     assert_int_equal(crowd->closed, 100);
@@ -201,7 +201,7 @@ static void stream_detached_by_another_in_the_turn_of_its_own_input_keeps_that_i
     (void)state;
     crowd->on_received = detach_the_other;
     peers_send(crowd);
-    uv_run(&crowd->loop.uv, UV_RUN_NOWAIT);
+    loop_turn(&crowd->loop, LOOP_LOOK);
     assert_int_equal(crowd->calls, 1);
     assert_int_equal(crowd->ended, 0);
     assert_int_equal(crowd->closed, 1);
@@ -224,12 +224,12 @@ static void stream_paused_by_another_in_the_turn_of_its_own_input_waits(void **s
     crowd->on_received = pause_the_other;
     peers_send(crowd);
     for (int i = 0; i < 5; i++)
-        uv_run(&crowd->loop.uv, UV_RUN_NOWAIT);
+        loop_turn(&crowd->loop, LOOP_LOOK);
     assert_int_equal(crowd->calls, 1);
     crowd->on_received = NULL;
     stream_resume(&crowd->members[0]->stream);
     stream_resume(&crowd->members[1]->stream);
-    uv_run(&crowd->loop.uv, UV_RUN_NOWAIT);
+    loop_turn(&crowd->loop, LOOP_LOOK);
     assert_int_equal(crowd->calls, 2);
     crowd_free(crowd);
 }
@@ -252,7 +252,7 @@ static void streams_that_are_always_ready_take_turns(void **state)
     crowd->on_received = send_to_itself;
     peers_send(crowd);
     for (size_t turns = 1; turns <= TURNS; turns++) {
-        uv_run(&crowd->loop.uv, UV_RUN_NOWAIT);
+        loop_turn(&crowd->loop, LOOP_LOOK);
         assert_int_equal(crowd->calls, turns * LOOP_EVENTS_PER_TURN);
     }
     for (size_t i = 0; i < COUNT; i++) {
@@ -268,7 +268,7 @@ static void streams_that_are_always_ready_take_turns(void **state)
 
 static bool loop_would_sleep(struct loop *loop)
 {
-    struct pollfd poll_fd = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
+    struct pollfd poll_fd = {.fd = loop->events_fd, .events = POLLIN};
     return poll(&poll_fd, 1, 0) == 0;
 }
 
