@@ -110,8 +110,13 @@ void conn_count_closed(struct conn *conn);
 void conn_set_busy(struct conn *conn, enum conn_busy why);
 void conn_clear_busy(struct conn *conn, enum conn_busy why);
 
-/* Reads less from this publisher for a moment. */
-void conn_pause(struct conn *conn);
+enum pause_reason {
+    PAUSE_FOR_LAG,     /* a subscriber lags: longer each time, if the policy wants it */
+    PAUSE_FOR_BACKLOG, /* another worker is behind */
+};
+
+/* Reads nothing from this publisher for a moment. */
+void conn_pause(struct conn *conn, enum pause_reason reason);
 
 /* Lets the others of this turn go first: the rest of the input is parsed in the next one. */
 void conn_yield(struct conn *conn);

@@ -29,11 +29,12 @@ static uint32_t next_pause_ms(struct conn *conn, uint64_t now_ms)
     return conn->pause_ms;
 }
 
-void conn_pause(struct conn *conn)
+void conn_pause(struct conn *conn, enum pause_reason reason)
 {
     struct conn_worker *worker = conn->worker;
-    if (conn->session == NULL || (conn->busy & CONN_BUSY_PAUSED) ||
-        conn_config(conn)->queue.slow_subscriber != SLOW_PAUSE_PUBLISHER)
+    if (conn->session == NULL || (conn->busy & CONN_BUSY_PAUSED))
+        return;
+    if (reason == PAUSE_FOR_LAG && conn_config(conn)->queue.slow_subscriber != SLOW_PAUSE_PUBLISHER)
         return;
     conn_set_busy(conn, CONN_BUSY_PAUSED);
     metric_inc(worker->metrics, METRIC_PUBLISHER_PAUSES);
@@ -42,7 +43,8 @@ void conn_pause(struct conn *conn)
         worker->paused = mem_resize(worker->paused, worker->paused_room * sizeof(*worker->paused));
     }
     uint64_t now_ms = worker->loop->now_ms;
-    uint64_t until_ms = now_ms + next_pause_ms(conn, now_ms);
+    uint32_t pause_ms = reason == PAUSE_FOR_LAG ? next_pause_ms(conn, now_ms) : PAUSE_MIN_MS;
+    uint64_t until_ms = now_ms + pause_ms;
     worker->paused[worker->paused_count++] = (struct pause_entry){conn->session->ref, until_ms};
     struct timer *timer = &worker->pause_timer.timer;
     if (!timer_running(timer) || timer->deadline_ms > until_ms)
@@ -74,7 +76,7 @@ static void slow_down(struct delivery_hub *hub, session_ref publisher)
 {
     struct conn *conn = conn_of_session(hub->owner, publisher);
     if (conn != NULL)
-        conn_pause(conn);
+        conn_pause(conn, PAUSE_FOR_LAG);
 }
 
 static void published(struct delivery_hub *hub, struct publish_ticket *ticket, enum rc rc)

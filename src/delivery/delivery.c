@@ -135,7 +135,7 @@ static void put_on_batch(struct routing *routing, uint32_t worker, const struct 
         return;
     }
     if (atomic_load_explicit(hub->peers[worker].backlog, memory_order_relaxed) > BACKLOG_HIGH)
-        routing->outcome.slow = true;
+        routing->outcome.backlog = true;
 }
 
 /* Routes of one worker. */

@@ -24,7 +24,7 @@ enum {
     DELIVERY_SLICE = 256,       /* routes between two looks at the clock */
     DELIVERY_SCRATCH = 16 * 1024,
     DELIVERY_MESSAGE_MIN = 8 * 1024, /* from here on payloads are shared, not copied */
-    BACKLOG_HIGH = 32 * 1024 * 1024,
+    BACKLOG_HIGH = 2 * 1024 * 1024,
 };
 
 struct delivery_hub;
@@ -87,6 +87,7 @@ struct ready_made {
 struct publish_outcome {
     bool matched; /* there was a subscriber */
     bool slow;    /* a subscriber lags: read less from this publisher */
+    bool backlog; /* another worker is behind: read nothing from this publisher for a moment */
     /* NULL: safe everywhere already. Else published() will be called; set owner and number now. */
     struct publish_ticket *ticket;
 };
