@@ -6,7 +6,8 @@
 /* True when mutant `number` (from 1) is the one that is broken now. */
 int mutant(int number);
 
-/* Gives `value`; notes that mutant `number` would have made a difference when it is not `neutral`. */
+/* Gives `value`; notes that mutant `number` would have made a difference when it is not `neutral`.
+ */
 int mutant_saw(int number, int neutral, int value);
 
 #endif
