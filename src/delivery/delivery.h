@@ -24,7 +24,7 @@ enum {
     DELIVERY_SLICE = 256,       /* routes between two looks at the clock */
     DELIVERY_SCRATCH = 16 * 1024,
     DELIVERY_MESSAGE_MIN = 8 * 1024, /* from here on payloads are shared, not copied */
-    BACKLOG_HIGH = 2 * 1024 * 1024,
+    BACKLOG_HIGH = 1024 * 1024,
 };
 
 struct delivery_hub;

@@ -32,7 +32,7 @@ def tight(own_broker):
 def patient(own_broker):
     """A broker that slows publishers for a subscriber of which 1000 messages or 8 MB wait."""
     return own_broker({"queue": {"messages_max": 1000, "bytes_max": "8M",
-                                 "slow_subscriber": "pause_publisher", "publisher_pause_max": "1s"},
+                                 "slow_subscriber": "pause_publisher", "publisher_pause_max": "4s"},
                        "broker": {"sys_interval": "1s"}})
 
 
