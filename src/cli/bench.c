@@ -370,9 +370,9 @@ static int cmd_bench(int argc, char **argv)
     while (options_next(&o))
         if (!take_load_option(&settings, &o))
             take_other_option(&settings, &o);
-    if (!o.ended && settings.scenario == NULL)
+    if (settings.scenario == NULL)
         options_fail(&o, "which scenario? %s", bench_operands[0].choices);
-    if (!o.ended && (scenario = find_scenario(settings.scenario)) == NULL)
+    else if ((scenario = find_scenario(settings.scenario)) == NULL)
         options_fail(&o, "'%s' is not one of: %s", settings.scenario, bench_operands[0].choices);
     if (o.ended || scenario == NULL)
         return o.exit_code;

@@ -19,7 +19,7 @@ static bool has(const struct flow *flow, uint64_t number)
 {
     uint64_t bit = number - flow->whole_at_hole;
 
-    return bit / 8 < flow->room && (flow->bits[bit / 8] >> bit % 8 & 1);
+    return flow->bits != NULL && bit / 8 < flow->room && (flow->bits[bit / 8] >> bit % 8 & 1);
 }
 
 static void set(struct flow *flow, uint64_t number)
@@ -41,7 +41,7 @@ enum flow_result flow_add_slow(struct flow *flow, uint64_t number)
 {
     bool late = number < flow->next;
 
-    if (number < flow->whole || (flow->bits != NULL && has(flow, number)))
+    if (number < flow->whole || has(flow, number))
         return FLOW_DUPLICATE;
     if (flow->bits == NULL)
         flow->whole_at_hole = flow->whole;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scenarios where the broker keeps messages: retained, offline. */
+#include "base/check.h"
 #include "cli/bench_load.h"
 
 #include <stdio.h>
@@ -60,6 +61,7 @@ static void clear_retained(struct load *load)
     struct bench_settings empty = *settings;
     struct load_address address;
 
+    CHECK(load->publisher_count > 0);
     empty.payload_size = 0;
     empty.qos = 0;
     load->wire.settings = &empty;

@@ -71,11 +71,11 @@ static void take_url(struct client_args *args, struct options *o)
 {
     char *at = args->url;
 
-    if (strlen(o->value) >= sizeof(args->url)) {
+    int len = snprintf(args->url, sizeof(args->url), "%s", o->value);
+    if (len < 0 || (size_t)len >= sizeof(args->url)) {
         options_fail(o, "--url is too long");
         return;
     }
-    strcpy(at, o->value);
     if (strncmp(at, "mqtt://", 7) == 0) {
         at += 7;
     } else if (strncmp(at, "ws://", 5) == 0) {

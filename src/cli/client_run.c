@@ -27,7 +27,10 @@ static void on_signal(uv_signal_t *handle, int number)
     struct client_run *run = handle->data;
 
     (void)number;
-    client_run_finish(run, EX_OK);
+    if (run->finished)
+        client_close(&run->client); /* asked twice: do not wait for the broker */
+    else
+        client_run_finish(run, EX_OK);
 }
 
 /* False: nobody answers; the exit code is set. */
@@ -110,10 +113,8 @@ void client_run_finish(struct client_run *run, int exit_code)
 
     if (run->exit_code == EX_OK)
         run->exit_code = exit_code;
-    if (run->finished) { /* asked twice: do not wait for the broker */
-        client_close(&run->client);
+    if (run->finished)
         return;
-    }
     run->finished = true;
     loop_timer_stop(&run->loop, &run->redial);
     if (run->client.state == CLIENT_CLOSED)

@@ -238,6 +238,20 @@ static enum rc take_control(struct ws *ws, const struct wslay_frame_iocb *frame,
     return RC_OK;
 }
 
+static bool is_allowed(const struct wslay_frame_iocb *frame)
+{
+    switch (frame->opcode) {
+    case WSLAY_CONTINUATION_FRAME:
+    case WSLAY_BINARY_FRAME:
+    case WSLAY_CONNECTION_CLOSE:
+    case WSLAY_PING:
+    case WSLAY_PONG:
+        return frame->mask == 0 && frame->rsv == 0;
+    default:
+        return false; /* text, or nothing that exists */
+    }
+}
+
 enum rc ws_read(struct ws *ws, struct bytes in, ws_put_fn *put, void *owner, ws_put_fn *put_out,
                 void *out_owner)
 {
@@ -249,7 +263,7 @@ enum rc ws_read(struct ws *ws, struct bytes in, ws_put_fn *put, void *owner, ws_
         ssize_t got = wslay_frame_recv(ws->frames, &frame);
         if (got == WSLAY_ERR_WANT_READ)
             return RC_OK;
-        if (got < 0 || frame.mask != 0 || frame.rsv != 0 || frame.opcode == WSLAY_TEXT_FRAME)
+        if (got < 0 || !is_allowed(&frame))
             return RC_INVALID;
         if (wslay_is_ctrl_frame(frame.opcode)) {
             enum rc rc = take_control(ws, &frame, put_out, out_owner);
