@@ -45,10 +45,5 @@ def test_blocking_client_gets_back_what_it_sends(program, broker, topic, client_
         client_id)
 
 
-def test_blocking_client_over_websocket(program, broker, topic, client_id):
-    run(program("blocking", "paho-mqtt3c"), f"ws://127.0.0.1:{broker.ws_port}/mqtt", "4", topic,
-        client_id)
-
-
 def test_asynchronous_client_has_a_hundred_messages_in_flight(program, broker, topic):
     run(program("async", "paho-mqtt3a"), f"tcp://127.0.0.1:{broker.port}", topic)
