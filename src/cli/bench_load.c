@@ -284,7 +284,7 @@ void load_show_progress(struct load *load, uint64_t now_ns)
         return;
     double seconds = (double)(now_ns - load->shown_ns) / 1e9;
     if (load->shown_ns != 0)
-        report_progress(load->settings, "%s: %.0f published, %.0f received/s, %llu waited for",
+        report_progress(load->settings, "%s: %.0f published, %.0f received/s, %llu under way",
                         load->settings->scenario, (double)load->sent,
                         (double)(load->received - load->shown_received) / seconds,
                         (unsigned long long)(load->sent * load->copies > load->received
