@@ -408,6 +408,38 @@ static void retained_walk_stops_after_so_many_steps(void **state)
     free(found);
 }
 
+/* Whether a walk that has to look at everything under "many" does so in one call. */
+static bool walk_is_short(struct retained *retained)
+{
+    struct message *out[RETAINED_BATCH];
+    bool done;
+    struct retained_walk *walk = retained_walk_new(retained, bytes_of_str("many/+/none"));
+    assert_int_equal(retained_walk_next(walk, NOW_MS, out, &done), 0);
+    retained_walk_free(walk);
+    return done;
+}
+
+static void retained_topics_that_were_cleared_cost_a_walk_nothing(void **state)
+{
+    set_many(*state, 0, 3 * RETAINED_STEPS);
+    assert_false(walk_is_short(*state));
+    clear_many(*state, 0, 3 * RETAINED_STEPS);
+    assert_true(walk_is_short(*state));
+}
+
+static void retained_topics_that_were_refused_cost_a_walk_nothing(void **state)
+{
+    struct retained *retained = *state;
+    char topic[TOPIC_ROOM];
+    retained->count_max = 1;
+    set(retained, "many/x", "1");
+    for (int i = 0; i < 3 * RETAINED_STEPS; i++) {
+        snprintf(topic, sizeof(topic), "many/%d/x", i);
+        assert_int_equal(set(retained, topic, "1"), RC_FULL);
+    }
+    assert_true(walk_is_short(retained));
+}
+
 /* ---- walks with changes in between ---------------------------------------------------------- */
 
 static void retained_walk_meets_everything_that_stays_once(void **state)
@@ -574,6 +606,8 @@ int main(void)
         RULE(retained_walk_drops_what_has_expired),
         RULE(retained_walk_gives_a_batch_at_a_time),
         RULE(retained_walk_stops_after_so_many_steps),
+        RULE(retained_topics_that_were_cleared_cost_a_walk_nothing),
+        RULE(retained_topics_that_were_refused_cost_a_walk_nothing),
         RULE(retained_walk_meets_everything_that_stays_once),
         RULE(retained_walk_goes_on_when_what_it_stands_on_is_cleared),
         RULE(retained_walks_stand_on_the_same_node_without_harm),

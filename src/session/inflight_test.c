@@ -386,10 +386,13 @@ static void inflight_left_behind_while_resending_is_still_to_be_sent(void **stat
     push_and_ack(f, INFLIGHT_SPAN_MAX - 2); /* the ring is as long as it may be */
     assert_int_equal(f->inflight->straggler_count, 0);
     inflight_rewind(f->inflight);
-    f->inflight->resend = 1;
     push(f, 1);
     assert_int_equal(f->inflight->straggler_count, 1);
-    assert_int_equal(next_to_resend(f), 2);
+    assert_int_equal(next_to_resend(f), 1);
+    f->inflight->resend = 2;
+    push(f, 1);
+    assert_int_equal(f->inflight->straggler_count, 2);
+    assert_int_equal(next_to_resend(f), INFLIGHT_SPAN_MAX + 1); /* those before it have ended */
 }
 
 static void inflight_new_entries_are_seen_by_this_connection(void **state)

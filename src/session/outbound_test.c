@@ -299,6 +299,7 @@ static void resume_sends_again_in_order_with_dup_and_the_same_ids(void **state)
     static const uint16_t ids[] = {1, 2, 4};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(f->client.packets[i].packet_id, ids[i]);
+        assert_int_equal(f->client.packets[i].identifier_count, 0);
         assert_true(f->client.packets[i].dup);
     }
 }

@@ -102,6 +102,7 @@ static void queue_counts_messages_bytes_and_qos0(void **state)
 {
     struct queue *queue = *state;
     uint64_t first = push(queue, 1, 0);
+    assert_int_equal(queue->qos0, 1);
     uint64_t second = push(queue, 123456, 2);
     assert_int_equal(queue->count, 2);
     assert_int_equal(queue->qos0, 1);

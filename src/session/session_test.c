@@ -248,6 +248,10 @@ static void session_with_expiry_writes_each_change_to_the_store(void **state)
     before = changes(f);
     session_puback(session, 1);
     assert_true(changes(f) > before);
+    session_detach(session, SESSION_WILL_KEEP);
+    before = changes(f);
+    deliver(session, "b", 1);
+    assert_true(changes(f) > before);
     before = changes(f);
     session_end(session);
     assert_true(changes(f) > before);
