@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Paho C's blocking client: subscribes, publishes at each QoS, and gets each message back.
- * Arguments: the broker's URI, the version (3, 4 or 5), a topic, a client id. Exit code 0: all was well. */
+ * Arguments: the broker's URI, the version (3, 4 or 5), a topic, a client id. Exit code 0: all was
+ * well. */
 #include <MQTTClient.h>
 
 #include <stdio.h>
