@@ -148,6 +148,18 @@ static void publication_waits_for_all_stores_in_whatever_order_they_answer(void 
     }
 }
 
+static void publication_that_fails_twice_tells_the_first_failure(void **state)
+{
+    struct fixture *f = *state;
+    make_late(f, 0);
+    subscribed_at(f, 0, 0);
+    subscribed_at(f, 0, 1);
+    publish(f, 0, "a", "x", 1);
+    answer(f, 0, 1, RC_FULL);
+    answer(f, 0, 0, RC_IO);
+    assert_int_equal(f->published[0].rc, RC_FULL);
+}
+
 static void publication_may_be_safe_here_before_the_mail_has_left(void **state)
 {
     struct fixture *f = *state;
@@ -266,6 +278,7 @@ int main(void)
         RULE(publication_waits_for_another_worker_even_with_a_quick_store),
         RULE(publication_waits_for_a_late_store_on_another_worker),
         RULE(publication_waits_for_all_stores_in_whatever_order_they_answer),
+        RULE(publication_that_fails_twice_tells_the_first_failure),
         RULE(publication_may_be_safe_here_before_the_mail_has_left),
         RULE(publications_are_told_apart),
         RULE(publications_are_answered_however_many_there_are),

@@ -413,13 +413,17 @@ static void mail_that_piles_up_slows_publishers_until_it_is_worked_off(void **st
 
 static void hub_that_ends_drops_what_is_on_its_way(void **state)
 {
+    static const uint8_t large[ITEM_INLINE_MAX + 1];
+    struct publication p = {.topic = bytes_of_str("a"), .payload = bytes_of(large, sizeof(large))};
     struct fixture *f = *state;
     struct client *client = client_of(f, 1, 0);
     subscribe(client, "a", 0);
-    publish(f, 0, "a", "hello", 0); /* in the batch of worker 0 */
+    for (int i = 0; i < 3; i++)
+        publish_as(f, 0, &p);
     turn(f, 0);
-    publish(f, 0, "a", "again", 0);
     open_mail(&f->workers[1]); /* in the inbox of worker 1 */
+    for (int i = 0; i < 3; i++)
+        publish_as(f, 0, &p); /* in the batch of worker 0 */
     delivery_deinit(&f->workers[0].hub);
     delivery_deinit(&f->workers[1].hub);
     assert_int_equal(client->count, 0);

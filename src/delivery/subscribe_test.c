@@ -298,6 +298,27 @@ static void retained_is_sent_with_retain_at_the_lower_qos_with_the_identifier(vo
     }
 }
 
+static void retained_is_sent_without_an_identifier_when_there_is_none(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = client_of(f, 0, 0);
+    retain(f, "a", "one", 0);
+    delivery_send_retained(&f->workers[0].hub, client->session, bytes_of_str("a"),
+                           &(struct subscription_options){.qos = 0});
+    assert_int_equal(client->got[0].identifier_count, 0);
+}
+
+static void retained_counts_as_work_of_the_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = client_of(f, 0, 0);
+    retain_many(f, 10, 0);
+    f->workers[0].hub.work = 0;
+    send_retained(client, "#", 0);
+    settle(f);
+    assert_int_equal(f->workers[0].hub.work, 10);
+}
+
 static void retained_is_sent_for_all_topics_that_match(void **state)
 {
     struct fixture *f = *state;
@@ -464,6 +485,8 @@ int main(void)
         RULE(retained_with_an_empty_payload_is_cleared),
         RULE(retained_at_the_limit_is_refused_and_counted),
         RULE(retained_is_sent_with_retain_at_the_lower_qos_with_the_identifier),
+        RULE(retained_is_sent_without_an_identifier_when_there_is_none),
+        RULE(retained_counts_as_work_of_the_turn),
         RULE(retained_is_sent_for_all_topics_that_match),
         RULE(retained_that_are_many_all_come),
         RULE(retained_waits_for_a_client_whose_output_is_full),
