@@ -331,7 +331,7 @@ static void subscriber_that_had_nothing_to_read_for_long_still_slows_publishers(
 /* ---- a client that never acknowledges some -----------------------------------------------------
  */
 
-enum { MESSAGES = 60000 };
+enum { MESSAGES = 100000 };
 
 struct unacknowledged {
     uint16_t ids[MESSAGES];
