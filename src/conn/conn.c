@@ -11,7 +11,7 @@
 
 #include <unistd.h>
 
-enum { CAUTIOUS_PACKETS = 4, LINGER_MS = 2000, PACKET_MAX_OUT = VARINT_MAX + FRAME_HEADER_MAX };
+enum { LINGER_MS = 2000, PACKET_MAX_OUT = VARINT_MAX + FRAME_HEADER_MAX };
 
 static const struct stream_ops conn_stream_ops;
 
@@ -380,8 +380,9 @@ static size_t received(struct stream *stream, struct bytes in)
             continue;
         if (stream_is_high(&conn->stream))
             conn_set_busy(conn, CONN_BUSY_OUTPUT);
-        if (worker->hub->work > WORK_PER_TURN ||
-            (packets >= CAUTIOUS_PACKETS && conn->cautious_until_ms > worker->loop->now_ms)) {
+        if (conn->allowance > 0 && ++conn->since_pause >= conn->allowance)
+            conn_pause(conn, PAUSE_FOR_ALLOWANCE);
+        if (worker->hub->work > WORK_PER_TURN) {
             conn_yield(conn);
         }
     }

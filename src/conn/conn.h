@@ -42,7 +42,8 @@ struct conn_worker_ops {
 enum {
     PAUSE_MIN_MS = 4,
     PAUSE_MAX_MS = 128,
-    CAUTIOUS_MS = 1000,
+    ALLOWANCE_STEP = 4,
+    ALLOWANCE_MAX = 512,
     WORK_PER_TURN = 16384,
     CONNECTIONS_GRACE = 256
 };

@@ -48,13 +48,14 @@ struct conn {
     struct conn_extra *extra;
     struct owed *owed_first, *owed_last; /* acknowledgements that wait for the store, in order */
     struct filter_job *job;
-    uint64_t last_in_ms;        /* when the last complete packet came */
-    uint64_t cautious_until_ms; /* its subscribers lagged: few packets a turn */
-    uint16_t pause_ms;          /* the last pause */
-    uint32_t stuck_bytes;       /* output at the last look, while CONN_BUSY_OUTPUT */
-    uint32_t keep_alive_ms;     /* 1.5 times the interval; 0: none */
-    uint32_t packet_max_out;    /* what the client takes */
-    uint32_t receive_open;      /* QoS 1/2 publications of the client that are not acknowledged */
+    uint64_t last_in_ms; /* when the last complete packet came */
+    uint16_t allowance;  /* packets between two pauses; 0: no subscriber lagged lately */
+    uint16_t since_pause;
+    uint16_t pause_ms;       /* the last pause */
+    uint32_t stuck_bytes;    /* output at the last look, while CONN_BUSY_OUTPUT */
+    uint32_t keep_alive_ms;  /* 1.5 times the interval; 0: none */
+    uint32_t packet_max_out; /* what the client takes */
+    uint32_t receive_open;   /* QoS 1/2 publications of the client that are not acknowledged */
     uint16_t alias_out_max;
     uint8_t version;          /* enum mqtt_version, 0 before CONNECT */
     uint8_t state;            /* enum conn_state */
@@ -111,8 +112,10 @@ void conn_set_busy(struct conn *conn, enum conn_busy why);
 void conn_clear_busy(struct conn *conn, enum conn_busy why);
 
 enum pause_reason {
-    PAUSE_FOR_LAG,     /* a subscriber lags: longer each time, if the policy wants it */
-    PAUSE_FOR_BACKLOG, /* another worker is behind */
+    PAUSE_FOR_LAG,       /* a subscriber lags: longer each time, if the policy wants it */
+    PAUSE_FOR_BACKLOG,   /* another worker is behind */
+    PAUSE_FOR_ALLOWANCE, /* it used up what a publisher with lagging subscribers may send in a row
+                          */
 };
 
 /* Reads nothing from this publisher for a moment. */

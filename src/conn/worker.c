@@ -19,14 +19,28 @@ static struct conn *conn_of_session(struct conn_worker *worker, session_ref ref)
     return conn_of_sink(session->sink);
 }
 
-/* Each pause of a row is twice as long as the one before. */
-static uint32_t next_pause_ms(struct conn *conn, uint64_t now_ms)
+/*
+ * A publisher whose subscribers lag pauses, twice as long each time, and then may send a few
+ * packets in a row; with every pause that brings no news of a lag a few more, until it is free
+ * again. News halve them. So it settles near the pace of its slowest subscriber.
+ */
+static uint32_t next_pause_ms(struct conn *conn)
 {
-    bool again = now_ms < conn->cautious_until_ms;
-    conn->cautious_until_ms = now_ms + CAUTIOUS_MS;
-    uint32_t pause_ms = again ? conn->pause_ms * 2u : PAUSE_MIN_MS;
+    uint32_t pause_ms = conn->allowance > 0 ? conn->pause_ms * 2u : PAUSE_MIN_MS;
     conn->pause_ms = (uint16_t)(pause_ms > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause_ms);
+    conn->allowance = conn->allowance / 2 > ALLOWANCE_STEP ? conn->allowance / 2 : ALLOWANCE_STEP;
     return conn->pause_ms;
+}
+
+static void allow_more(struct conn *conn)
+{
+    conn->since_pause = 0;
+    if (conn->allowance == 0)
+        return;
+    conn->pause_ms = PAUSE_MIN_MS;
+    conn->allowance += ALLOWANCE_STEP;
+    if (conn->allowance > ALLOWANCE_MAX)
+        conn->allowance = 0;
 }
 
 void conn_pause(struct conn *conn, enum pause_reason reason)
@@ -43,7 +57,7 @@ void conn_pause(struct conn *conn, enum pause_reason reason)
         worker->paused = mem_resize(worker->paused, worker->paused_room * sizeof(*worker->paused));
     }
     uint64_t now_ms = worker->loop->now_ms;
-    uint32_t pause_ms = reason == PAUSE_FOR_LAG ? next_pause_ms(conn, now_ms) : PAUSE_MIN_MS;
+    uint32_t pause_ms = reason == PAUSE_FOR_LAG ? next_pause_ms(conn) : PAUSE_MIN_MS;
     uint64_t until_ms = now_ms + pause_ms;
     worker->paused[worker->paused_count++] = (struct pause_entry){conn->session->ref, until_ms};
     struct timer *timer = &worker->pause_timer.timer;
@@ -64,8 +78,10 @@ static void pause_over(struct loop_timer *timer)
             continue;
         }
         struct conn *conn = conn_of_session(worker, entry.session);
-        if (conn != NULL)
-            conn_clear_busy(conn, CONN_BUSY_PAUSED);
+        if (conn == NULL)
+            continue;
+        allow_more(conn);
+        conn_clear_busy(conn, CONN_BUSY_PAUSED);
     }
     worker->paused_count = left;
     if (left > 0)

@@ -31,7 +31,7 @@ def tight(own_broker):
 @pytest.fixture
 def patient(own_broker):
     """A broker that slows publishers for a subscriber of which 1000 messages or 8 MB wait."""
-    return own_broker({"queue": {"messages_max": 1000, "bytes_max": "8M",
+    return own_broker({"workers": 1, "queue": {"messages_max": 1000, "bytes_max": "8M",
                                  "slow_subscriber": "pause_publisher", "publisher_pause_max": "4s"},
                        "broker": {"sys_interval": "1s"}})
 
