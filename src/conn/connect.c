@@ -216,6 +216,7 @@ static struct message *will_of(const struct connect *connect, const struct sessi
         .retain = connect->will_retain,
         .has_expiry = property_present(p, PROPERTY_MESSAGE_EXPIRY_INTERVAL),
         .expiry_s = p->message_expiry_s,
+        .publisher_hash = session->hash,
         .publisher = session->ref,
     };
     struct message *will = message_new(&publication);

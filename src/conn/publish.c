@@ -177,6 +177,7 @@ static bool take_in(struct conn *conn, const struct publish *publish, struct byt
         .qos = publish->qos,
         .retain = publish->retain,
         .has_expiry = publish->has_expiry,
+        .publisher_hash = conn->session->hash,
         .publisher = conn->session->ref,
     };
     in->is_ready_made = publish->qos == 0 && !publish->retain && packet.len <= DELIVERY_SCRATCH;

@@ -162,8 +162,8 @@ static void deliver_to_share(struct routing *routing, struct share *share, sessi
     const struct publication *p = routing->delivery.publication;
     struct subscription *member;
     struct route route;
-    if (!share_choose(share, hub->router->share_choice, p->publisher, p->topic, not_this, &member,
-                      &route))
+    if (!share_choose(share, hub->router->share_choice, p->publisher_hash, p->topic, not_this,
+                      &member, &route))
         return;
     uint32_t worker = session_ref_worker(route.session);
     if (worker != hub->worker || deliveries_pending(hub)) {
@@ -347,8 +347,8 @@ static bool share_orphan(struct session_table *table, struct session *session,
     const struct publication *p = &message->publication;
     struct subscription *other;
     struct route route;
-    if (share == NULL || !share_choose(share, hub->router->share_choice, p->publisher, p->topic,
-                                       session->ref, &other, &route))
+    if (share == NULL || !share_choose(share, hub->router->share_choice, p->publisher_hash,
+                                       p->topic, session->ref, &other, &route))
         return false;
     bool online = atomic_load_explicit(&other->member.online, memory_order_relaxed);
     if (!online && !session->ending)

@@ -25,7 +25,8 @@ struct publication {
     uint8_t qos;          /* 0..2, of the publisher */
     bool retain;          /* of the publisher */
     bool has_expiry;
-    uint64_t publisher; /* session reference of the publisher for No Local; 0: nobody */
+    uint32_t publisher_hash; /* of the publisher's client id, for sticky shares */
+    uint64_t publisher;      /* session reference of the publisher for No Local; 0: nobody */
 };
 
 struct message {

@@ -155,7 +155,7 @@ void route_find(struct route_reader *reader, struct bytes topic, struct route_se
  * Chooses one member: an online one if there is one, by the router's strategy; `not_this` is left
  * out (0: nobody). False when there is none. *member is borrowed until the next quiescent state.
  */
-bool share_choose(struct share *share, enum share_choice how, session_ref publisher,
+bool share_choose(struct share *share, enum share_choice how, uint64_t publisher,
                   struct bytes topic, session_ref not_this, struct subscription **member,
                   struct route *route);
 

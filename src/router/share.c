@@ -92,7 +92,7 @@ static struct subscription *least_loaded(struct subscriber_list *list, uint32_t 
     return best;
 }
 
-bool share_choose(struct share *share, enum share_choice how, session_ref publisher,
+bool share_choose(struct share *share, enum share_choice how, uint64_t publisher,
                   struct bytes topic, session_ref not_this, struct subscription **member,
                   struct route *route)
 {
