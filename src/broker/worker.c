@@ -102,16 +102,33 @@ static void drain_timer_fired(struct loop_timer *timer)
     loop_wake(&worker->loop);
 }
 
-static bool stores_turn(struct worker *worker)
+/* Whether this worker's shards can answer late at all; the in-memory store cannot. */
+static bool stores_are_late(const struct worker *worker)
 {
-    bool waiting = false;
+    return worker->sessions.stores[0].ops->turn != NULL;
+}
+
+static bool is_home(const struct worker *worker, uint32_t shard)
+{
+    return shard % worker->hub.worker_count == worker->index;
+}
+
+/* Tells those whose commit is done by `now_ms`. */
+static void stores_turn(struct worker *worker, uint64_t now_ms)
+{
     struct session_table *table = &worker->sessions;
-    if (table->stores[0].ops->turn == NULL)
-        return false;
-    for (uint32_t i = 0; i < table->shard_count; i++)
-        if (i % worker->hub.worker_count == worker->index)
-            waiting |= store_turn(&table->stores[i], worker->loop.now_ms);
-    return waiting;
+    for (uint32_t i = 0; stores_are_late(worker) && i < table->shard_count; i++)
+        if (is_home(worker, i))
+            store_turn(&table->stores[i], now_ms);
+}
+
+static bool stores_wait(const struct worker *worker)
+{
+    const struct session_table *table = &worker->sessions;
+    for (uint32_t i = 0; stores_are_late(worker) && i < table->shard_count; i++)
+        if (is_home(worker, i) && !list_empty(&table->stores[i].waiting))
+            return true;
+    return false;
 }
 
 static bool drain(struct worker *worker)
@@ -135,10 +152,11 @@ static bool worker_turn(void *owner)
     bool more = session_table_advance(&worker->sessions, worker->loop.now_ms);
     more |= conn_worker_turn(&worker->conns);
     more |= job_queue_run(&worker->jobs);
-    more |= stores_turn(worker);
+    stores_turn(worker, worker->loop.now_ms);
     if (worker->extra_turn != NULL)
         worker->extra_turn(worker);
     more |= delivery_turn(&worker->hub);
+    more |= stores_wait(worker); /* after the deliveries, which start waits */
     more |= drain(worker);
     metric_record(worker->hub.metrics, HISTOGRAM_TURN_NS, clock_ns() - worker->turn_began_ns);
     worker->turn_began_ns = clock_ns();
@@ -300,7 +318,8 @@ static void *worker_main(void *arg)
         open_mail(worker);
         more = job_queue_run(&worker->jobs);
         more |= delivery_turn(&worker->hub);
-        more |= stores_turn(worker);
+        stores_turn(worker, UINT64_MAX);
+        more |= stores_wait(worker);
     }
     rcu_reader_stop();
     return NULL;
