@@ -94,6 +94,20 @@ static void listener_gives_sockets_that_are_ready_for_a_stream(void **state)
     door_close(&d);
 }
 
+static void listener_started_between_two_turns_accepts_in_the_next(void **state)
+{
+    struct door d = {0};
+    uint16_t port = door_open(&d, "127.0.0.1");
+    int client = connect_v4(port);
+
+    (void)state;
+    loop_turn(&d.f->loop, LOOP_MAY_SLEEP);
+    assert_int_equal(d.count, 1);
+    assert_int_equal(d.f->sleeps, 0);
+    close(client);
+    door_close(&d);
+}
+
 static void listener_takes_a_storm_in_few_turns(void **state)
 {
     struct door d = {0};
@@ -214,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(listener_gives_sockets_that_are_ready_for_a_stream),
+        cmocka_unit_test(listener_started_between_two_turns_accepts_in_the_next),
         cmocka_unit_test(listener_takes_a_storm_in_few_turns),
         cmocka_unit_test(listener_on_ipv6_leaves_ipv4_alone),
         cmocka_unit_test(listener_of_a_second_worker_shares_the_address),

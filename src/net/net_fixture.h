@@ -38,7 +38,7 @@ struct fixture {
     /* what it does */
     void (*on_record)(struct fixture *f);
     size_t records_max; /* pause when this many were taken; 0: never */
-    size_t turns, turns_left;
+    size_t turns, turns_left, sleeps;
 };
 
 static inline bool fixture_turn(void *owner)
@@ -50,13 +50,19 @@ static inline bool fixture_turn(void *owner)
     return f->turns_left > 0;
 }
 
-static void fixture_stopping(void *owner)
+static inline void fixture_sleep(void *owner)
+{
+    ((struct fixture *)owner)->sleeps++;
+}
+
+static inline void fixture_stopping(void *owner)
 {
     stream_close(&((struct fixture *)owner)->stream);
 }
 
 static const struct loop_ops fixture_loop_ops = {
     .turn = fixture_turn,
+    .sleep = fixture_sleep,
     .stopping = fixture_stopping,
 };
 

@@ -22,6 +22,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+_Static_assert(sizeof(struct stream) <= 96, "an idle connection stays small");
+
 struct stream_linger {
     struct loop_timer timer;
     struct stream *stream;
@@ -38,14 +40,14 @@ static void read_to_the_end(struct stream *stream)
 
 void stream_ready(struct stream *stream, uint32_t events)
 {
-    if (stream->state >= STREAM_CLOSING || stream->polled == 0)
-        return;
+    if (stream->polled == 0)
+        return; /* paused or closed after this was reported */
     if (events & EPOLLERR) {
         read_to_the_end(stream);
         return;
     }
     if (events & EPOLLHUP)
-        events |= stream->polled; /* reading or writing finds the end */
+        events |= stream->polled; /* reading or writing says why */
     if (events & stream->polled & EPOLLOUT) {
         stream->waits_writable = false;
         stream_mark_dirty(stream);
@@ -74,8 +76,7 @@ void stream_poll_update(struct stream *stream)
         wanted |= EPOLLOUT;
     if (wanted == stream->polled)
         return;
-    /* A hang-up is reported even when nothing is waited for: once is enough, it does not go away.
-     */
+    /* A hang-up is reported even when nothing is waited for; once, it does not go away. */
     CHECK(set_change(stream, EPOLL_CTL_MOD, wanted == 0 ? EPOLLONESHOT : wanted) == 0);
 }
 
@@ -131,6 +132,7 @@ void stream_closed(struct stream *stream)
 static void release(struct stream *stream)
 {
     stream->state = STREAM_CLOSING;
+    stream->polled = 0;
     list_remove(&stream->link);
     stream_output_clear(stream);
     stream_kept_free(stream);

@@ -142,6 +142,12 @@ static struct member *other_than(struct member *member)
     return members[0] == member ? members[1] : members[0];
 }
 
+static bool loop_would_sleep(struct loop *loop)
+{
+    struct pollfd poll_fd = {.fd = loop->events_fd, .events = POLLIN};
+    return poll(&poll_fd, 1, 0) == 0;
+}
+
 /* --- what one does to another --- */
 
 static void close_the_other(struct member *member)
@@ -206,6 +212,8 @@ static void stream_detached_by_another_in_the_turn_of_its_own_input_keeps_that_i
     assert_int_equal(crowd->ended, 0);
     assert_int_equal(crowd->closed, 1);
     assert_true(crowd->detached_fd >= 0);
+    /* its peer is closed with it, which its former loop must not see */
+    assert_true(loop_would_sleep(&crowd->loop));
     assert_int_equal(recv(crowd->detached_fd, got, sizeof(got), 0), 1);
     close(crowd->detached_fd);
     crowd_free(crowd);
@@ -264,12 +272,37 @@ static void streams_that_are_always_ready_take_turns(void **state)
     crowd_free(crowd);
 }
 
-/* --- what must not keep the loop awake, or grow --- */
+/* --- what must wake the loop, keep it awake, or not --- */
 
-static bool loop_would_sleep(struct loop *loop)
+static void stream_closed_between_two_turns_keeps_the_loop_awake(void **state)
 {
-    struct pollfd poll_fd = {.fd = loop->events_fd, .events = POLLIN};
-    return poll(&poll_fd, 1, 0) == 0;
+    struct fixture *f = fixture_new(TRANSPORT_TCP);
+
+    (void)state;
+    turn(f);
+    stream_close(&f->stream);
+    loop_turn(&f->loop, LOOP_MAY_SLEEP);
+    assert_int_equal(f->closed, 1);
+    assert_int_equal(f->sleeps, 0);
+    fixture_free(f);
+}
+
+static void stream_on_a_socket_without_a_peer_ends(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    (void)state;
+    assert_non_null(f);
+    assert_true(fd >= 0);
+    loop_init(&f->loop, &fixture_loop_ops, f);
+    f->peer = -1;
+    assert_int_equal(stream_open(&f->stream, &f->loop, &fixture_stream_ops, fd, TRANSPORT_TCP, NULL,
+                                 bytes_of(NULL, 0)),
+                     RC_OK);
+    TURN_UNTIL(f, f->ended == 1);
+    assert_int_equal(f->reason, STREAM_CLOSED_BY_ERROR);
+    fixture_free(f);
 }
 
 static void stream_paused_lets_the_loop_sleep_though_its_peer_has_reset(void **state)
@@ -323,6 +356,8 @@ int main(void)
         cmocka_unit_test(stream_detached_by_another_in_the_turn_of_its_own_input_keeps_that_input),
         cmocka_unit_test(stream_paused_by_another_in_the_turn_of_its_own_input_waits),
         cmocka_unit_test(streams_that_are_always_ready_take_turns),
+        cmocka_unit_test(stream_closed_between_two_turns_keeps_the_loop_awake),
+        cmocka_unit_test(stream_on_a_socket_without_a_peer_ends),
         cmocka_unit_test(stream_paused_lets_the_loop_sleep_though_its_peer_has_reset),
         cmocka_unit_test(stream_output_beyond_its_maximum_is_refused),
     };
