@@ -4,6 +4,7 @@
 
 import argparse
 import concurrent.futures
+import fcntl
 import hashlib
 import json
 import os
@@ -156,12 +157,15 @@ def main():
     for step in wanted:
         if step not in STEPS:
             parser.error(f"no step {step}; there are: {' '.join(STEPS)}")
+    (ROOT / "build").mkdir(exist_ok=True)
+    alone = open(ROOT / "build/check.lock", "w")  # two at once would break each other's builds
+    fcntl.flock(alone, fcntl.LOCK_EX)
     passed = failed = 0
     for step in wanted:
         started = time.monotonic()
         try:
             ok, output = STEPS[step]()
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
             ok, output = False, str(error)
         passed, failed = passed + ok, failed + (not ok)
         print(f"== {step}: {'ok' if ok else 'FAILED'} ({time.monotonic() - started:.0f} s)")

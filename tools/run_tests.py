@@ -11,6 +11,7 @@ preset every report a process leaves behind is a failure, whatever its test said
 """
 
 import argparse
+import fcntl
 import os
 import pathlib
 import re
@@ -248,6 +249,8 @@ def main():
     results = []
     out = ROOT / "build" / "test" / options.preset
     out.mkdir(parents=True, exist_ok=True)
+    alone = open(out / "lock", "w")  # two at once would take each other's reports
+    fcntl.flock(alone, fcntl.LOCK_EX)
     reports = out / "reports"
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir()
