@@ -50,7 +50,7 @@ static void open_moving_conn(struct mail *mail, void *receiver)
     mem_free(moving);
 }
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): takes unread */
+/* NOLINTBEGIN(readability-non-const-parameter): it takes `unread` */
 static void move_conn(void *owner, uint32_t to, int fd, enum transport transport,
                       struct stream_filter *filter, uint8_t *unread, size_t unread_len)
 {
@@ -66,6 +66,7 @@ static void move_conn(void *owner, uint32_t to, int fd, enum transport transport
     };
     mailbox_post(worker->hub.peers[to].mailbox, &moving->mail.letter);
 }
+/* NOLINTEND(readability-non-const-parameter) */
 
 static const struct conn_worker_ops conn_ops = {.move = move_conn};
 
