@@ -2,9 +2,9 @@
 /*
  * The protocol state machine of one client's connection, for all versions of MQTT.
  *
- *   WAIT_CONNECT --CONNECT--> [on another worker? move there] --ok--> CONNECTED --> CLOSING
- *        |                          |                                    ^
- *        |                          +--enhanced authentication--> AUTHENTICATING
+ *   WAIT_CONNECT --CONNECT--> [on another worker? move there] --ok--> ACCEPTED --CONNACK is out-->
+ *        |                          |                                    ^          CONNECTED -->
+ * CLOSING |                          +--enhanced authentication--> AUTHENTICATING
  *        +--anything else, timeout--> CLOSING
  *
  * A connection belongs to one worker; after CONNECT that is its session's home. All of it runs on
@@ -68,6 +68,7 @@ struct conn_worker {
     uint32_t yielded_count, yielded_room;
     struct loop_timer pause_timer;
     struct owed *spare_owed;
+    struct list orphans; /* owed acknowledgements of connections that are gone */
     uint32_t worker, worker_count;
     const struct conn_worker_ops *ops;
     void *owner;

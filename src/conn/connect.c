@@ -354,7 +354,7 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
         }
     }
     attach(conn, session, &connect);
-    conn->state = CONN_CONNECTED;
+    conn->state = CONN_ACCEPTED;
     metric_inc(conn->worker->metrics, METRIC_CONNECTS_ACCEPTED);
     start_keep_alive(conn, &connect, &connack.properties);
     if (conn->version == MQTT_V5) {
@@ -372,8 +372,18 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
     }
     conn_owe(conn, bytes_of(packet, size), NULL,
              session_durable(session) ? OWED_SESSION_CHANGED : OWED_NO_CHANGES);
-    if (conn->session != NULL)
-        session_resume(conn->session);
+    if (conn->state == CONN_ACCEPTED) { /* it waits, and so does everything else [MQTT-3.2.0-1] */
+        conn->sink.hold = true;
+        conn_set_busy(conn, CONN_BUSY_CONNACK);
+    }
+}
+
+void conn_connack_sent(struct conn *conn)
+{
+    conn->state = CONN_CONNECTED;
+    conn->sink.hold = false;
+    conn_clear_busy(conn, CONN_BUSY_CONNACK);
+    session_resume(conn->session);
 }
 
 /* The version in which an answer will be understood; 0: no answer. */

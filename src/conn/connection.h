@@ -8,16 +8,18 @@
 enum conn_state {
     CONN_WAIT_CONNECT,
     CONN_AUTHENTICATING, /* enhanced authentication before CONNACK */
+    CONN_ACCEPTED,       /* CONNACK waits for the store */
     CONN_CONNECTED,
     CONN_CLOSING, /* what still comes in is thrown away */
 };
 
 /* Why input waits; reading goes on when none is left. */
 enum conn_busy {
-    CONN_BUSY_JOB = 1,     /* a long SUBSCRIBE or UNSUBSCRIBE is being worked off */
-    CONN_BUSY_YIELDED = 2, /* did its share of this turn */
-    CONN_BUSY_PAUSED = 4,  /* its subscribers lag */
-    CONN_BUSY_OUTPUT = 8,  /* it does not read what it is answered */
+    CONN_BUSY_JOB = 1,      /* a long SUBSCRIBE or UNSUBSCRIBE is being worked off */
+    CONN_BUSY_YIELDED = 2,  /* did its share of this turn */
+    CONN_BUSY_PAUSED = 4,   /* its subscribers lag */
+    CONN_BUSY_OUTPUT = 8,   /* it does not read what it is answered */
+    CONN_BUSY_CONNACK = 16, /* its CONNACK waits for the store */
 };
 
 struct alias_in {
@@ -139,6 +141,8 @@ void conn_handle_auth(struct conn *conn, const struct frame *frame);
 
 /* connect.c: authentication, if any, is done: accept the CONNECT. */
 void conn_accept_connect(struct conn *conn, const struct connect *given);
+/* CONNACK has gone out: what the session has for the client follows. */
+void conn_connack_sent(struct conn *conn);
 /* CONNACK with an error (mapped for 3.x), then the end. */
 void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text);
 
@@ -178,6 +182,9 @@ void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *tic
 /* The usual one, PUBACK to PUBCOMP; with a reason string if `text` is not NULL (5.0). */
 void conn_owe_ack(struct conn *conn, uint8_t type, uint16_t packet_id, enum mqtt_reason reason,
                   struct publish_ticket *ticket, enum owed_changes changes);
+
+/* PUBREC for a repeat of a publication: when that is safe, and not when it could not be kept. */
+void conn_owe_repeat(struct conn *conn, uint16_t packet_id);
 
 /* A ticket that an owed packet waited for has been answered. */
 void conn_owed_published(struct publish_ticket *ticket, enum rc rc);

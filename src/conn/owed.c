@@ -2,7 +2,8 @@
 /*
  * Acknowledgements: sent at once when what they promise is safe already, else kept in order until
  * the store has answered. An owed packet outlives its connection while somebody still has to
- * answer; then it is only a counter.
+ * answer: then nothing is sent, but a QoS 2 publication that could not be kept is forgotten all the
+ * same, and a repeat of it on the next connection waits for the same answer.
  */
 #include "conn/connection.h"
 
@@ -13,10 +14,13 @@
 struct owed {
     struct owed *next; /* in the connection's list */
     struct conn *conn; /* NULL: the connection is gone */
+    struct conn_worker *worker;
+    session_ref session;
+    struct list orphans; /* in worker->orphans, when the connection is gone */
+    struct owed *repeat; /* waits for the same answer */
     struct store_waiter waiter;
     uint32_t unanswered;
     bool failed;
-    bool own_waiter; /* the waiter is with the store */
     uint32_t len;
     uint8_t *packet; /* inside, or of its own when it is long */
     uint8_t small[16];
@@ -36,16 +40,29 @@ static void write_packet(struct conn *conn, struct bytes packet)
          (type == PACKET_PUBREC && packet.len > 4 && packet.data[4] >= 0x80)) &&
         conn->receive_open > 0)
         conn->receive_open--; /* [MQTT-3.3.4-7]: the exchange is over */
-    if (packet.len > conn->packet_max_out || stream_write(&conn->stream, packet) != RC_OK)
-        return;
-    metric_inc(conn->worker->metrics, METRIC_PACKETS_SENT);
-    metric_add(conn->worker->metrics, METRIC_BYTES_SENT, packet.len);
+    if (packet.len <= conn->packet_max_out && stream_write(&conn->stream, packet) == RC_OK) {
+        metric_inc(conn->worker->metrics, METRIC_PACKETS_SENT);
+        metric_add(conn->worker->metrics, METRIC_BYTES_SENT, packet.len);
+    }
+    if (type == PACKET_CONNACK)
+        conn_connack_sent(conn);
+}
+
+static uint8_t type_of(const struct owed *owed)
+{
+    return owed->packet[0] >> 4;
+}
+
+/* Of PUBACK to PUBCOMP, SUBACK and UNSUBACK. */
+static uint16_t packet_id_of(const struct owed *owed)
+{
+    return (uint16_t)(owed->packet[2] << 8 | owed->packet[3]);
 }
 
 /* The store could not keep what this packet promises. */
 static void write_failure(struct conn *conn, struct owed *owed)
 {
-    uint8_t type = owed->packet[0] >> 4;
+    uint8_t type = type_of(owed);
     metric_inc(conn->worker->metrics, METRIC_STORE_ERRORS);
     LOG_LIMITED(LOG_ERROR, "conn.not_acknowledged", log_int("packet_type", type));
     if (type == PACKET_SUBACK || type == PACKET_UNSUBACK) {
@@ -53,23 +70,21 @@ static void write_failure(struct conn *conn, struct owed *owed)
         return;
     }
     if (type == PACKET_CONNACK) {
-        conn_close(conn, MQTT_SERVER_UNAVAILABLE);
+        conn_refuse(conn, MQTT_SERVER_UNAVAILABLE, NULL);
         return;
     }
-    uint16_t packet_id = (uint16_t)(owed->packet[2] << 8 | owed->packet[3]);
-    if (type == PACKET_PUBREC && conn->session != NULL)
-        session_received_remove(conn->session, packet_id); /* a repeat is a new try */
     if (conn->version != MQTT_V5 || type == PACKET_PUBCOMP)
         return; /* withheld: the client sends it again when it comes back */
     uint8_t packet[8];
-    uint8_t *end = ack_write(packet, MQTT_V5, type, packet_id, MQTT_IMPLEMENTATION_SPECIFIC_ERROR);
+    uint8_t *end =
+        ack_write(packet, MQTT_V5, type, packet_id_of(owed), MQTT_IMPLEMENTATION_SPECIFIC_ERROR);
     write_packet(conn, bytes_of(packet, (size_t)(end - packet)));
 }
 
 /* Sends from the front what is safe. */
 static void send_ready(struct conn *conn)
 {
-    while (conn->state == CONN_CONNECTED && conn->owed_first != NULL) {
+    while (conn->state != CONN_CLOSING && conn->owed_first != NULL) {
         struct owed *owed = conn->owed_first;
         if (owed->unanswered > 0)
             return;
@@ -82,16 +97,32 @@ static void send_ready(struct conn *conn)
     }
 }
 
+/* What was not kept was not received: when it comes again, it is a new try. */
+static void forget_received(const struct owed *owed)
+{
+    struct session *session = session_of_ref(owed->worker->sessions, owed->session);
+    if (type_of(owed) == PACKET_PUBREC && session != NULL)
+        session_received_remove(session, packet_id_of(owed));
+}
+
 static void answered(struct owed *owed, enum rc rc)
 {
     CHECK(owed->unanswered > 0);
     owed->failed |= rc != RC_OK;
     if (--owed->unanswered > 0)
         return;
-    if (owed->conn == NULL)
-        owed_free(owed);
-    else
+    rc = owed->failed ? RC_IO : RC_OK;
+    struct owed *repeat = owed->repeat;
+    if (owed->failed)
+        forget_received(owed);
+    if (owed->conn != NULL) {
         send_ready(owed->conn);
+    } else {
+        list_remove(&owed->orphans);
+        owed_free(owed);
+    }
+    if (repeat != NULL)
+        answered(repeat, rc);
 }
 
 static void committed(struct store_waiter *waiter, enum rc rc)
@@ -112,9 +143,26 @@ static struct owed *owed_new(struct conn *conn)
     worker->spare_owed = NULL;
     if (owed == NULL)
         owed = mem_new(sizeof(*owed));
-    *owed = (struct owed){.conn = conn, .waiter.done = committed};
+    *owed = (struct owed){.conn = conn, .worker = worker, .waiter.done = committed};
+    if (conn->session != NULL)
+        owed->session = conn->session->ref;
+    list_init(&owed->orphans);
     list_init(&owed->waiter.link);
     return owed;
+}
+
+/* Puts it behind what waits already. */
+static void owed_add(struct conn *conn, struct owed *owed, struct bytes packet)
+{
+    metric_inc(conn->worker->metrics, METRIC_ACKS_DELAYED);
+    owed->len = (uint32_t)packet.len;
+    owed->packet = packet.len <= sizeof(owed->small) ? owed->small : mem_new(packet.len);
+    memcpy(owed->packet, packet.data, packet.len);
+    if (conn->owed_first == NULL)
+        conn->owed_first = owed;
+    else
+        conn->owed_last->next = owed;
+    conn->owed_last = owed;
 }
 
 void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *ticket,
@@ -137,15 +185,7 @@ void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *tic
         write_packet(conn, packet);
         return;
     }
-    metric_inc(conn->worker->metrics, METRIC_ACKS_DELAYED);
-    owed->len = (uint32_t)packet.len;
-    owed->packet = packet.len <= sizeof(owed->small) ? owed->small : mem_new(packet.len);
-    memcpy(owed->packet, packet.data, packet.len);
-    if (conn->owed_first == NULL)
-        conn->owed_first = owed;
-    else
-        conn->owed_last->next = owed;
-    conn->owed_last = owed;
+    owed_add(conn, owed, packet);
 }
 
 void conn_owe_ack(struct conn *conn, uint8_t type, uint16_t packet_id, enum mqtt_reason reason,
@@ -156,6 +196,42 @@ void conn_owe_ack(struct conn *conn, uint8_t type, uint16_t packet_id, enum mqtt
     conn_owe(conn, bytes_of(packet, (size_t)(end - packet)), ticket, changes);
 }
 
+static bool awaits_pubrec(const struct owed *owed, session_ref session, uint16_t packet_id)
+{
+    return owed->unanswered > 0 && owed->repeat == NULL && owed->session == session &&
+           type_of(owed) == PACKET_PUBREC && packet_id_of(owed) == packet_id;
+}
+
+/* The last PUBREC of that identifier which waits for the store, of this connection or one before;
+ * NULL: none. */
+static struct owed *find_pubrec(struct conn *conn, uint16_t packet_id)
+{
+    session_ref session = conn->session->ref;
+    for (struct owed *owed = conn->owed_first; owed != NULL; owed = owed->next)
+        if (awaits_pubrec(owed, session, packet_id))
+            return owed;
+    LIST_FOR_EACH (link, &conn->worker->orphans) {
+        struct owed *owed = CONTAINER_OF(link, struct owed, orphans);
+        if (awaits_pubrec(owed, session, packet_id))
+            return owed;
+    }
+    return NULL;
+}
+
+void conn_owe_repeat(struct conn *conn, uint16_t packet_id)
+{
+    struct owed *first = find_pubrec(conn, packet_id);
+    if (first == NULL) {
+        conn_owe_ack(conn, PACKET_PUBREC, packet_id, MQTT_SUCCESS, NULL, OWED_NO_CHANGES);
+        return;
+    }
+    uint8_t packet[8];
+    uint8_t *end = ack_write(packet, conn->version, PACKET_PUBREC, packet_id, MQTT_SUCCESS);
+    first->repeat = owed_new(conn);
+    first->repeat->unanswered = 1;
+    owed_add(conn, first->repeat, bytes_of(packet, (size_t)(end - packet)));
+}
+
 void conn_owed_forget(struct conn *conn)
 {
     struct owed *owed;
@@ -164,5 +240,7 @@ void conn_owed_forget(struct conn *conn)
         owed->conn = NULL;
         if (owed->unanswered == 0)
             owed_free(owed);
+        else
+            list_add_last(&conn->worker->orphans, &owed->orphans);
     }
 }

@@ -140,7 +140,7 @@ static bool begin_qos2(struct conn *conn, const struct publish *publish)
     case RC_EXISTS: /* a repeat: acknowledge, do not deliver [MQTT-4.3.3-10] */
         if (conn->receive_open > 0)
             conn->receive_open--;
-        conn_owe_ack(conn, PACKET_PUBREC, publish->packet_id, MQTT_SUCCESS, NULL, OWED_NO_CHANGES);
+        conn_owe_repeat(conn, publish->packet_id);
         return false;
     default:
         refuse(conn, publish, MQTT_QUOTA_EXCEEDED);

@@ -156,6 +156,7 @@ void conn_worker_close(struct conn_worker *worker)
 void conn_worker_init(struct conn_worker *worker)
 {
     list_init(&worker->connections);
+    list_init(&worker->orphans);
     loop_timer_init(&worker->pause_timer, pause_over);
 }
 
