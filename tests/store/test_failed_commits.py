@@ -86,6 +86,8 @@ def test_qos_2_publication_of_3_1_1_that_failed_is_delivered_when_it_comes_again
         bob.receive(payload=f"{number}")
     alice.send(publish(topic, "kept", 2, 7))
     bob.receive(payload="kept")
+    carol.publish(topic, "behind", 2)
+    bob.receive(payload="behind")
     alice.expect_quiet()
     alice.close()
     again = durable(broker, V311, client_id=alice.client_id)
