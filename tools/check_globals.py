@@ -19,6 +19,7 @@ ALLOWED = {
     "metrics": "shards are found by thread",
     "router/share": "a random number generator for each thread",
     "store/late": "settings of the test store, made before the first worker starts",
+    "base/fault": "where the crash tests let the process die",
 }
 ALLOWED_NAMES = re.compile(r"log_limit_")  # the log's: one for each line that is rate-limited
 SKIPPED = re.compile(r"_(test|bench)\.c\.o$|/main\.c\.o$")
