@@ -106,8 +106,8 @@ static void copy_inline(struct delivery_item *item, const struct publication *p,
 }
 
 bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *delivery,
-                    const struct ready_made *packet, struct publish_ticket *ticket,
-                    const struct route *routes, uint32_t count, struct subscription *member)
+                    const struct ready_made *packet, struct asker asker, const struct route *routes,
+                    uint32_t count, struct subscription *member)
 {
     size_t bytes = inline_bytes(delivery->publication, packet);
     struct message *message = NULL;
@@ -120,23 +120,23 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
     if (message != NULL || bytes > 0)
         batch = batch_with_room(&hub->peers[worker], size);
     if (batch == NULL) {
-        if (ticket != NULL)
-            ticket_answered(ticket, RC_NO_MEMORY);
+        if (asker.ticket != NULL)
+            answers_add(hub, asker.worker, asker.ticket, 0, RC_NO_MEMORY);
         return false;
     }
     struct delivery_item *item = (struct delivery_item *)(batch->data + batch->used);
     *item = (struct delivery_item){
         .message = message == NULL ? NULL : message_hold(message),
         .size = (uint32_t)size,
-        .ticket = ticket,
+        .ticket = asker.ticket,
         .member = member,
         .share = member == NULL ? NULL : subscription_share(member),
-        .from = hub->worker,
+        .from = asker.worker,
         .count = count,
         .source = {.hub = hub->peers[worker].hub,
                    .answering = true,
-                   .asked = ticket,
-                   .asked_worker = hub->worker},
+                   .asked = asker.ticket,
+                   .asked_worker = asker.worker},
     };
     memcpy(item->routes, routes, count * sizeof(*routes));
     if (message == NULL)

@@ -36,7 +36,7 @@ struct delivery_item {
     struct subscription *member; /* of a share: the one chosen; an id here, not to be followed */
     struct share *share;         /* the same */
     struct commit_source source;
-    uint32_t from; /* worker */
+    uint32_t from; /* the publisher's worker */
     uint32_t next, count;
     uint32_t size; /* of all of it in the batch */
     struct route routes[];
@@ -80,10 +80,17 @@ struct answers {
 void answers_add(struct delivery_hub *hub, uint32_t worker, struct publish_ticket *ticket,
                  session_ref publisher, enum rc rc);
 
-/* Adds an item to the batch for a worker. `packet` may be NULL. False: no memory. */
+/* The publisher's worker, and its ticket when that waits for the item. */
+struct asker {
+    uint32_t worker;
+    struct publish_ticket *ticket;
+};
+
+/* Adds an item to the batch for a worker. `packet` may be NULL. False: no memory; the ticket has
+ * been answered. */
 bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *delivery,
-                    const struct ready_made *packet, struct publish_ticket *ticket,
-                    const struct route *routes, uint32_t count, struct subscription *member);
+                    const struct ready_made *packet, struct asker asker, const struct route *routes,
+                    uint32_t count, struct subscription *member);
 
 /* Something addressed to ourselves waits: what comes now has to go behind it. */
 static inline bool deliveries_pending(const struct delivery_hub *hub)

@@ -109,6 +109,7 @@ struct routing {
     struct delivery delivery;
     const struct ready_made *ready_made;
     struct commit_source source; /* who waits for commits: a ticket here */
+    struct delivery_item *again; /* NULL, or the item for which another member is chosen */
     struct publish_outcome outcome;
 };
 
@@ -122,14 +123,25 @@ static bool waits_for_commit(const struct routing *routing, const struct route *
     return false;
 }
 
+/* Who is answered for an item. One for which another member is chosen hands its ticket on. */
+static struct asker asker_of(struct routing *routing, bool waits)
+{
+    struct delivery_item *again = routing->again;
+    if (again == NULL)
+        return (struct asker){routing->hub->worker,
+                              waits ? commit_source_ticket(&routing->source) : NULL};
+    struct asker asker = {again->from, waits ? again->ticket : NULL};
+    if (waits)
+        again->ticket = NULL;
+    return asker;
+}
+
 static void put_on_batch(struct routing *routing, uint32_t worker, const struct route *run,
                          uint32_t count, struct subscription *member)
 {
     struct delivery_hub *hub = routing->hub;
-    struct publish_ticket *ticket = NULL;
-    if (waits_for_commit(routing, run, count))
-        ticket = commit_source_ticket(&routing->source);
-    if (!deliveries_add(hub, worker, &routing->delivery, routing->ready_made, ticket, run, count,
+    struct asker asker = asker_of(routing, waits_for_commit(routing, run, count));
+    if (!deliveries_add(hub, worker, &routing->delivery, routing->ready_made, asker, run, count,
                         member)) {
         metric_add(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY, 1);
         return;
@@ -156,17 +168,19 @@ static void deliver_to_worker(struct routing *routing, uint32_t worker, const st
     }
 }
 
-static void deliver_to_share(struct routing *routing, struct share *share, session_ref not_this)
+static void deliver_to_share(struct routing *routing, struct share *share)
 {
     struct delivery_hub *hub = routing->hub;
     const struct publication *p = routing->delivery.publication;
     struct subscription *member;
     struct route route;
-    if (!share_choose(share, hub->router->share_choice, p->publisher_hash, p->topic, not_this,
-                      &member, &route))
+    if (!share_choose(share, hub->router->share_choice, p->publisher_hash, p->topic, 0, &member,
+                      &route))
         return;
     uint32_t worker = session_ref_worker(route.session);
-    if (worker != hub->worker || deliveries_pending(hub)) {
+    /* One that ended, and has not left the share yet, is found out when the batch is worked off. */
+    if (worker != hub->worker || deliveries_pending(hub) ||
+        session_of_ref(hub->sessions, route.session) == NULL) {
         put_on_batch(routing, worker, &route, 1, member);
         return;
     }
@@ -217,7 +231,7 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
         }
     }
     for (uint32_t i = 0; i < set.share_count; i++)
-        deliver_to_share(&routing, set.shares[i], 0);
+        deliver_to_share(&routing, set.shares[i]);
     routing.outcome.ticket = commit_source_close(&routing.source);
     if (message == NULL)
         message_drop(routing.delivery.message);
@@ -240,18 +254,20 @@ static struct share_member *member_of(struct delivery_hub *hub, const struct rou
     return NULL;
 }
 
-/* The chosen member went away while the message was on its way: choose again. */
+/* The chosen member went away while the message was on its way: choose again. This goes behind what
+ * is in the inbox, on whichever worker; a publisher that waits then waits for that member's shard.
+ */
 static void choose_again(struct delivery_hub *hub, struct delivery_item *item)
 {
     struct routing routing;
     struct wire_cache wire;
     struct route_set set;
     begin(&routing, hub, &item->publication, item->message, &wire, NULL);
+    routing.again = item;
     route_find(&hub->reader, item->publication.topic, &set);
     for (uint32_t i = 0; i < set.share_count; i++)
         if (set.shares[i] == item->share)
-            deliver_to_share(&routing, set.shares[i], 0);
-    commit_source_close(&routing.source);
+            deliver_to_share(&routing, set.shares[i]);
     item->message = routing.delivery.message;
 }
 

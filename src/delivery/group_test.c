@@ -153,6 +153,102 @@ static void share_that_chooses_again_answers_the_publisher(void **state)
     assert_int_equal(f->published_count, 1);
 }
 
+/*
+ * Given a message on its way to a durable member which ends before it is there, while what its
+ * worker has to do first is not done: the member that gets it instead is on either worker.
+ */
+static struct client *goes_elsewhere(struct fixture *f, uint32_t gone_at, uint32_t left_at)
+{
+    struct client *gone = member_of(f, gone_at, DURABLE_S);
+    struct route nobody[DELIVERY_INLINE_MAX + 1] = {0};
+    struct publication p = {.topic = bytes_of_str("b"), .payload = bytes_of_str("")};
+    struct delivery delivery = {.publication = &p};
+    assert_true(deliveries_add(&f->workers[gone_at].hub, gone_at, &delivery, NULL,
+                               (struct asker){gone_at, NULL}, nobody, DELIVERY_INLINE_MAX + 1,
+                               NULL));
+    struct publish_ticket *ticket = publish(f, 0, "a", "x", 1).ticket;
+    assert_non_null(ticket);
+    struct client *left = member_of(f, left_at, DURABLE_S);
+    session_end(gone->session);
+    return left;
+}
+
+static void share_that_chooses_again_waits_for_the_store_of_the_new_member(void **state)
+{
+    struct fixture *f = *state;
+    for (uint32_t n = 0; n < WORKERS * WORKERS * 2; n++) {
+        uint32_t left_at = n / WORKERS % WORKERS;
+        enum rc rc = n < WORKERS * WORKERS ? RC_OK : RC_IO;
+        f->published_count = 0;
+        struct client *left = goes_elsewhere(f, n % WORKERS, left_at);
+        make_late(f, left_at);
+        settle(f);
+        assert_got(left, "x");
+        assert_int_equal(f->published_count, 0);
+        answer_all(f, left_at, rc);
+        settle(f);
+        assert_int_equal(f->published_count, 1);
+        assert_int_equal(f->published[0].rc, rc);
+        session_end(left->session);
+        settle(f);
+    }
+}
+
+static void share_that_chooses_again_for_a_member_that_is_not_durable_answers(void **state)
+{
+    struct fixture *f = *state;
+    make_late(f, 0);
+    make_late(f, 1);
+    struct client *gone = member_of(f, 1, DURABLE_S);
+    assert_non_null(publish(f, 0, "a", "x", 1).ticket);
+    struct client *left = member_of(f, 0, 0);
+    session_end(gone->session);
+    settle(f);
+    assert_got(left, "x");
+    assert_int_equal(f->published_count, 1);
+    assert_int_equal(f->published[0].rc, RC_OK);
+}
+
+static void share_that_chooses_again_slows_the_publisher_when_the_new_member_lags(void **state)
+{
+    struct fixture *f = *state;
+    struct session *publisher = client_of(f, 0, 0)->session;
+    struct client *gone = member_of(f, 1, 0);
+    publish_as(f, 0,
+               &(struct publication){.topic = bytes_of_str("a"),
+                                     .payload = bytes_of_str("x"),
+                                     .publisher = publisher->ref});
+    f->workers[1].table.limits.queue_messages_max = 1;
+    struct client *left = member_of(f, 1, 0);
+    left->sink.hold = true;
+    session_end(gone->session);
+    settle(f);
+    assert_int_equal(f->slowed_count, 1);
+    assert_int_equal(f->slowed[0], publisher->ref);
+}
+
+/* Its subscriptions are removed in slices, and each may be chosen until then. */
+static void share_gives_nothing_to_a_session_that_is_being_removed(void **state)
+{
+    enum { MANY = 1000 };
+    struct fixture *f = *state;
+    struct client *gone = member_of(f, 0, 0);
+    for (int i = 0; i < MANY; i++) {
+        char filter[16];
+        snprintf(filter, sizeof(filter), "f/%d", i);
+        subscribe(gone, filter, 0);
+    }
+    struct client *away = member_of(f, 0, DURABLE_S);
+    disconnect(away);
+    session_end(gone->session);
+    for (int i = 0; i < 4; i++)
+        publish(f, 0, "a", "x", 1);
+    settle(f);
+    session_attach(away->session, &away->sink, DURABLE_S, 10);
+    session_resume(away->session);
+    assert_got(away, "x x x x");
+}
+
 static void share_chooses_again_in_the_share_it_was_meant_for(void **state)
 {
     struct fixture *f = *state;
@@ -179,7 +275,8 @@ static void share_does_not_take_an_ordinary_subscription_for_a_member(void **sta
     struct route route = {.session = client->session->ref, .qos = 1};
     struct publication p = {.topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .qos = 1};
     struct delivery delivery = {.publication = &p};
-    assert_true(deliveries_add(&f->workers[0].hub, 1, &delivery, NULL, NULL, &route, 1, s));
+    assert_true(
+        deliveries_add(&f->workers[0].hub, 1, &delivery, NULL, (struct asker){0}, &route, 1, s));
     settle(f);
     assert_int_equal(s->member.load, 0);
     assert_got(client, "");
@@ -297,6 +394,10 @@ int main(void)
         RULE(share_chooses_again_with_the_whole_message),
         RULE(share_without_members_left_gives_the_message_to_nobody),
         RULE(share_that_chooses_again_answers_the_publisher),
+        RULE(share_that_chooses_again_waits_for_the_store_of_the_new_member),
+        RULE(share_that_chooses_again_for_a_member_that_is_not_durable_answers),
+        RULE(share_that_chooses_again_slows_the_publisher_when_the_new_member_lags),
+        RULE(share_gives_nothing_to_a_session_that_is_being_removed),
         RULE(share_chooses_again_in_the_share_it_was_meant_for),
         RULE(share_does_not_take_an_ordinary_subscription_for_a_member),
         RULE(share_passes_on_what_a_member_did_not_acknowledge),
