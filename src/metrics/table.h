@@ -78,6 +78,12 @@
       "Messages that were waiting in a session when it was deleted.")                              \
     X(PUBLISH_DROPPED_NO_MEMORY, COUNTER, "messages", "publish_dropped_no_memory",                 \
       "Messages dropped because there was no memory to keep them.")                                \
+    X(PUBLISH_DROPPED_QUEUES_FULL, COUNTER, "messages", "publish_dropped_queues_full",             \
+      "Messages dropped because all queues together held queue.total_bytes_max.")                  \
+    X(PUBLISH_DROPPED_STORE, COUNTER, "messages", "publish_dropped_store",                         \
+      "Messages not kept because the store takes nothing: the disk is full or fails.")             \
+    X(PUBLISH_DROPPED_DAMAGED, COUNTER, "messages", "publish_dropped_damaged",                     \
+      "Messages of a queue that could not be read back from the disk.")                            \
     X(PUBLISHER_PAUSES, COUNTER, "pauses", "publisher_pauses",                                     \
       "Times that a publisher was not read from because its subscribers lagged.")                  \
     /* what is kept */                                                                             \

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The window of QoS 1/2 messages sent to a client and not acknowledged, in the order of sending.
- * Packet identifiers are given in sequence, so an acknowledgement finds its entry in the ring by
- * subtraction. The ring spans at most INFLIGHT_SPAN_MAX identifiers; an entry that stays
- * unacknowledged while so many later ones were sent becomes a straggler: it is looked up in a list,
- * and its identifier is passed over when the numbers come round again. Entries are counted from the
- * oldest: stragglers, then the ring.
+ * Every message of a session has a sequence number, and its packet identifier follows from that:
+ * so an acknowledgement finds its entry in the ring by subtraction, and a broker that comes back
+ * after a crash sends each message again under the identifier that it had. The ring spans at most
+ * INFLIGHT_SPAN_MAX numbers: when one message stays unacknowledged while so many later ones come,
+ * the later ones wait.
  */
 #ifndef SESSION_INFLIGHT_H
 #define SESSION_INFLIGHT_H
@@ -13,11 +13,12 @@
 #include "base/rc.h"
 #include "model/message.h"
 #include "model/subscription.h"
+#include "store/store.h"
 
-enum { INFLIGHT_SPAN_MAX = 32768, STRAGGLERS_MAX = 1024 };
+enum { INFLIGHT_SPAN_MAX = 32768 };
 
 enum inflight_state {
-    INFLIGHT_DONE, /* a hole: acknowledged before an older one */
+    INFLIGHT_DONE, /* a hole: acknowledged before an older one, or never sent */
     INFLIGHT_SENT_QOS1,
     INFLIGHT_SENT_QOS2,
     INFLIGHT_RELEASED, /* PUBREL sent; the message is gone */
@@ -28,35 +29,33 @@ struct kept {
     struct message *message; /* one reference */
     uint32_t *
         identifiers; /* more than one subscription identifier: count, then them; owned; else NULL */
-    uint32_t identifier; /* the only one, 0: none */
-    uint8_t qos;
-    uint8_t state; /* enum inflight_state */
-    bool retain;
-    bool counted;               /* against this connection's receive maximum */
     struct share_member *share; /* borrowed; NULL: not of a share */
+    uint64_t sequence;          /* in its session, from 1 on; 0 with QoS 0 */
+    uint64_t shared;            /* number of the stored message that other queues share; 0: none */
+    struct store_ref ref;       /* its record, while that may still be taken back */
+    uint32_t identifier;        /* the only one, 0: none */
+    uint8_t qos;
+    uint8_t state;    /* enum inflight_state */
+    bool retain : 1;
+    bool counted : 1; /* against this connection's receive maximum */
+    bool stored : 1;  /* it has a record */
+    bool seen : 1;    /* it may have been sent before this process began: DUP */
 };
 
 /* Drops the message and the identifiers; finishes the share's count. */
 void kept_drop(struct kept *kept);
 
-struct straggler {
-    struct kept kept;
-    uint16_t packet_id;
-};
-
 struct inflight {
-    struct straggler *stragglers; /* oldest first; NULL: none */
-    uint32_t straggler_count;
     struct kept *ring;
     uint32_t room;        /* power of two */
     uint32_t first, span; /* place of the oldest, and how many from there on */
     uint32_t unacknowledged;
     uint32_t counted; /* of them, sent on this connection: the used part of the receive maximum */
-    uint32_t resend;  /* entries from the oldest that this connection has seen; < size: resending */
-    uint16_t first_id; /* packet id of the oldest */
+    uint32_t resend;  /* entries from the oldest that this connection has seen; < span: resending */
+    uint64_t first_sequence; /* of the oldest */
 };
 
-struct inflight *inflight_new(uint16_t first_id);
+struct inflight *inflight_new(void);
 
 /* Drops everything. NULL is fine. */
 void inflight_free(struct inflight *inflight);
@@ -64,21 +63,25 @@ void inflight_free(struct inflight *inflight);
 /* Entries, holes included. */
 static inline uint32_t inflight_size(const struct inflight *inflight)
 {
-    return inflight == NULL ? 0 : inflight->straggler_count + inflight->span;
+    return inflight == NULL ? 0 : inflight->span;
 }
 
-/* False: so many old messages are unacknowledged that new ones have to wait for them. True: the
- * next push will not say RC_AGAIN. */
-static inline bool inflight_has_room(const struct inflight *inflight)
+/* False: a message with that number has to wait for older ones to be acknowledged. True: pushing it
+ * will not say RC_AGAIN. */
+static inline bool inflight_has_room(const struct inflight *inflight, uint64_t sequence)
 {
-    /* A push may pass over the identifier of each straggler, and leave one behind for each. */
-    return inflight->straggler_count < STRAGGLERS_MAX / 2 ||
-           inflight->span < INFLIGHT_SPAN_MAX - STRAGGLERS_MAX;
+    return inflight->span == 0 || sequence - inflight->first_sequence < INFLIGHT_SPAN_MAX;
 }
 
-/* Takes what is kept on success and gives its packet id. RC_AGAIN: no more can be in flight;
- * RC_NO_MEMORY. */
-enum rc inflight_push(struct inflight *inflight, const struct kept *kept, uint16_t *packet_id);
+/* 1..65535 */
+static inline uint16_t packet_id_of(uint64_t sequence)
+{
+    return (uint16_t)((sequence - 1) % 65535 + 1);
+}
+
+/* Takes what is kept on success; its sequence is above all before. RC_AGAIN: too far from the
+ * oldest; RC_NO_MEMORY. */
+enum rc inflight_push(struct inflight *inflight, const struct kept *kept);
 
 /* The entry with that id in that state, borrowed; NULL when there is none. */
 struct kept *inflight_find(struct inflight *inflight, uint16_t packet_id,
@@ -90,13 +93,7 @@ void inflight_finish(struct inflight *inflight, struct kept *entry);
 /* A new connection: nothing is counted and everything is to be sent again. */
 void inflight_rewind(struct inflight *inflight);
 
-/* The n-th from the oldest and its id; holes included. n < inflight_size(). */
-struct kept *inflight_at(struct inflight *inflight, uint32_t n, uint16_t *packet_id);
-
-/* Packet id after `id`: 1..65535. */
-static inline uint16_t packet_id_next(uint16_t id)
-{
-    return id == 65535 ? 1 : (uint16_t)(id + 1);
-}
+/* The n-th from the oldest; holes included. n < inflight_size(). */
+struct kept *inflight_at(struct inflight *inflight, uint32_t n);
 
 #endif

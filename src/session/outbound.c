@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "session/stored.h"
 
 struct message *delivery_message(struct delivery *delivery)
 {
@@ -19,8 +20,8 @@ struct message *delivery_message(struct delivery *delivery)
 /* ---- keeping -----------------------------------------------------------------------------------
  */
 
-/* Fills *kept with a reference of its own; false when there is no memory. */
-static bool keep(struct delivery *delivery, const struct deliver_as *as, struct kept *kept)
+/* Fills *kept with a reference of its own and the next number; false when there is no memory. */
+static bool keep(struct session *session, struct delivery *delivery, const struct deliver_as *as, struct kept *kept)
 {
     struct message *message = delivery_message(delivery);
     if (message == NULL)
@@ -40,6 +41,7 @@ static bool keep(struct delivery *delivery, const struct deliver_as *as, struct 
         .qos = as->qos,
         .retain = as->retain,
         .share = as->share,
+        .sequence = as->qos > 0 ? session->next_sequence++ : 0,
     };
     if (as->share != NULL)
         atomic_fetch_add_explicit(&as->share->load, 1, memory_order_relaxed);
@@ -62,56 +64,61 @@ static enum send_result send_kept(struct session *session, const struct kept *ke
     return session->sink->ops->publish(session->sink, &outgoing);
 }
 
-static void record_message(struct session *session)
-{
-    if (session_durable(session))
-        store_record(session->store, STORE_QUEUED);
-}
-
 /* ---- the queue ---------------------------------------------------------------------------------
  */
 
-static void count_queue(struct session *session, uint32_t count_before, uint64_t bytes_before)
+static void count_queue(struct session *session, uint64_t count_before, uint64_t bytes_before)
 {
     struct metrics_shard *metrics = session->table->metrics;
-    metric_add(metrics, METRIC_QUEUED_MESSAGES, (uint64_t)session->queue->count - count_before);
-    metric_add(metrics, METRIC_QUEUED_BYTES, session->queue->bytes - bytes_before);
+    metric_add(metrics, METRIC_QUEUED_MESSAGES, queue_size(session->queue) - count_before);
+    metric_add(metrics, METRIC_QUEUED_BYTES, queue_bytes(session->queue) - bytes_before);
 }
 
 static bool queue_is_full(const struct session *session, uint64_t bytes)
 {
     const struct session_limits *limits = &session->table->limits;
-    return session->queue->count >= limits->queue_messages_max ||
-           session->queue->bytes + bytes > limits->queue_bytes_max;
+    return queue_size(session->queue) >= limits->queue_messages_max ||
+           queue_bytes(session->queue) + bytes > limits->queue_bytes_max;
 }
 
-static enum metric full_metric(const struct session *session, const struct kept *kept)
+static enum metric full_metric(const struct session *session, uint8_t qos)
 {
-    if (kept->qos == 0 && session->sink != NULL)
+    if (qos == 0 && session->sink != NULL)
         return METRIC_PUBLISH_DROPPED_QOS0_NOT_WRITABLE;
-    return session->queue->count >= session->table->limits.queue_messages_max
+    return queue_size(session->queue) >= session->table->limits.queue_messages_max
                ? METRIC_PUBLISH_DROPPED_QUEUE_FULL
                : METRIC_PUBLISH_DROPPED_QUEUE_BYTES_FULL;
 }
 
-/* Makes room by the policy, and counts what gave way; false when the new message has to. Nothing
- * gives way to a message that would not fit into an empty queue. */
-static bool make_room(struct session *session, const struct kept *kept)
+static void drop_oldest(struct session *session)
+{
+    struct queue *queue = session->queue;
+    if (queue->count == 0) {
+        queue_drop_tail_first(session);
+        return;
+    }
+    struct kept oldest = queue_take(queue);
+    stored_finished(session, &oldest);
+    kept_drop(&oldest);
+}
+
+/* Makes room for a message of so many bytes by the policy, and counts what gave way; false when the
+ * new message has to. Nothing gives way to a message that would not fit into an empty queue. */
+static bool make_room(struct session *session, uint8_t qos, uint64_t bytes)
 {
     const struct session_limits *limits = &session->table->limits;
     struct queue *queue = session->queue;
     enum queue_policy policy =
-        kept_bytes(kept) > limits->queue_bytes_max ? QUEUE_REJECT_NEW : limits->queue_policy;
-    while (queue_is_full(session, kept_bytes(kept))) {
-        bool oldest = policy == QUEUE_GIVE_UP_OLDEST && queue->count > 0;
-        const struct kept *gone = oldest ? queue_peek(queue) : kept;
-        metric_inc(session->table->metrics, full_metric(session, gone));
-        if (oldest) {
-            struct kept taken = queue_take(queue);
-            kept_drop(&taken);
-        } else if (policy != QUEUE_GIVE_UP_QOS0 || kept->qos == 0 || !queue_drop_qos0(queue)) {
+        bytes > limits->queue_bytes_max ? QUEUE_REJECT_NEW : limits->queue_policy;
+    while (queue_is_full(session, bytes)) {
+        bool oldest = policy == QUEUE_GIVE_UP_OLDEST && queue_size(queue) > 0;
+        const struct kept *gone = oldest ? queue_peek(queue) : NULL;
+        metric_inc(session->table->metrics,
+                   full_metric(session, gone != NULL ? gone->qos : oldest ? 1 : qos));
+        if (oldest)
+            drop_oldest(session);
+        else if (policy != QUEUE_GIVE_UP_QOS0 || qos == 0 || !queue_drop_qos0(queue))
             return false;
-        }
     }
     return true;
 }
@@ -138,39 +145,82 @@ static bool lags(struct session *session)
     const struct session_limits *limits = &session->table->limits;
     const struct queue *queue = session->queue;
     return session->sink != NULL &&
-           (queue->count > limits->queue_messages_max / LAG_FRACTION ||
-            queue->bytes > limits->queue_bytes_max / LAG_FRACTION) &&
+           (queue_size(queue) > limits->queue_messages_max / LAG_FRACTION ||
+            queue_bytes(queue) > limits->queue_bytes_max / LAG_FRACTION) &&
            moves(session);
+}
+
+static enum deliver_result not_delivered(struct session *session)
+{
+    return lags(session) ? NOT_DELIVERED_LAGGING : NOT_DELIVERED;
+}
+
+static enum deliver_result no_memory(struct session *session)
+{
+    metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+    return NOT_DELIVERED;
+}
+
+static uint64_t bytes_to_keep(const struct publication *p)
+{
+    return sizeof(struct message) + p->topic.len + p->properties.len + p->payload.len +
+           sizeof(struct kept);
+}
+
+/* Behind everything else that is on disk alone. */
+static void to_tail(struct session *session, struct delivery *delivery, const struct deliver_as *as)
+{
+    struct queue_tail *tail = &session->queue->tail;
+    struct kept kept = {.sequence = session->next_sequence++, .qos = as->qos};
+    stored_message(session, delivery, as, &kept);
+    if (tail->count == 0 && !tail->reading)
+        tail->from = kept.sequence;
+    tail->count++;
+    tail->bytes += bytes_to_keep(delivery->publication);
+}
+
+static enum deliver_result to_ring(struct session *session, struct delivery *delivery,
+                                   const struct deliver_as *as)
+{
+    struct kept kept;
+    if (atomic_load_explicit(session->table->memory_full, memory_order_relaxed) ||
+        !keep(session, delivery, as, &kept))
+        return no_memory(session);
+    if (queue_push(session->queue, &kept) != RC_OK) {
+        kept_drop(&kept);
+        return no_memory(session);
+    }
+    if (as->qos > 0)
+        stored_message(session, delivery, as,
+                       queue_at(session->queue, session->queue->count - 1));
+    return DELIVERED;
 }
 
 static enum deliver_result enqueue(struct session *session, struct delivery *delivery,
                                    const struct deliver_as *as)
 {
-    struct metrics_shard *metrics = session->table->metrics;
-    struct kept kept;
-    if (atomic_load_explicit(session->table->memory_full, memory_order_relaxed) ||
-        !keep(delivery, as, &kept)) {
-        metric_inc(metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
-        return NOT_DELIVERED;
-    }
     if (session->queue == NULL)
-        session->queue = queue_new();
-    if (session->queue->count == 0)
-        session->queue->progress_ms = session->table->now_ms; /* there was nothing to take */
-    uint32_t count = session->queue->count;
-    uint64_t bytes = session->queue->bytes;
-    bool pushed = make_room(session, &kept);
-    if (pushed && queue_push(session->queue, &kept) != RC_OK) {
-        metric_inc(metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
-        pushed = false;
+        session->queue = queue_new(session);
+    struct queue *queue = session->queue;
+    if (queue_size(queue) == 0)
+        queue->progress_ms = session->table->now_ms; /* there was nothing to take */
+    uint64_t count = queue_size(queue), bytes = queue_bytes(queue);
+    if (atomic_load_explicit(session->table->queues_full, memory_order_relaxed)) {
+        metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_QUEUES_FULL);
+        return not_delivered(session);
     }
+    bool room = make_room(session, as->qos, bytes_to_keep(delivery->publication));
+    enum deliver_result result = DELIVERED;
+    if (room && as->qos > 0 && session_stored(session) &&
+        (session->sink == NULL || !queue_head_has_room(queue)))
+        to_tail(session, delivery, as);
+    else if (room)
+        result = to_ring(session, delivery, as);
     count_queue(session, count, bytes);
-    if (!pushed) {
-        kept_drop(&kept);
-        return lags(session) ? NOT_DELIVERED_LAGGING : NOT_DELIVERED;
-    }
-    if (as->qos > 0)
-        record_message(session);
+    if (!room)
+        return not_delivered(session);
+    if (result != DELIVERED)
+        return result;
     return lags(session) ? DELIVERED_LAGGING : DELIVERED;
 }
 
@@ -188,16 +238,17 @@ static bool way_is_free(const struct session *session, uint8_t qos)
     const struct inflight *inflight = session->inflight;
     if (qos == 0)
         return queue == NULL || queue->qos0 == 0;
-    return (queue == NULL || queue->count == 0) &&
-           (inflight == NULL || inflight->resend == inflight_size(inflight));
+    return queue_size(queue) == 0 && (queue == NULL || !queue->tail.reading) &&
+           (inflight == NULL || inflight->resend == inflight->span);
 }
 
-static bool window_is_open(const struct session *session)
+/* Whether the message with that number may be sent now. */
+static bool window_is_open(const struct session *session, uint64_t sequence)
 {
     const struct inflight *inflight = session->inflight;
     return inflight == NULL || (inflight->counted < session->receive_maximum &&
                                 inflight->unacknowledged < session->table->limits.inflight_max &&
-                                inflight_has_room(inflight));
+                                inflight_has_room(inflight, sequence));
 }
 
 /* Puts the message into the window and sends it. Takes kept in any case. */
@@ -205,21 +256,38 @@ static enum deliver_result send_inflight(struct session *session, struct kept *k
 {
     struct metrics_shard *metrics = session->table->metrics;
     if (session->inflight == NULL)
-        session->inflight = inflight_new(session->next_packet_id);
-    uint16_t packet_id;
-    if (inflight_push(session->inflight, kept, &packet_id) != RC_OK) {
-        metric_inc(metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+        session->inflight = inflight_new();
+    if (inflight_push(session->inflight, kept) != RC_OK) {
+        stored_finished(session, kept);
         kept_drop(kept);
-        return NOT_DELIVERED;
+        return no_memory(session);
     }
     metric_inc(metrics, METRIC_INFLIGHT_MESSAGES);
-    if (send_kept(session, kept, packet_id, false) != SEND_TOO_LARGE)
+    uint16_t packet_id = packet_id_of(kept->sequence);
+    if (send_kept(session, kept, packet_id, kept->seen) != SEND_TOO_LARGE)
         return DELIVERED; /* on a connection that is ending it waits for the next one */
     enum inflight_state state = kept->qos == 1 ? INFLIGHT_SENT_QOS1 : INFLIGHT_SENT_QOS2;
-    inflight_finish(session->inflight, inflight_find(session->inflight, packet_id, state));
+    struct kept *entry = inflight_find(session->inflight, packet_id, state);
+    stored_finished(session, entry);
+    inflight_finish(session->inflight, entry);
     metric_dec(metrics, METRIC_INFLIGHT_MESSAGES);
     metric_inc(metrics, METRIC_PUBLISH_DROPPED_PACKET_TOO_LARGE);
     return NOT_DELIVERED;
+}
+
+/* What was released before the client went away: PUBREL again [MQTT-4.4.0-1]. */
+static void send_released(struct session *session, struct kept *kept)
+{
+    if (session->inflight == NULL)
+        session->inflight = inflight_new();
+    if (inflight_push(session->inflight, kept) != RC_OK) {
+        kept_drop(kept);
+        return;
+    }
+    session->inflight->counted--;
+    inflight_at(session->inflight, session->inflight->span - 1)->counted = false;
+    metric_inc(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
+    session->sink->ops->pubrel(session->sink, packet_id_of(kept->sequence));
 }
 
 static enum deliver_result send_qos0(struct session *session, struct delivery *delivery,
@@ -245,6 +313,10 @@ static enum deliver_result send_qos0(struct session *session, struct delivery *d
 enum deliver_result session_deliver(struct session *session, struct delivery *delivery,
                                     const struct deliver_as *as)
 {
+    if (as->qos > 0 && session_stored(session) && store_trouble(session->store) != RC_OK) {
+        metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_STORE);
+        return NOT_STORED;
+    }
     if (session->sink == NULL) {
         if (as->qos > 0 || session->table->limits.queue_qos0_offline)
             return enqueue(session, delivery, as);
@@ -255,14 +327,17 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
         return enqueue(session, delivery, as);
     if (as->qos == 0)
         return send_qos0(session, delivery, as);
-    if (!window_is_open(session))
-        return enqueue(session, delivery, as);
-    struct kept kept;
-    if (!keep(delivery, as, &kept)) {
-        metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
-        return NOT_DELIVERED;
+    bool after_commit = as->qos == 2 && session_stored(session);
+    if (after_commit || !window_is_open(session, session->next_sequence)) {
+        enum deliver_result result = enqueue(session, delivery, as);
+        if (after_commit)
+            session_pump(session); /* it asks to be told of the commit */
+        return result;
     }
-    record_message(session);
+    struct kept kept;
+    if (!keep(session, delivery, as, &kept))
+        return no_memory(session);
+    stored_message(session, delivery, as, &kept);
     return send_inflight(session, &kept);
 }
 
@@ -275,8 +350,8 @@ static bool resend(struct session *session)
 {
     struct inflight *inflight = session->inflight;
     while (inflight != NULL && inflight->resend < inflight_size(inflight)) {
-        uint16_t packet_id;
-        struct kept *kept = inflight_at(inflight, inflight->resend, &packet_id);
+        struct kept *kept = inflight_at(inflight, inflight->resend);
+        uint16_t packet_id = packet_id_of(inflight->first_sequence + inflight->resend);
         if (kept->state == INFLIGHT_RELEASED) {
             session->sink->ops->pubrel(session->sink, packet_id);
         } else if (kept->state != INFLIGHT_DONE) {
@@ -286,6 +361,7 @@ static bool resend(struct session *session)
             inflight->counted++;
             inflight->resend++; /* before finish, which moves it */
             if (send_kept(session, kept, packet_id, true) == SEND_TOO_LARGE) {
+                stored_finished(session, kept);
                 inflight_finish(inflight, kept);
                 metric_dec(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
                 metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_PACKET_TOO_LARGE);
@@ -300,10 +376,12 @@ static bool resend(struct session *session)
 static void send_queued(struct session *session, struct kept *kept)
 {
     struct metrics_shard *metrics = session->table->metrics;
-    if (publication_expired(&kept->message->publication, session->table->now_ms)) {
+    if (kept->state == INFLIGHT_RELEASED) {
+        send_released(session, kept);
+    } else if (!kept->seen &&
+               publication_expired(&kept->message->publication, session->table->now_ms)) {
         metric_inc(metrics, METRIC_PUBLISH_DROPPED_EXPIRED); /* [MQTT-3.3.2-5] */
-        if (kept->qos > 0)
-            record_message(session);
+        stored_finished(session, kept);
         kept_drop(kept);
     } else if (kept->qos > 0) {
         send_inflight(session, kept);
@@ -314,23 +392,47 @@ static void send_queued(struct session *session, struct kept *kept)
     }
 }
 
+static void commit_done(struct store_waiter *waiter, enum rc rc)
+{
+    if (rc == RC_OK) /* else it waits for a commit that works, and another occasion to look */
+        session_pump(CONTAINER_OF(waiter, struct queue, waiter)->session);
+}
+
+/*
+ * A QoS 2 message goes out when its record is safe: after a crash the broker has to know that it
+ * was sent. False: not yet, and the queue is pumped again when it is.
+ */
+static bool safe_to_send(struct session *session, const struct kept *kept)
+{
+    struct queue *queue = session->queue;
+    if (kept->qos < 2 || !kept->stored || store_is_safe(session->store, kept->ref))
+        return true;
+    if (!list_linked(&queue->waiter.link)) {
+        queue->waiter.done = commit_done;
+        store_wait(session->store, &queue->waiter);
+    }
+    return false;
+}
+
 void session_pump(struct session *session)
 {
     if (session->sink == NULL || !resend(session))
         return;
     struct queue *queue = session->queue;
-    if (queue == NULL || queue->count == 0)
+    if (queue == NULL || queue_size(queue) == 0)
         return;
-    uint32_t count = queue->count;
-    uint64_t bytes = queue->bytes;
+    uint64_t count = queue_size(queue), bytes = queue_bytes(queue);
     const struct kept *next;
     while (!session->sink->hold && (next = queue_peek(queue)) != NULL &&
-           (next->qos == 0 || window_is_open(session))) {
+           (next->qos == 0 || next->state == INFLIGHT_RELEASED ||
+            (window_is_open(session, next->sequence) && safe_to_send(session, next)))) {
         struct kept kept = queue_take(queue);
         queue->progress_ms = session->table->now_ms;
         send_queued(session, &kept);
     }
     count_queue(session, count, bytes);
+    if (!session->sink->hold)
+        queue_read_tail(session);
 }
 
 void session_resume(struct session *session)
@@ -343,10 +445,10 @@ void session_resume(struct session *session)
 
 static void finish(struct session *session, struct kept *kept)
 {
+    stored_finished(session, kept);
     inflight_finish(session->inflight, kept);
     metric_dec(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
-    record_message(session);
-    if (session->queue != NULL && session->queue->count > 0)
+    if (queue_size(session->queue) > 0)
         session_pump(session);
     else if (session->inflight->resend < inflight_size(session->inflight))
         session_pump(session);
@@ -377,7 +479,7 @@ enum rc session_pubrec(struct session *session, uint16_t packet_id, bool refused
     kept->message = NULL;
     kept->identifiers = NULL;
     kept->state = INFLIGHT_RELEASED;
-    record_message(session);
+    stored_released(session, kept);
     return RC_OK;
 }
 
@@ -392,9 +494,8 @@ enum rc session_pubcomp(struct session *session, uint16_t packet_id)
 
 void session_forget_share(struct session *session, struct share_member *member)
 {
-    uint16_t packet_id;
     for (uint32_t n = 0; n < inflight_size(session->inflight); n++) {
-        struct kept *kept = inflight_at(session->inflight, n, &packet_id);
+        struct kept *kept = inflight_at(session->inflight, n);
         if (kept->share == member)
             kept->share = NULL;
     }

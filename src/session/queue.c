@@ -6,9 +6,12 @@
 
 enum { QUEUE_ROOM_FIRST = 8, QUEUE_QOS0_SCAN = 64 };
 
-struct queue *queue_new(void)
+struct queue *queue_new(struct session *session)
 {
-    return NEW(struct queue);
+    struct queue *queue = NEW(struct queue);
+    queue->session = session;
+    list_init(&queue->waiter.link);
+    return queue;
 }
 
 void queue_free(struct queue *queue)
@@ -17,6 +20,7 @@ void queue_free(struct queue *queue)
         return;
     for (uint32_t n = 0; n < queue->count; n++)
         kept_drop(queue_at(queue, n));
+    list_remove(&queue->waiter.link);
     mem_free(queue->ring);
     mem_free(queue);
 }
@@ -45,6 +49,20 @@ enum rc queue_push(struct queue *queue, const struct kept *kept)
     queue->qos0 += kept->qos == 0;
     queue->bytes += kept_bytes(kept);
     return RC_OK;
+}
+
+enum rc queue_insert(struct queue *queue, const struct kept *kept)
+{
+    enum rc rc = queue_push(queue, kept);
+    uint32_t n = queue->count - 1;
+    for (; rc == RC_OK && n > 0; n--) {
+        struct kept *before = queue_at(queue, n - 1);
+        if (before->sequence < kept->sequence)
+            break;
+        *queue_at(queue, n) = *before;
+        *before = *kept;
+    }
+    return rc;
 }
 
 struct kept *queue_peek(struct queue *queue)

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "session/stored.h"
 
 #include <xxhash.h>
 
@@ -36,6 +37,7 @@ void session_table_deinit(struct session_table *table)
     }
     mem_free(table->slots);
     map_deinit(&table->by_client_id);
+    stored_shared_deinit(table);
 }
 
 static bool has_client_id(const void *element, const void *key)
@@ -93,7 +95,7 @@ enum rc session_new(struct session_table *table, struct bytes client_id, struct 
         .table = table,
         .store = &table->stores[hash % table->shard_count],
         .hash = hash,
-        .next_packet_id = 1,
+        .next_sequence = 1,
         .client_id_len = (uint16_t)client_id.len,
     };
     memcpy(session->client_id, client_id.data, client_id.len);
@@ -109,11 +111,12 @@ enum rc session_new(struct session_table *table, struct bytes client_id, struct 
 
 void session_set_will(struct session *session, struct message *will, uint32_t delay_s)
 {
-    if (session_durable(session) && (will != NULL || session->will != NULL))
-        store_record(session->store, STORE_WILL);
+    bool had_one = session->will != NULL;
     message_drop(session->will);
     session->will = will;
     session->will_delay_s = delay_s;
+    if (had_one || will != NULL)
+        stored_will(session);
 }
 
 void session_will_now(struct session *session)
@@ -122,8 +125,7 @@ void session_will_now(struct session *session)
     if (will == NULL)
         return;
     session->will = NULL;
-    if (session_durable(session))
-        store_record(session->store, STORE_WILL);
+    stored_will(session);
     metric_inc(session->table->metrics, METRIC_WILLS_PUBLISHED);
     session->table->ops->publish_will(session->table, session, will);
 }
@@ -141,11 +143,11 @@ static bool hand_over(struct session *session, struct kept *kept)
 static void hand_over_shared(struct session *session)
 {
     struct inflight *inflight = session->inflight;
-    uint16_t packet_id;
     for (uint32_t n = 0; n < inflight_size(inflight);) {
         uint32_t size = inflight_size(inflight);
-        struct kept *kept = inflight_at(inflight, n, &packet_id);
+        struct kept *kept = inflight_at(inflight, n);
         if (kept->state == INFLIGHT_SENT_QOS1 && hand_over(session, kept)) {
+            stored_finished(session, kept);
             inflight_finish(inflight, kept);
             metric_dec(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
         }
@@ -159,6 +161,7 @@ static void hand_over_shared(struct session *session)
         if (hand_over(session, &kept)) {
             metric_dec(session->table->metrics, METRIC_QUEUED_MESSAGES);
             metric_sub(session->table->metrics, METRIC_QUEUED_BYTES, bytes - queue->bytes);
+            stored_finished(session, &kept);
             kept_drop(&kept);
         } else {
             CHECK(queue_push(queue, &kept) == RC_OK); /* there is room: it was just taken out */
@@ -176,16 +179,18 @@ void session_attach(struct session *session, struct session_sink *sink, uint32_t
     CHECK(session->sink == NULL && !session->ending);
     timer_stop(&table->wheel, &session->timer);
     session->will_at_ms = session->end_at_ms = 0;
-    if (session->will != NULL)
-        session_set_will(session, NULL, 0);
     session->sink = sink;
     session->expiry_s = expiry_s;
+    if (!session_stored(session) && session_durable(session) && store_keeps(session->store))
+        stored_begin(session);
+    else
+        stored_session(session);
+    if (session->will != NULL)
+        session_set_will(session, NULL, 0);
     uint16_t ours = table->limits.inflight_max;
     session->receive_maximum = receive_maximum < ours ? receive_maximum : ours;
     if (session->inflight != NULL)
         inflight_rewind(session->inflight);
-    if (session_durable(session))
-        store_record(session->store, STORE_SESSION);
 }
 
 static void start_timer(struct session *session)
@@ -209,9 +214,10 @@ void session_detach(struct session *session, enum session_will will)
         session_end(session);
         return;
     }
-    store_record(session->store, STORE_SESSION);
     hand_over_shared(session);
+    stored_let_go(session);
     session_trim(session);
+    stored_session(session);
     session->end_at_ms = session->expiry_s == SESSION_NEVER_EXPIRES
                              ? 0
                              : table->now_ms + (uint64_t)session->expiry_s * 1000;
@@ -227,12 +233,12 @@ void session_detach(struct session *session, enum session_will will)
 
 static void count_lost(struct session *session)
 {
-    uint32_t queued = session->queue == NULL ? 0 : session->queue->count;
+    uint64_t queued = queue_size(session->queue);
     uint32_t sent = session->inflight == NULL ? 0 : session->inflight->unacknowledged;
     struct metrics_shard *metrics = session->table->metrics;
     metric_add(metrics, METRIC_PUBLISH_DROPPED_SESSION_GONE, queued);
     metric_sub(metrics, METRIC_QUEUED_MESSAGES, queued);
-    metric_sub(metrics, METRIC_QUEUED_BYTES, queued == 0 ? 0 : session->queue->bytes);
+    metric_sub(metrics, METRIC_QUEUED_BYTES, queue_bytes(session->queue));
     metric_sub(metrics, METRIC_INFLIGHT_MESSAGES, sent);
 }
 
@@ -259,10 +265,9 @@ void session_end(struct session *session)
     slot_give(table, session); /* from now on no reference finds it */
     atomic_fetch_sub_explicit(table->sessions, 1, memory_order_relaxed);
     metric_dec(table->metrics, METRIC_SESSIONS_CURRENT);
-    if (session_durable(session))
-        store_record(session->store, STORE_SESSION);
     session_will_now(session); /* the session's end is the latest moment: [MQTT-3.1.2-8] */
     hand_over_shared(session);
+    stored_ended(session);
     drop_messages(session);
     table->ops->ended(table, session);
 }
@@ -276,14 +281,18 @@ void session_free(struct session *session)
     mem_free(session);
 }
 
+static bool queue_is_idle(const struct queue *queue)
+{
+    return queue != NULL && queue_size(queue) == 0 && !queue->tail.reading;
+}
+
 void session_trim(struct session *session)
 {
     if (session->inflight != NULL && inflight_size(session->inflight) == 0) {
-        session->next_packet_id = session->inflight->first_id;
         inflight_free(session->inflight);
         session->inflight = NULL;
     }
-    if (session->queue != NULL && session->queue->count == 0) {
+    if (queue_is_idle(session->queue)) {
         queue_free(session->queue);
         session->queue = NULL;
     }
@@ -350,8 +359,7 @@ enum rc session_received_add(struct session *session, uint16_t packet_id)
         session->received_room = (uint16_t)room;
     }
     session->received[session->received_count++] = packet_id;
-    if (session_durable(session))
-        store_record(session->store, STORE_RECEIVED_ID);
+    stored_received(session, packet_id, STORED_ADDED);
     return RC_OK;
 }
 
@@ -364,8 +372,7 @@ bool session_received_remove(struct session *session, uint16_t packet_id)
         memmove(session->received + i, session->received + i + 1,
                 (size_t)(session->received_count - i - 1) * sizeof(uint16_t));
         session->received_count--;
-        if (session_durable(session))
-            store_record(session->store, STORE_RECEIVED_ID);
+        stored_received(session, packet_id, STORED_REMOVED);
         return true;
     }
     return false;

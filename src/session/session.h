@@ -82,12 +82,24 @@ struct session_ops {
      * one unless the session ends) has taken it over. Borrows message. */
     bool (*share_orphan)(struct session_table *table, struct session *session,
                          struct share_member *member, struct message *message);
+    /* The filter of a member's subscription, "$share/name/filter"; gives its length, 0: too long.
+     * For records; NULL: not needed. */
+    size_t (*share_filter)(struct share_member *member, char *out, size_t room);
+    /* And back: NULL when the session has no such subscription any more. */
+    struct share_member *(*share_find)(struct session_table *table, struct session *session,
+                                       struct bytes filter);
 };
 
 enum { SESSION_NEVER_EXPIRES = 0xFFFFFFFF };
 
+/* Of sent_sequence: the broker did not live to write it down. */
+#define SENT_UNKNOWN UINT64_MAX
+
 struct session {
     uint64_t ref; /* session_ref: worker, slot, generation */
+    uint64_t number;        /* of its records, unique in its shard for ever; 0: it is not stored */
+    uint64_t next_sequence; /* of the next QoS 1/2 message to the client */
+    uint64_t sent_sequence; /* stored, while away: what comes before may have been sent */
     struct session_table *table;
     struct session_sink *sink; /* NULL: not connected */
     struct store_shard *store; /* of its shard */
@@ -103,7 +115,6 @@ struct session {
     struct timer timer;             /* not connected: the earlier of will and end */
     uint64_t will_at_ms, end_at_ms; /* 0: none */
     uint32_t hash;                  /* of the client id; its shard follows from it */
-    uint16_t next_packet_id;
     uint16_t receive_maximum; /* of the connection: how many may be in flight */
     uint16_t client_id_len;
     uint8_t ending;   /* bool: out of the table, subscriptions are being removed */
@@ -118,6 +129,14 @@ struct session_limits {
     uint32_t lag_patience_ms; /* a subscriber whose queue did not move for so long slows nobody */
     uint16_t inflight_max;
     bool queue_qos0_offline;
+};
+
+/* A stored message that several queues of one shard share. */
+struct shared_message {
+    uint64_t number;
+    struct store_ref ref;
+    uint32_t shard;
+    uint32_t queues; /* that still need it */
 };
 
 struct session_slot {
@@ -144,6 +163,9 @@ struct session_table {
     struct metrics_shard *metrics;
     _Atomic uint32_t *sessions; /* of the node, for the limit */
     _Atomic bool *memory_full;  /* of the node: queue nothing more */
+    _Atomic bool *queues_full;  /* of the node: the limit of all queues together */
+    uint64_t next_number;       /* of sessions and shared messages: never used again */
+    struct map shared;          /* struct shared_message */
 };
 
 /* ---- the table ---------------------------------------------------------------------------------
@@ -179,6 +201,13 @@ static inline struct bytes session_client_id(const struct session *session)
 static inline bool session_durable(const struct session *session)
 {
     return session->expiry_s > 0;
+}
+
+/* Whether its changes are written to the store. A session that outlives its connection is, unless
+ * the store keeps nothing. */
+static inline bool session_stored(const struct session *session)
+{
+    return session->number != 0;
 }
 
 /* Fires due wills and ends; returns true when more are due at once. */
@@ -228,6 +257,14 @@ struct delivery {
     const struct publication *publication;
     struct message *message; /* NULL until needed; one reference is the delivery's */
     struct wire_cache *wire;
+    struct shared_copies *copies; /* NULL until needed; the caller's to free */
+    bool many;                    /* several stored sessions get it: its bytes are stored once a shard */
+};
+
+/* Where the bytes of one delivery have been stored. */
+struct shared_copies {
+    uint64_t number;
+    uint64_t shards[]; /* a bit for each */
 };
 
 /* Gives the delivery's message (borrowed), making it from the view if need be; NULL: no memory. */
@@ -239,6 +276,7 @@ enum deliver_result {
                           reads */
     NOT_DELIVERED,     /* dropped, and counted with a reason */
     NOT_DELIVERED_LAGGING, /* both */
+    NOT_STORED,            /* dropped: the store takes nothing at the moment */
 };
 
 struct deliver_as {
@@ -253,13 +291,14 @@ struct deliver_as {
 enum deliver_result session_deliver(struct session *session, struct delivery *delivery,
                                     const struct deliver_as *as);
 
-/* The client can take more: sends what waits. */
+/* The client can take more: sends what waits. May be called at any time. */
 void session_pump(struct session *session);
 
 /* PUBACK, PUBREC, PUBCOMP of the client. RC_NOT_FOUND: there is no such identifier in that state.
  */
 enum rc session_puback(struct session *session, uint16_t packet_id);
-/* `refused`: a reason code of 0x80 or above; that ends the exchange and no PUBREL follows. */
+/* `refused`: a reason code of 0x80 or above; that ends the exchange and no PUBREL follows. Else the
+ * PUBREL goes out when the store has what is recorded now. */
 enum rc session_pubrec(struct session *session, uint16_t packet_id, bool refused);
 enum rc session_pubcomp(struct session *session, uint16_t packet_id);
 

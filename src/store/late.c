@@ -10,11 +10,11 @@
 /* delay and failure rate, the same for all shards; set before the workers start. */
 static uint32_t late_delay_ms, late_fail_every;
 
-static enum rc late_commit(struct store_shard *shard)
+static enum rc late_wait(struct store_shard *shard, struct store_waiter *waiter)
 {
-    shard->changes = 0;
     if (list_empty(&shard->waiting))
         shard->due_ms = clock_ms() + (uint64_t)late_delay_ms * (1 + shard->shard % 3);
+    list_add_last(&shard->waiting, &waiter->link);
     return RC_AGAIN;
 }
 
@@ -34,7 +34,7 @@ static void late_turn(struct store_shard *shard, uint64_t now_ms)
     }
 }
 
-static const struct store_ops late_ops = {.commit = late_commit, .turn = late_turn};
+static const struct store_ops late_ops = {.wait = late_wait, .turn = late_turn};
 
 void store_late_init(struct store_shard *shard, uint32_t number, uint32_t delay_ms,
                      uint32_t fail_every)

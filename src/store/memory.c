@@ -3,27 +3,19 @@
  */
 #include "store/store.h"
 
-static enum rc memory_commit(struct store_shard *shard)
+static enum rc memory_wait(struct store_shard *shard, struct store_waiter *waiter)
 {
+    (void)waiter;
     shard->commits++;
-    shard->changes = 0;
     return RC_OK;
 }
 
-static const struct store_ops memory_ops = {.commit = memory_commit};
+static const struct store_ops memory_ops = {.wait = memory_wait};
 
 void store_memory_init(struct store_shard *shard, uint32_t number)
 {
     *shard = (struct store_shard){.ops = &memory_ops, .shard = number};
     list_init(&shard->waiting);
-}
-
-enum rc store_wait(struct store_shard *shard, struct store_waiter *waiter)
-{
-    enum rc rc = shard->ops->commit(shard);
-    if (rc == RC_AGAIN)
-        list_add_last(&shard->waiting, &waiter->link);
-    return rc;
 }
 
 bool store_turn(struct store_shard *shard, uint64_t now_ms)

@@ -1,57 +1,63 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What has to be safe before an acknowledgement goes out. Sessions report each change of a shard to
- * its struct store_shard; whoever owes an acknowledgement then waits for "everything recorded so
+ * What has to be safe before an acknowledgement goes out. Sessions write each change of a shard as
+ * records of that shard; whoever owes an acknowledgement then waits for "everything recorded so
  * far". The acknowledgement path is asynchronous: only a store that is done at once answers at
  * once.
  *
  * One store_shard per shard, on its home worker's thread only. Implementations: memory.c (keeps
- * nothing, done at once), late.c (for tests: done late, out of order between shards, or with an
- * error).
+ * nothing, done at once), durable.c (RocksDB, committed in groups by a thread of its own), late.c
+ * (for tests: done late, out of order between shards, or with an error).
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
 #include "base/list.h"
 #include "base/rc.h"
+#include "store/engine.h"
 
 #include <stdint.h>
-
-/* What changed. A durable store will take the record itself beside it. */
-enum store_change {
-    STORE_SESSION,
-    STORE_SUBSCRIPTION,
-    STORE_QUEUED,      /* a message for a durable session, or its state in flight */
-    STORE_RECEIVED_ID, /* an inbound QoS 2 packet identifier */
-    STORE_WILL,
-    STORE_RETAINED,
-};
 
 /* Embedded in what waits. */
 struct store_waiter {
     struct list link;
+    uint64_t batch;          /* durable.c: which commit it waits for */
+    bool written_is_enough;  /* durability: interval; else it waits for the disk */
     /* RC_OK: safe. Else: it is not and will not be; do not acknowledge. On the shard's thread. */
     void (*done)(struct store_waiter *waiter, enum rc rc);
 };
 
+/* A record that has been made, so that it can be taken back. batch 0: none. */
+struct store_ref {
+    uint32_t batch, at;
+};
+
+/* The key of a record: what record.h makes, and a text behind it. Borrows the text. */
+enum { STORE_KEY_HEAD = 24 };
+
+struct store_key {
+    uint8_t head[STORE_KEY_HEAD];
+    uint32_t head_len;
+    struct bytes tail;
+};
+
 struct store_shard;
+struct store_end;
 
 struct store_ops {
-    /* Closes the batch of what was recorded since the last call and commits it; `waiters` (may be
-     * empty) are told when it is safe. RC_OK: it is already, nobody will be told. RC_AGAIN: later.
-     */
-    enum rc (*commit)(struct store_shard *shard);
-    /* Once a loop turn, on each worker: tell waiters whose time has come. */
+    /* See store_wait(). */
+    enum rc (*wait)(struct store_shard *shard, struct store_waiter *waiter);
+    /* Once a loop turn, on each worker: tell waiters whose time has come. NULL: there are none. */
     void (*turn)(struct store_shard *shard, uint64_t now_ms);
 };
 
 struct store_shard {
     const struct store_ops *ops;
     uint32_t shard;
-    uint32_t changes;    /* recorded and not committed */
-    uint64_t commits;    /* batches committed */
-    struct list waiting; /* struct store_waiter, oldest first */
-    uint64_t due_ms;     /* late.c */
+    struct store_end *end; /* durable.c: its worker's end of the store; NULL: nothing is kept */
+    uint64_t commits;      /* memory.c, late.c: waits so far */
+    struct list waiting;   /* late.c: struct store_waiter, oldest first */
+    uint64_t due_ms;       /* late.c */
 };
 
 /* Makes a shard on the in-memory store. */
@@ -62,19 +68,81 @@ void store_memory_init(struct store_shard *shard, uint32_t number);
 void store_late_init(struct store_shard *shard, uint32_t number, uint32_t delay_ms,
                      uint32_t fail_every);
 
-static inline void store_record(struct store_shard *shard, enum store_change change)
+/* Makes a shard on the durable store. */
+void store_durable_init(struct store_shard *shard, uint32_t number, struct store_end *end);
+
+/* ---- records ------------------------------------------------------------------------------------
+ */
+
+/* Whether records go anywhere: making them can be spared when not. */
+static inline bool store_keeps(const struct store_shard *shard)
 {
-    (void)change;
-    shard->changes++;
+    return shard->end != NULL;
 }
+
+/* These do nothing in a store that keeps nothing. Values are copied. */
+struct store_ref store_put(struct store_shard *shard, enum store_family family,
+                           const struct store_key *key, const struct bytes *value, uint32_t parts);
+void store_delete(struct store_shard *shard, enum store_family family,
+                  const struct store_key *key);
+/* All keys that begin with the key's head. */
+void store_delete_prefix(struct store_shard *shard, enum store_family family,
+                         const struct store_key *key);
+
+/* Takes a record back while nobody has committed it. False: too late, it has to be deleted. */
+bool store_cancel(struct store_shard *shard, struct store_ref ref);
 
 /*
  * Commits what was recorded. RC_OK: everything is safe and the waiter was not used. RC_AGAIN:
- * shares the waiter until its done() is called.
+ * shares the waiter until its done() is called. Else: nothing can be made safe now (RC_FULL, RC_IO),
+ * and the waiter was not used.
  */
-enum rc store_wait(struct store_shard *shard, struct store_waiter *waiter);
+static inline enum rc store_wait(struct store_shard *shard, struct store_waiter *waiter)
+{
+    return shard->ops->wait(shard, waiter);
+}
+
+/* RC_OK, or why nothing new is made safe at the moment: refuse it before anything is changed. */
+enum rc store_trouble(const struct store_shard *shard);
+
+/* Whether a record is on disk; true for none. */
+bool store_is_safe(const struct store_shard *shard, struct store_ref ref);
+
+/* Too much waits for the disk: read less from publishers. */
+bool store_is_behind(const struct store_shard *shard);
 
 /* Once a loop turn. True: somebody waits, call again soon. */
 bool store_turn(struct store_shard *shard, uint64_t now_ms);
+
+/* ---- reading back -------------------------------------------------------------------------------
+ */
+
+/*
+ * Reads a range of keys off the worker. The caller fills the first part and keeps the struct until
+ * done() is called on its thread; `data` is then the caller's to free. What has been recorded but
+ * not committed is not seen.
+ */
+struct store_read {
+    enum store_family family;
+    struct store_key from, until; /* without tails */
+    uint32_t records_max;
+    size_t bytes_max; /* at least one record comes all the same */
+    bool bare;        /* else the message that a queue's record shares comes as a pair before it */
+    void (*done)(struct store_read *read);
+
+    enum rc rc;    /* RC_OK, RC_INVALID: damage on the way, RC_IO */
+    uint8_t *data; /* pairs one behind the other: see store_read_next() */
+    size_t used;
+    uint32_t records;
+    bool more; /* the range goes on */
+    void *job; /* durable.c */
+};
+
+/* False: this store reads nothing. */
+bool store_read_start(struct store_shard *shard, struct store_read *read);
+
+/* Walks the pairs: start with *at = 0; false at the end. */
+bool store_read_next(const struct store_read *read, size_t *at, struct bytes *key,
+                     struct bytes *value);
 
 #endif

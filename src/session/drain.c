@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading back the part of a queue that is on disk alone, while its client is there: a piece at a
+ * time, asked for when half of the last one has gone. What was recorded is committed first, so a
+ * read sees all of it.
+ *
+ *      ring runs low -> wait for commits -> read -> ring      (one at a time for each session)
+ */
+#include "session/stored.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+struct drain {
+    struct store_waiter waiter;
+    struct store_read read;
+    struct session_table *table;
+    uint64_t session; /* session_ref: it may have ended meanwhile */
+};
+
+/* ---- what came back ----------------------------------------------------------------------------
+ */
+
+/* Makes the kept entry of a record; false when it cannot be used. `message` is what it stands for. */
+static bool make_kept(struct session *session, uint64_t sequence, const struct queue_record *record,
+                      struct bytes message, struct kept *kept, bool *expired)
+{
+    struct record_clock clock = {session->table->now_ms, clock_wall_ms()};
+    struct publication publication;
+    *expired = false;
+    *kept = (struct kept){
+        .sequence = sequence,
+        .qos = record->qos,
+        .retain = record->retain,
+        .stored = true,
+        .seen = sequence < session->sent_sequence,
+        .shared = record->shared,
+    };
+    if (record->kind == QUEUE_RECORD_RELEASED) {
+        kept->state = INFLIGHT_RELEASED;
+        return true;
+    }
+    if (!message_record_decode(message, &clock, &publication, expired))
+        return false;
+    kept->message = message_new(&publication);
+    if (kept->message == NULL)
+        return false;
+    struct bytes rest = record->identifier_bytes;
+    if (record->identifier_count == 1) {
+        queue_record_identifier(&rest, &kept->identifier);
+    } else if (record->identifier_count > 1) {
+        kept->identifiers = mem_new((record->identifier_count + 1) * sizeof(uint32_t));
+        kept->identifiers[0] = record->identifier_count;
+        for (uint32_t i = 1; queue_record_identifier(&rest, &kept->identifiers[i]); i++)
+            ;
+    }
+    if (record->share.len > 0 && session->table->ops->share_find != NULL) {
+        kept->share = session->table->ops->share_find(session->table, session, record->share);
+        if (kept->share != NULL)
+            atomic_fetch_add_explicit(&kept->share->load, 1, memory_order_relaxed);
+    }
+    return true;
+}
+
+/* One pair of the answer into the ring. */
+static void take_in(struct session *session, struct bytes key, struct bytes value,
+                    struct bytes shared)
+{
+    struct queue_tail *tail = &session->queue->tail;
+    struct record_key parsed;
+    struct queue_record record;
+    if (!record_key_parse(key, &parsed) || !queue_record_decode(value, &record))
+        return; /* counted with what is missing in the end */
+    struct kept kept;
+    bool expired;
+    if (session->sent_sequence == SENT_UNKNOWN) /* a window at most */
+        session->sent_sequence = parsed.sequence + session->table->limits.inflight_max;
+    bool made = make_kept(session, parsed.sequence, &record,
+                          record.kind == QUEUE_RECORD_SHARED ? shared : record.message, &kept,
+                          &expired);
+    uint64_t size = record.size + sizeof(struct kept);
+    tail->from = parsed.sequence + 1;
+    tail->count -= tail->count > 0;
+    tail->bytes -= size < tail->bytes ? size : tail->bytes;
+    if (made && (!expired || kept.seen) && queue_insert(session->queue, &kept) == RC_OK)
+        return;
+    struct metrics_shard *metrics = session->table->metrics;
+    metric_inc(metrics, expired ? METRIC_PUBLISH_DROPPED_EXPIRED : METRIC_PUBLISH_DROPPED_DAMAGED);
+    stored_finished(session, &kept);
+    kept_drop(&kept);
+}
+
+static void all_read(struct session *session)
+{
+    struct queue_tail *tail = &session->queue->tail;
+    if (tail->count > 0)
+        LOG_LIMITED(LOG_INFO, "session.queue_shorter_than_counted",
+                    log_bytes("client", session_client_id(session)),
+                    log_uint("by", tail->count));
+    tail->count = 0;
+    tail->bytes = 0;
+}
+
+static void read_done(struct store_read *read)
+{
+    struct drain *drain = CONTAINER_OF(read, struct drain, read);
+    struct session *session = session_of_ref(drain->table, drain->session);
+    if (session != NULL && session->queue != NULL) {
+        struct queue *queue = session->queue;
+        uint64_t messages = queue_size(queue), bytes = queue_bytes(queue);
+        struct bytes key, value, shared = bytes_of("", 0);
+        queue->tail.reading = false;
+        for (size_t at = 0; store_read_next(read, &at, &key, &value);) {
+            struct record_key parsed;
+            if (record_key_parse(key, &parsed) && parsed.kind == RECORD_SHARED)
+                shared = value; /* of the pair that follows */
+            else
+                take_in(session, key, value, shared);
+        }
+        if (read->rc != RC_OK)
+            LOG_LIMITED(LOG_ERROR, "session.queue_not_readable",
+                        log_bytes("client", session_client_id(session)));
+        else if (!read->more)
+            all_read(session);
+        metric_add(session->table->metrics, METRIC_QUEUED_MESSAGES, queue_size(queue) - messages);
+        metric_add(session->table->metrics, METRIC_QUEUED_BYTES, queue_bytes(queue) - bytes);
+        if (session->sink == NULL)
+            stored_let_go(session);
+        else if (read->rc == RC_OK)
+            session_pump(session);
+    }
+    mem_free(read->data);
+    mem_free(drain);
+}
+
+/* ---- asking ------------------------------------------------------------------------------------
+ */
+
+static void committed(struct store_waiter *waiter, enum rc rc)
+{
+    struct drain *drain = CONTAINER_OF(waiter, struct drain, waiter);
+    struct session *session = session_of_ref(drain->table, drain->session);
+    (void)rc; /* what did not get to the disk is missing from the answer */
+    if (session == NULL || session->queue == NULL) {
+        mem_free(drain);
+        return;
+    }
+    struct store_key all = record_key_of(session->store->shard, RECORD_QUEUED, session->number);
+    drain->read = (struct store_read){
+        .family = STORE_QUEUE,
+        .from = record_key_queued(session->store->shard, session->number,
+                                  session->queue->tail.from),
+        .until = record_key_end(&all),
+        .records_max = QUEUE_HEAD_MESSAGES,
+        .bytes_max = QUEUE_HEAD_BYTES,
+        .done = read_done,
+    };
+    CHECK(store_read_start(session->store, &drain->read));
+}
+
+void queue_read_tail(struct session *session)
+{
+    struct queue *queue = session->queue;
+    if (queue == NULL || queue->tail.count == 0 || queue->tail.reading ||
+        queue->count >= QUEUE_HEAD_MESSAGES / 2 || queue->bytes >= QUEUE_HEAD_BYTES / 2)
+        return;
+    struct drain *drain = NEW(struct drain);
+    drain->table = session->table;
+    drain->session = session->ref;
+    drain->waiter.done = committed;
+    drain->waiter.written_is_enough = true;
+    queue->tail.reading = true;
+    if (store_wait(session->store, &drain->waiter) != RC_AGAIN)
+        committed(&drain->waiter, RC_OK);
+}
+
+/* ---- a tail that nobody will read ---------------------------------------------------------------
+ */
+
+/* Counts off what the records of an ended session share with others, piece by piece; then they are
+ * deleted. */
+struct discard {
+    struct store_waiter waiter;
+    struct store_read read;
+    struct session_table *table;
+    struct store_shard *store;
+    uint64_t number, from;
+};
+
+static void discard_next(struct discard *discard);
+
+static void discard_done(struct store_read *read)
+{
+    struct discard *discard = CONTAINER_OF(read, struct discard, read);
+    struct bytes key, value;
+    for (size_t at = 0; store_read_next(read, &at, &key, &value);) {
+        struct record_key parsed;
+        struct queue_record record;
+        if (!record_key_parse(key, &parsed))
+            continue;
+        discard->from = parsed.sequence + 1;
+        if (queue_record_decode(value, &record) && record.shared != 0)
+            stored_shared_drop(discard->table, discard->store->shard, record.shared);
+    }
+    mem_free(read->data);
+    if (read->rc == RC_OK && read->more) {
+        discard_next(discard);
+        return;
+    }
+    struct store_key all = record_key_of(discard->store->shard, RECORD_QUEUED, discard->number);
+    store_delete_prefix(discard->store, STORE_QUEUE, &all);
+    mem_free(discard);
+}
+
+static void discard_next(struct discard *discard)
+{
+    struct store_key all = record_key_of(discard->store->shard, RECORD_QUEUED, discard->number);
+    discard->read = (struct store_read){
+        .family = STORE_QUEUE,
+        .from = record_key_queued(discard->store->shard, discard->number, discard->from),
+        .until = record_key_end(&all),
+        .records_max = QUEUE_HEAD_MESSAGES,
+        .bytes_max = QUEUE_HEAD_BYTES,
+        .bare = true,
+        .done = discard_done,
+    };
+    CHECK(store_read_start(discard->store, &discard->read));
+}
+
+static void discard_committed(struct store_waiter *waiter, enum rc rc)
+{
+    (void)rc;
+    discard_next(CONTAINER_OF(waiter, struct discard, waiter));
+}
+
+void queue_discard_tail(struct session *session)
+{
+    struct store_shard *store = session->store;
+    if (session->table->shared.count == 0) { /* nothing is shared with anybody */
+        struct store_key all = record_key_of(store->shard, RECORD_QUEUED, session->number);
+        store_delete_prefix(store, STORE_QUEUE, &all);
+        return;
+    }
+    struct discard *discard = NEW(struct discard);
+    *discard = (struct discard){
+        .waiter = {.done = discard_committed, .written_is_enough = true},
+        .table = session->table,
+        .store = store,
+        .number = session->number,
+        .from = session->queue->tail.from,
+    };
+    if (store_wait(store, &discard->waiter) != RC_AGAIN)
+        discard_next(discard);
+}
+
+void queue_drop_tail_first(struct session *session)
+{
+    struct queue_tail *tail = &session->queue->tail;
+    CHECK(tail->count > 0);
+    struct kept oldest = {.sequence = tail->from++, .stored = true};
+    tail->bytes -= tail->bytes / tail->count;
+    tail->count--;
+    stored_finished(session, &oldest);
+}

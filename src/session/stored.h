@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The records of sessions: what is written to the store when something changes. Inside session/,
+ * and for those who load sessions at start-up. All of it does nothing for a session that is not
+ * stored. Home worker's thread only.
+ */
+#ifndef SESSION_STORED_H
+#define SESSION_STORED_H
+
+#include "session/session.h"
+#include "store/record.h"
+
+enum stored_change { STORED_ADDED, STORED_REMOVED };
+
+/* The session becomes a stored one: gives it a number and writes all that it has, subscriptions
+ * excepted. */
+void stored_begin(struct session *session);
+
+/* As it is now, connected or not. */
+void stored_session(struct session *session);
+
+/* Its will as it is now, or that there is none. */
+void stored_will(struct session *session);
+
+void stored_received(struct session *session, uint16_t packet_id, enum stored_change change);
+
+/* Deletes all its records; its subscriptions are removed one by one when they are few. The session
+ * is not a stored one any more. */
+void stored_ended(struct session *session);
+
+enum { STORED_SUBSCRIPTIONS_ONE_BY_ONE = 8 };
+
+/* ---- messages ----------------------------------------------------------------------------------
+ */
+
+/* Writes a message of QoS 1 or 2 that the session is to get; fills in what kept says of its record.
+ * kept->message may be NULL. */
+void stored_message(struct session *session, struct delivery *delivery,
+                    const struct deliver_as *as, struct kept *kept);
+
+/* PUBREL follows: the message itself is not needed any more. */
+void stored_released(struct session *session, struct kept *kept);
+
+/* The exchange has ended, or the message is dropped. */
+void stored_finished(struct session *session, struct kept *kept);
+
+/* The client has gone: what is on disk need not be in memory. */
+void stored_let_go(struct session *session);
+
+/* One more queue needs the shared message (at start-up), one needs it no more. */
+void stored_shared_hold(struct session_table *table, uint32_t shard, uint64_t number);
+void stored_shared_drop(struct session_table *table, uint32_t shard, uint64_t number);
+void stored_shared_deinit(struct session_table *table);
+
+/* ---- drain.c: the part of a queue that is on disk alone -------------------------------------------
+ */
+
+enum {
+    QUEUE_HEAD_MESSAGES = 256, /* of a stored session's queue stand in memory */
+    QUEUE_HEAD_BYTES = 256 * 1024,
+};
+
+/* Room in memory for one more of the queue. */
+static inline bool queue_head_has_room(const struct queue *queue)
+{
+    return queue->tail.count == 0 && queue->count < QUEUE_HEAD_MESSAGES &&
+           queue->bytes < QUEUE_HEAD_BYTES;
+}
+
+/* Reads more of the tail when the ring runs low. */
+void queue_read_tail(struct session *session);
+
+/* Deletes the records of a tail that nobody will read any more: its session ends. */
+void queue_discard_tail(struct session *session);
+
+/* Drops the oldest message of a queue that has none in memory. */
+void queue_drop_tail_first(struct session *session);
+
+#endif

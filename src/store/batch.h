@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The records of one worker that wait for the next commit. Each stands in a frame of its own that
+ * names its shard, so that the bytes of a shard can be told apart, and so that a record can be
+ * taken back while nobody has committed it. What goes to the engine is RocksDB's serialised write
+ * batch: a header of 12 bytes (sequence number 0, count), then the live records as they stand here.
+ *
+ * A record is written in that format where it is made, so a commit only copies bytes.
+ */
+#ifndef STORE_BATCH_H
+#define STORE_BATCH_H
+
+#include "base/bytes.h"
+#include "base/mailbox.h"
+#include "store/engine.h"
+
+enum {
+    BATCH_HEADER = 12,           /* of the serialised form */
+    BATCH_ROOM_FIRST = 16 * 1024,
+    BATCH_KEEP_ROOM = 512 * 1024, /* a buffer larger than that is given back after its commit */
+};
+
+enum batch_operation { BATCH_PUT, BATCH_DELETE, BATCH_DELETE_RANGE };
+
+struct batch {
+    struct letter letter; /* on its way back to its worker */
+    uint64_t number;      /* counts from 1 on each worker */
+    uint8_t *data;
+    size_t used, room;
+    size_t live_bytes;
+    uint32_t live; /* records */
+    bool sync;     /* somebody waits for the disk */
+    enum rc rc;    /* of the commit */
+    uint64_t opened_ns;
+};
+
+void batch_init(struct batch *batch);
+void batch_deinit(struct batch *batch);
+
+/* Empties it for another use. */
+void batch_reset(struct batch *batch);
+
+/* One span of a key or a value that is put together from several. */
+struct batch_record {
+    uint16_t shard;
+    enum batch_operation operation;
+    enum store_family family;
+    const struct bytes *key; /* key_parts spans, one behind the other */
+    uint32_t key_parts;
+    const struct bytes *value; /* of a PUT; the end of the range of a DELETE_RANGE */
+    uint32_t value_parts;
+};
+
+/* Adds a record; gives its place. */
+size_t batch_add(struct batch *batch, const struct batch_record *record);
+
+/* Takes back the record at that place: it will not be written. False: it was taken back before. */
+bool batch_cancel(struct batch *batch, size_t at);
+
+/* Bytes of the live records in the serialised form, without the header. */
+static inline size_t batch_size(const struct batch *batch)
+{
+    return batch->live_bytes;
+}
+
+/* Writes the live records to `out`, which has batch_size() bytes; gives the end. */
+uint8_t *batch_serialise(const struct batch *batch, uint8_t *out);
+
+/* Writes the header of a serialised batch of `count` records. */
+void batch_header(uint8_t out[BATCH_HEADER], uint32_t count);
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The thread that commits. Its limits: one batch of each worker in a group, and STORE_BACKLOG_MAX
+ * bytes that are kept while the disk takes nothing. */
+#include "store/inside.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <poll.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { LOOK_MS = 1000, RETRY_MS = 1000 };
+
+/* ---- being woken --------------------------------------------------------------------------------
+ */
+
+void store_wake_commit(struct store *store)
+{
+    /* seq_cst: either we see that it sleeps, or it sees what we have put into a slot */
+    if (atomic_exchange_explicit(&store->commit_sleeps, false, memory_order_seq_cst))
+        (void)!write(store->commit_fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+static bool anything(struct store *store)
+{
+    for (uint32_t i = 0; i < store->end_count; i++)
+        if (atomic_load_explicit(&store->ends[i].slot, memory_order_seq_cst) != NULL)
+            return true;
+    return atomic_load_explicit(&store->stopping, memory_order_seq_cst);
+}
+
+static int wait_ms(const struct store *store, uint64_t now_ms)
+{
+    uint64_t at_ms = store->look_at_ms;
+    if (store->flush_at_ms != 0 && store->flush_at_ms < at_ms)
+        at_ms = store->flush_at_ms;
+    return at_ms <= now_ms ? 0 : (int)(at_ms - now_ms);
+}
+
+static void sleep_until_needed(struct store *store)
+{
+    atomic_store_explicit(&store->commit_sleeps, true, memory_order_seq_cst);
+    if (!anything(store)) {
+        struct pollfd fd = {.fd = store->commit_fd, .events = POLLIN};
+        uint64_t count;
+        if (poll(&fd, 1, wait_ms(store, clock_ms())) > 0)
+            (void)!read(store->commit_fd, &count, sizeof(count));
+    }
+    atomic_store_explicit(&store->commit_sleeps, false, memory_order_seq_cst);
+}
+
+/* ---- a group ------------------------------------------------------------------------------------
+ */
+
+/* The batches of one commit. */
+struct group {
+    struct batch *first, *last; /* linked by their letters, each worker's in order */
+    uint32_t records;
+    bool sync;
+    struct store_end *owner[]; /* of each, in order */
+};
+
+/* Adds the records of a batch to what is to be written. */
+static void add_batch(struct store *store, const struct batch *batch)
+{
+    size_t need = store->group_used + batch_size(batch);
+    if (store->group_used == 0)
+        need += BATCH_HEADER;
+    if (need > store->group_room) {
+        while (store->group_room < need)
+            store->group_room = store->group_room == 0 ? 64 * 1024 : store->group_room * 2;
+        store->group = mem_resize(store->group, store->group_room);
+    }
+    if (store->group_used == 0)
+        store->group_used = BATCH_HEADER;
+    uint8_t *end = batch_serialise(batch, store->group + store->group_used);
+    store->group_used = (size_t)(end - store->group);
+    store->group_records += batch->live;
+}
+
+static void group_done(struct store *store)
+{
+    store->group_used = 0;
+    store->group_records = 0;
+    if (store->group_room > BATCH_KEEP_ROOM * 2) {
+        mem_free(store->group);
+        store->group = NULL;
+        store->group_room = 0;
+    }
+}
+
+static enum rc write_group(struct store *store, bool sync)
+{
+    char error[ENGINE_ERROR_MAX] = "";
+    enum rc rc = RC_OK;
+    if (store->engine == NULL)
+        return RC_IO;
+    fault_point("store.before_write");
+    if (store->group_records > 0) {
+        batch_header(store->group, store->group_records);
+        rc = engine_write(store->engine, bytes_of(store->group, store->group_used),
+                          sync ? ENGINE_SYNCED : ENGINE_BUFFERED, error);
+    } else if (sync) {
+        rc = engine_sync(store->engine, error);
+    }
+    if (rc != RC_OK) {
+        LOG(LOG_ERROR, "store.write_failed", log_text("error", error),
+            log_text("meaning", "nothing durable is acknowledged until it works again"));
+        return rc == RC_FULL ? RC_FULL : RC_IO;
+    }
+    fault_point("store.after_write");
+    group_done(store);
+    return RC_OK;
+}
+
+/* ---- trouble ------------------------------------------------------------------------------------
+ */
+
+static void set_trouble(struct store *store, enum rc rc)
+{
+    atomic_store_explicit(&store->trouble, rc, memory_order_relaxed);
+    store->retry_at_ms = clock_ms() + RETRY_MS;
+}
+
+static bool disk_has_room(struct store *store)
+{
+    struct statvfs status;
+    uint64_t need = STORE_FREE_MIN + store->group_used;
+    return statvfs(store->dir, &status) != 0 ||
+           (uint64_t)status.f_bavail * status.f_frsize >= need;
+}
+
+/* RocksDB refuses everything after some errors, and only opening it again ends that. */
+static bool open_again(struct store *store)
+{
+    char error[ENGINE_ERROR_MAX];
+    pthread_rwlock_wrlock(&store->engine_lock);
+    engine_close(store->engine);
+    store->engine = NULL;
+    enum rc rc = engine_open(store->dir, ENGINE_EXISTING, store->profile, &store->engine, error);
+    pthread_rwlock_unlock(&store->engine_lock);
+    if (rc != RC_OK)
+        LOG(LOG_ERROR, "store.open_failed", log_text("error", error));
+    return rc == RC_OK;
+}
+
+/* Once a second while there is trouble. */
+static void try_again(struct store *store)
+{
+    store->retry_at_ms = clock_ms() + RETRY_MS;
+    if (!disk_has_room(store))
+        return;
+    bool only_full = store->group_used == 0;
+    if (!only_full && (!open_again(store) || write_group(store, true) != RC_OK))
+        return;
+    set_trouble(store, RC_OK);
+    LOG(LOG_INFO, "store.works_again", log_uint("records_dropped", store->backlog_dropped));
+    store->backlog_dropped = 0;
+}
+
+/* Once a second: a disk that is nearly full takes nothing new, while it still works. */
+static void look_at_disk(struct store *store)
+{
+    uint64_t now_ms = clock_ms();
+    if (now_ms < store->look_at_ms)
+        return;
+    store->look_at_ms = now_ms + LOOK_MS;
+    if (store_state(store) != RC_OK) {
+        try_again(store);
+    } else if (!disk_has_room(store)) {
+        LOG(LOG_ERROR, "store.disk_full", log_text("dir", store->dir));
+        set_trouble(store, RC_FULL);
+    }
+}
+
+static void flush_if_due(struct store *store)
+{
+    char error[ENGINE_ERROR_MAX];
+    if (store->flush_at_ms == 0 || clock_ms() < store->flush_at_ms || store->engine == NULL)
+        return;
+    store->flush_at_ms = 0;
+    if (engine_sync(store->engine, error) != RC_OK) {
+        LOG(LOG_ERROR, "store.flush_failed", log_text("error", error));
+        set_trouble(store, RC_IO);
+    }
+}
+
+/* ---- the loop -----------------------------------------------------------------------------------
+ */
+
+/* While there is trouble: kept for later, as long as there is room. */
+static void keep_for_later(struct store *store, const struct batch *batch)
+{
+    if (store->group_used + batch_size(batch) <= STORE_BACKLOG_MAX)
+        add_batch(store, batch);
+    else
+        store->backlog_dropped += batch->live;
+}
+
+static void answer(struct store_end *end, struct batch *batch, enum rc rc, bool synced)
+{
+    batch->rc = rc;
+    batch->sync = synced;
+    mailbox_post(&end->answers, &batch->letter);
+}
+
+/* Takes what every worker has, writes it, tells them. False: there was nothing. */
+static bool commit(struct store *store, struct batch **taken)
+{
+    bool sync = false, any = false;
+    bool full = store_state(store) == RC_FULL && store->group_used == 0; /* it works, and is full */
+    bool works = store_state(store) == RC_OK || full;
+    for (uint32_t i = 0; i < store->end_count; i++) {
+        /* acquire: pairs with the release of store_end_post() */
+        taken[i] = atomic_exchange_explicit(&store->ends[i].slot, NULL, memory_order_acquire);
+        if (taken[i] == NULL)
+            continue;
+        any = true;
+        sync |= taken[i]->sync;
+        if (works)
+            add_batch(store, taken[i]);
+        else
+            keep_for_later(store, taken[i]);
+    }
+    if (!any)
+        return false;
+    enum rc rc = works ? write_group(store, sync) : store_state(store);
+    if (works && rc != RC_OK)
+        set_trouble(store, rc);
+    if (rc == RC_OK && !sync && store->flush_at_ms == 0)
+        store->flush_at_ms = clock_ms() + store->interval_ms;
+    for (uint32_t i = 0; i < store->end_count; i++)
+        if (taken[i] != NULL)
+            answer(&store->ends[i], taken[i], rc, sync);
+    fault_point("store.answered");
+    return true;
+}
+
+void *store_commit_main(void *arg)
+{
+    struct store *store = arg;
+    struct batch **taken = mem_new(store->end_count * sizeof(struct batch *));
+    store->look_at_ms = clock_ms();
+    for (;;) {
+        bool any = commit(store, taken);
+        look_at_disk(store);
+        flush_if_due(store);
+        if (any)
+            continue;
+        if (atomic_load_explicit(&store->stopping, memory_order_seq_cst))
+            break;
+        sleep_until_needed(store);
+    }
+    mem_free(taken);
+    char error[ENGINE_ERROR_MAX];
+    if (store->engine != NULL && engine_sync(store->engine, error) != RC_OK)
+        LOG(LOG_ERROR, "store.flush_failed", log_text("error", error));
+    return NULL;
+}

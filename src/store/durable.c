@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The workers' side of the durable store, and its life. The threads are in commit.c and read.c. */
+#include "store/inside.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* ---- records ------------------------------------------------------------------------------------
+ */
+
+/* The batch that can still be added to, taken back from the slot if it lies there; NULL: none. */
+static struct batch *claim(struct store_end *end)
+{
+    if (end->open == NULL) /* acquire: pairs with the release of store_end_post() */
+        end->open = atomic_exchange_explicit(&end->slot, NULL, memory_order_acquire);
+    return end->open;
+}
+
+static struct batch *open_batch(struct store_end *end)
+{
+    if (claim(end) != NULL)
+        return end->open;
+    struct batch *batch = end->spare;
+    if (batch != NULL)
+        end->spare = NULL;
+    else
+        batch = mem_new(sizeof(*batch));
+    batch->number = ++end->last;
+    batch->opened_ns = clock_ns();
+    end->open = batch;
+    return batch;
+}
+
+static struct store_ref add(struct store_shard *shard, enum batch_operation operation,
+                            enum store_family family, const struct store_key *key,
+                            const struct bytes *value, uint32_t parts)
+{
+    if (shard->end == NULL)
+        return (struct store_ref){0};
+    struct batch *batch = open_batch(shard->end);
+    struct bytes key_parts[] = {bytes_of(key->head, key->head_len), key->tail};
+    struct batch_record record = {
+        .shard = (uint16_t)shard->shard,
+        .operation = operation,
+        .family = family,
+        .key = key_parts,
+        .key_parts = 2,
+        .value = value,
+        .value_parts = parts,
+    };
+    size_t at = batch_add(batch, &record);
+    return (struct store_ref){.batch = (uint32_t)batch->number, .at = (uint32_t)at};
+}
+
+struct store_ref store_put(struct store_shard *shard, enum store_family family,
+                           const struct store_key *key, const struct bytes *value, uint32_t parts)
+{
+    return add(shard, BATCH_PUT, family, key, value, parts);
+}
+
+void store_delete(struct store_shard *shard, enum store_family family, const struct store_key *key)
+{
+    add(shard, BATCH_DELETE, family, key, NULL, 0);
+}
+
+void store_delete_prefix(struct store_shard *shard, enum store_family family,
+                         const struct store_key *key)
+{
+    struct store_key end = *key;
+    uint32_t last = end.head_len;
+    while (last > 0 && ++end.head[last - 1] == 0)
+        last--; /* a carry */
+    CHECK(last > 0 && key->tail.len == 0);
+    struct bytes until = bytes_of(end.head, end.head_len);
+    add(shard, BATCH_DELETE_RANGE, family, key, &until, 1);
+}
+
+bool store_cancel(struct store_shard *shard, struct store_ref ref)
+{
+    struct store_end *end = shard->end;
+    if (end == NULL || ref.batch == 0 || ref.batch != (uint32_t)end->last || claim(end) == NULL)
+        return false;
+    return batch_cancel(end->open, ref.at);
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------
+ */
+
+/* Number of the latest batch with something in it. */
+static uint64_t last_with_records(struct store_end *end)
+{
+    const struct batch *open = claim(end);
+    return open != NULL && open->live == 0 ? end->last - 1 : end->last;
+}
+
+static enum rc durable_wait(struct store_shard *shard, struct store_waiter *waiter)
+{
+    struct store_end *end = shard->end;
+    uint64_t last = last_with_records(end);
+    uint64_t safe = waiter->written_is_enough ? end->written : end->synced;
+    if (last <= safe || end->breaks_promises)
+        return RC_OK;
+    enum rc trouble = store_trouble(shard);
+    if (trouble != RC_OK)
+        return trouble;
+    bool under_way = end->open == NULL || end->open->number != last;
+    if (under_way && (waiter->written_is_enough || last <= end->sync_asked)) {
+        waiter->batch = last;
+    } else {
+        /* What was written and not flushed is flushed with the next batch, however empty. */
+        struct batch *batch = open_batch(end);
+        if (!waiter->written_is_enough) {
+            batch->sync = true;
+            end->sync_asked = batch->number;
+        }
+        waiter->batch = batch->number;
+    }
+    list_add_last(&end->waiting, &waiter->link);
+    return RC_AGAIN;
+}
+
+static const struct store_ops durable_ops = {.wait = durable_wait};
+
+void store_durable_init(struct store_shard *shard, uint32_t number, struct store_end *end)
+{
+    *shard = (struct store_shard){.ops = &durable_ops, .shard = number, .end = end};
+    list_init(&shard->waiting);
+}
+
+enum rc store_trouble(const struct store_shard *shard)
+{
+    return shard->end == NULL ? RC_OK : store_state(shard->end->store);
+}
+
+bool store_is_safe(const struct store_shard *shard, struct store_ref ref)
+{
+    const struct store_end *end = shard->end;
+    return end == NULL || ref.batch == 0 || end->breaks_promises ||
+           (int32_t)((uint32_t)end->synced - ref.batch) >= 0;
+}
+
+bool store_is_behind(const struct store_shard *shard)
+{
+    const struct store_end *end = shard->end;
+    return end != NULL && end->open != NULL && end->open->used > STORE_BATCH_HIGH;
+}
+
+/* ---- the worker's turn --------------------------------------------------------------------------
+ */
+
+static void batch_answered(struct store_end *end, struct batch *batch)
+{
+    end->answered = batch->number;
+    if (batch->rc == RC_OK) {
+        end->written = batch->number;
+        if (batch->sync)
+            end->synced = batch->number;
+    }
+    end->figures.commits++;
+    end->figures.records += batch->live;
+    end->figures.bytes += batch->live_bytes;
+    end->figures.failures += batch->rc != RC_OK;
+    while (!list_empty(&end->waiting)) {
+        struct store_waiter *waiter = CONTAINER_OF(end->waiting.next, struct store_waiter, link);
+        if (waiter->batch > batch->number)
+            break;
+        list_remove(&waiter->link);
+        waiter->done(waiter, batch->rc);
+    }
+}
+
+static void recycle(struct store_end *end, struct batch *batch)
+{
+    if (end->spare == NULL) {
+        batch_reset(batch);
+        end->spare = batch;
+    } else {
+        batch_deinit(batch);
+        mem_free(batch);
+    }
+}
+
+void store_end_turn(struct store_end *end, void (*commit_ns)(void *arg, uint64_t ns), void *arg)
+{
+    struct letter *letter = mailbox_take_all(&end->answers);
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        struct batch *batch = CONTAINER_OF(letter, struct batch, letter);
+        if (commit_ns != NULL)
+            commit_ns(arg, clock_ns() - batch->opened_ns);
+        batch_answered(end, batch);
+        recycle(end, batch);
+        letter = next;
+    }
+    store_end_reads(end);
+}
+
+static bool awaited(const struct store_end *end, const struct batch *batch)
+{
+    return !list_empty(&end->waiting) &&
+           CONTAINER_OF(end->waiting.prev, struct store_waiter, link)->batch == batch->number;
+}
+
+void store_end_post(struct store_end *end)
+{
+    struct batch *batch = end->open;
+    if (batch == NULL || (batch->live == 0 && !awaited(end, batch)))
+        return; /* all of it was taken back: it stays open */
+    end->open = NULL;
+    /* release: the commit thread's acquire sees the whole batch */
+    atomic_store_explicit(&end->slot, batch, memory_order_release);
+    store_wake_commit(end->store);
+}
+
+bool store_end_busy(struct store_end *end)
+{
+    return !list_empty(&end->waiting) || end->reads > 0 || end->answered < last_with_records(end);
+}
+
+struct store_figures store_end_figures(struct store_end *end)
+{
+    struct store_figures figures = end->figures;
+    end->figures = (struct store_figures){0};
+    return figures;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------
+ */
+
+static void no_wake(void *owner)
+{
+    (void)owner;
+}
+
+void store_end_wake_by(struct store_end *end, void (*wake)(void *owner), void *owner)
+{
+    mailbox_init(&end->answers, wake, owner);
+    mailbox_init(&end->read_answers, wake, owner);
+}
+
+enum rc store_open(const struct store_options *options, struct store **out,
+                   char error[ENGINE_ERROR_MAX])
+{
+    struct engine *engine;
+    enum rc rc = engine_open(options->dir, ENGINE_CREATE, options->profile, &engine, error);
+    if (rc != RC_OK)
+        return rc;
+    struct store *store = mem_new(sizeof(*store) + options->ends * sizeof(store->ends[0]));
+    store->engine = engine;
+    snprintf(store->dir, sizeof(store->dir), "%s", options->dir);
+    store->profile = options->profile;
+    store->interval_ms = options->interval_ms;
+    store->end_count = options->ends;
+    store->commit_fd = eventfd(0, EFD_CLOEXEC);
+    store->read_fd = eventfd(0, EFD_CLOEXEC);
+    CHECK(store->commit_fd >= 0 && store->read_fd >= 0);
+    pthread_rwlock_init(&store->engine_lock, NULL);
+    mailbox_init(&store->requests, store_wake_read, store);
+    const char *breaks = getenv("SKEIN_TEST_BREAK");
+    for (uint32_t i = 0; i < store->end_count; i++) {
+        struct store_end *end = &store->ends[i];
+        end->store = store;
+        list_init(&end->waiting);
+        end->breaks_promises = breaks != NULL && strcmp(breaks, "ack_before_commit") == 0;
+        store_end_wake_by(end, no_wake, NULL);
+    }
+    fault_point("store.open");
+    *out = store;
+    return RC_OK;
+}
+
+struct engine *store_engine(struct store *store)
+{
+    return store->engine;
+}
+
+struct store_end *store_end_of(struct store *store, uint32_t worker)
+{
+    CHECK(worker < store->end_count);
+    return &store->ends[worker];
+}
+
+void store_start(struct store *store)
+{
+    CHECK(pthread_create(&store->commit_thread, NULL, store_commit_main, store) == 0);
+    CHECK(pthread_create(&store->read_thread, NULL, store_read_main, store) == 0);
+    pthread_setname_np(store->commit_thread, "commit");
+    pthread_setname_np(store->read_thread, "read");
+    store->started = true;
+}
+
+static void stop_threads(struct store *store)
+{
+    atomic_store_explicit(&store->stopping, true, memory_order_seq_cst);
+    store_wake_commit(store);
+    store_wake_read(store);
+    pthread_join(store->commit_thread, NULL);
+    pthread_join(store->read_thread, NULL);
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    for (uint32_t i = 0; i < store->end_count; i++)
+        store_end_post(&store->ends[i]);
+    if (store->started)
+        stop_threads(store);
+    for (uint32_t i = 0; i < store->end_count; i++) {
+        struct store_end *end = &store->ends[i];
+        store_end_turn(end, NULL, NULL);
+        if (end->spare != NULL)
+            batch_deinit(end->spare);
+        mem_free(end->spare);
+        if (end->open != NULL)
+            batch_deinit(end->open);
+        mem_free(end->open);
+    }
+    fault_point("store.close");
+    engine_close(store->engine);
+    close(store->commit_fd);
+    close(store->read_fd);
+    pthread_rwlock_destroy(&store->engine_lock);
+    mem_free(store->group);
+    mem_free(store);
+}
+
+enum rc store_checkpoint(struct store *store, const char *to, char error[ENGINE_ERROR_MAX])
+{
+    pthread_rwlock_rdlock(&store->engine_lock);
+    fault_point("store.checkpoint");
+    enum rc rc = RC_IO;
+    if (store->engine == NULL)
+        snprintf(error, ENGINE_ERROR_MAX, "the store is closed after an error");
+    else
+        rc = engine_checkpoint(store->engine, to, error);
+    pthread_rwlock_unlock(&store->engine_lock);
+    return rc;
+}
+
+enum rc store_state(const struct store *store)
+{
+    return (enum rc)atomic_load_explicit(&store->trouble, memory_order_relaxed);
+}
+
+void store_sizes(struct store *store, uint64_t *disk, uint64_t *memory)
+{
+    *disk = *memory = 0;
+    pthread_rwlock_rdlock(&store->engine_lock);
+    for (int i = 0; i < STORE_FAMILIES && store->engine != NULL; i++) {
+        *disk += engine_disk_bytes(store->engine, (enum store_family)i);
+        *memory += engine_memory_bytes(store->engine, (enum store_family)i);
+    }
+    pthread_rwlock_unlock(&store->engine_lock);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The durable store of a node. Workers fill batches; one thread commits: it takes what all workers
+ * have recorded while the previous commit was on its way to the disk, writes it as one, and tells
+ * the workers. There is no timer in between: an idle broker adds no delay, and a busy one shares
+ * one flush among many.
+ *
+ *      worker: records -> open batch -> slot          (end of the turn; taken back if still there)
+ *      commit thread:     slot -> write, flush -> worker's box
+ *      worker: box -> waiters, in order               (begin of a turn)
+ *
+ * Another thread reads queues back. When a write fails nothing is acknowledged any more, what was
+ * recorded is kept (BACKLOG_MAX), and the engine is opened afresh underneath until it writes again.
+ */
+#ifndef STORE_DURABLE_H
+#define STORE_DURABLE_H
+
+#include "store/store.h"
+
+enum {
+    STORE_BATCH_HIGH = 4 * 1024 * 1024, /* of one worker's open batch: publishers are slowed */
+    STORE_BACKLOG_MAX = 64 * 1024 * 1024,
+    STORE_FREE_MIN = 8 * 1024 * 1024, /* bytes that the disk must have left for new work */
+};
+
+struct store;
+
+struct store_options {
+    const char *dir; /* the store's own folder */
+    enum engine_profile profile;
+    uint32_t ends;        /* workers */
+    uint32_t interval_ms; /* between two flushes of what need not be flushed at once */
+};
+
+/* Opens or makes the store; no thread runs yet. As engine_open(). */
+enum rc store_open(const struct store_options *options, struct store **out,
+                   char error[ENGINE_ERROR_MAX]);
+
+/* For loading, before store_start(). */
+struct engine *store_engine(struct store *store);
+
+/* Commits from now on. */
+void store_start(struct store *store);
+
+/* Workers have stopped, and nobody waits. Everything recorded is written and flushed. NULL is fine. */
+void store_close(struct store *store);
+
+/* A worker's end. `wake` is called from the store's threads when there is something for
+ * store_end_turn(). */
+struct store_end *store_end_of(struct store *store, uint32_t worker);
+void store_end_wake_by(struct store_end *end, void (*wake)(void *owner), void *owner);
+
+/* What one worker has seen of the commits that were answered since it last asked. */
+struct store_figures {
+    uint64_t commits, records, bytes; /* bytes: handed to the engine */
+    uint64_t failures;
+};
+
+/* On the worker, early in a turn: calls done() of waiters and reads. `commit_ns` (may be NULL) is
+ * called with the time that each commit took, from its first record to the disk. */
+void store_end_turn(struct store_end *end, void (*commit_ns)(void *arg, uint64_t ns), void *arg);
+struct store_figures store_end_figures(struct store_end *end);
+
+/* On the worker, at the end of a turn: hands over what was recorded. */
+void store_end_post(struct store_end *end);
+
+/* True while something is on its way: records, somebody who waits, a read. */
+bool store_end_busy(struct store_end *end);
+
+/* A consistent copy in the new folder `to`. Any thread but a worker: it takes its time. */
+enum rc store_checkpoint(struct store *store, const char *to, char error[ENGINE_ERROR_MAX]);
+
+/* RC_OK, or why nothing is made safe now. Any thread. */
+enum rc store_state(const struct store *store);
+
+/* Bytes on disk, and of memory that the engine uses. Any thread; takes a lock of the engine's. */
+void store_sizes(struct store *store, uint64_t *disk, uint64_t *memory);
+
+#endif

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/engine.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+#include <rocksdb/c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    KIB = 1024,
+    MIB = 1024 * 1024,
+    WAL_TOLERATE_TORN_TAIL = 0, /* an incomplete last record is what a crash leaves behind */
+    LOG_LEVEL_WARN = 2,
+    BLOB_MIN = 4 * KIB, /* larger payloads are not moved by every compaction */
+};
+
+static const char *const family_names[STORE_FAMILIES] = {"default", "queue", "retained"};
+
+struct engine {
+    rocksdb_t *db;
+    rocksdb_options_t *options[STORE_FAMILIES];
+    rocksdb_column_family_handle_t *families[STORE_FAMILIES];
+    rocksdb_cache_t *cache;
+    rocksdb_writeoptions_t *synced, *buffered;
+    rocksdb_readoptions_t *verifying;
+};
+
+struct engine_cursor {
+    rocksdb_iterator_t *iterator;
+    rocksdb_readoptions_t *options;
+    bool started;
+    uint8_t until[]; /* the options point to it */
+};
+
+/* ---- errors ------------------------------------------------------------------------------------
+ */
+
+/* Takes RocksDB's text, NULL when all went well. */
+static enum rc take_error(char *text, char error[ENGINE_ERROR_MAX])
+{
+    if (text == NULL)
+        return RC_OK;
+    snprintf(error, ENGINE_ERROR_MAX, "%s", text);
+    enum rc rc = RC_IO;
+    if (strstr(text, "No space left") != NULL || strstr(text, "NoSpace") != NULL)
+        rc = RC_FULL;
+    else if (strncmp(text, "Corruption", 10) == 0)
+        rc = RC_INVALID;
+    else if (strstr(text, "does not exist") != NULL)
+        rc = RC_NOT_FOUND;
+    rocksdb_free(text);
+    return rc;
+}
+
+/* ---- settings ----------------------------------------------------------------------------------
+ */
+
+struct tuning {
+    size_t cache, write_buffer[STORE_FAMILIES], log_total;
+    int write_buffers, open_files;
+};
+
+static const struct tuning tunings[] = {
+    [ENGINE_NORMAL] = {.cache = 32 * MIB,
+                       .write_buffer = {16 * MIB, 32 * MIB, 16 * MIB},
+                       .log_total = 192 * MIB,
+                       .write_buffers = 3,
+                       .open_files = 512},
+    [ENGINE_SMALL] = {.cache = 1 * MIB,
+                      .write_buffer = {1 * MIB, 2 * MIB, 1 * MIB},
+                      .log_total = 8 * MIB,
+                      .write_buffers = 2,
+                      .open_files = 64},
+};
+
+static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_family family,
+                                       rocksdb_cache_t *cache)
+{
+    rocksdb_options_t *options = rocksdb_options_create();
+    rocksdb_options_set_paranoid_checks(options, 1);
+    rocksdb_options_set_wal_recovery_mode(options, WAL_TOLERATE_TORN_TAIL);
+    rocksdb_options_set_compression(options, rocksdb_no_compression);
+    rocksdb_options_set_max_open_files(options, tuning->open_files);
+    rocksdb_options_set_max_background_jobs(options, 2);
+    rocksdb_options_set_write_buffer_size(options, tuning->write_buffer[family]);
+    rocksdb_options_set_max_write_buffer_number(options, tuning->write_buffers);
+    rocksdb_options_set_max_total_wal_size(options, tuning->log_total);
+    rocksdb_options_set_allow_concurrent_memtable_write(options, 0); /* one thread writes */
+    rocksdb_options_set_enable_write_thread_adaptive_yield(options, 0);
+    rocksdb_options_set_bytes_per_sync(options, MIB);
+    rocksdb_options_set_info_log_level(options, LOG_LEVEL_WARN);
+    rocksdb_options_set_keep_log_file_num(options, 2);
+    rocksdb_options_set_max_log_file_size(options, MIB);
+    rocksdb_options_set_stats_dump_period_sec(options, 0);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+    if (family != STORE_STATE) {
+        rocksdb_options_set_enable_blob_files(options, 1);
+        rocksdb_options_set_min_blob_size(options, BLOB_MIN);
+        rocksdb_options_set_enable_blob_gc(options, 1);
+    }
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(table, cache);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+    rocksdb_block_based_options_set_format_version(table, 5);
+    rocksdb_options_set_block_based_table_factory(options, table);
+    rocksdb_block_based_options_destroy(table);
+    return options;
+}
+
+/* ---- open and close ----------------------------------------------------------------------------
+ */
+
+static char *open_db(struct engine *engine, const char *dir, enum engine_open_mode mode)
+{
+    char *text = NULL;
+    rocksdb_options_t *options = engine->options[STORE_STATE];
+    rocksdb_options_set_create_if_missing(options, mode == ENGINE_CREATE);
+    rocksdb_options_set_create_missing_column_families(options, mode == ENGINE_CREATE);
+    if (mode == ENGINE_READ_ONLY)
+        engine->db = rocksdb_open_for_read_only_column_families(
+            options, dir, STORE_FAMILIES, family_names,
+            (const rocksdb_options_t *const *)engine->options, engine->families, 0, &text);
+    else
+        engine->db = rocksdb_open_column_families(
+            options, dir, STORE_FAMILIES, family_names,
+            (const rocksdb_options_t *const *)engine->options, engine->families, &text);
+    return text;
+}
+
+static void free_all(struct engine *engine)
+{
+    for (int i = 0; i < STORE_FAMILIES; i++)
+        rocksdb_options_destroy(engine->options[i]);
+    rocksdb_cache_destroy(engine->cache);
+    rocksdb_writeoptions_destroy(engine->synced);
+    rocksdb_writeoptions_destroy(engine->buffered);
+    rocksdb_readoptions_destroy(engine->verifying);
+    mem_free(engine);
+}
+
+enum rc engine_open(const char *dir, enum engine_open_mode mode, enum engine_profile profile,
+                    struct engine **out, char error[ENGINE_ERROR_MAX])
+{
+    struct engine *engine = NEW(struct engine);
+    const struct tuning *tuning = &tunings[profile];
+    engine->cache = rocksdb_cache_create_lru(tuning->cache);
+    for (int i = 0; i < STORE_FAMILIES; i++)
+        engine->options[i] = make_options(tuning, (enum store_family)i, engine->cache);
+    engine->synced = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(engine->synced, 1);
+    engine->buffered = rocksdb_writeoptions_create();
+    engine->verifying = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(engine->verifying, 1);
+    enum rc rc = take_error(open_db(engine, dir, mode), error);
+    if (rc != RC_OK) {
+        free_all(engine);
+        return rc;
+    }
+    *out = engine;
+    return RC_OK;
+}
+
+void engine_close(struct engine *engine)
+{
+    if (engine == NULL)
+        return;
+    for (int i = 0; i < STORE_FAMILIES; i++)
+        rocksdb_column_family_handle_destroy(engine->families[i]);
+    rocksdb_close(engine->db);
+    free_all(engine);
+}
+
+/* ---- writing -----------------------------------------------------------------------------------
+ */
+
+enum rc engine_write(struct engine *engine, struct bytes batch, enum engine_sync sync,
+                     char error[ENGINE_ERROR_MAX])
+{
+    char *text = NULL;
+    rocksdb_writebatch_t *rep =
+        rocksdb_writebatch_create_from((const char *)batch.data, batch.len);
+    rocksdb_write(engine->db, sync == ENGINE_SYNCED ? engine->synced : engine->buffered, rep,
+                  &text);
+    rocksdb_writebatch_destroy(rep);
+    return take_error(text, error);
+}
+
+enum rc engine_sync(struct engine *engine, char error[ENGINE_ERROR_MAX])
+{
+    char *text = NULL;
+    rocksdb_flush_wal(engine->db, 1, &text);
+    return take_error(text, error);
+}
+
+/* ---- copies and repair -------------------------------------------------------------------------
+ */
+
+enum rc engine_checkpoint(struct engine *engine, const char *to, char error[ENGINE_ERROR_MAX])
+{
+    char *text = NULL;
+    if (access(to, F_OK) == 0) {
+        snprintf(error, ENGINE_ERROR_MAX, "%s exists", to);
+        return RC_EXISTS;
+    }
+    rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(engine->db, &text);
+    if (text == NULL)
+        rocksdb_checkpoint_create(checkpoint, to, 0, &text);
+    if (checkpoint != NULL)
+        rocksdb_checkpoint_object_destroy(checkpoint);
+    return take_error(text, error);
+}
+
+enum rc engine_repair(const char *dir, char error[ENGINE_ERROR_MAX])
+{
+    char *text = NULL;
+    rocksdb_options_t *options = rocksdb_options_create();
+    rocksdb_options_set_info_log_level(options, LOG_LEVEL_WARN);
+    rocksdb_repair_db(options, dir, &text);
+    rocksdb_options_destroy(options);
+    return take_error(text, error);
+}
+
+enum rc engine_verify(struct engine *engine, enum store_family family,
+                      char error[ENGINE_ERROR_MAX])
+{
+    char *text = NULL;
+    rocksdb_readoptions_set_fill_cache(engine->verifying, 0);
+    rocksdb_iterator_t *iterator =
+        rocksdb_create_iterator_cf(engine->db, engine->verifying, engine->families[family]);
+    for (rocksdb_iter_seek_to_first(iterator); rocksdb_iter_valid(iterator);
+         rocksdb_iter_next(iterator))
+        ;
+    rocksdb_iter_get_error(iterator, &text);
+    rocksdb_iter_destroy(iterator);
+    return take_error(text, error);
+}
+
+/* ---- figures -----------------------------------------------------------------------------------
+ */
+
+static uint64_t property(struct engine *engine, enum store_family family, const char *name)
+{
+    uint64_t value = 0;
+    rocksdb_property_int_cf(engine->db, engine->families[family], name, &value);
+    return value;
+}
+
+uint64_t engine_disk_bytes(struct engine *engine, enum store_family family)
+{
+    return property(engine, family, "rocksdb.total-sst-files-size") +
+           property(engine, family, "rocksdb.total-blob-file-size");
+}
+
+uint64_t engine_memory_bytes(struct engine *engine, enum store_family family)
+{
+    return property(engine, family, "rocksdb.size-all-mem-tables");
+}
+
+/* ---- reading -----------------------------------------------------------------------------------
+ */
+
+enum rc engine_get(struct engine *engine, enum store_family family, struct bytes key, void **value,
+                   size_t *len)
+{
+    char *text = NULL;
+    *value = rocksdb_get_cf(engine->db, engine->verifying, engine->families[family],
+                            (const char *)key.data, key.len, len, &text);
+    if (text != NULL) {
+        rocksdb_free(text);
+        return RC_INVALID;
+    }
+    return *value == NULL ? RC_NOT_FOUND : RC_OK;
+}
+
+void engine_free(void *value)
+{
+    rocksdb_free(value);
+}
+
+struct engine_cursor *engine_cursor_open(struct engine *engine, enum store_family family,
+                                         struct bytes from, struct bytes until)
+{
+    struct engine_cursor *cursor = mem_new(sizeof(*cursor) + until.len);
+    cursor->options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(cursor->options, 1);
+    if (until.len > 0) {
+        memcpy(cursor->until, until.data, until.len);
+        rocksdb_readoptions_set_iterate_upper_bound(cursor->options, (const char *)cursor->until,
+                                                    until.len);
+    }
+    cursor->iterator =
+        rocksdb_create_iterator_cf(engine->db, cursor->options, engine->families[family]);
+    if (from.len > 0)
+        rocksdb_iter_seek(cursor->iterator, (const char *)from.data, from.len);
+    else
+        rocksdb_iter_seek_to_first(cursor->iterator);
+    return cursor;
+}
+
+enum rc engine_cursor_next(struct engine_cursor *cursor, struct bytes *key, struct bytes *value)
+{
+    if (cursor->started && rocksdb_iter_valid(cursor->iterator))
+        rocksdb_iter_next(cursor->iterator);
+    cursor->started = true;
+    if (!rocksdb_iter_valid(cursor->iterator)) {
+        char *text = NULL;
+        rocksdb_iter_get_error(cursor->iterator, &text);
+        if (text == NULL)
+            return RC_NOT_FOUND;
+        rocksdb_free(text);
+        return RC_INVALID;
+    }
+    size_t len;
+    const char *data = rocksdb_iter_key(cursor->iterator, &len);
+    *key = bytes_of(data, len);
+    data = rocksdb_iter_value(cursor->iterator, &len);
+    *value = bytes_of(data, len);
+    return RC_OK;
+}
+
+void engine_cursor_close(struct engine_cursor *cursor)
+{
+    rocksdb_iter_destroy(cursor->iterator);
+    rocksdb_readoptions_destroy(cursor->options);
+    mem_free(cursor);
+}

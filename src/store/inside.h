@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the durable store only: what its workers' side, its committing and its reading thread
+ * share. */
+#ifndef STORE_INSIDE_H
+#define STORE_INSIDE_H
+
+#include "base/fault.h"
+#include "store/batch.h"
+#include "store/durable.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { STORE_DIR_MAX = 4096 };
+
+struct store_end {
+    struct store *store;
+    struct batch *open;             /* the worker's; NULL: none, or it lies in the slot */
+    _Atomic(struct batch *) slot;   /* for the commit thread to take */
+    struct batch *spare;
+    uint64_t last;                  /* number of the latest batch */
+    uint64_t answered;              /* batches up to this one have been, well or not */
+    uint64_t written, synced;       /* as that */
+    uint64_t sync_asked;            /* the latest batch that will be flushed */
+    struct list waiting;            /* struct store_waiter, by batch */
+    struct mailbox answers;         /* struct batch */
+    struct mailbox read_answers;    /* struct read_job */
+    uint32_t reads;                 /* under way */
+    struct store_figures figures;
+    bool breaks_promises; /* a test's: says "safe" before it is */
+};
+
+struct store {
+    struct engine *engine; /* NULL: could not be opened again yet */
+    pthread_rwlock_t engine_lock; /* written: the engine is being opened again */
+    char dir[STORE_DIR_MAX];
+    enum engine_profile profile;
+    uint32_t interval_ms;
+    pthread_t commit_thread, read_thread;
+    bool started;
+    _Atomic bool stopping;
+    _Atomic int trouble; /* enum rc: RC_OK, or why nothing is made safe */
+
+    /* the commit thread's own */
+    int commit_fd;
+    _Atomic bool commit_sleeps;
+    uint8_t *group; /* header and records of the write that is being put together, or that failed */
+    size_t group_used, group_room;
+    uint32_t group_records;
+    uint64_t retry_at_ms, look_at_ms, flush_at_ms; /* flush_at_ms 0: nothing to flush */
+    uint64_t backlog_dropped;
+
+    int read_fd;
+    struct mailbox requests; /* struct read_job */
+
+    uint32_t end_count;
+    struct store_end ends[];
+};
+
+void *store_commit_main(void *store);
+void store_wake_commit(struct store *store);
+
+void *store_read_main(void *store);
+void store_wake_read(void *store);
+
+/* Calls done() of the reads that were answered. */
+void store_end_reads(struct store_end *end);
+
+#endif
