@@ -10,6 +10,8 @@ const char *rc_name(enum rc rc)
         return "again";
     case RC_FULL:
         return "full";
+    case RC_REFUSED:
+        return "refused";
     case RC_NO_MEMORY:
         return "no_memory";
     case RC_NOT_FOUND:

@@ -6,7 +6,8 @@
 enum rc {
     RC_OK = 0,
     RC_AGAIN,     /* not now: come back when told */
-    RC_FULL,      /* a limit of ours was hit */
+    RC_FULL,      /* a limit of ours was hit, or the disk is full */
+    RC_REFUSED,   /* nobody wanted it, by policy */
     RC_NO_MEMORY, /* a size that a peer chose could not be allocated */
     RC_NOT_FOUND,
     RC_EXISTS,

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "broker/node.h"
@@ -139,6 +140,7 @@ static void node_deinit(struct broker *broker)
     mem_free(broker->workers);
     router_deinit(&broker->router);
     retained_deinit(&broker->retained);
+    store_close(broker->store); /* loading failed: else it has been closed */
     metrics_deinit(&broker->metrics);
 }
 
@@ -168,11 +170,25 @@ static void wait_for_end(struct broker *broker, const sigset_t *waited)
     }
 }
 
-static int serve(struct broker *broker, const sigset_t *waited)
+static void stop_workers(struct broker *broker)
 {
+    for (uint32_t i = 0; i < broker->worker_count; i++)
+        worker_drain(&broker->workers[i]);
+    for (uint32_t i = 0; i < broker->worker_count; i++)
+        worker_join(&broker->workers[i]);
+}
+
+static int serve(struct broker *broker, const char *data_dir, const sigset_t *waited)
+{
+    pthread_barrier_init(&broker->loaded, NULL, broker->worker_count + 1);
     for (uint32_t i = 0; i < broker->worker_count; i++)
         if (!worker_start(&broker->workers[i]))
             CHECK(!"a thread could not be started");
+    int code = load_finish(broker, data_dir);
+    if (code != BROKER_EXIT_OK) {
+        stop_workers(broker);
+        return code;
+    }
     LOG(LOG_INFO, "broker.started", log_text("version", SKEIN_VERSION),
         log_uint("workers", broker->worker_count),
         log_uint("listeners", broker->config->listener_count), log_int("pid", getpid()));
@@ -182,27 +198,26 @@ static int serve(struct broker *broker, const sigset_t *waited)
     sd_notify(0, "STOPPING=1");
     LOG(LOG_INFO, "broker.stopping",
         log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
-    for (uint32_t i = 0; i < broker->worker_count; i++)
-        worker_drain(&broker->workers[i]);
-    for (uint32_t i = 0; i < broker->worker_count; i++)
-        worker_join(&broker->workers[i]);
+    stop_workers(broker);
+    store_close(broker->store);
+    broker->store = NULL;
     LOG(LOG_INFO, "broker.stopped", log_uint("uptime_s", (clock_ms() - broker->started_ms) / 1000));
     return BROKER_EXIT_OK;
 }
 
 int broker_run(const struct config *config, const char *data_dir)
 {
-    (void)data_dir; /* sessions live in memory */
     static struct broker broker;
     sigset_t waited;
     block_signals(&waited);
     raise_descriptor_limit();
     log_set_level(config->log_level);
+    fault_init();
     node_init(&broker, config);
-    int code = BROKER_EXIT_UNAVAILABLE;
-    if (bind_all(&broker)) {
+    int code = bind_all(&broker) ? load_open(&broker, data_dir) : BROKER_EXIT_UNAVAILABLE;
+    if (code == BROKER_EXIT_OK) {
         workers_init(&broker);
-        code = serve(&broker, &waited);
+        code = serve(&broker, data_dir, &waited);
         node_deinit(&broker);
     } else {
         close_listeners(&broker);

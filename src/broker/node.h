@@ -6,6 +6,7 @@
 #include "broker/broker.h"
 #include "broker/worker.h"
 #include "metrics/sys.h"
+#include "store/durable.h"
 
 struct broker {
     const struct config *config;
@@ -14,6 +15,9 @@ struct broker {
         metrics; /* one shard a worker, and one for the broker itself, worker 0's thread */
     struct router router;
     struct retained retained;
+    struct store *store; /* NULL: durability is memory */
+    pthread_barrier_t loaded; /* workers and the main thread: every worker has loaded its shards */
+    _Atomic int load_rc;      /* enum rc: the first failure */
     struct worker *workers;
     uint32_t worker_count;
     struct sys_tree *sys;
@@ -24,6 +28,13 @@ struct broker {
 /* sys_topics.c: publishes $SYS from worker 0. After worker_init(). */
 void sys_topics_start(struct broker *broker);
 void sys_topics_stop(struct broker *broker);
+
+/* load.c: the store, opened and loaded. Gives an exit code; what is wrong has been said. */
+int load_open(struct broker *broker, const char *data_dir);
+/* On each worker, before it serves. False: not all workers could. */
+bool load_worker(struct worker *worker);
+/* On the main thread, after the workers were started: waits for them. Gives an exit code. */
+int load_finish(struct broker *broker, const char *data_dir);
 
 /* watch.c: once a second on the main thread: memory limit, systemd's watchdog. */
 void watch_start(struct broker *broker);

@@ -55,6 +55,20 @@ static void watch_memory(struct broker *broker)
             log_uint("limit_bytes", watch.memory_max));
 }
 
+static void watch_queues(struct broker *broker)
+{
+    uint64_t messages_max = broker->config->queue.total_messages_max;
+    uint64_t bytes_max = broker->config->queue.total_bytes_max;
+    bool full =
+        (messages_max > 0 &&
+         metrics_read(&broker->metrics, METRIC_QUEUED_MESSAGES) >= messages_max) ||
+        (bytes_max > 0 && metrics_read(&broker->metrics, METRIC_QUEUED_BYTES) >= bytes_max);
+    bool was = atomic_exchange_explicit(&broker->shared.queues_full, full, memory_order_relaxed);
+    if (full != was)
+        LOG(LOG_WARN, full ? "broker.queues_full" : "broker.queues_have_room",
+            log_uint("limit_messages", messages_max), log_uint("limit_bytes", bytes_max));
+}
+
 /* A worker that sleeps is woken; one that has not turned since the last tick hangs. */
 static void watch_workers(struct broker *broker)
 {
@@ -73,6 +87,7 @@ static void watch_workers(struct broker *broker)
 void watch_tick(struct broker *broker)
 {
     watch_memory(broker);
+    watch_queues(broker);
     if (watch.watchdog)
         watch_workers(broker);
 }

@@ -8,6 +8,8 @@
 #include "broker/node.h"
 
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 enum { DRAIN_PER_TURN = 256, DRAIN_LOOK_MS = 20 };
 
@@ -145,10 +147,42 @@ static bool drain(struct worker *worker)
     return !told_all;
 }
 
+static struct store_end *store_end(const struct worker *worker)
+{
+    return worker->sessions.stores[0].end;
+}
+
+static void record_commit(void *arg, uint64_t ns)
+{
+    struct worker *worker = arg;
+    metric_record(worker->hub.metrics, HISTOGRAM_COMMIT_NS, ns);
+}
+
+/* What the store has answered. */
+static void open_answers(struct worker *worker)
+{
+    struct store_end *end = store_end(worker);
+    if (end == NULL)
+        return;
+    store_end_turn(end, record_commit, worker);
+    struct store_figures figures = store_end_figures(end);
+    metric_add(worker->hub.metrics, METRIC_STORE_COMMITS, figures.commits);
+    metric_add(worker->hub.metrics, METRIC_STORE_RECORDS, figures.records);
+    metric_add(worker->hub.metrics, METRIC_STORE_BYTES, figures.bytes);
+}
+
+static void post_records(struct worker *worker)
+{
+    struct store_end *end = store_end(worker);
+    if (end != NULL)
+        store_end_post(end);
+}
+
 static bool worker_turn(void *owner)
 {
     struct worker *worker = owner;
     worker->sessions.now_ms = worker->loop.now_ms;
+    open_answers(worker);
     open_mail(worker);
     bool more = session_table_advance(&worker->sessions, worker->loop.now_ms);
     more |= conn_worker_turn(&worker->conns);
@@ -157,6 +191,7 @@ static bool worker_turn(void *owner)
     if (worker->extra_turn != NULL)
         worker->extra_turn(worker);
     more |= delivery_turn(&worker->hub);
+    post_records(worker);
     more |= stores_wait(worker); /* after the deliveries, which start waits */
     more |= drain(worker);
     metric_record(worker->hub.metrics, HISTOGRAM_TURN_NS, clock_ns() - worker->turn_began_ns);
@@ -214,13 +249,21 @@ static enum queue_policy queue_policy(const struct config *config)
     }
 }
 
-static void init_stores(struct session_table *table)
+static void init_stores(struct worker *worker, struct session_table *table)
 {
+    struct store *store = worker->broker->store;
+    struct store_end *end = store == NULL ? NULL : store_end_of(store, worker->index);
+    if (end != NULL) {
+        store_end_wake_by(end, wake, worker);
+        table->next_number = store_starts(store) << 32;
+    }
     table->stores = mem_new(table->shard_count * sizeof(*table->stores));
     /* "DELAY_MS,FAIL_EVERY": the store of the acknowledgement tests */
     const char *late = getenv("SKEIN_TEST_STORE");
     for (uint32_t i = 0; i < table->shard_count; i++) {
-        if (late == NULL) {
+        if (late == NULL && end != NULL) {
+            store_durable_init(&table->stores[i], i, end);
+        } else if (late == NULL) {
             store_memory_init(&table->stores[i], i);
         } else {
             char *rest;
@@ -236,7 +279,7 @@ static void init_sessions(struct worker *worker, const struct config *config)
     struct session_table *table = &worker->sessions;
     session_table_init(table, worker->index, worker->loop.now_ms);
     table->shard_count = config->shards;
-    init_stores(table);
+    init_stores(worker, table);
     table->limits = (struct session_limits){
         .sessions_max = config->limits.sessions,
         .queue_messages_max = config->queue.messages_max,
@@ -253,6 +296,7 @@ static void init_sessions(struct worker *worker, const struct config *config)
     table->metrics = worker->hub.metrics;
     table->sessions = &worker->broker->shared.sessions;
     table->memory_full = &worker->broker->shared.memory_full;
+    table->queues_full = &worker->broker->shared.queues_full;
 }
 
 void worker_init(struct worker *worker, struct broker *broker, uint32_t index)
@@ -302,18 +346,29 @@ void worker_connect(struct worker *worker, struct worker *all, uint32_t count)
         };
 }
 
+static void close_sockets(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->listener_count; i++)
+        close(worker->listener_fds[i]);
+    worker->listener_count = 0;
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
     rcu_reader_start();
-    for (uint32_t i = 0; i < worker->listener_count; i++) {
+    bool loaded = load_worker(worker);
+    for (uint32_t i = 0; loaded && i < worker->listener_count; i++) {
         enum transport transport = worker->broker->config->listeners[i].transport == CONFIG_WS
                                        ? TRANSPORT_WEBSOCKET
                                        : TRANSPORT_TCP;
         CHECK(listener_start(&worker->listeners[i], &worker->loop, worker->listener_fds[i],
                              transport, accepted, worker) == RC_OK);
     }
-    loop_run(&worker->loop);
+    if (loaded)
+        loop_run(&worker->loop);
+    else
+        close_sockets(worker);
     /* Nobody is connected any more: what jobs and mail are left only has to be cleaned up. */
     for (bool more = true; more;) {
         open_mail(worker);
@@ -321,6 +376,12 @@ static void *worker_main(void *arg)
         more |= delivery_turn(&worker->hub);
         stores_turn(worker, UINT64_MAX);
         more |= stores_wait(worker);
+        open_answers(worker);
+        post_records(worker);
+        if (store_end(worker) != NULL && store_end_busy(store_end(worker))) {
+            nanosleep(&(struct timespec){.tv_nsec = 200 * 1000}, NULL);
+            more = true;
+        }
     }
     rcu_reader_stop();
     return NULL;

@@ -27,6 +27,8 @@ enum share_strategy {
     SHARE_STICKY_CLIENT, /* by the publisher's client id */
     SHARE_STICKY_TOPIC,
 };
+enum durability { DURABILITY_MEMORY, DURABILITY_INTERVAL, DURABILITY_FSYNC };
+enum store_profile { STORE_PROFILE_NORMAL, STORE_PROFILE_SMALL };
 enum queue_full_policy { QUEUE_DROP_NEWEST, QUEUE_DROP_OLDEST, QUEUE_DROP_QOS0_FIRST };
 enum slow_subscriber_policy { SLOW_DROP, SLOW_PAUSE_PUBLISHER };
 
@@ -83,7 +85,14 @@ struct config {
         enum slow_subscriber_policy slow_subscriber;
         uint32_t publisher_pause_max_ms; /* longest time one lagging subscriber slows a publisher */
         bool queue_qos0_offline;
+        uint64_t total_messages_max, total_bytes_max; /* of all sessions */
     } queue;
+
+    enum durability durability;
+    uint32_t durability_interval_ms; /* at most so long is written and not flushed */
+    struct {
+        enum store_profile profile;
+    } store;
 
     struct {
         uint32_t sys_interval_s; /* $SYS; 0: off */

@@ -59,6 +59,22 @@ static const struct config_choice full_policies[] = {
     {0},
 };
 
+static const struct config_choice durabilities[] = {
+    {"memory", "nothing: sessions and messages end with the process", DURABILITY_MEMORY},
+    {"interval", "what was acknowledged survives the death of the process; when the machine loses "
+                 "power the last durability_interval is lost", DURABILITY_INTERVAL},
+    {"fsync", "what was acknowledged survives a loss of power", DURABILITY_FSYNC},
+    {0},
+};
+
+static const struct config_choice store_profiles[] = {
+    {"normal", "for servers: about 200 MB of memory tables and caches under load",
+     STORE_PROFILE_NORMAL},
+    {"small", "for small devices with flash memory: about 10 MB, and fewer writes",
+     STORE_PROFILE_SMALL},
+    {0},
+};
+
 static const struct config_choice slow_policies[] = {
     {"pause_publisher", "read from the publisher more slowly, for a bounded time",
      SLOW_PAUSE_PUBLISHER},
@@ -73,6 +89,7 @@ const struct config_section config_sections[] = {
      "What one client, or all of them together, can take. Each limit that is hit counts in a "
      "metric of its own."},
     {"queue", "What happens to messages that a subscriber cannot take now."},
+    {"store", "Where sessions and messages are kept on disk: in the data directory."},
     {"broker", "The broker itself."},
 };
 
@@ -101,6 +118,19 @@ const struct config_key config_keys[] = {
      .since = "0.1.0",
      .doc = "Slices that client ids are spread over; each belongs to one worker. Fixed for a data "
             "directory once it is made."},
+
+    {.path = "durability",
+     ENUM(durability, durabilities),
+     .fallback = "fsync",
+     .since = "0.2.0",
+     .doc = "What an acknowledgement promises for sessions that outlive their connection, their "
+            "messages, and retained messages."},
+    {.path = "durability_interval",
+     MILLISECONDS(durability_interval_ms, 1, HOUR_MS),
+     .fallback = "100ms",
+     .since = "0.2.0",
+     .doc = "With durability: interval, the longest time until what was written is flushed to the "
+            "disk."},
 
     {.path = "log.level",
      ENUM(log_level, log_levels),
@@ -313,6 +343,24 @@ const struct config_key config_keys[] = {
      .since = "0.1.0",
      .doc = "The longest time that one lagging subscriber can slow a publisher. From then on "
             "messages are dropped for the subscriber, until it has caught up."},
+
+    {.path = "queue.total_messages_max",
+     INT(queue.total_messages_max, 0, 1000000000000),
+     .fallback = "0",
+     .unit = "messages",
+     .since = "0.2.0",
+     .doc = "Messages that wait for all sessions together; looked at once a second. 0: no limit."},
+    {.path = "queue.total_bytes_max",
+     SIZE(queue.total_bytes_max, 0, TIB(1000)),
+     .fallback = "0",
+     .since = "0.2.0",
+     .doc = "The same in bytes, in memory and on disk. 0: no limit but the disk."},
+
+    {.path = "store.profile",
+     ENUM(store.profile, store_profiles),
+     .fallback = "normal",
+     .since = "0.2.0",
+     .doc = "How much memory the store may use, and how often it writes."},
 
     {.path = "broker.sys_interval",
      SECONDS(broker.sys_interval_s, 0, HOUR_S),

@@ -2,25 +2,17 @@
 /* PUBACK, PUBREC, PUBREL and PUBCOMP from a client (sections 3.4 to 3.7, 4.3). */
 #include "conn/connection.h"
 
-static void send_pubrel(struct conn *conn, uint16_t packet_id, enum mqtt_reason reason)
-{
-    uint8_t *out = stream_reserve(&conn->stream, 8);
-    if (out == NULL)
-        return;
-    uint8_t *end = ack_write(out, conn->version, PACKET_PUBREL, packet_id, (uint8_t)reason);
-    stream_commit(&conn->stream, (size_t)(end - out));
-    metric_inc(conn->worker->metrics, METRIC_PACKETS_SENT);
-    metric_add(conn->worker->metrics, METRIC_BYTES_SENT, (uint64_t)(end - out));
-}
-
 static void handle_pubrec(struct conn *conn, const struct ack *ack)
 {
     bool refused = ack->reason >= 0x80;
     enum rc rc = session_pubrec(conn->session, ack->packet_id, refused);
     if (refused)
         return; /* the exchange has ended [MQTT-4.3.3-4] */
-    send_pubrel(conn, ack->packet_id,
-                rc == RC_OK ? MQTT_SUCCESS : MQTT_PACKET_IDENTIFIER_NOT_FOUND);
+    /* After a crash the message must not be sent again: PUBREL follows the record that says so. */
+    conn_owe_ack(conn, PACKET_PUBREL, ack->packet_id,
+                 rc == RC_OK ? MQTT_SUCCESS : MQTT_PACKET_IDENTIFIER_NOT_FOUND, NULL,
+                 rc == RC_OK && session_stored(conn->session) ? OWED_SESSION_CHANGED
+                                                              : OWED_NO_CHANGES);
 }
 
 static void handle_pubrel(struct conn *conn, const struct ack *ack)

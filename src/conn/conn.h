@@ -31,6 +31,7 @@ struct conn_shared {
     _Atomic uint64_t next_number; /* makes assigned client ids unique within the process */
     uint64_t process_id;          /* random; the same between processes */
     _Atomic bool memory_full;     /* resident size is above limits.memory_bytes */
+    _Atomic bool queues_full;     /* all queues together hold queue.total_bytes_max */
 };
 
 struct conn_worker_ops {

@@ -169,6 +169,9 @@ void conn_alias_out_free(struct conn_extra *extra);
 /* ---- owed.c: acknowledgements -------------------------------------------------------------------
  */
 
+/* What a client is told when the store, or every session's queue, has not kept its message. */
+enum mqtt_reason conn_reason_of(enum rc rc);
+
 enum owed_changes { OWED_NO_CHANGES, OWED_SESSION_CHANGED };
 
 /*

@@ -16,11 +16,12 @@ struct owed {
     struct conn *conn; /* NULL: the connection is gone */
     struct conn_worker *worker;
     session_ref session;
+    uint8_t version;
     struct list orphans; /* in worker->orphans, when the connection is gone */
     struct owed *repeat; /* waits for the same answer */
     struct store_waiter waiter;
     uint32_t unanswered;
-    bool failed;
+    enum rc rc; /* the first failure */
     uint32_t len;
     uint8_t *packet; /* inside, or of its own when it is long */
     uint8_t small[16];
@@ -54,15 +55,25 @@ static uint8_t type_of(const struct owed *owed)
 }
 
 /* Of PUBACK to PUBCOMP, SUBACK and UNSUBACK. */
-static uint16_t packet_id_of(const struct owed *owed)
+static uint16_t owed_packet_id(const struct owed *owed)
 {
     return (uint16_t)(owed->packet[2] << 8 | owed->packet[3]);
 }
 
-/* The store could not keep what this packet promises. */
+enum mqtt_reason conn_reason_of(enum rc rc)
+{
+    return rc == RC_FULL || rc == RC_REFUSED ? MQTT_QUOTA_EXCEEDED
+                                             : MQTT_IMPLEMENTATION_SPECIFIC_ERROR;
+}
+
+/* The store could not keep what this packet promises, or no session had room for it. */
 static void write_failure(struct conn *conn, struct owed *owed)
 {
     uint8_t type = type_of(owed);
+    if (owed->rc == RC_REFUSED && conn->version != MQTT_V5) {
+        write_packet(conn, bytes_of(owed->packet, owed->len)); /* dropped, and 3.x cannot say so */
+        return;
+    }
     metric_inc(conn->worker->metrics, METRIC_STORE_ERRORS);
     LOG_LIMITED(LOG_ERROR, "conn.not_acknowledged", log_int("packet_type", type));
     if (type == PACKET_SUBACK || type == PACKET_UNSUBACK) {
@@ -73,11 +84,11 @@ static void write_failure(struct conn *conn, struct owed *owed)
         conn_refuse(conn, MQTT_SERVER_UNAVAILABLE, NULL);
         return;
     }
-    if (conn->version != MQTT_V5 || type == PACKET_PUBCOMP)
-        return; /* withheld: the client sends it again when it comes back */
+    if (conn->version != MQTT_V5 || type == PACKET_PUBCOMP || type == PACKET_PUBREL)
+        return; /* withheld: it is sent again when the client comes back */
     uint8_t packet[8];
     uint8_t *end =
-        ack_write(packet, MQTT_V5, type, packet_id_of(owed), MQTT_IMPLEMENTATION_SPECIFIC_ERROR);
+        ack_write(packet, MQTT_V5, type, owed_packet_id(owed), (uint8_t)conn_reason_of(owed->rc));
     write_packet(conn, bytes_of(packet, (size_t)(end - packet)));
 }
 
@@ -89,7 +100,7 @@ static void send_ready(struct conn *conn)
         if (owed->unanswered > 0)
             return;
         conn->owed_first = owed->next;
-        if (owed->failed)
+        if (owed->rc != RC_OK)
             write_failure(conn, owed);
         else
             write_packet(conn, bytes_of(owed->packet, owed->len));
@@ -102,18 +113,19 @@ static void forget_received(const struct owed *owed)
 {
     struct session *session = session_of_ref(owed->worker->sessions, owed->session);
     if (type_of(owed) == PACKET_PUBREC && session != NULL)
-        session_received_remove(session, packet_id_of(owed));
+        session_received_remove(session, owed_packet_id(owed));
 }
 
 static void answered(struct owed *owed, enum rc rc)
 {
     CHECK(owed->unanswered > 0);
-    owed->failed |= rc != RC_OK;
+    if (owed->rc == RC_OK)
+        owed->rc = rc;
     if (--owed->unanswered > 0)
         return;
-    rc = owed->failed ? RC_IO : RC_OK;
+    rc = owed->rc;
     struct owed *repeat = owed->repeat;
-    if (owed->failed)
+    if (rc != RC_OK && !(rc == RC_REFUSED && owed->version != MQTT_V5))
         forget_received(owed);
     if (owed->conn != NULL) {
         send_ready(owed->conn);
@@ -143,7 +155,8 @@ static struct owed *owed_new(struct conn *conn)
     worker->spare_owed = NULL;
     if (owed == NULL)
         owed = mem_new(sizeof(*owed));
-    *owed = (struct owed){.conn = conn, .worker = worker, .waiter.done = committed};
+    *owed = (struct owed){
+        .conn = conn, .worker = worker, .version = conn->version, .waiter.done = committed};
     if (conn->session != NULL)
         owed->session = conn->session->ref;
     list_init(&owed->orphans);
@@ -173,19 +186,27 @@ void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *tic
         return;
     }
     struct owed *owed = owed_new(conn);
-    if (changes == OWED_SESSION_CHANGED &&
-        store_wait(conn->session->store, &owed->waiter) == RC_AGAIN)
+    enum rc rc = RC_OK;
+    if (changes == OWED_SESSION_CHANGED)
+        rc = store_wait(conn->session->store, &owed->waiter);
+    if (rc == RC_AGAIN)
         owed->unanswered++;
+    else
+        owed->rc = rc;
     if (ticket != NULL) {
         ticket->owner = (uint64_t)(uintptr_t)owed;
         owed->unanswered++;
     }
-    if (owed->unanswered == 0 && conn->owed_first == NULL) {
+    if (owed->rc == RC_OK && owed->unanswered == 0 && conn->owed_first == NULL) {
         conn->worker->spare_owed = owed;
         write_packet(conn, packet);
         return;
     }
     owed_add(conn, owed, packet);
+    if (owed->unanswered == 0) {
+        owed->unanswered = 1;
+        answered(owed, RC_OK); /* it has failed already */
+    }
 }
 
 void conn_owe_ack(struct conn *conn, uint8_t type, uint16_t packet_id, enum mqtt_reason reason,
@@ -199,7 +220,7 @@ void conn_owe_ack(struct conn *conn, uint8_t type, uint16_t packet_id, enum mqtt
 static bool awaits_pubrec(const struct owed *owed, session_ref session, uint16_t packet_id)
 {
     return owed->unanswered > 0 && owed->repeat == NULL && owed->session == session &&
-           type_of(owed) == PACKET_PUBREC && packet_id_of(owed) == packet_id;
+           type_of(owed) == PACKET_PUBREC && owed_packet_id(owed) == packet_id;
 }
 
 /* The last PUBREC of that identifier which waits for the store, of this connection or one before;

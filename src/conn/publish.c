@@ -209,9 +209,16 @@ static enum mqtt_reason retain(struct conn *conn, struct incoming *in)
     if (in->message == NULL)
         return MQTT_QUOTA_EXCEEDED;
     in->publication = in->message->publication;
-    if (session_durable(conn->session))
-        store_record(conn->session->store, STORE_RETAINED);
     return delivery_retain(hub, in->message) == RC_OK ? MQTT_SUCCESS : MQTT_QUOTA_EXCEEDED;
+}
+
+/* Refuses one that has been taken in: when it comes again, it is a new try. */
+static void refuse_kept(struct conn *conn, const struct publish *publish, enum mqtt_reason reason)
+{
+    if (publish->qos == 2)
+        session_received_remove(conn->session, publish->packet_id);
+    if (conn->version == MQTT_V5 || reason == MQTT_QUOTA_EXCEEDED)
+        refuse(conn, publish, reason);
 }
 
 static void acknowledge(struct conn *conn, const struct publish *publish,
@@ -219,11 +226,18 @@ static void acknowledge(struct conn *conn, const struct publish *publish,
 {
     if (publish->qos == 0)
         return;
+    bool refused = outcome->rc == RC_REFUSED && conn->version != MQTT_V5
+                       ? false /* dropped, and 3.x cannot say so */
+                       : outcome->rc != RC_OK;
+    if (outcome->ticket == NULL && refused) {
+        refuse_kept(conn, publish, conn_reason_of(outcome->rc));
+        return;
+    }
     uint8_t type = publish->qos == 1 ? PACKET_PUBACK : PACKET_PUBREC;
     enum mqtt_reason reason = MQTT_SUCCESS;
     if (conn->version == MQTT_V5 && !outcome->matched && !publish->retain)
         reason = MQTT_NO_MATCHING_SUBSCRIBERS;
-    bool changed = session_durable(conn->session) && (publish->qos == 2 || publish->retain);
+    bool changed = session_durable(conn->session) && publish->qos == 2;
     conn_owe_ack(conn, type, publish->packet_id, reason, outcome->ticket,
                  changed ? OWED_SESSION_CHANGED : OWED_NO_CHANGES);
 }
@@ -237,9 +251,7 @@ static void deliver(struct conn *conn, const struct publish *publish, struct byt
     }
     enum mqtt_reason reason = publish->retain ? retain(conn, &in) : MQTT_SUCCESS;
     if (reason != MQTT_SUCCESS && publish->qos > 0 && conn->version == MQTT_V5) {
-        if (publish->qos == 2)
-            session_received_remove(conn->session, publish->packet_id);
-        refuse(conn, publish, reason);
+        refuse_kept(conn, publish, reason);
     } else {
         struct publish_outcome outcome =
             delivery_publish(conn->worker->hub, &in.publication, in.message,

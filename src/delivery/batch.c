@@ -166,8 +166,10 @@ bool deliveries_post_all(struct delivery_hub *hub)
 void deliveries_item_done(struct delivery_hub *hub, struct deliveries *batch,
                           struct delivery_item *item)
 {
+    (void)hub;
+    mem_free(item->copies);
     if (item->ticket != NULL)
-        commit_answer_close(hub, item);
+        commit_source_answer(&item->source);
     message_drop(item->message);
     batch->at += item->size;
 }
@@ -184,6 +186,7 @@ void deliveries_free(struct deliveries *batch)
         return;
     for (struct delivery_item *item; (item = deliveries_item(batch)) != NULL;) {
         message_drop(item->message);
+        mem_free(item->copies);
         batch->at += item->size;
     }
     mem_free(batch);

@@ -22,6 +22,9 @@ struct commit_source {
     bool answering;                /* receiving: make answers, not tickets */
     struct publish_ticket *asked;  /* receiving: the ticket of the publisher's worker */
     uint32_t asked_worker;
+    enum rc rc;   /* the store takes nothing at the moment */
+    bool taken;   /* a session has taken the message */
+    bool refused; /* one has not, by its queue's policy */
 };
 
 /* One message and its routes on this worker, followed by its bytes when it is small. */
@@ -36,7 +39,8 @@ struct delivery_item {
     struct subscription *member; /* of a share: the one chosen; an id here, not to be followed */
     struct share *share;         /* the same */
     struct commit_source source;
-    uint32_t from; /* the publisher's worker */
+    struct shared_copies *copies; /* of its delivery, between slices */
+    uint32_t from;                /* the publisher's worker */
     uint32_t next, count;
     uint32_t size; /* of all of it in the batch */
     struct route routes[];
@@ -63,6 +67,14 @@ struct commit_answer {
     uint32_t asked_worker, remaining;
     enum rc rc;
 };
+
+/* What a source comes to so far. RC_REFUSED: no session has taken the message. */
+static inline enum rc commit_source_rc(const struct commit_source *source)
+{
+    if (source->rc != RC_OK)
+        return source->rc;
+    return source->refused && !source->taken ? RC_REFUSED : RC_OK;
+}
 
 enum { ANSWERS_MAX = 128 };
 
@@ -125,22 +137,36 @@ void commit_source_init(struct commit_source *source, struct delivery_hub *hub);
 struct publish_ticket *commit_source_ticket(struct commit_source *source);
 
 /* No more commits will be expected from here. Gives the ticket, NULL when there is nothing to wait
- * for. */
-struct publish_ticket *commit_source_close(struct commit_source *source);
+ * for: *rc then says what became of it. */
+struct publish_ticket *commit_source_close(struct commit_source *source, enum rc *rc);
 
-/* A waiter that has not been given to a shard. */
-struct store_waiter *commit_waiter_new(struct delivery_hub *hub);
-/* The shard said RC_AGAIN: the source waits for this waiter. */
-void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source);
+/* The source waits until everything recorded in that shard is safe, unless it is already. */
+void commit_source_await(struct commit_source *source, struct store_shard *store);
 
 /* One expected commit was answered. */
 void ticket_answered(struct publish_ticket *ticket, enum rc rc);
 
-/* Receiving worker: the item is through; answers when its commits are. */
-void commit_answer_close(struct delivery_hub *hub, struct delivery_item *item);
+/* Receiving worker: no more commits will be expected; answers when those that are have come. */
+void commit_source_answer(struct commit_source *source);
+
+/* ---- retain.c ----------------------------------------------------------------------------------
+ */
+
+/* Has the topic's retained message, as it is now, written by the worker whose shard it belongs to.
+ * The source waits for that when the publication is of QoS 1 or 2. */
+void retained_keep(struct delivery_hub *hub, const struct publication *publication,
+                   struct commit_source *source);
 
 /* ---- subscribe.c -------------------------------------------------------------------------------
  */
+
+/* A subscription that is not there yet, without its record; NULL: no memory. */
+struct subscription *subscription_add(struct delivery_hub *hub, struct session *session,
+                                      struct bytes filter, struct bytes share,
+                                      const struct subscription_options *options);
+size_t delivery_share_filter(struct share_member *member, char *out, size_t room);
+struct share_member *delivery_share_find(struct session_table *table, struct session *session,
+                                         struct bytes filter);
 
 void delivery_session_ended(struct session_table *table, struct session *session);
 /* Restarts the retained jobs whose subscriber can take more. True: there are some. */

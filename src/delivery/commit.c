@@ -29,10 +29,16 @@ void commit_source_init(struct commit_source *source, struct delivery_hub *hub)
 void ticket_answered(struct publish_ticket *ticket, enum rc rc)
 {
     CHECK(ticket->remaining > 0);
-    if (rc != RC_OK && ticket->rc == RC_OK)
+    if (rc == RC_OK)
+        ticket->taken = true;
+    else if (rc == RC_REFUSED)
+        ticket->refused = true;
+    else if (ticket->rc == RC_OK)
         ticket->rc = rc;
     if (--ticket->remaining > 0)
         return;
+    if (ticket->rc == RC_OK && ticket->refused && !ticket->taken)
+        ticket->rc = RC_REFUSED;
     ticket->hub->ops->published(ticket->hub, ticket, ticket->rc);
     mem_free(ticket);
 }
@@ -54,16 +60,23 @@ struct publish_ticket *commit_source_ticket(struct commit_source *source)
     return ticket;
 }
 
-struct publish_ticket *commit_source_close(struct commit_source *source)
+struct publish_ticket *commit_source_close(struct commit_source *source, enum rc *rc)
 {
     struct publish_ticket *ticket = source->ticket;
     source->ticket = NULL;
+    *rc = commit_source_rc(source);
     if (ticket == NULL)
         return NULL;
-    ticket->remaining--;
-    if (ticket->remaining > 0)
+    ticket->taken |= source->taken;
+    ticket->refused |= source->refused;
+    if (ticket->rc == RC_OK)
+        ticket->rc = source->rc;
+    if (--ticket->remaining > 0)
         return ticket;
-    mem_free(ticket); /* all was answered, with an error at worst that was counted as a drop */
+    *rc = ticket->rc != RC_OK ? ticket->rc
+          : ticket->refused && !ticket->taken ? RC_REFUSED
+                                              : RC_OK;
+    mem_free(ticket); /* all was answered already */
     return NULL;
 }
 
@@ -94,12 +107,13 @@ static struct commit_answer *source_answer(struct commit_source *source)
     return source->answer;
 }
 
-void commit_answer_close(struct delivery_hub *hub, struct delivery_item *item)
+void commit_source_answer(struct commit_source *source)
 {
-    if (item->source.answer == NULL)
-        answers_add(hub, item->from, item->ticket, 0, RC_OK);
+    enum rc rc = commit_source_rc(source);
+    if (source->answer == NULL)
+        answers_add(source->hub, source->asked_worker, source->asked, 0, rc);
     else
-        answer_fall(item->source.answer, RC_OK);
+        answer_fall(source->answer, rc);
 }
 
 /* ---- waiters -----------------------------------------------------------------------------------
@@ -117,7 +131,7 @@ static void committed(struct store_waiter *waiter, enum rc rc)
         answer_fall(answer, rc);
 }
 
-struct store_waiter *commit_waiter_new(struct delivery_hub *hub)
+static struct store_waiter *commit_waiter_new(struct delivery_hub *hub)
 {
     struct commit_waiter *commit = NEW(struct commit_waiter);
     commit->waiter.done = committed;
@@ -125,7 +139,8 @@ struct store_waiter *commit_waiter_new(struct delivery_hub *hub)
     return &commit->waiter;
 }
 
-void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source)
+/* The shard said RC_AGAIN: the source waits for this waiter. */
+static void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source)
 {
     struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
     metric_inc(commit->hub->metrics, METRIC_ACKS_DELAYED);
@@ -134,5 +149,19 @@ void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *sou
         commit->answer->remaining++;
     } else {
         commit->ticket = commit_source_ticket(source);
+    }
+}
+
+void commit_source_await(struct commit_source *source, struct store_shard *store)
+{
+    struct delivery_hub *hub = source->hub;
+    if (hub->spare_waiter == NULL)
+        hub->spare_waiter = commit_waiter_new(hub);
+    enum rc rc = store_wait(store, hub->spare_waiter);
+    if (rc == RC_AGAIN) {
+        commit_waiter_expect(hub->spare_waiter, source);
+        hub->spare_waiter = NULL;
+    } else if (rc != RC_OK && source->rc == RC_OK) {
+        source->rc = rc;
     }
 }

@@ -61,16 +61,20 @@ static bool merge(const struct publication *p, const struct route *run, uint32_t
     return any;
 }
 
-/* Makes the ticket wait for the session's shard, unless that is safe already. */
-static void await_commit(struct delivery_hub *hub, struct session *session,
-                         struct commit_source *source)
+static void note_result(struct commit_source *source, enum deliver_result result)
 {
-    if (hub->spare_waiter == NULL)
-        hub->spare_waiter = commit_waiter_new(hub);
-    enum rc rc = store_wait(session->store, hub->spare_waiter);
-    if (rc == RC_AGAIN) {
-        commit_waiter_expect(hub->spare_waiter, source);
-        hub->spare_waiter = NULL;
+    switch (result) {
+    case DELIVERED:
+    case DELIVERED_LAGGING:
+        source->taken = true;
+        break;
+    case NOT_DELIVERED:
+    case NOT_DELIVERED_LAGGING:
+        source->refused = true;
+        break;
+    case NOT_STORED:
+        source->rc = RC_FULL;
+        break;
     }
 }
 
@@ -88,8 +92,11 @@ static void deliver_run(struct delivery_hub *hub, struct delivery *delivery,
     enum deliver_result result = session_deliver(session, delivery, &merged.as);
     if (result == DELIVERED_LAGGING || result == NOT_DELIVERED_LAGGING)
         *slow = true;
-    if (merged.as.qos > 0 && source != NULL && session_durable(session))
-        await_commit(hub, session, source);
+    if (merged.as.qos == 0 || source == NULL)
+        return;
+    note_result(source, result);
+    if (session_durable(session))
+        commit_source_await(source, session->store);
 }
 
 static uint32_t run_length(const struct route *routes, uint32_t count)
@@ -146,6 +153,8 @@ static void put_on_batch(struct routing *routing, uint32_t worker, const struct 
         metric_add(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY, 1);
         return;
     }
+    if (asker.ticket == NULL)
+        routing->source.taken = true; /* nobody will say */
     if (atomic_load_explicit(hub->peers[worker].backlog, memory_order_relaxed) > BACKLOG_HIGH)
         routing->outcome.backlog = true;
 }
@@ -160,6 +169,7 @@ static void deliver_to_worker(struct routing *routing, uint32_t worker, const st
         return;
     }
     hub->work += count;
+    routing->delivery.many = count > 1;
     for (uint32_t i = 0; i < count;) {
         uint32_t n = run_length(routes + i, count - i);
         deliver_run(hub, &routing->delivery, routes + i, n, NULL, &routing->source,
@@ -185,6 +195,7 @@ static void deliver_to_share(struct routing *routing, struct share *share)
         return;
     }
     hub->work++;
+    routing->delivery.many = false;
     deliver_run(hub, &routing->delivery, &route, 1, &member->member, &routing->source,
                 &routing->outcome.slow);
 }
@@ -202,6 +213,14 @@ static void begin(struct routing *routing, struct delivery_hub *hub,
         .ready_made = ready_made,
     };
     commit_source_init(&routing->source, hub);
+}
+
+/* Gives back what the delivery has made; `message` is the caller's. */
+static void end(struct routing *routing, const struct message *message)
+{
+    if (message == NULL)
+        message_drop(routing->delivery.message);
+    mem_free(routing->delivery.copies);
 }
 
 struct publish_outcome delivery_publish(struct delivery_hub *hub,
@@ -232,9 +251,10 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     }
     for (uint32_t i = 0; i < set.share_count; i++)
         deliver_to_share(&routing, set.shares[i]);
-    routing.outcome.ticket = commit_source_close(&routing.source);
-    if (message == NULL)
-        message_drop(routing.delivery.message);
+    if (publication->retain)
+        retained_keep(hub, publication, &routing.source);
+    routing.outcome.ticket = commit_source_close(&routing.source, &routing.outcome.rc);
+    end(&routing, message);
     return routing.outcome;
 }
 
@@ -269,6 +289,7 @@ static void choose_again(struct delivery_hub *hub, struct delivery_item *item)
         if (set.shares[i] == item->share)
             deliver_to_share(&routing, set.shares[i]);
     item->message = routing.delivery.message;
+    mem_free(routing.delivery.copies);
 }
 
 /* Delivers up to DELIVERY_SLICE routes of the item; true when it is finished. */
@@ -276,7 +297,12 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
 {
     struct wire_cache wire = {.scratch = hub->scratch, .scratch_room = DELIVERY_SCRATCH};
     struct delivery delivery = {
-        .publication = &item->publication, .message = item->message, .wire = &wire};
+        .publication = &item->publication,
+        .message = item->message,
+        .wire = &wire,
+        .copies = item->copies,
+        .many = item->count > 1,
+    };
     if (item->packet.len > 0)
         wire.packet[item->packet_v5] = item->packet;
     struct commit_source *source = item->ticket != NULL ? &item->source : NULL;
@@ -300,6 +326,7 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
     }
     hub->work += DELIVERY_SLICE - budget;
     item->message = delivery.message;
+    item->copies = delivery.copies;
     if (slow)
         deliveries_report_lag(hub, item);
     return item->next == item->count;
@@ -373,7 +400,10 @@ static bool share_orphan(struct session_table *table, struct session *session,
     struct wire_cache wire;
     begin(&routing, hub, p, message, &wire, NULL);
     put_on_batch(&routing, session_ref_worker(route.session), &route, 1, other);
-    commit_source_close(&routing.source);
+    enum rc rc;
+    struct publish_ticket *ticket = commit_source_close(&routing.source, &rc);
+    if (ticket != NULL)
+        ticket->owner = 0; /* nobody waits */
     return true;
 }
 
@@ -381,4 +411,6 @@ const struct session_ops delivery_session_ops = {
     .ended = delivery_session_ended,
     .publish_will = publish_will,
     .share_orphan = share_orphan,
+    .share_filter = delivery_share_filter,
+    .share_find = delivery_share_find,
 };

@@ -36,11 +36,13 @@ struct publish_ticket {
     struct delivery_hub *hub;
     uint32_t remaining;     /* commits not answered yet */
     enum rc rc;             /* the first failure */
+    bool taken, refused;    /* by some session */
     uint64_t owner, number; /* the caller's own */
 };
 
 struct hub_ops {
-    /* All commits that a ticket waits for have been answered. */
+    /* All commits that a ticket waits for have been answered. RC_REFUSED: no session had room;
+     * RC_FULL, RC_IO: the store has not kept it. */
     void (*published)(struct delivery_hub *hub, struct publish_ticket *ticket, enum rc rc);
     /* The publisher's subscribers lag, or too much mail is on its way: read less from it. */
     void (*slow_down)(struct delivery_hub *hub, session_ref publisher);
@@ -88,8 +90,10 @@ struct publish_outcome {
     bool matched; /* there was a subscriber */
     bool slow;    /* a subscriber lags: read less from this publisher */
     bool backlog; /* another worker is behind: read nothing from this publisher for a moment */
-    /* NULL: safe everywhere already. Else published() will be called; set owner and number now. */
+    /* NULL: nothing to wait for, `rc` says what became of it (see published()). Else published()
+     * will be called; set owner and number now. */
     struct publish_ticket *ticket;
+    enum rc rc;
 };
 
 /*
@@ -130,11 +134,24 @@ void delivery_send_retained(struct delivery_hub *hub, struct session *session, s
                             const struct subscription_options *options);
 
 /* Makes the message its topic's retained one, or clears it when the payload is empty. Shares
- * message. RC_FULL at a limit, RC_NO_MEMORY; both are counted. */
+ * message. RC_FULL at a limit, RC_NO_MEMORY; both are counted. delivery_publish() of it follows and
+ * sees that it is stored. */
 enum rc delivery_retain(struct delivery_hub *hub, struct message *message);
 
 /* Tells the router of a change of the session: durable or not, connected or not. */
 void delivery_session_changed(struct delivery_hub *hub, struct session *session);
+
+/* ---- restore.c ---------------------------------------------------------------------------------
+ */
+
+struct restored {
+    uint64_t sessions, subscriptions, messages, retained;
+    uint64_t damaged; /* records that could not be read; they stay where they are */
+};
+
+/* Loads what the store has of this worker's shards, before the worker serves anybody. RC_INVALID:
+ * the store is damaged; RC_NO_MEMORY. */
+enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct restored *counts);
 
 /* session_ops of every session table; table->owner is the hub. */
 extern const struct session_ops delivery_session_ops;

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/memory.h"
 #include "model/topic.h"
+#include "session/stored.h"
 
 enum { REMOVE_AT_ONCE = 64, RETAINED_QUEUE_HIGH = 256 };
 
@@ -54,6 +55,47 @@ static void unlink_subscription(struct session *session, struct subscription *s)
     session->subscription_count--;
 }
 
+/* ---- records -----------------------------------------------------------------------------------
+ */
+
+enum { FILTER_ROOM = 512 };
+
+/* Puts the key of a subscription together, and calls `then` with it. */
+static void with_key(struct session *session, const struct subscription *s,
+                     const struct subscription_options *options)
+{
+    char small[FILTER_ROOM], *filter = small;
+    size_t len = subscription_filter(s, small, sizeof(small));
+    if (len > sizeof(small)) {
+        filter = mem_new(len);
+        subscription_filter(s, filter, len);
+    }
+    struct store_key key = record_key_subscription(session->store->shard, session->number,
+                                                   bytes_of(filter, len));
+    struct record_value value;
+    if (options == NULL) {
+        store_delete(session->store, STORE_STATE, &key);
+    } else {
+        subscription_record_encode(&(struct subscription_record){.options = *options}, &value);
+        record_put(session->store, STORE_STATE, &key, &value);
+    }
+    if (filter != small)
+        mem_free(filter);
+}
+
+static void record_subscription(struct session *session, const struct subscription *s,
+                                const struct subscription_options *options)
+{
+    if (session_stored(session))
+        with_key(session, s, options);
+}
+
+static void record_no_subscription(struct session *session, const struct subscription *s)
+{
+    if (session_stored(session))
+        with_key(session, s, NULL);
+}
+
 /* ---- subscribe and unsubscribe -----------------------------------------------------------------
  */
 
@@ -62,28 +104,39 @@ static uint8_t session_flags(const struct session *session)
     return session_durable(session) ? SUBSCRIPTION_DURABLE : 0;
 }
 
+struct subscription *subscription_add(struct delivery_hub *hub, struct session *session,
+                                      struct bytes filter, struct bytes share,
+                                      const struct subscription_options *options)
+{
+    struct subscription_key key = {session->ref, filter, share};
+    struct subscription *s = router_subscribe(hub->router, session->ref, filter, share, options,
+                                              session_flags(session));
+    if (s == NULL)
+        return NULL;
+    s->index_hash = key_hash(&key);
+    map_insert(&hub->subscriptions, s->index_hash, s);
+    link_subscription(session, s);
+    metric_inc(hub->metrics,
+               share.len > 0 ? METRIC_SHARED_SUBSCRIPTIONS_CURRENT : METRIC_SUBSCRIPTIONS_CURRENT);
+    return s;
+}
+
 enum subscribe_result delivery_subscribe(struct delivery_hub *hub, struct session *session,
                                          struct bytes filter, struct bytes share,
                                          const struct subscription_options *options)
 {
     struct subscription_key key = {session->ref, filter, share};
-    uint64_t hash = key_hash(&key);
-    struct subscription *s = map_find(&hub->subscriptions, hash, key_matches, &key);
-    if (session_durable(session))
-        store_record(session->store, STORE_SUBSCRIPTION);
-    if (s != NULL) {
+    struct subscription *s =
+        map_find(&hub->subscriptions, key_hash(&key), key_matches, &key);
+    bool was = s != NULL;
+    if (was)
         router_change(hub->router, s, options, session_flags(session));
-        return SUBSCRIBED_AGAIN;
-    }
-    s = router_subscribe(hub->router, session->ref, filter, share, options, session_flags(session));
+    else
+        s = subscription_add(hub, session, filter, share, options);
     if (s == NULL)
         return SUBSCRIBE_NO_MEMORY;
-    s->index_hash = hash;
-    map_insert(&hub->subscriptions, hash, s);
-    link_subscription(session, s);
-    metric_inc(hub->metrics,
-               share.len > 0 ? METRIC_SHARED_SUBSCRIPTIONS_CURRENT : METRIC_SUBSCRIPTIONS_CURRENT);
-    return SUBSCRIBED_NEW;
+    record_subscription(session, s, options);
+    return was ? SUBSCRIBED_AGAIN : SUBSCRIBED_NEW;
 }
 
 bool delivery_has_subscription(struct delivery_hub *hub, struct session *session,
@@ -114,8 +167,7 @@ bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, str
     struct subscription *s = map_find(&hub->subscriptions, hash, key_matches, &key);
     if (s == NULL)
         return false;
-    if (session_durable(session))
-        store_record(session->store, STORE_SUBSCRIPTION);
+    record_no_subscription(session, s);
     remove_subscription(hub, session, s);
     return true;
 }
@@ -130,6 +182,27 @@ void delivery_session_changed(struct delivery_hub *hub, struct session *session)
     }
 }
 
+/* ---- shares, by name ---------------------------------------------------------------------------
+ */
+
+size_t delivery_share_filter(struct share_member *member, char *out, size_t room)
+{
+    size_t len = subscription_filter(subscription_of_member(member), out, room);
+    return len > room ? 0 : len;
+}
+
+struct share_member *delivery_share_find(struct session_table *table, struct session *session,
+                                         struct bytes filter)
+{
+    struct delivery_hub *hub = table->owner;
+    struct bytes share, inner;
+    if (topic_share_parse(filter, &share, &inner) != SHARE_OK)
+        return NULL;
+    struct subscription_key key = {session->ref, inner, share};
+    struct subscription *s = map_find(&hub->subscriptions, key_hash(&key), key_matches, &key);
+    return s == NULL ? NULL : &s->member;
+}
+
 /* ---- the end of a session ----------------------------------------------------------------------
  */
 
@@ -142,8 +215,12 @@ struct removal {
 /* Removes up to `max`; true when none is left and the session has been freed. */
 static bool remove_some(struct delivery_hub *hub, struct session *session, int max)
 {
+    /* Those of a session with many have been deleted from the store together. */
+    bool one_by_one = session->subscription_count <= STORED_SUBSCRIPTIONS_ONE_BY_ONE;
     for (; session->subscriptions != NULL && max > 0; max--) {
         struct subscription *s = session->subscriptions;
+        if (one_by_one)
+            record_no_subscription(session, s);
         remove_subscription(hub, session, s);
     }
     if (session->subscriptions != NULL)
@@ -176,20 +253,6 @@ void delivery_session_ended(struct session_table *table, struct session *session
 
 /* ---- retained ----------------------------------------------------------------------------------
  */
-
-enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
-{
-    enum rc rc = RC_OK;
-    if (message->publication.payload.len == 0)
-        retained_clear(hub->retained, message->publication.topic); /* [MQTT-3.3.1-6] */
-    else
-        rc = retained_set(hub->retained, message);
-    if (rc != RC_OK) {
-        metric_inc(hub->metrics, METRIC_LIMIT_RETAINED);
-        metric_inc(hub->metrics, METRIC_RETAINED_REFUSED);
-    }
-    return rc;
-}
 
 /* A subscriber is being sent what is retained. */
 struct retained_job {

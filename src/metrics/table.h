@@ -101,6 +101,12 @@
       "twice.")                                                                                    \
     X(INFLIGHT_MESSAGES, GAUGE, "messages", "inflight_messages",                                   \
       "QoS 1 and 2 messages sent and not yet acknowledged.")                                       \
+    X(STORE_COMMITS, COUNTER, "commits", "store_commits",                                          \
+      "Batches of workers that the store has answered.")                                           \
+    X(STORE_RECORDS, COUNTER, "records", "store_records",                                          \
+      "Records in those batches.")                                                                 \
+    X(STORE_BYTES, COUNTER, "bytes", "store_bytes",                                                \
+      "Bytes of those records: keys, values and what is between them.")                            \
     X(STORE_ERRORS, COUNTER, "errors", "store_errors",                                             \
       "Acknowledgements not given because the store could not keep what they promise.")            \
     /* limits that were hit */                                                                     \
@@ -130,7 +136,9 @@
 /* X(ID, unit, "name", "help"): distributions, kept in log-linear histograms. */
 #define HISTOGRAMS_TABLE(X)                                                                        \
     X(TURN_NS, "nanoseconds", "loop_turn",                                                         \
-      "Work of one event loop turn, without the wait.")
+      "Work of one event loop turn, without the wait.")                                            \
+    X(COMMIT_NS, "nanoseconds", "store_commit",                                                    \
+      "From the first record of a batch until the store has answered.")
 /* clang-format on */
 
 #endif

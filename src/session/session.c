@@ -193,7 +193,7 @@ void session_attach(struct session *session, struct session_sink *sink, uint32_t
         inflight_rewind(session->inflight);
 }
 
-static void start_timer(struct session *session)
+void session_start_timer(struct session *session)
 {
     uint64_t at = session->end_at_ms;
     if (session->will_at_ms != 0 && (at == 0 || session->will_at_ms < at))
@@ -225,7 +225,7 @@ void session_detach(struct session *session, enum session_will will)
         session->will_at_ms = table->now_ms + (uint64_t)session->will_delay_s * 1000;
     else
         session_will_now(session);
-    start_timer(session);
+    session_start_timer(session);
 }
 
 /* ---- the end -----------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ static void timer_due(struct session *session)
         session->will_at_ms = 0;
         session_will_now(session);
     }
-    start_timer(session);
+    session_start_timer(session);
 }
 
 bool session_table_advance(struct session_table *table, uint64_t now_ms)

@@ -245,6 +245,9 @@ void session_will_now(struct session *session);
 /* Frees a session whose subscriptions are gone. For session_ops.ended. */
 void session_free(struct session *session);
 
+/* Starts the timer of a session whose client is away, by will_at_ms and end_at_ms. */
+void session_start_timer(struct session *session);
+
 /* Gives back memory that an idle session does not need. */
 void session_trim(struct session *session);
 

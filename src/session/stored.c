@@ -127,6 +127,11 @@ void stored_shared_drop(struct session_table *table, uint32_t shard, uint64_t nu
     mem_free(shared);
 }
 
+bool stored_shared_is_held(struct session_table *table, uint32_t shard, uint64_t number)
+{
+    return shared_find(table, shard, number) != NULL;
+}
+
 void stored_shared_deinit(struct session_table *table)
 {
     size_t cursor = 0;

@@ -50,7 +50,24 @@ void stored_let_go(struct session *session);
 /* One more queue needs the shared message (at start-up), one needs it no more. */
 void stored_shared_hold(struct session_table *table, uint32_t shard, uint64_t number);
 void stored_shared_drop(struct session_table *table, uint32_t shard, uint64_t number);
+bool stored_shared_is_held(struct session_table *table, uint32_t shard, uint64_t number);
 void stored_shared_deinit(struct session_table *table);
+
+/* ---- restore.c: start-up -------------------------------------------------------------------------
+ */
+
+/* A session as it was written; it waits for its client. RC_NO_MEMORY, RC_FULL. */
+enum rc session_restore(struct session_table *table, uint64_t number,
+                        const struct session_record *record, const struct record_clock *clock,
+                        struct session **out);
+/* Takes the will. */
+void session_restore_will(struct session *session, struct message *will, uint32_t delay_s);
+enum rc session_restore_received(struct session *session, uint16_t packet_id);
+/* One record of its queue, in order. */
+void session_restore_queued(struct session *session, uint64_t sequence,
+                            const struct queue_record *record);
+/* All of it has been loaded: its clocks run. */
+void session_restored(struct session *session, const struct record_clock *clock);
 
 /* ---- drain.c: the part of a queue that is on disk alone -------------------------------------------
  */

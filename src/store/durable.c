@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "store/record.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,15 +246,76 @@ void store_end_wake_by(struct store_end *end, void (*wake)(void *owner), void *o
     mailbox_init(&end->read_answers, wake, owner);
 }
 
+/* Checks that the store is one that we can use, and notes this start in it. */
+static enum rc begin(struct engine *engine, uint32_t shards, struct meta_record *meta,
+                     char error[ENGINE_ERROR_MAX])
+{
+    struct store_key key = record_key(SHARD_META, RECORD_META);
+    struct bytes whole = bytes_of(key.head, key.head_len);
+    void *value;
+    size_t len;
+    *meta = (struct meta_record){.format = STORE_FORMAT, .shards = shards};
+    enum rc rc = engine_get(engine, STORE_STATE, whole, &value, &len);
+    if (rc == RC_OK) {
+        bool good = meta_record_decode(bytes_of(value, len), meta);
+        engine_free(value);
+        if (!good)
+            rc = RC_INVALID;
+    }
+    if (rc != RC_OK && rc != RC_NOT_FOUND) {
+        snprintf(error, ENGINE_ERROR_MAX, "the record of its format cannot be read");
+        return RC_INVALID;
+    }
+    if (meta->format > STORE_FORMAT) {
+        snprintf(error, ENGINE_ERROR_MAX, "its format is %u, this version reads up to %u",
+                 meta->format, (unsigned)STORE_FORMAT);
+        return RC_REFUSED;
+    }
+    if (meta->shards != shards) {
+        snprintf(error, ENGINE_ERROR_MAX, "it was made with shards: %u, the configuration has %u",
+                 meta->shards, shards);
+        return RC_REFUSED;
+    }
+    meta->starts++;
+    struct record_value record;
+    meta_record_encode(meta, &record);
+    struct batch batch;
+    batch_init(&batch);
+    batch_add(&batch, &(struct batch_record){.operation = BATCH_PUT,
+                                             .family = STORE_STATE,
+                                             .key = &whole,
+                                             .key_parts = 1,
+                                             .value = record.parts,
+                                             .value_parts = record.count});
+    uint8_t bytes[256];
+    CHECK(BATCH_HEADER + batch_size(&batch) <= sizeof(bytes));
+    batch_header(bytes, 1);
+    uint8_t *end = batch_serialise(&batch, bytes + BATCH_HEADER);
+    batch_deinit(&batch);
+    return engine_write(engine, bytes_of(bytes, (size_t)(end - bytes)), ENGINE_SYNCED, error);
+}
+
+uint64_t store_starts(const struct store *store)
+{
+    return store->starts;
+}
+
 enum rc store_open(const struct store_options *options, struct store **out,
                    char error[ENGINE_ERROR_MAX])
 {
     struct engine *engine;
+    struct meta_record meta;
     enum rc rc = engine_open(options->dir, ENGINE_CREATE, options->profile, &engine, error);
     if (rc != RC_OK)
         return rc;
+    rc = begin(engine, options->shards, &meta, error);
+    if (rc != RC_OK) {
+        engine_close(engine);
+        return rc;
+    }
     struct store *store = mem_new(sizeof(*store) + options->ends * sizeof(store->ends[0]));
     store->engine = engine;
+    store->starts = meta.starts;
     snprintf(store->dir, sizeof(store->dir), "%s", options->dir);
     store->profile = options->profile;
     store->interval_ms = options->interval_ms;

@@ -20,6 +20,7 @@
 enum {
     STORE_BATCH_HIGH = 4 * 1024 * 1024, /* of one worker's open batch: publishers are slowed */
     STORE_BACKLOG_MAX = 64 * 1024 * 1024,
+    STORE_PATH_MAX = 4096,
     STORE_FREE_MIN = 8 * 1024 * 1024, /* bytes that the disk must have left for new work */
 };
 
@@ -29,15 +30,20 @@ struct store_options {
     const char *dir; /* the store's own folder */
     enum engine_profile profile;
     uint32_t ends;        /* workers */
+    uint32_t shards;      /* a store that has others is refused */
     uint32_t interval_ms; /* between two flushes of what need not be flushed at once */
 };
 
-/* Opens or makes the store; no thread runs yet. As engine_open(). */
+/* Opens or makes the store; no thread runs yet. As engine_open(); RC_EXISTS: another process has it
+ * open; RC_REFUSED: it is of a newer version, or has another number of shards. */
 enum rc store_open(const struct store_options *options, struct store **out,
                    char error[ENGINE_ERROR_MAX]);
 
 /* For loading, before store_start(). */
 struct engine *store_engine(struct store *store);
+
+/* How often the store has been opened, this time included: numbers that were never used. */
+uint64_t store_starts(const struct store *store);
 
 /* Commits from now on. */
 void store_start(struct store *store);

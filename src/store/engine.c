@@ -51,6 +51,8 @@ static enum rc take_error(char *text, char error[ENGINE_ERROR_MAX])
         rc = RC_INVALID;
     else if (strstr(text, "does not exist") != NULL)
         rc = RC_NOT_FOUND;
+    else if (strstr(text, "lock") != NULL && strstr(text, "LOCK") != NULL)
+        rc = RC_EXISTS;
     rocksdb_free(text);
     return rc;
 }

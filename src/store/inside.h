@@ -11,8 +11,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { STORE_DIR_MAX = 4096 };
-
 struct store_end {
     struct store *store;
     struct batch *open;             /* the worker's; NULL: none, or it lies in the slot */
@@ -33,9 +31,10 @@ struct store_end {
 struct store {
     struct engine *engine; /* NULL: could not be opened again yet */
     pthread_rwlock_t engine_lock; /* written: the engine is being opened again */
-    char dir[STORE_DIR_MAX];
+    char dir[STORE_PATH_MAX];
     enum engine_profile profile;
     uint32_t interval_ms;
+    uint64_t starts;
     pthread_t commit_thread, read_thread;
     bool started;
     _Atomic bool stopping;

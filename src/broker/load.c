@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Start-up of the store: open it, load it on all workers at once, then let it commit. */
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "broker/node.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What a person can do about a store that does not open. */
+static int explain(enum rc rc, const char *data_dir, const char *error)
+{
+    LOG(LOG_ERROR, "store.not_opened", log_text("dir", data_dir), log_text("error", error));
+    switch (rc) {
+    case RC_EXISTS:
+        fprintf(stderr, "skein: another process uses the data directory %s; -d names another one\n",
+                data_dir);
+        return BROKER_EXIT_IO;
+    case RC_REFUSED:
+        fprintf(stderr, "skein: the store in %s cannot be used: %s\n", data_dir, error);
+        return BROKER_EXIT_DATA;
+    case RC_INVALID:
+        fprintf(stderr,
+                "skein: the store in %s is damaged: %s\n"
+                "Nothing was changed. This keeps everything that can be read, sets the damaged "
+                "store aside, and lists what was lost:\n"
+                "  skein store salvage %s\n",
+                data_dir, error, data_dir);
+        return BROKER_EXIT_DATA;
+    case RC_FULL:
+        fprintf(stderr, "skein: the disk of the data directory %s is full: %s\n", data_dir, error);
+        return BROKER_EXIT_IO;
+    default:
+        fprintf(stderr, "skein: the store in %s cannot be opened: %s\n", data_dir, error);
+        return BROKER_EXIT_IO;
+    }
+}
+
+int load_open(struct broker *broker, const char *data_dir)
+{
+    const struct config *config = broker->config;
+    char dir[STORE_PATH_MAX], error[ENGINE_ERROR_MAX] = "";
+    if (config->durability == DURABILITY_MEMORY)
+        return BROKER_EXIT_OK;
+    snprintf(dir, sizeof(dir), "%s/store", data_dir);
+    struct store_options options = {
+        .dir = dir,
+        .profile = config->store.profile == STORE_PROFILE_SMALL ? ENGINE_SMALL : ENGINE_NORMAL,
+        .ends = broker->worker_count,
+        .shards = config->shards,
+        .interval_ms = config->durability_interval_ms,
+    };
+    enum rc rc = store_open(&options, &broker->store, error);
+    return rc == RC_OK ? BROKER_EXIT_OK : explain(rc, data_dir, error);
+}
+
+bool load_worker(struct worker *worker)
+{
+    struct broker *broker = worker->broker;
+    struct restored counts = {0};
+    uint64_t began_ms = clock_ms();
+    enum rc rc = RC_OK;
+    worker->sessions.now_ms = began_ms;
+    if (broker->store != NULL) {
+        rc = delivery_restore(&worker->hub, store_engine(broker->store), &counts);
+        LOG(LOG_INFO, "store.loaded", log_uint("worker", worker->index),
+            log_uint("sessions", counts.sessions), log_uint("subscriptions", counts.subscriptions),
+            log_uint("messages", counts.messages), log_uint("retained", counts.retained),
+            log_uint("not_readable", counts.damaged), log_uint("ms", clock_ms() - began_ms));
+    }
+    if (rc != RC_OK)
+        atomic_store_explicit(&broker->load_rc, rc, memory_order_relaxed);
+    pthread_barrier_wait(&broker->loaded);
+    return atomic_load_explicit(&broker->load_rc, memory_order_relaxed) == RC_OK;
+}
+
+int load_finish(struct broker *broker, const char *data_dir)
+{
+    pthread_barrier_wait(&broker->loaded);
+    enum rc rc = (enum rc)atomic_load_explicit(&broker->load_rc, memory_order_relaxed);
+    if (broker->store == NULL)
+        return BROKER_EXIT_OK;
+    fault_point("store.loaded");
+    store_start(broker->store);
+    return rc == RC_OK ? BROKER_EXIT_OK : explain(rc, data_dir, "it cannot be read to its end");
+}

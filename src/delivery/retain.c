@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Retained messages: into the tree at once, on the publisher's worker; into the store by the worker
+ * that is home to the topic's shard. That one writes what the tree has when it looks, so that two
+ * publishers on two workers leave the same message in both.
+ */
+#include "delivery/batch.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "store/record.h"
+
+enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
+{
+    enum rc rc = RC_OK;
+    if (message->publication.payload.len == 0)
+        retained_clear(hub->retained, message->publication.topic); /* [MQTT-3.3.1-6] */
+    else
+        rc = retained_set(hub->retained, message);
+    if (rc != RC_OK) {
+        metric_inc(hub->metrics, METRIC_LIMIT_RETAINED);
+        metric_inc(hub->metrics, METRIC_RETAINED_REFUSED);
+    }
+    return rc;
+}
+
+/* On the home of the shard. */
+static void record(struct delivery_hub *hub, struct store_shard *store, struct bytes topic)
+{
+    struct store_key key = record_key_retained(store->shard, topic);
+    struct message *message = retained_get(hub->retained, topic, hub->sessions->now_ms);
+    if (message == NULL) {
+        store_delete(store, STORE_RETAINED, &key);
+        return;
+    }
+    struct record_clock clock = {hub->sessions->now_ms, clock_wall_ms()};
+    struct record_value value;
+    message_record_encode(&message->publication, &clock, &value);
+    record_put(store, STORE_RETAINED, &key, &value);
+    message_drop(message);
+}
+
+/* To the home of a topic's shard. */
+struct retained_mail {
+    struct mail mail;
+    struct commit_source source;
+    struct store_shard *store;
+    size_t topic_len;
+    uint8_t topic[];
+};
+
+static void open_retained(struct mail *mail, void *receiver)
+{
+    struct delivery_hub *hub = receiver;
+    struct retained_mail *asked = CONTAINER_OF(mail, struct retained_mail, mail);
+    record(hub, asked->store, bytes_of(asked->topic, asked->topic_len));
+    if (asked->source.asked != NULL) {
+        asked->source.taken = true;
+        commit_source_await(&asked->source, asked->store);
+        commit_source_answer(&asked->source);
+    }
+    mem_free(asked);
+}
+
+static void post(struct delivery_hub *hub, uint32_t home, struct store_shard *store,
+                 struct bytes topic, struct publish_ticket *ticket)
+{
+    struct delivery_peer *peer = &hub->peers[home];
+    struct retained_mail *mail = mem_new(sizeof(*mail) + topic.len);
+    mail->mail.open = open_retained;
+    mail->source = (struct commit_source){
+        .hub = peer->hub, .answering = true, .asked = ticket, .asked_worker = hub->worker};
+    mail->store = store;
+    mail->topic_len = topic.len;
+    memcpy(mail->topic, topic.data, topic.len);
+    mailbox_post(peer->mailbox, &mail->mail.letter);
+}
+
+void retained_keep(struct delivery_hub *hub, const struct publication *publication,
+                   struct commit_source *source)
+{
+    struct bytes topic = publication->topic;
+    struct session_table *table = hub->sessions;
+    if (!store_keeps(&table->stores[0]) || bytes_starts_with(topic, bytes_of_str("$SYS/")))
+        return;
+    uint32_t shard = client_id_hash(topic) % table->shard_count;
+    uint32_t home = shard % hub->worker_count;
+    bool waits = publication->qos > 0;
+    if (home != hub->worker) {
+        struct store_shard *there = &hub->peers[home].hub->sessions->stores[shard];
+        post(hub, home, there, topic, waits ? commit_source_ticket(source) : NULL);
+        return;
+    }
+    record(hub, &table->stores[shard], topic);
+    if (waits) {
+        source->taken = true;
+        commit_source_await(source, &table->stores[shard]);
+    }
+}
