@@ -81,7 +81,7 @@ void retained_keep(struct delivery_hub *hub, const struct publication *publicati
 {
     struct bytes topic = publication->topic;
     struct session_table *table = hub->sessions;
-    if (!store_keeps(&table->stores[0]) || bytes_starts_with(topic, bytes_of_str("$SYS/")))
+    if (table->stores[0].ops->at_once || bytes_starts_with(topic, bytes_of_str("$SYS/")))
         return;
     uint32_t shard = client_id_hash(topic) % table->shard_count;
     uint32_t home = shard % hub->worker_count;

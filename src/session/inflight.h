@@ -30,7 +30,8 @@ struct kept {
     uint32_t *
         identifiers; /* more than one subscription identifier: count, then them; owned; else NULL */
     struct share_member *share; /* borrowed; NULL: not of a share */
-    uint64_t sequence;          /* in its session, from 1 on; 0 with QoS 0 */
+    /* In its session, from 1 on. With QoS 0: of the QoS 1/2 message before which it stands. */
+    uint64_t sequence;
     uint64_t shared;            /* number of the stored message that other queues share; 0: none */
     struct store_ref ref;       /* its record, while that may still be taken back */
     uint32_t identifier;        /* the only one, 0: none */

@@ -41,7 +41,7 @@ static bool keep(struct session *session, struct delivery *delivery, const struc
         .qos = as->qos,
         .retain = as->retain,
         .share = as->share,
-        .sequence = as->qos > 0 ? session->next_sequence++ : 0,
+        .sequence = as->qos > 0 ? session->next_sequence++ : session->next_sequence,
     };
     if (as->share != NULL)
         atomic_fetch_add_explicit(&as->share->load, 1, memory_order_relaxed);
@@ -93,7 +93,7 @@ static enum metric full_metric(const struct session *session, uint8_t qos)
 static void drop_oldest(struct session *session)
 {
     struct queue *queue = session->queue;
-    if (queue->count == 0) {
+    if (!queue_front_in_memory(queue)) {
         queue_drop_tail_first(session);
         return;
     }
@@ -112,9 +112,8 @@ static bool make_room(struct session *session, uint8_t qos, uint64_t bytes)
         bytes > limits->queue_bytes_max ? QUEUE_REJECT_NEW : limits->queue_policy;
     while (queue_is_full(session, bytes)) {
         bool oldest = policy == QUEUE_GIVE_UP_OLDEST && queue_size(queue) > 0;
-        const struct kept *gone = oldest ? queue_peek(queue) : NULL;
-        metric_inc(session->table->metrics,
-                   full_metric(session, gone != NULL ? gone->qos : oldest ? 1 : qos));
+        uint8_t gone = !oldest ? qos : queue_front_in_memory(queue) ? queue_peek(queue)->qos : 1;
+        metric_inc(session->table->metrics, full_metric(session, gone));
         if (oldest)
             drop_oldest(session);
         else if (policy != QUEUE_GIVE_UP_QOS0 || qos == 0 || !queue_drop_qos0(queue))
@@ -423,7 +422,8 @@ void session_pump(struct session *session)
         return;
     uint64_t count = queue_size(queue), bytes = queue_bytes(queue);
     const struct kept *next;
-    while (!session->sink->hold && (next = queue_peek(queue)) != NULL &&
+    while (!session->sink->hold && queue_front_in_memory(queue) &&
+           (next = queue_peek(queue)) != NULL &&
            (next->qos == 0 || next->state == INFLIGHT_RELEASED ||
             (window_is_open(session, next->sequence) && safe_to_send(session, next)))) {
         struct kept kept = queue_take(queue);

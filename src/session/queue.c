@@ -57,7 +57,7 @@ enum rc queue_insert(struct queue *queue, const struct kept *kept)
     uint32_t n = queue->count - 1;
     for (; rc == RC_OK && n > 0; n--) {
         struct kept *before = queue_at(queue, n - 1);
-        if (before->sequence < kept->sequence)
+        if (before->sequence < kept->sequence + (before->qos == 0))
             break;
         *queue_at(queue, n) = *before;
         *before = *kept;

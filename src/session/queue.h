@@ -50,6 +50,13 @@ static inline uint64_t queue_bytes(const struct queue *queue)
     return queue == NULL ? 0 : queue->bytes + queue->tail.bytes;
 }
 
+/* Whether the oldest of all stands in memory. */
+static inline bool queue_front_in_memory(const struct queue *queue)
+{
+    return queue->count > 0 &&
+           (queue->tail.count == 0 || queue->ring[queue->first].sequence <= queue->tail.from);
+}
+
 /* Takes what is kept. RC_NO_MEMORY: it is still the caller's. */
 enum rc queue_push(struct queue *queue, const struct kept *kept);
 

@@ -10,7 +10,7 @@ static enum rc memory_wait(struct store_shard *shard, struct store_waiter *waite
     return RC_OK;
 }
 
-static const struct store_ops memory_ops = {.wait = memory_wait};
+static const struct store_ops memory_ops = {.wait = memory_wait, .at_once = true};
 
 void store_memory_init(struct store_shard *shard, uint32_t number)
 {

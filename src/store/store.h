@@ -49,6 +49,7 @@ struct store_ops {
     enum rc (*wait)(struct store_shard *shard, struct store_waiter *waiter);
     /* Once a loop turn, on each worker: tell waiters whose time has come. NULL: there are none. */
     void (*turn)(struct store_shard *shard, uint64_t now_ms);
+    bool at_once; /* everything is safe as soon as it is recorded: nobody ever waits */
 };
 
 struct store_shard {

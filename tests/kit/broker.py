@@ -6,6 +6,7 @@ SKEIN_BINARY names the program. SKEIN_TEST_PEER=HOST:PORT (and SKEIN_TEST_PEER_W
 tests at another broker that already runs: how a test is tried out on a second opinion.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -218,8 +219,12 @@ class Broker:
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
 
     def descriptors(self):
-        """Open file descriptors."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        """Open sockets. (The store opens and closes files as it likes.)"""
+        folder, sockets = f"/proc/{self.process.pid}/fd", 0
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                sockets += os.readlink(f"{folder}/{name}").startswith("socket:")
+        return sockets
 
     def client(self, version, **options):
         """A RawClient that has not sent CONNECT."""

@@ -48,19 +48,32 @@ def test_no_identifier_is_given_to_a_second_publish_while_the_first_is_open(conn
 
 
 @pytest.mark.rule("v5 MQTT-2.2.1-4")
-def test_an_identifier_in_use_is_passed_over_when_the_numbers_start_again(connect, topic):
+def test_an_identifier_in_use_is_not_given_again_however_many_messages_follow(connect, topic):
+    """Half of all identifiers later the others wait for the first to be acknowledged."""
     alice, bob = connect(V5, properties={"receive_maximum": 500}), connect(V5)
     alice.subscribe(topic, qos=1)
     bob.publish(topic, qos=1)
     open = alice.expect(PUBLISH, qos=1).id
 
-    for _ in range(65_536 // 400 + 1):
-        bob.send(*(publish(topic, qos=1, id=number) for number in range(1, 401)))
-        seen = [alice.expect(PUBLISH).id for _ in range(400)]
+    def send(count):
+        bob.send(*(publish(topic, qos=1, id=number) for number in range(1, count + 1)))
+        for number in range(1, count + 1):
+            bob.expect(PUBACK, id=number)
+
+    def acknowledge(count):
+        seen = [alice.expect(PUBLISH).id for _ in range(count)]
         assert open not in seen
         alice.send(*(puback(number) for number in seen))
-        for number in range(1, 401):
-            bob.expect(PUBACK, id=number)
+
+    rounds, last = divmod(32_767, 400)
+    for _ in range(rounds):
+        send(400)
+        acknowledge(400)
+    send(400)
+    acknowledge(last)
+    alice.expect_quiet()
+    alice.send(puback(open))
+    acknowledge(400 - last)
 
 
 @pytest.mark.rule("v5 MQTT-2.2.1-5")
