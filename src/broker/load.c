@@ -72,16 +72,29 @@ bool load_worker(struct worker *worker)
     if (rc != RC_OK)
         atomic_store_explicit(&broker->load_rc, rc, memory_order_relaxed);
     pthread_barrier_wait(&broker->loaded);
-    return atomic_load_explicit(&broker->load_rc, memory_order_relaxed) == RC_OK;
+    if (atomic_load_explicit(&broker->load_rc, memory_order_relaxed) != RC_OK)
+        return false;
+    if (broker->store != NULL &&
+        delivery_replay(&worker->hub, store_engine(broker->store)) != RC_OK)
+        LOG(LOG_ERROR, "store.outbox_not_readable", log_uint("worker", worker->index));
+    pthread_barrier_wait(&broker->loaded); /* nobody reads past the store's own threads any more */
+    return true;
 }
 
 int load_finish(struct broker *broker, const char *data_dir)
 {
     pthread_barrier_wait(&broker->loaded);
     enum rc rc = (enum rc)atomic_load_explicit(&broker->load_rc, memory_order_relaxed);
-    if (broker->store == NULL)
+    if (broker->store == NULL) {
+        pthread_barrier_wait(&broker->loaded);
         return BROKER_EXIT_OK;
+    }
+    if (rc != RC_OK) {
+        store_start(broker->store);
+        return explain(rc, data_dir, "it cannot be read to its end");
+    }
+    pthread_barrier_wait(&broker->loaded);
     fault_point("store.loaded");
     store_start(broker->store);
-    return rc == RC_OK ? BROKER_EXIT_OK : explain(rc, data_dir, "it cannot be read to its end");
+    return BROKER_EXIT_OK;
 }

@@ -132,6 +132,7 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
         .member = member,
         .share = member == NULL ? NULL : subscription_share(member),
         .from = asker.worker,
+        .outbox = delivery->outbox,
         .count = count,
         .source = {.hub = hub->peers[worker].hub,
                    .answering = true,

@@ -40,6 +40,7 @@ struct delivery_item {
     struct share *share;         /* the same */
     struct commit_source source;
     struct shared_copies *copies; /* of its delivery, between slices */
+    struct outbox_tag outbox;
     uint32_t from;                /* the publisher's worker */
     uint32_t next, count;
     uint32_t size; /* of all of it in the batch */
@@ -148,6 +149,36 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc);
 
 /* Receiving worker: no more commits will be expected; answers when those that are have come. */
 void commit_source_answer(struct commit_source *source);
+
+/* ---- outbox.c ----------------------------------------------------------------------------------
+ */
+
+/* Whether the publication goes through the outbox of its publisher's shard, which is then given:
+ * it must not arrive twice, and may have to be remembered until it has arrived. NULL: no. */
+struct store_shard *outbox_for(struct delivery_hub *hub, const struct publication *publication,
+                               const struct route_set *set);
+
+/* Stores the publication in the outbox; it is delivered when that is safe. Shares message. */
+void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct message *message);
+
+/* Every shard has it, or not all do (rc). */
+void outbox_delivered(struct outbox_entry *entry, enum rc rc);
+
+/* A message of a share has come to its new session, or has not (rc). Takes record. */
+void moved_delivered(struct moved_record *record, enum rc rc);
+
+/* Delivers an entry: delivery.c. `replayed`: after a restart. Gives the ticket, or NULL. */
+struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
+                                         struct outbox_tag tag, bool replayed);
+
+/* Has this shard got that entry already? */
+bool high_water_covers(struct delivery_hub *hub, const struct store_shard *store,
+                       struct outbox_tag tag);
+/* From now on it has, in the batch that is open. */
+void high_water_set(struct delivery_hub *hub, struct store_shard *store, struct outbox_tag tag);
+/* At start-up: as the store has it. */
+void high_water_load(struct delivery_hub *hub, uint32_t shard, struct outbox_tag tag);
+void high_water_deinit(struct delivery_hub *hub);
 
 /* ---- retain.c ----------------------------------------------------------------------------------
  */

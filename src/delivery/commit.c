@@ -39,7 +39,12 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc)
         return;
     if (ticket->rc == RC_OK && ticket->refused && !ticket->taken)
         ticket->rc = RC_REFUSED;
-    ticket->hub->ops->published(ticket->hub, ticket, ticket->rc);
+    if (ticket->outbox != NULL)
+        outbox_delivered(ticket->outbox, ticket->rc);
+    else if (ticket->moved != NULL)
+        moved_delivered(ticket->moved, ticket->rc);
+    else
+        ticket->hub->ops->published(ticket->hub, ticket, ticket->rc);
     mem_free(ticket);
 }
 

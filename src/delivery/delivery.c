@@ -11,6 +11,7 @@ void delivery_init(struct delivery_hub *hub)
     route_reader_init(&hub->reader, hub->router, hub->worker_count);
     list_init(&hub->parked);
     map_init(&hub->subscriptions);
+    map_init(&hub->high_water);
     hub->spare_waiter = NULL;
     hub->scratch = mem_new(DELIVERY_SCRATCH);
 }
@@ -26,6 +27,7 @@ void delivery_deinit(struct delivery_hub *hub)
     }
     route_reader_deinit(&hub->reader);
     map_deinit(&hub->subscriptions);
+    high_water_deinit(hub);
     mem_free(hub->spare_waiter);
     mem_free(hub->scratch);
 }
@@ -88,6 +90,9 @@ static void deliver_run(struct delivery_hub *hub, struct delivery *delivery,
     struct merged merged;
     if (!merge(delivery->publication, run, count, &merged))
         return;
+    if (delivery->outbox.number != 0 && merged.as.qos > 0 && session_stored(session) &&
+        high_water_covers(hub, session->store, delivery->outbox))
+        return; /* it got this before the broker ended */
     merged.as.share = member;
     enum deliver_result result = session_deliver(session, delivery, &merged.as);
     if (result == DELIVERED_LAGGING || result == NOT_DELIVERED_LAGGING)
@@ -164,7 +169,8 @@ static void deliver_to_worker(struct routing *routing, uint32_t worker, const st
                               uint32_t count)
 {
     struct delivery_hub *hub = routing->hub;
-    if (worker != hub->worker || count > DELIVERY_INLINE_MAX || deliveries_pending(hub)) {
+    if (worker != hub->worker || count > DELIVERY_INLINE_MAX || deliveries_pending(hub) ||
+        routing->delivery.outbox.number != 0) {
         put_on_batch(routing, worker, routes, count, NULL);
         return;
     }
@@ -189,7 +195,7 @@ static void deliver_to_share(struct routing *routing, struct share *share)
         return;
     uint32_t worker = session_ref_worker(route.session);
     /* One that ended, and has not left the share yet, is found out when the batch is worked off. */
-    if (worker != hub->worker || deliveries_pending(hub) ||
+    if (worker != hub->worker || deliveries_pending(hub) || routing->delivery.outbox.number != 0 ||
         session_of_ref(hub->sessions, route.session) == NULL) {
         put_on_batch(routing, worker, &route, 1, member);
         return;
@@ -223,6 +229,24 @@ static void end(struct routing *routing, const struct message *message)
     mem_free(routing->delivery.copies);
 }
 
+static void deliver_to_set(struct routing *routing, const struct route_set *set)
+{
+    if (routing->hub->worker_count == 1) {
+        if (set->count > 0)
+            deliver_to_worker(routing, 0, set->routes, set->count);
+    } else {
+        for (uint32_t i = 0, n; i < set->count; i += n) {
+            uint32_t worker = session_ref_worker(set->routes[i].session);
+            n = 1;
+            while (i + n < set->count && session_ref_worker(set->routes[i + n].session) == worker)
+                n++;
+            deliver_to_worker(routing, worker, set->routes + i, n);
+        }
+    }
+    for (uint32_t i = 0; i < set->share_count; i++)
+        deliver_to_share(routing, set->shares[i]);
+}
+
 struct publish_outcome delivery_publish(struct delivery_hub *hub,
                                         const struct publication *publication,
                                         struct message *message,
@@ -237,25 +261,40 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     if (publication->payload.len >= DELIVERY_MESSAGE_MIN && routing.outcome.matched &&
         delivery_message(&routing.delivery) != NULL)
         routing.delivery.publication = &routing.delivery.message->publication;
-    if (hub->worker_count == 1) {
-        if (set.count > 0)
-            deliver_to_worker(&routing, 0, set.routes, set.count);
-    } else {
-        for (uint32_t i = 0, n; i < set.count; i += n) {
-            uint32_t worker = session_ref_worker(set.routes[i].session);
-            n = 1;
-            while (i + n < set.count && session_ref_worker(set.routes[i + n].session) == worker)
-                n++;
-            deliver_to_worker(&routing, worker, set.routes + i, n);
-        }
-    }
-    for (uint32_t i = 0; i < set.share_count; i++)
-        deliver_to_share(&routing, set.shares[i]);
+    struct store_shard *outbox =
+        publication->qos == 2 ? outbox_for(hub, publication, &set) : NULL;
+    if (outbox == NULL)
+        deliver_to_set(&routing, &set);
+    else if (delivery_message(&routing.delivery) != NULL)
+        outbox_add(hub, outbox, routing.delivery.message);
+    else
+        routing.source.rc = RC_NO_MEMORY;
     if (publication->retain)
         retained_keep(hub, publication, &routing.source);
     routing.outcome.ticket = commit_source_close(&routing.source, &routing.outcome.rc);
     end(&routing, message);
     return routing.outcome;
+}
+
+struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
+                                         struct outbox_tag tag, bool replayed)
+{
+    struct routing routing;
+    struct wire_cache wire;
+    struct route_set set;
+    enum rc rc;
+    const struct publication *publication = &message->publication;
+    begin(&routing, hub, publication, message, &wire, NULL);
+    routing.delivery.outbox = tag;
+    if (replayed && publication->retain) {
+        delivery_retain(hub, message);
+        retained_keep(hub, publication, &routing.source);
+    }
+    route_find(&hub->reader, publication->topic, &set);
+    deliver_to_set(&routing, &set);
+    struct publish_ticket *ticket = commit_source_close(&routing.source, &rc);
+    end(&routing, message);
+    return ticket;
 }
 
 /* ---- the receiver's side -----------------------------------------------------------------------
@@ -292,6 +331,17 @@ static void choose_again(struct delivery_hub *hub, struct delivery_item *item)
     mem_free(routing.delivery.copies);
 }
 
+/* Every shard that has sessions among the routes has got the entry. */
+static void note_arrival(struct delivery_hub *hub, const struct delivery_item *item)
+{
+    for (uint32_t i = 0; i < item->count; i++) {
+        const struct session *session = session_of_ref(hub->sessions, item->routes[i].session);
+        if (session != NULL && session_stored(session) &&
+            !high_water_covers(hub, session->store, item->outbox))
+            high_water_set(hub, session->store, item->outbox);
+    }
+}
+
 /* Delivers up to DELIVERY_SLICE routes of the item; true when it is finished. */
 static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
 {
@@ -301,13 +351,15 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
         .message = item->message,
         .wire = &wire,
         .copies = item->copies,
+        .outbox = item->outbox,
         .many = item->count > 1,
     };
     if (item->packet.len > 0)
         wire.packet[item->packet_v5] = item->packet;
     struct commit_source *source = item->ticket != NULL ? &item->source : NULL;
     bool slow = false;
-    uint32_t budget = DELIVERY_SLICE;
+    /* All of an outbox entry's goes into one batch, with the note that it has come. */
+    uint32_t slice = item->outbox.number != 0 ? UINT32_MAX : DELIVERY_SLICE, budget = slice;
     while (item->next < item->count && budget > 0) {
         const struct route *run = item->routes + item->next;
         uint32_t n = run_length(run, item->count - item->next);
@@ -324,7 +376,9 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
         item->next += n;
         budget -= n < budget ? n : budget;
     }
-    hub->work += DELIVERY_SLICE - budget;
+    hub->work += slice - budget;
+    if (item->outbox.number != 0)
+        note_arrival(hub, item);
     item->message = delivery.message;
     item->copies = delivery.copies;
     if (slow)
@@ -373,17 +427,30 @@ bool delivery_turn(struct delivery_hub *hub)
 static void publish_will(struct session_table *table, struct session *session, struct message *will)
 {
     struct delivery_hub *hub = table->owner;
-    (void)session;
     if (will->publication.retain)
         delivery_retain(hub, will);
+    if (session_stored(session) && will->publication.qos > 0) {
+        /* In one batch with the record that the will is gone. */
+        outbox_add(hub, session->store, will);
+        message_drop(will);
+        return;
+    }
     struct publish_outcome outcome = delivery_publish(hub, &will->publication, will, NULL);
     if (outcome.ticket != NULL)
         outcome.ticket->owner = 0; /* nobody waits */
     message_drop(will);
 }
 
+void moved_delivered(struct moved_record *record, enum rc rc)
+{
+    if (rc == RC_OK) /* else the record stays, and the message comes again after the next start */
+        session_moved(record);
+    mem_free(record);
+}
+
 static bool share_orphan(struct session_table *table, struct session *session,
-                         struct share_member *member, struct message *message)
+                         struct share_member *member, struct message *message,
+                         const struct moved_record *record)
 {
     struct delivery_hub *hub = table->owner;
     struct share *share = subscription_share(subscription_of_member(member));
@@ -403,7 +470,15 @@ static bool share_orphan(struct session_table *table, struct session *session,
     enum rc rc;
     struct publish_ticket *ticket = commit_source_close(&routing.source, &rc);
     if (ticket != NULL)
-        ticket->owner = 0; /* nobody waits */
+        ticket->owner = 0; /* nobody waits, but for the record */
+    if (record == NULL)
+        return true;
+    struct moved_record *moved = NEW(struct moved_record);
+    *moved = *record;
+    if (ticket != NULL)
+        ticket->moved = moved;
+    else
+        moved_delivered(moved, RC_OK);
     return true;
 }
 

@@ -37,6 +37,8 @@ struct publish_ticket {
     uint32_t remaining;     /* commits not answered yet */
     enum rc rc;             /* the first failure */
     bool taken, refused;    /* by some session */
+    struct outbox_entry *outbox; /* NULL, or who waits instead of the owner */
+    struct moved_record *moved;  /* the same */
     uint64_t owner, number; /* the caller's own */
 };
 
@@ -69,6 +71,7 @@ struct delivery_hub {
     struct deliveries *inbox_first, *inbox_last; /* batches not worked off, oldest first */
     struct list parked;                          /* retained jobs that wait for their subscriber */
     struct map subscriptions;                    /* of all our sessions, by filter and session */
+    struct map high_water;                       /* how far outboxes have been worked off */
     struct store_waiter *spare_waiter;
     uint8_t *scratch; /* DELIVERY_SCRATCH bytes for ready-made packets */
     const struct hub_ops *ops;
@@ -152,6 +155,9 @@ struct restored {
 /* Loads what the store has of this worker's shards, before the worker serves anybody. RC_INVALID:
  * the store is damaged; RC_NO_MEMORY. */
 enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct restored *counts);
+
+/* After all workers have restored: sends on its way what outboxes hold. */
+enum rc delivery_replay(struct delivery_hub *hub, struct engine *engine);
 
 /* session_ops of every session table; table->owner is the hub. */
 extern const struct session_ops delivery_session_ops;

@@ -129,6 +129,11 @@ static enum rc load_state(struct restoring *r, const struct record_key *key, str
     case RECORD_WILL:
         load_will(r, key, whole, value);
         return RC_OK;
+    case RECORD_HIGH_WATER:
+        high_water_load(r->hub, key->shard,
+                        (struct outbox_tag){.number = high_water_record_decode(value),
+                                            .shard = (uint32_t)key->sequence});
+        return RC_OK;
     case RECORD_RECEIVED:
         session = session_of(r, key->number);
         if (session == NULL)
@@ -217,6 +222,7 @@ static enum rc load_shard(struct restoring *r)
     } order[] = {
         {STORE_STATE, RECORD_SESSION},  {STORE_STATE, RECORD_SUBSCRIPTION},
         {STORE_STATE, RECORD_RECEIVED}, {STORE_STATE, RECORD_WILL},
+        {STORE_STATE, RECORD_HIGH_WATER},
         {STORE_QUEUE, RECORD_QUEUED},   {STORE_QUEUE, RECORD_SHARED},
         {STORE_RETAINED, RECORD_RETAINED},
     };

@@ -18,6 +18,7 @@ struct drain {
     struct store_read read;
     struct session_table *table;
     uint64_t session; /* session_ref: it may have ended meanwhile */
+    uint64_t until;   /* what came from this number on may be missing in the answer */
 };
 
 /* ---- what came back ----------------------------------------------------------------------------
@@ -92,15 +93,19 @@ static void take_in(struct session *session, struct bytes key, struct bytes valu
     kept_drop(&kept);
 }
 
-static void all_read(struct session *session)
+/* The end of the range was reached: what is left came since the read began. */
+static void all_read(struct session *session, uint64_t until)
 {
     struct queue_tail *tail = &session->queue->tail;
-    if (tail->count > 0)
-        LOG_LIMITED(LOG_INFO, "session.queue_shorter_than_counted",
+    if (tail->from < until)
+        tail->from = until;
+    uint64_t left = session->next_sequence > tail->from ? session->next_sequence - tail->from : 0;
+    if (tail->count != left)
+        LOG_LIMITED(LOG_DEBUG, "session.queue_counted_again",
                     log_bytes("client", session_client_id(session)),
-                    log_uint("by", tail->count));
-    tail->count = 0;
-    tail->bytes = 0;
+                    log_uint("estimate", tail->count), log_uint("messages", left));
+    tail->bytes = tail->count == 0 ? 0 : tail->bytes / tail->count * left;
+    tail->count = (uint32_t)left;
 }
 
 static void read_done(struct store_read *read)
@@ -123,7 +128,7 @@ static void read_done(struct store_read *read)
             LOG_LIMITED(LOG_ERROR, "session.queue_not_readable",
                         log_bytes("client", session_client_id(session)));
         else if (!read->more)
-            all_read(session);
+            all_read(session, drain->until);
         metric_add(session->table->metrics, METRIC_QUEUED_MESSAGES, queue_size(queue) - messages);
         metric_add(session->table->metrics, METRIC_QUEUED_BYTES, queue_bytes(queue) - bytes);
         if (session->sink == NULL)
@@ -169,6 +174,7 @@ void queue_read_tail(struct session *session)
     struct drain *drain = NEW(struct drain);
     drain->table = session->table;
     drain->session = session->ref;
+    drain->until = session->next_sequence;
     drain->waiter.done = committed;
     drain->waiter.written_is_enough = true;
     queue->tail.reading = true;

@@ -312,7 +312,9 @@ static enum deliver_result send_qos0(struct session *session, struct delivery *d
 enum deliver_result session_deliver(struct session *session, struct delivery *delivery,
                                     const struct deliver_as *as)
 {
-    if (as->qos > 0 && session_stored(session) && store_trouble(session->store) != RC_OK) {
+    /* What an outbox has promised is taken all the same: it is little, and nobody can be told. */
+    if (as->qos > 0 && delivery->outbox.number == 0 && session_stored(session) &&
+        store_trouble(session->store) != RC_OK) {
         metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_STORE);
         return NOT_STORED;
     }

@@ -135,8 +135,25 @@ void session_will_now(struct session *session)
 
 static bool hand_over(struct session *session, struct kept *kept)
 {
+    struct moved_record record = {
+        .table = session->table,
+        .session = session->number,
+        .sequence = kept->sequence,
+        .shared = kept->shared,
+        .shard = session->store->shard,
+    };
     return kept->share != NULL && kept->message != NULL &&
-           session->table->ops->share_orphan(session->table, session, kept->share, kept->message);
+           session->table->ops->share_orphan(session->table, session, kept->share, kept->message,
+                                             kept->stored ? &record : NULL);
+}
+
+void session_moved(const struct moved_record *record)
+{
+    struct store_shard *store = &record->table->stores[record->shard];
+    struct store_key key = record_key_queued(record->shard, record->session, record->sequence);
+    store_delete(store, STORE_QUEUE, &key);
+    if (record->shared != 0)
+        stored_shared_drop(record->table, record->shard, record->shared);
 }
 
 /* What was sent with QoS 2 stays with this session [MQTT-4.8.2-4, MQTT-4.8.2-5]. */
@@ -147,7 +164,6 @@ static void hand_over_shared(struct session *session)
         uint32_t size = inflight_size(inflight);
         struct kept *kept = inflight_at(inflight, n);
         if (kept->state == INFLIGHT_SENT_QOS1 && hand_over(session, kept)) {
-            stored_finished(session, kept);
             inflight_finish(inflight, kept);
             metric_dec(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
         }
@@ -161,7 +177,6 @@ static void hand_over_shared(struct session *session)
         if (hand_over(session, &kept)) {
             metric_dec(session->table->metrics, METRIC_QUEUED_MESSAGES);
             metric_sub(session->table->metrics, METRIC_QUEUED_BYTES, bytes - queue->bytes);
-            stored_finished(session, &kept);
             kept_drop(&kept);
         } else {
             CHECK(queue_push(queue, &kept) == RC_OK); /* there is room: it was just taken out */

@@ -70,6 +70,13 @@ struct session_sink_ops {
     void (*taken_over)(struct session_sink *sink);
 };
 
+/* The record of a message that another session takes over: deleted when that one has it. */
+struct moved_record {
+    struct session_table *table;
+    uint64_t session, sequence, shared;
+    uint32_t shard; /* of the session that had it */
+};
+
 /* What a session's owner (delivery) does for it. */
 struct session_ops {
     /* The session's end: remove its subscriptions. Everything else is gone already; session_free()
@@ -79,9 +86,11 @@ struct session_ops {
     void (*publish_will)(struct session_table *table, struct session *session,
                          struct message *will);
     /* A member of a share went away without acknowledging this: true when another member (an online
-     * one unless the session ends) has taken it over. Borrows message. */
+     * one unless the session ends) takes it over. Borrows message. `record` (NULL: there is none) is
+     * copied, and given to session_moved() when the other has the message. */
     bool (*share_orphan)(struct session_table *table, struct session *session,
-                         struct share_member *member, struct message *message);
+                         struct share_member *member, struct message *message,
+                         const struct moved_record *record);
     /* The filter of a member's subscription, "$share/name/filter"; gives its length, 0: too long.
      * For records; NULL: not needed. */
     size_t (*share_filter)(struct share_member *member, char *out, size_t room);
@@ -236,6 +245,9 @@ void session_detach(struct session *session, enum session_will will);
  */
 void session_end(struct session *session);
 
+/* Another session has the message for good. */
+void session_moved(const struct moved_record *record);
+
 /* Takes the will (NULL: none). */
 void session_set_will(struct session *session, struct message *will, uint32_t delay_s);
 
@@ -254,6 +266,12 @@ void session_trim(struct session *session);
 /* ---- messages out ------------------------------------------------------------------------------
  */
 
+/* Names an outbox entry: the publisher's shard, and a number that grows there. number 0: none. */
+struct outbox_tag {
+    uint64_t number;
+    uint32_t shard;
+};
+
 /* One publication on its way to many sessions. The message is made when the first one has to keep
  * it. */
 struct delivery {
@@ -261,6 +279,7 @@ struct delivery {
     struct message *message; /* NULL until needed; one reference is the delivery's */
     struct wire_cache *wire;
     struct shared_copies *copies; /* NULL until needed; the caller's to free */
+    struct outbox_tag outbox;     /* it is stored there until every shard has it */
     bool many;                    /* several stored sessions get it: its bytes are stored once a shard */
 };
 

@@ -80,7 +80,7 @@ enum {
 /* Room in memory for one more of the queue. */
 static inline bool queue_head_has_room(const struct queue *queue)
 {
-    return queue->tail.count == 0 && queue->count < QUEUE_HEAD_MESSAGES &&
+    return queue->tail.count == 0 && !queue->tail.reading && queue->count < QUEUE_HEAD_MESSAGES &&
            queue->bytes < QUEUE_HEAD_BYTES;
 }
 

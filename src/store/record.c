@@ -368,6 +368,18 @@ bool message_record_decode(struct bytes value, const struct record_clock *clock,
     return !reader.bad && out->qos <= 2 && out->topic.len > 0;
 }
 
+void high_water_record_encode(uint64_t number, struct record_value *out)
+{
+    head_only(out, put_le(put_le(out->head, FORMAT, 1), number, 8));
+}
+
+uint64_t high_water_record_decode(struct bytes value)
+{
+    struct reader reader = reader_of(value);
+    uint64_t number = begin(&reader) ? get_le(&reader, 8) : 0;
+    return reader.bad ? 0 : number;
+}
+
 void will_record_encode(const struct will_record *will, const struct record_clock *clock,
                         struct record_value *out)
 {

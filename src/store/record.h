@@ -10,7 +10,7 @@
  *  state     shard 'u' session filter              struct subscription_record
  *  state     shard 'i' session packet-id           (empty): an inbound QoS 2 identifier
  *  state     shard 'w' session                     struct will_record
- *  state     shard 'o' number                      struct outbox_record
+ *  state     shard 'o' number                      a message: the outbox of the shard's publishers
  *  state     shard 'h' source-shard                number: outbox entries up to it have arrived
  *  state     0xFFFF 'v'                            struct meta_record
  *  queue     shard 'q' session sequence            struct queue_record
@@ -133,6 +133,10 @@ void message_record_encode(const struct publication *publication, const struct r
 /* The expiry interval is what is left of it at clock; `expired`: nothing. Borrows from value. */
 bool message_record_decode(struct bytes value, const struct record_clock *clock,
                            struct publication *out, bool *expired);
+
+/* How far an outbox has been worked off. 0: it cannot be read. */
+void high_water_record_encode(uint64_t number, struct record_value *out);
+uint64_t high_water_record_decode(struct bytes value);
 
 struct will_record {
     uint32_t delay_s;
