@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 enum { DRAIN_PER_TURN = 256, DRAIN_LOOK_MS = 20 };
+enum { UNDER_WAY_FRACTION = 4, UNDER_WAY_MIN = 64 };
 
 /* ---- mail --------------------------------------------------------------------------------------
  */
@@ -231,6 +232,15 @@ static void init_stores(struct session_table *table)
     }
 }
 
+/* Between two workers so much may be under way that a queue which lags can still take it. */
+static uint32_t under_way_max(const struct config *config)
+{
+    if (config->queue.slow_subscriber != SLOW_PAUSE_PUBLISHER)
+        return 0;
+    uint32_t messages = config->queue.messages_max / UNDER_WAY_FRACTION;
+    return messages > UNDER_WAY_MIN ? messages : UNDER_WAY_MIN;
+}
+
 static void init_sessions(struct worker *worker, const struct config *config)
 {
     struct session_table *table = &worker->sessions;
@@ -273,6 +283,7 @@ void worker_init(struct worker *worker, struct broker *broker, uint32_t index)
     hub->jobs = &worker->jobs;
     hub->worker = index;
     hub->worker_count = broker->worker_count;
+    hub->under_way_max = under_way_max(broker->config);
     hub->ops = &conn_hub_ops;
     hub->owner = &worker->conns;
     delivery_init(hub);

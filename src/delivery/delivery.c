@@ -10,6 +10,7 @@ void delivery_init(struct delivery_hub *hub)
 {
     route_reader_init(&hub->reader, hub->router, hub->worker_count);
     list_init(&hub->parked);
+    hub->cost_min = hub->under_way_max == 0 ? 0 : BACKLOG_HIGH / hub->under_way_max;
     map_init(&hub->subscriptions);
     hub->spare_waiter = NULL;
     hub->scratch = mem_new(DELIVERY_SCRATCH);
@@ -146,8 +147,10 @@ static void put_on_batch(struct routing *routing, uint32_t worker, const struct 
         metric_add(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY, 1);
         return;
     }
-    if (atomic_load_explicit(hub->peers[worker].backlog, memory_order_relaxed) > BACKLOG_HIGH)
+    if (deliveries_are_behind(&hub->peers[worker])) {
         routing->outcome.backlog = true;
+        routing->outcome.behind = worker;
+    }
 }
 
 /* Routes of one worker. */

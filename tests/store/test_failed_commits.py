@@ -8,7 +8,7 @@ import pytest
 
 from kit import (CONNACK, PUBACK, PUBCOMP, PUBREC, V5, V311, publish, pubrel, subscribe, wire)
 
-from .shards import client_id_of
+from kit.shards import client_id_of
 
 FAILED = 0x83  # implementation specific error
 UNAVAILABLE = {V5: 0x88, V311: 3}
