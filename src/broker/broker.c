@@ -130,8 +130,26 @@ static void workers_init(struct broker *broker)
     sys_topics_start(broker);
 }
 
+/* Nobody is connected any more, but workers still owe each other answers, and whichever of them
+ * stopped first cannot know: one thread asks them all until none has anything left. */
+static void workers_clean_up(struct broker *broker)
+{
+    bool more;
+    rcu_reader_start();
+    do {
+        more = false;
+        for (uint32_t i = 0; i < broker->worker_count; i++)
+            more |= worker_clean_up(&broker->workers[i]);
+        for (uint32_t i = 0; i < broker->worker_count; i++)
+            more |= worker_has_mail(&broker->workers[i]);
+        rcu_quiescent();
+    } while (more);
+    rcu_reader_stop();
+}
+
 static void node_deinit(struct broker *broker)
 {
+    workers_clean_up(broker);
     rcu_drain();
     for (uint32_t i = 0; i < broker->worker_count; i++)
         worker_deinit(&broker->workers[i]);

@@ -325,14 +325,6 @@ static void *worker_main(void *arg)
                              transport, accepted, worker) == RC_OK);
     }
     loop_run(&worker->loop);
-    /* Nobody is connected any more: what jobs and mail are left only has to be cleaned up. */
-    for (bool more = true; more;) {
-        open_mail(worker);
-        more = job_queue_run(&worker->jobs);
-        more |= delivery_turn(&worker->hub);
-        stores_turn(worker, UINT64_MAX);
-        more |= stores_wait(worker);
-    }
     rcu_reader_stop();
     return NULL;
 }
@@ -378,9 +370,23 @@ void worker_join(struct worker *worker)
     pthread_join(worker->thread, NULL);
 }
 
+bool worker_clean_up(struct worker *worker)
+{
+    open_mail(worker);
+    bool more = job_queue_run(&worker->jobs);
+    stores_turn(worker, UINT64_MAX);
+    more |= delivery_turn(&worker->hub);
+    more |= stores_wait(worker);
+    return more;
+}
+
+bool worker_has_mail(struct worker *worker)
+{
+    return !mailbox_empty(&worker->mailbox);
+}
+
 void worker_deinit(struct worker *worker)
 {
-    open_mail(worker); /* what came from others after we had stopped */
     conn_worker_deinit(&worker->conns);
     session_table_deinit(&worker->sessions);
     delivery_deinit(&worker->hub);
