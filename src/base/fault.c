@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char fault_name[64];    /* empty: none; set before other threads start */
+static char fault_name[64];     /* empty: none; set before other threads start */
 static _Atomic long fault_left; /* passes until it happens */
 
 void fault_init(void)

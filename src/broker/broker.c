@@ -131,8 +131,27 @@ static void workers_init(struct broker *broker)
     sys_topics_start(broker);
 }
 
+/* Nobody is connected any more, but workers still owe each other answers, and whichever of them
+ * stopped first cannot know: one thread asks them all until none has anything left. */
+static void workers_clean_up(struct broker *broker)
+{
+    bool more;
+    rcu_reader_start();
+    do {
+        more = false;
+        for (uint32_t i = 0; i < broker->worker_count; i++)
+            more |= worker_clean_up(&broker->workers[i]);
+        for (uint32_t i = 0; i < broker->worker_count; i++)
+            more |= worker_has_mail(&broker->workers[i]);
+        rcu_quiescent();
+    } while (more);
+    rcu_reader_stop();
+}
+
 static void node_deinit(struct broker *broker)
 {
+    workers_clean_up(broker);
+    store_close(broker->store);
     rcu_drain();
     for (uint32_t i = 0; i < broker->worker_count; i++)
         worker_deinit(&broker->workers[i]);
@@ -140,7 +159,6 @@ static void node_deinit(struct broker *broker)
     mem_free(broker->workers);
     router_deinit(&broker->router);
     retained_deinit(&broker->retained);
-    store_close(broker->store); /* loading failed: else it has been closed */
     metrics_deinit(&broker->metrics);
 }
 
@@ -199,8 +217,6 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
     LOG(LOG_INFO, "broker.stopping",
         log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
     stop_workers(broker);
-    store_close(broker->store);
-    broker->store = NULL;
     LOG(LOG_INFO, "broker.stopped", log_uint("uptime_s", (clock_ms() - broker->started_ms) / 1000));
     return BROKER_EXIT_OK;
 }

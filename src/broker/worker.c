@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 enum { DRAIN_PER_TURN = 256, DRAIN_LOOK_MS = 20 };
+enum { COMMIT_LOOK_NS = 200 * 1000 };
+enum { UNDER_WAY_FRACTION = 4, UNDER_WAY_MIN = 64 };
 
 /* ---- mail --------------------------------------------------------------------------------------
  */
@@ -274,6 +276,15 @@ static void init_stores(struct worker *worker, struct session_table *table)
     }
 }
 
+/* Between two workers so much may be under way that a queue which lags can still take it. */
+static uint32_t under_way_max(const struct config *config)
+{
+    if (config->queue.slow_subscriber != SLOW_PAUSE_PUBLISHER)
+        return 0;
+    uint32_t messages = config->queue.messages_max / UNDER_WAY_FRACTION;
+    return messages > UNDER_WAY_MIN ? messages : UNDER_WAY_MIN;
+}
+
 static void init_sessions(struct worker *worker, const struct config *config)
 {
     struct session_table *table = &worker->sessions;
@@ -317,6 +328,7 @@ void worker_init(struct worker *worker, struct broker *broker, uint32_t index)
     hub->jobs = &worker->jobs;
     hub->worker = index;
     hub->worker_count = broker->worker_count;
+    hub->under_way_max = under_way_max(broker->config);
     hub->ops = &conn_hub_ops;
     hub->owner = &worker->conns;
     delivery_init(hub);
@@ -369,20 +381,6 @@ static void *worker_main(void *arg)
         loop_run(&worker->loop);
     else
         close_sockets(worker);
-    /* Nobody is connected any more: what jobs and mail are left only has to be cleaned up. */
-    for (bool more = true; more;) {
-        open_mail(worker);
-        more = job_queue_run(&worker->jobs);
-        more |= delivery_turn(&worker->hub);
-        stores_turn(worker, UINT64_MAX);
-        more |= stores_wait(worker);
-        open_answers(worker);
-        post_records(worker);
-        if (store_end(worker) != NULL && store_end_busy(store_end(worker))) {
-            nanosleep(&(struct timespec){.tv_nsec = 200 * 1000}, NULL);
-            more = true;
-        }
-    }
     rcu_reader_stop();
     return NULL;
 }
@@ -428,9 +426,29 @@ void worker_join(struct worker *worker)
     pthread_join(worker->thread, NULL);
 }
 
+bool worker_clean_up(struct worker *worker)
+{
+    open_answers(worker);
+    open_mail(worker);
+    bool more = job_queue_run(&worker->jobs);
+    stores_turn(worker, UINT64_MAX);
+    more |= delivery_turn(&worker->hub);
+    post_records(worker);
+    more |= stores_wait(worker);
+    if (store_end(worker) != NULL && store_end_busy(store_end(worker))) {
+        nanosleep(&(struct timespec){.tv_nsec = COMMIT_LOOK_NS}, NULL);
+        more = true;
+    }
+    return more;
+}
+
+bool worker_has_mail(struct worker *worker)
+{
+    return !mailbox_empty(&worker->mailbox);
+}
+
 void worker_deinit(struct worker *worker)
 {
-    open_mail(worker); /* what came from others after we had stopped */
     conn_worker_deinit(&worker->conns);
     session_table_deinit(&worker->sessions);
     delivery_deinit(&worker->hub);

@@ -50,7 +50,12 @@ void worker_drain(struct worker *worker);
 
 void worker_join(struct worker *worker);
 
-/* After all workers have been joined. */
+/* After all workers have been joined, on that thread: does what jobs, stores and mail have left to
+ * do. True when there is more. */
+bool worker_clean_up(struct worker *worker);
+bool worker_has_mail(struct worker *worker);
+
+/* After all workers have been cleaned up. */
 void worker_deinit(struct worker *worker);
 
 #endif

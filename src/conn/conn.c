@@ -85,6 +85,7 @@ static void let_go(struct conn *conn, enum session_will will)
     conn->state = CONN_CLOSING;
     loop_timer_stop(conn->worker->loop, &conn->timer);
     conn_job_cancel(conn);
+    conn_pace_free(conn);
     conn_owed_forget(conn);
     leave_session(conn, will);
 }
@@ -380,8 +381,8 @@ static size_t received(struct stream *stream, struct bytes in)
             continue;
         if (stream_is_high(&conn->stream))
             conn_set_busy(conn, CONN_BUSY_OUTPUT);
-        if (conn->allowance > 0 && ++conn->since_pause >= conn->allowance)
-            conn_pause(conn, PAUSE_FOR_ALLOWANCE);
+        if (conn->pace != NULL)
+            conn_pace_packet(conn);
         if (worker->hub->work > WORK_PER_TURN) {
             conn_yield(conn);
         }

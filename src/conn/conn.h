@@ -40,20 +40,7 @@ struct conn_worker_ops {
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len);
 };
 
-enum {
-    PAUSE_MIN_MS = 4,
-    PAUSE_MAX_MS = 128,
-    ALLOWANCE_STEP = 4,
-    ALLOWANCE_MAX = 512,
-    WORK_PER_TURN = 16384,
-    CONNECTIONS_GRACE = 256
-};
-
-/* A connection that was told to read nothing for a while. */
-struct pause_entry {
-    session_ref session;
-    uint64_t until_ms;
-};
+enum { WORK_PER_TURN = 16384, CONNECTIONS_GRACE = 256 };
 
 struct conn_worker {
     struct conn_shared *shared;
@@ -63,14 +50,12 @@ struct conn_worker {
     struct metrics_shard *metrics;
     struct job_queue *jobs;
     struct list connections; /* all of this worker */
-    struct pause_entry *paused;
-    uint32_t paused_count, paused_room;
-    session_ref *yielded; /* have bytes to parse and did enough for this turn */
+    session_ref *yielded;    /* have bytes to parse and did enough for this turn */
     uint32_t yielded_count, yielded_room;
-    struct loop_timer pause_timer;
     struct owed *spare_owed;
     struct list orphans; /* owed acknowledgements of connections that are gone */
     uint32_t worker, worker_count;
+    uint32_t questions; /* asked of other workers so far; numbers them */
     const struct conn_worker_ops *ops;
     void *owner;
     bool draining; /* shutting down: accept nobody */

@@ -50,10 +50,8 @@ struct conn {
     struct conn_extra *extra;
     struct owed *owed_first, *owed_last; /* acknowledgements that wait for the store, in order */
     struct filter_job *job;
-    uint64_t last_in_ms; /* when the last complete packet came */
-    uint16_t allowance;  /* packets between two pauses; 0: no subscriber lagged lately */
-    uint16_t since_pause;
-    uint16_t pause_ms;       /* the last pause */
+    uint64_t last_in_ms;     /* when the last complete packet came */
+    struct pace *pace;       /* NULL: its subscribers did not lag lately */
     uint32_t stuck_bytes;    /* output at the last look, while CONN_BUSY_OUTPUT */
     uint32_t keep_alive_ms;  /* 1.5 times the interval; 0: none */
     uint32_t packet_max_out; /* what the client takes */
@@ -113,16 +111,6 @@ void conn_count_closed(struct conn *conn);
 void conn_set_busy(struct conn *conn, enum conn_busy why);
 void conn_clear_busy(struct conn *conn, enum conn_busy why);
 
-enum pause_reason {
-    PAUSE_FOR_LAG,       /* a subscriber lags: longer each time, if the policy wants it */
-    PAUSE_FOR_BACKLOG,   /* another worker is behind */
-    PAUSE_FOR_ALLOWANCE, /* it used up what a publisher with lagging subscribers may send in a row
-                          */
-};
-
-/* Reads nothing from this publisher for a moment. */
-void conn_pause(struct conn *conn, enum pause_reason reason);
-
 /* Lets the others of this turn go first: the rest of the input is parsed in the next one. */
 void conn_yield(struct conn *conn);
 
@@ -151,6 +139,26 @@ enum auth_start { AUTH_NONE, AUTH_RUNNING, AUTH_REFUSED };
 enum auth_start conn_auth_begin(struct conn *conn, const struct connect *connect,
                                 const uint8_t *packet, size_t packet_len);
 void conn_auth_end(struct conn *conn);
+
+/* ---- pace.c: publishers that are slowed ---------------------------------------------------------
+ */
+
+enum pause_reason {
+    PAUSE_FOR_LAG,     /* a subscriber lags: longer each time, if the policy wants it */
+    PAUSE_FOR_BACKLOG, /* another worker is behind */
+};
+
+/* Reads nothing from this publisher for a while: some milliseconds for a lag, and in any case until
+ * `worker`, where the lag or the backlog is, has worked off what was sent to it. */
+void conn_pause(struct conn *conn, enum pause_reason reason, uint32_t worker);
+
+/* Another worker's answer. */
+void conn_caught_up(struct conn *conn, uint32_t question);
+
+/* A packet was handled of a connection that has a pace. */
+void conn_pace_packet(struct conn *conn);
+
+void conn_pace_free(struct conn *conn);
 
 /* subscribe.c */
 void conn_job_cancel(struct conn *conn);

@@ -257,8 +257,10 @@ static void deliver(struct conn *conn, const struct publish *publish, struct byt
             delivery_publish(conn->worker->hub, &in.publication, in.message,
                              in.is_ready_made ? &in.ready_made : NULL);
         acknowledge(conn, publish, &outcome);
-        if (outcome.slow || outcome.backlog)
-            conn_pause(conn, outcome.slow ? PAUSE_FOR_LAG : PAUSE_FOR_BACKLOG);
+        if (outcome.slow)
+            conn_pause(conn, PAUSE_FOR_LAG, conn->worker->worker);
+        if (outcome.backlog)
+            conn_pause(conn, PAUSE_FOR_BACKLOG, outcome.behind);
     }
     let_out(&in);
 }

@@ -9,7 +9,7 @@
 #include "base/map.h"
 #include "base/memory.h"
 
-enum { RESERVE_MAX = 32 * 1024 };
+enum { SHARED_MAX = 32 * 1024 }; /* a larger ready-made packet is not copied */
 
 static void count_sent(struct conn *conn, size_t bytes)
 {
@@ -168,28 +168,6 @@ static enum send_result send_shared(struct conn *conn, struct bytes packet, size
     return sent(conn);
 }
 
-/* A header that does not fit a chunk: a long topic or many user properties. */
-static enum rc write_long_header(struct conn *conn, const struct publication *p,
-                                 const struct publish_form *form, size_t size)
-{
-    uint8_t *header = mem_try(size);
-    if (header == NULL)
-        return RC_NO_MEMORY;
-    publish_header_encode(header, p, form);
-    enum rc rc = stream_write(&conn->stream, bytes_of(header, size));
-    mem_free(header);
-    return rc;
-}
-
-static enum rc write_payload(struct conn *conn, const struct outgoing *outgoing)
-{
-    struct bytes payload = outgoing->publication->payload;
-    if (payload.len >= STREAM_REFERENCE_MIN && outgoing->message != NULL)
-        return stream_write_message(&conn->stream, outgoing->message,
-                                    outgoing->message->publication.payload);
-    return payload.len == 0 ? RC_OK : stream_write(&conn->stream, payload);
-}
-
 static enum send_result send_own(struct conn *conn, const struct outgoing *outgoing)
 {
     const struct publication *p = outgoing->publication;
@@ -203,22 +181,18 @@ static enum send_result send_own(struct conn *conn, const struct outgoing *outgo
             unchoose_alias(conn, p->topic, &form);
         return SEND_TOO_LARGE;
     }
-    if (header + p->payload.len <= RESERVE_MAX && p->payload.len < STREAM_REFERENCE_MIN) {
-        uint8_t *out = stream_reserve(&conn->stream, header + p->payload.len);
-        if (out == NULL)
-            return SEND_FAILED;
-        uint8_t *end = publish_header_encode(out, p, &form);
-        if (p->payload.len > 0)
-            memcpy(end, p->payload.data, p->payload.len);
-        stream_commit(&conn->stream, header + p->payload.len);
-    } else {
-        if (write_long_header(conn, p, &form, header) != RC_OK)
-            return SEND_FAILED;
-        if (write_payload(conn, outgoing) != RC_OK) {
-            stream_close(&conn->stream); /* half a packet is out: nothing else makes sense */
-            return SEND_FAILED;
-        }
-    }
+    bool referenced = p->payload.len >= STREAM_REFERENCE_MIN && outgoing->message != NULL;
+    size_t copied = referenced ? header : header + p->payload.len;
+    uint8_t *out = stream_reserve(&conn->stream, copied);
+    if (out == NULL)
+        return SEND_FAILED;
+    out = publish_header_encode(out, p, &form);
+    if (!referenced && p->payload.len > 0)
+        memcpy(out, p->payload.data, p->payload.len);
+    stream_commit(&conn->stream, copied);
+    if (referenced)
+        stream_write_message(&conn->stream, outgoing->message,
+                             outgoing->message->publication.payload);
     count_publish(conn, header + p->payload.len, p->payload.len);
     return sent(conn);
 }
@@ -232,7 +206,7 @@ static enum send_result sink_publish(struct session_sink *sink, const struct out
         &outgoing->wire->packet[(conn->version == MQTT_V5) | outgoing->retain << 1];
     if (packet->data == NULL && !make_shared(conn, outgoing, packet))
         return send_own(conn, outgoing);
-    if (packet->len > RESERVE_MAX)
+    if (packet->len > SHARED_MAX)
         return send_own(conn, outgoing);
     return send_shared(conn, *packet, outgoing->publication->payload.len);
 }

@@ -5,6 +5,68 @@
 #include "base/check.h"
 #include "base/memory.h"
 
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+static void post_answers(struct delivery_peer *peer)
+{
+    struct answers *answers = peer->answers;
+    peer->answers = NULL;
+    mailbox_post(peer->mailbox, &answers->mail.letter);
+}
+
+static void answer_give(struct delivery_hub *hub, uint32_t from, const struct answer *answer)
+{
+    switch (answer->kind) {
+    case ANSWER_COMMITTED:
+        ticket_answered(answer->ticket, answer->rc);
+        break;
+    case ANSWER_LAGGING:
+        hub->ops->slow_down(hub, answer->publisher, from);
+        break;
+    case ANSWER_CAUGHT_UP:
+        hub->ops->caught_up(hub, answer->publisher, answer->question);
+        break;
+    }
+}
+
+static void open_answers(struct mail *mail, void *receiver)
+{
+    struct answers *answers = CONTAINER_OF(mail, struct answers, mail);
+    for (uint32_t i = 0; i < answers->count; i++)
+        answer_give(receiver, answers->from, &answers->list[i]);
+    mem_free(answers);
+}
+
+static void answers_put(struct delivery_hub *hub, uint32_t worker, struct answer answer)
+{
+    struct delivery_peer *peer = &hub->peers[worker];
+    if (worker == hub->worker) {
+        answer_give(hub, worker, &answer);
+        return;
+    }
+    if (peer->answers == NULL) {
+        peer->answers = NEW(struct answers);
+        peer->answers->mail.open = open_answers;
+        peer->answers->from = hub->worker;
+    }
+    peer->answers->list[peer->answers->count++] = answer;
+    if (peer->answers->count == ANSWERS_MAX)
+        post_answers(peer);
+}
+
+void answers_add(struct delivery_hub *hub, uint32_t worker, struct publish_ticket *ticket,
+                 session_ref publisher, enum rc rc)
+{
+    answers_put(hub, worker,
+                ticket != NULL
+                    ? (struct answer){.kind = ANSWER_COMMITTED, .ticket = ticket, .rc = rc}
+                    : (struct answer){.kind = ANSWER_LAGGING, .publisher = publisher});
+}
+
+/* ---- batches -----------------------------------------------------------------------------------
+ */
+
 static size_t item_size(uint32_t routes, size_t bytes)
 {
     size_t size = sizeof(struct delivery_item) + routes * sizeof(struct route) + bytes;
@@ -145,7 +207,35 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
     else
         item->publication = message->publication;
     batch->used += size;
-    batch->bytes += size + (message == NULL ? 0 : message->size);
+    uint64_t cost = size + (message == NULL ? 0 : message->size);
+    if (cost < hub->cost_min)
+        cost = hub->cost_min;
+    batch->bytes += cost;
+    hub->peers[worker].sent += cost;
+    return true;
+}
+
+bool deliveries_are_behind(const struct delivery_peer *peer)
+{
+    uint64_t collected = peer->batch == NULL ? 0 : peer->batch->bytes;
+    return peer->sent > BACKLOG_HIGH ||
+           atomic_load_explicit(peer->backlog, memory_order_relaxed) + collected > BACKLOG_HIGH;
+}
+
+bool delivery_ask(struct delivery_hub *hub, uint32_t worker, session_ref publisher,
+                  uint32_t question)
+{
+    size_t size = item_size(0, 0);
+    struct deliveries *batch = batch_with_room(&hub->peers[worker], size);
+    if (batch == NULL)
+        return false;
+    struct delivery_item *item = (struct delivery_item *)(batch->data + batch->used);
+    *item = (struct delivery_item){.size = (uint32_t)size,
+                                   .from = hub->worker,
+                                   .question = question,
+                                   .publication = {.publisher = publisher}};
+    batch->used += size;
+    batch->bytes += size;
     return true;
 }
 
@@ -155,11 +245,9 @@ bool deliveries_post_all(struct delivery_hub *hub)
         struct delivery_peer *peer = &hub->peers[i];
         if (peer->batch != NULL)
             post(peer);
-        if (peer->answers != NULL) {
-            struct answers *answers = peer->answers;
-            peer->answers = NULL;
-            mailbox_post(peer->mailbox, &answers->mail.letter);
-        }
+        if (peer->answers != NULL)
+            post_answers(peer);
+        peer->sent = 0;
     }
     return hub->inbox_first != NULL;
 }
@@ -171,6 +259,11 @@ void deliveries_item_done(struct delivery_hub *hub, struct deliveries *batch,
     mem_free(item->copies);
     if (item->ticket != NULL)
         commit_source_answer(&item->source);
+    if (item->question != 0)
+        answers_put(hub, item->from,
+                    (struct answer){.kind = ANSWER_CAUGHT_UP,
+                                    .publisher = item->publication.publisher,
+                                    .question = item->question});
     message_drop(item->message);
     batch->at += item->size;
 }
@@ -179,6 +272,10 @@ void deliveries_done(struct delivery_hub *hub, struct deliveries *batch)
 {
     atomic_fetch_sub_explicit(&hub->backlog, batch->bytes, memory_order_relaxed);
     mem_free(batch);
+    for (uint32_t i = 0; hub->lag_news && i < hub->worker_count; i++)
+        if (hub->peers[i].answers != NULL)
+            post_answers(&hub->peers[i]); /* rather than after the batches that follow */
+    hub->lag_news = false;
 }
 
 void deliveries_free(struct deliveries *batch)
@@ -193,51 +290,11 @@ void deliveries_free(struct deliveries *batch)
     mem_free(batch);
 }
 
-/* ---- answers -----------------------------------------------------------------------------------
- */
-
-static void open_answers(struct mail *mail, void *receiver)
-{
-    struct delivery_hub *hub = receiver;
-    struct answers *answers = CONTAINER_OF(mail, struct answers, mail);
-    for (uint32_t i = 0; i < answers->count; i++) {
-        if (answers->list[i].ticket != NULL)
-            ticket_answered(answers->list[i].ticket, answers->list[i].rc);
-        else
-            hub->ops->slow_down(hub, answers->list[i].publisher);
-    }
-    mem_free(answers);
-}
-
-void answers_add(struct delivery_hub *hub, uint32_t worker, struct publish_ticket *ticket,
-                 session_ref publisher, enum rc rc)
-{
-    struct delivery_peer *peer = &hub->peers[worker];
-    if (worker == hub->worker) {
-        if (ticket != NULL)
-            ticket_answered(ticket, rc);
-        else
-            hub->ops->slow_down(hub, publisher);
-        return;
-    }
-    if (peer->answers == NULL) {
-        peer->answers = NEW(struct answers);
-        peer->answers->mail.open = open_answers;
-    }
-    struct answers *answers = peer->answers;
-    uint32_t i = answers->count++;
-    answers->list[i].ticket = ticket;
-    answers->list[i].publisher = publisher;
-    answers->list[i].rc = rc;
-    if (answers->count == ANSWERS_MAX) {
-        peer->answers = NULL;
-        mailbox_post(peer->mailbox, &answers->mail.letter);
-    }
-}
-
 void deliveries_report_lag(struct delivery_hub *hub, const struct delivery_item *item)
 {
     session_ref publisher = item->publication.publisher;
-    if (publisher != 0)
-        answers_add(hub, item->from, NULL, publisher, RC_OK);
+    if (publisher == 0)
+        return;
+    hub->lag_news = true;
+    answers_add(hub, item->from, NULL, publisher, RC_OK);
 }

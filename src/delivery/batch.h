@@ -41,7 +41,8 @@ struct delivery_item {
     struct commit_source source;
     struct shared_copies *copies; /* of its delivery, between slices */
     struct outbox_tag outbox;
-    uint32_t from;                /* the publisher's worker */
+    uint32_t from;     /* the publisher's worker */
+    uint32_t question; /* 0, or to be answered to the publisher when it is this one's turn */
     uint32_t next, count;
     uint32_t size; /* of all of it in the batch */
     struct route routes[];
@@ -61,7 +62,7 @@ struct deliveries {
     _Alignas(16) uint8_t data[];
 };
 
-/* What a receiving worker tells the publishers' worker: commits answered, subscribers that lag. */
+/* Counts the commits of one item. */
 struct commit_answer {
     struct delivery_hub *hub;
     struct publish_ticket *asked;
@@ -79,17 +80,33 @@ static inline enum rc commit_source_rc(const struct commit_source *source)
 
 enum { ANSWERS_MAX = 128 };
 
-struct answers {
-    struct mail mail;
-    uint32_t count;
-    struct {
-        struct publish_ticket *ticket; /* NULL: a publisher to slow down */
-        session_ref publisher;
-        enum rc rc;
-    } list[ANSWERS_MAX];
+enum answer_kind {
+    ANSWER_COMMITTED, /* ticket, rc */
+    ANSWER_LAGGING,   /* publisher: one of its subscribers here lags */
+    ANSWER_CAUGHT_UP, /* publisher, question */
 };
 
-/* Puts one answer on its way to a worker. */
+struct answer {
+    enum answer_kind kind;
+    union {
+        enum rc rc;
+        uint32_t question;
+    };
+    union {
+        struct publish_ticket *ticket;
+        session_ref publisher;
+    };
+};
+
+/* What a receiving worker tells the publishers' worker. */
+struct answers {
+    struct mail mail;
+    uint32_t from; /* worker */
+    uint32_t count;
+    struct answer list[ANSWERS_MAX];
+};
+
+/* Puts the answer of a commit, or of a lagging subscriber (no ticket), on its way to a worker. */
 void answers_add(struct delivery_hub *hub, uint32_t worker, struct publish_ticket *ticket,
                  session_ref publisher, enum rc rc);
 
@@ -104,6 +121,9 @@ struct asker {
 bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *delivery,
                     const struct ready_made *packet, struct asker asker, const struct route *routes,
                     uint32_t count, struct subscription *member);
+
+/* Whether more than BACKLOG_HIGH is on its way to that worker, or was sent in this turn. */
+bool deliveries_are_behind(const struct delivery_peer *peer);
 
 /* Something addressed to ourselves waits: what comes now has to go behind it. */
 static inline bool deliveries_pending(const struct delivery_hub *hub)

@@ -10,6 +10,7 @@ void delivery_init(struct delivery_hub *hub)
 {
     route_reader_init(&hub->reader, hub->router, hub->worker_count);
     list_init(&hub->parked);
+    hub->cost_min = hub->under_way_max == 0 ? 0 : BACKLOG_HIGH / hub->under_way_max;
     map_init(&hub->subscriptions);
     map_init(&hub->high_water);
     hub->spare_waiter = NULL;
@@ -160,8 +161,10 @@ static void put_on_batch(struct routing *routing, uint32_t worker, const struct 
     }
     if (asker.ticket == NULL)
         routing->source.taken = true; /* nobody will say */
-    if (atomic_load_explicit(hub->peers[worker].backlog, memory_order_relaxed) > BACKLOG_HIGH)
+    if (deliveries_are_behind(&hub->peers[worker])) {
         routing->outcome.backlog = true;
+        routing->outcome.behind = worker;
+    }
 }
 
 /* Routes of one worker. */

@@ -7,7 +7,7 @@
  * it.
  *
  * One hub per worker, on its thread. Limits: BACKLOG_HIGH bytes on the way to one worker, then
- * publishers are slowed; slices of DELIVERY_SLICE routes.
+ * publishers wait until it has caught up; slices of DELIVERY_SLICE routes.
  */
 #ifndef DELIVERY_DELIVERY_H
 #define DELIVERY_DELIVERY_H
@@ -46,8 +46,10 @@ struct hub_ops {
     /* All commits that a ticket waits for have been answered. RC_REFUSED: no session had room;
      * RC_FULL, RC_IO: the store has not kept it. */
     void (*published)(struct delivery_hub *hub, struct publish_ticket *ticket, enum rc rc);
-    /* The publisher's subscribers lag, or too much mail is on its way: read less from it. */
-    void (*slow_down)(struct delivery_hub *hub, session_ref publisher);
+    /* Subscribers of that publisher lag, on another worker: read less from it. */
+    void (*slow_down)(struct delivery_hub *hub, session_ref publisher, uint32_t worker);
+    /* The answer to delivery_ask(). */
+    void (*caught_up)(struct delivery_hub *hub, session_ref publisher, uint32_t question);
 };
 
 struct delivery_peer {
@@ -56,6 +58,7 @@ struct delivery_peer {
     struct deliveries *batch;  /* being filled, NULL: empty */
     struct answers *answers;   /* the same */
     _Atomic uint64_t *backlog; /* bytes posted to it by anybody and not worked off */
+    uint64_t sent;             /* bytes put on batches for it in this turn */
 };
 
 struct delivery_hub {
@@ -66,8 +69,11 @@ struct delivery_hub {
     struct job_queue *jobs;
     struct route_reader reader;
     uint32_t worker, worker_count;
-    struct delivery_peer *peers;                 /* one a worker, ourselves included */
-    _Atomic uint64_t backlog;                    /* of mail to us */
+    uint32_t under_way_max;      /* messages on their way to one worker; 0: only bytes count */
+    uint32_t cost_min;           /* what a message counts at least, for that */
+    bool lag_news;               /* some answers are news of a lag and should not wait */
+    struct delivery_peer *peers; /* one a worker, ourselves included */
+    _Atomic uint64_t backlog;    /* of mail to us */
     struct deliveries *inbox_first, *inbox_last; /* batches not worked off, oldest first */
     struct list parked;                          /* retained jobs that wait for their subscriber */
     struct map subscriptions;                    /* of all our sessions, by filter and session */
@@ -80,7 +86,7 @@ struct delivery_hub {
 };
 
 /* `hub` is zeroed but for what the caller sets: sessions, router, retained, metrics, jobs, worker,
- * worker_count, peers, ops, owner. */
+ * worker_count, under_way_max, peers, ops, owner. */
 void delivery_init(struct delivery_hub *hub);
 void delivery_deinit(struct delivery_hub *hub);
 
@@ -92,7 +98,8 @@ struct ready_made {
 struct publish_outcome {
     bool matched; /* there was a subscriber */
     bool slow;    /* a subscriber lags: read less from this publisher */
-    bool backlog; /* another worker is behind: read nothing from this publisher for a moment */
+    bool backlog; /* another worker is behind: read nothing from this publisher until it has... */
+    uint32_t behind; /* ...caught up: which one */
     /* NULL: nothing to wait for, `rc` says what became of it (see published()). Else published()
      * will be called; set owner and number now. */
     struct publish_ticket *ticket;
@@ -108,6 +115,13 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
                                         const struct publication *publication,
                                         struct message *message,
                                         const struct ready_made *ready_made);
+
+/*
+ * Asks a worker to call caught_up() on this one when it has worked off everything that was sent to
+ * it before, and news of lags have gone out. `question` is not 0. False: no memory to ask.
+ */
+bool delivery_ask(struct delivery_hub *hub, uint32_t worker, session_ref publisher,
+                  uint32_t question);
 
 /* Once a loop turn: works off the inbox and parked jobs, posts batches. True: more to do at once.
  */

@@ -69,6 +69,8 @@ struct fixture {
     uint32_t published_count;
     session_ref slowed[EVENTS_MAX];
     uint32_t slowed_count;
+    uint32_t caught_up;     /* the last question that was answered */
+    uint32_t slowed_before; /* slowed_count at that time */
 };
 
 /* ---- the clients ---------------------------------------------------------------------------- */
@@ -136,15 +138,25 @@ static inline void on_published(struct delivery_hub *hub, struct publish_ticket 
     f->published[f->published_count++].rc = rc;
 }
 
-static inline void on_slow_down(struct delivery_hub *hub, session_ref publisher)
+static inline void on_slow_down(struct delivery_hub *hub, session_ref publisher, uint32_t worker)
 {
     struct fixture *f = ((struct worker *)hub->owner)->f;
+    assert_int_not_equal(worker, hub->worker);
     assert_int_equal(hub->worker, session_ref_worker(publisher));
     assert_true(f->slowed_count < EVENTS_MAX);
     f->slowed[f->slowed_count++] = publisher;
 }
 
-static const struct hub_ops hub_ops = {.published = on_published, .slow_down = on_slow_down};
+static inline void on_caught_up(struct delivery_hub *hub, session_ref publisher, uint32_t question)
+{
+    struct fixture *f = ((struct worker *)hub->owner)->f;
+    assert_int_equal(hub->worker, session_ref_worker(publisher));
+    f->caught_up = question;
+    f->slowed_before = f->slowed_count;
+}
+
+static const struct hub_ops hub_ops = {
+    .published = on_published, .slow_down = on_slow_down, .caught_up = on_caught_up};
 
 static inline void on_wake(void *owner)
 {

@@ -409,6 +409,75 @@ static void mail_that_piles_up_slows_publishers_until_it_is_worked_off(void **st
     mem_free((void *)p.payload.data);
 }
 
+static void mail_of_one_turn_slows_publishers_even_if_it_is_worked_off_meanwhile(void **state)
+{
+    enum { SIZE = ITEM_INLINE_MAX / 2, MESSAGES = BACKLOG_HIGH / SIZE };
+    static const uint8_t payload[SIZE];
+    struct fixture *f = *state;
+    struct client *client = client_of(f, 1, 0);
+    struct publication p = {.topic = bytes_of_str("a"), .payload = bytes_of(payload, SIZE)};
+    subscribe(client, "a", 0);
+    uint32_t count = 0;
+    while (!publish_as(f, 0, &p).backlog) {
+        turn(f, 1);
+        assert_true(++count <= MESSAGES);
+    }
+    assert_true(count > MESSAGES / 2);
+    settle(f);
+    assert_false(publish_as(f, 0, &p).backlog); /* a new turn */
+}
+
+static void mail_of_many_small_messages_slows_publishers_before_queues_overflow(void **state)
+{
+    enum { UNDER_WAY_MAX = 100 };
+    struct fixture *f = *state;
+    struct delivery_hub *hub = &f->workers[0].hub;
+    subscribe(client_of(f, 1, 0), "a", 0);
+    delivery_deinit(hub);
+    hub->under_way_max = UNDER_WAY_MAX;
+    delivery_init(hub);
+    for (int i = 0; i < UNDER_WAY_MAX; i++) {
+        assert_false(publish(f, 0, "a", "x", 0).backlog);
+        turn(f, 0);
+    }
+    struct publish_outcome outcome = publish(f, 0, "a", "x", 0);
+    assert_true(outcome.backlog);
+    assert_int_equal(outcome.behind, 1);
+}
+
+static void question_is_answered_behind_what_was_sent_before(void **state)
+{
+    struct fixture *f = *state;
+    session_ref publisher = client_of(f, 0, 0)->session->ref;
+    struct client *client = lagging(f, 1);
+    for (int i = 0; i < 10; i++)
+        publish_as(f, 0,
+                   &(struct publication){.topic = bytes_of_str("a"),
+                                         .payload = bytes_of_str("x"),
+                                         .publisher = publisher});
+    assert_true(delivery_ask(&f->workers[0].hub, 1, publisher, 7));
+    turn(f, 0);
+    turn(f, 0);
+    assert_int_equal(f->caught_up, 0); /* worker 1 took no turn */
+    settle(f);
+    assert_int_equal(f->caught_up, 7);
+    assert_int_equal(client->session->queue->count, 10);
+    assert_true(f->slowed_before > 0); /* with all news of a lag before it */
+    assert_int_equal(f->slowed_before, f->slowed_count);
+}
+
+static void question_to_our_own_worker_is_answered_behind_what_waits_there(void **state)
+{
+    struct fixture *f = *state;
+    struct client *watched, *crowd = crowd_of(f, 0, &watched);
+    publish(f, 0, "all", "hello", 0);
+    assert_true(delivery_ask(&f->workers[0].hub, 0, watched->session->ref, 7));
+    assert_int_equal(f->caught_up, 0);
+    settle(f);
+    assert_int_equal(f->caught_up, 7);
+    assert_int_equal(crowd->count, CROWD - 1);
+}
+
 /* ---- the end -------------------------------------------------------------------------------- */
 
 static void hub_that_ends_drops_what_is_on_its_way(void **state)
@@ -463,6 +532,10 @@ int main(void)
         RULE(subscriber_that_lags_slows_nobody_for_messages_of_our_own),
         RULE(subscriber_that_keeps_up_slows_nobody),
         RULE(mail_that_piles_up_slows_publishers_until_it_is_worked_off),
+        RULE(mail_of_one_turn_slows_publishers_even_if_it_is_worked_off_meanwhile),
+        RULE(mail_of_many_small_messages_slows_publishers_before_queues_overflow),
+        RULE(question_is_answered_behind_what_was_sent_before),
+        RULE(question_to_our_own_worker_is_answered_behind_what_waits_there),
         RULE(hub_that_ends_drops_what_is_on_its_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,8 +20,8 @@ struct out_pool;
 struct out_pool *out_pool_new(void);
 void out_pool_free(struct out_pool *pool);
 
-/* Gives an empty chunk with room for at least `size` bytes, of `size_class` (0: 2 KiB, 1: 16 KiB,
- * 2: 64 KiB and a little) or larger; NULL when there is no memory. */
+/* Gives an empty, sealed chunk with room for at least `size` bytes, of `size_class` (0: 2 KiB, 1:
+ * 16 KiB, 2: 64 KiB and a little) or larger; NULL when there is no memory. */
 struct out_chunk *out_chunk_take(struct out_pool *pool, unsigned size_class, size_t size);
 
 /* Takes the chunk and drops the message that it refers to. */
@@ -36,10 +36,16 @@ static inline size_t out_chunk_left(const struct out_chunk *chunk)
     return chunk->used + chunk->external.len - chunk->sent;
 }
 
-/* No more bytes may be appended to this chunk. */
+/* stream_reserve() appends to this chunk without asking, as long as there is room. */
+static inline void out_chunk_unseal(struct out_chunk *chunk)
+{
+    chunk->limit = chunk->room;
+}
+
+/* stream_reserve() has to ask. */
 static inline void out_chunk_seal(struct out_chunk *chunk)
 {
-    chunk->room = chunk->used;
+    chunk->limit = 0;
 }
 
 #endif

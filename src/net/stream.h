@@ -57,6 +57,7 @@ struct out_chunk {
     struct message *message; /* not NULL: `external` belongs to it, held until sent */
     struct bytes external;   /* sent behind data[] */
     uint64_t sent;           /* bytes of this chunk, both parts, that are gone */
+    uint64_t limit;          /* stream_reserve() gives away data[] up to here: room, 0 if sealed */
     uint32_t used, room;     /* bytes written into data[], and how many fit */
     uint8_t size_class;      /* of the pool that it came from */
     uint8_t data[];
@@ -123,16 +124,17 @@ void stream_filter_free(struct stream_filter *filter);
 uint8_t *stream_reserve_more(struct stream *stream, size_t size);
 
 /*
- * Room for `size` bytes (at least 1) at the end of the output, to be filled at once and made final
- * with stream_commit(). NULL when the stream is not open or there is no memory (a peer chooses
- * sizes). Up to 64 KiB and a packet header are served from the pool; use stream_write_message for
- * big payloads.
+ * Room for a packet of at most `size` bytes (at least 1) at the end of the output, to be filled at
+ * once and made final with stream_commit(). On a websocket each packet becomes a frame. NULL when
+ * the stream is not open or there is no memory (a peer chooses sizes): then nothing more reaches
+ * the peer, since a packet is missing, and the stream ends in one of the next turns. Up to 64 KiB
+ * and a packet header are served from the pool; use stream_write_message() for big payloads.
  */
 static inline uint8_t *stream_reserve(struct stream *stream, size_t size)
 {
     struct out_chunk *last = stream->out_last;
 
-    if (__builtin_expect(last != NULL && last->room - last->used >= size, 1))
+    if (__builtin_expect(last != NULL && last->used + size <= last->limit, 1))
         return last->data + last->used;
     return stream_reserve_more(stream, size);
 }
@@ -147,12 +149,12 @@ static inline void stream_commit(struct stream *stream, size_t used)
         list_add_last(&stream->loop->dirty, &stream->link);
 }
 
-/* Copies the bytes to the output. RC_OK, RC_CLOSED, RC_NO_MEMORY (nothing was written). */
-enum rc stream_write(struct stream *stream, struct bytes bytes);
+/* Copies a packet to the output. RC_OK, RC_CLOSED, RC_NO_MEMORY: as stream_reserve(). */
+enum rc stream_write(struct stream *stream, struct bytes packet);
 
-/* Puts `external`, which lives in `message`, into the output without a copy. Shares message: holds
- * its own reference on RC_OK, none otherwise. RC_CLOSED, RC_NO_MEMORY. */
-enum rc stream_write_message(struct stream *stream, struct message *message, struct bytes external);
+/* Ends the packet whose beginning was just committed or written with `external`, which lives in
+ * `message` and is not copied. Shares message. */
+void stream_write_message(struct stream *stream, struct message *message, struct bytes external);
 
 /* True when more data should wait for drained(). Control packets may be written all the same. */
 static inline bool stream_is_high(struct stream *stream)

@@ -35,12 +35,12 @@ static inline void stream_mark_dirty(struct stream *stream)
         list_add_last(&stream->loop->dirty, &stream->link);
 }
 
+/* Gives the last chunk of the output, or a new one behind it, with room for `size` bytes. NULL: no
+ * memory, or too much output already; the stream is going to end. */
+struct out_chunk *stream_output_chunk(struct stream *stream, size_t size);
+
 /* `size` bytes were put into the last chunk. */
 void stream_output_grew(struct stream *stream, size_t size);
-
-/* Copies bytes that are no payload (a handshake, a control frame) behind the output of a websocket.
- */
-enum rc stream_put_raw(struct stream *stream, struct bytes bytes);
 
 /* Frees all output that is not written. */
 void stream_output_clear(struct stream *stream);

@@ -32,41 +32,32 @@ static unsigned next_size_class(const struct stream *stream)
     return last->size_class + 1U < OUT_CLASSES ? last->size_class + 1U : OUT_CLASSES - 1;
 }
 
-/* What is appended now is the beginning of a websocket frame. */
-static bool frame_begins(const struct stream *stream)
-{
-    return stream->filter != NULL && stream->filter->frame_first == NULL;
-}
-
 static bool output_has_room(const struct stream *stream, size_t size)
 {
     return stream->out_bytes <= STREAM_OUT_MAX && size <= STREAM_OUT_MAX - stream->out_bytes;
 }
 
-/* A chunk that is not in the output yet; NULL: no memory, or too much output already. */
-static struct out_chunk *chunk_take(struct stream *stream, size_t size)
+struct out_chunk *stream_output_chunk(struct stream *stream, size_t size)
 {
-    struct out_chunk *chunk;
+    struct out_chunk *last = stream->out_last;
+    struct out_chunk *chunk = NULL;
 
-    if (!output_has_room(stream, size))
+    if (last != NULL && last->message == NULL && last->room - last->used >= size)
+        return last;
+    if (output_has_room(stream, size))
+        chunk = out_chunk_take(stream->loop->pool, next_size_class(stream), size);
+    if (chunk == NULL) {
+        /* The caller may be anywhere, so the end comes from the loop: the next read or write says
+         * that the stream is over. */
+        shutdown(stream->fd, SHUT_RDWR);
         return NULL;
-    if (!frame_begins(stream))
-        return out_chunk_take(stream->loop->pool, next_size_class(stream), size);
-    chunk = out_chunk_take(stream->loop->pool, next_size_class(stream), size + FRAME_HEADER_MAX);
-    if (chunk != NULL) /* the header is filled in when the frame's length is known */
-        chunk->used = chunk->sent = FRAME_HEADER_MAX;
-    return chunk;
-}
-
-static void chunk_append(struct stream *stream, struct out_chunk *chunk)
-{
-    if (frame_begins(stream))
-        stream->filter->frame_first = chunk;
-    if (stream->out_last == NULL)
+    }
+    if (last == NULL)
         stream->out_first = chunk;
     else
-        stream->out_last->next = chunk;
+        last->next = chunk;
     stream->out_last = chunk;
+    return chunk;
 }
 
 void stream_output_grew(struct stream *stream, size_t size)
@@ -95,87 +86,40 @@ uint8_t *stream_reserve_more(struct stream *stream, size_t size)
 
     if (!takes_output(stream))
         return NULL;
-    chunk = chunk_take(stream, size);
+    if (stream->filter != NULL)
+        return websocket_begin_frame(stream, size);
+    chunk = stream_output_chunk(stream, size);
     if (chunk == NULL)
         return NULL;
-    chunk_append(stream, chunk);
+    out_chunk_unseal(chunk);
     return chunk->data + chunk->used;
 }
 
-static size_t chunk_copy(struct out_chunk *chunk, struct bytes bytes)
+enum rc stream_write(struct stream *stream, struct bytes packet)
 {
-    size_t size = chunk->room - chunk->used;
-
-    if (size > bytes.len)
-        size = bytes.len;
-    memcpy(chunk->data + chunk->used, bytes.data, size);
-    chunk->used += (uint32_t)size;
-    return size;
-}
-
-enum rc stream_write(struct stream *stream, struct bytes bytes)
-{
-    struct out_chunk *last = stream->out_last;
-    struct out_chunk *chunk = NULL;
-    size_t fits = last == NULL ? 0 : last->room - last->used;
-    size_t copied = 0;
+    uint8_t *room;
 
     if (!takes_output(stream))
         return RC_CLOSED;
-    if (bytes.len == 0)
+    if (packet.len == 0)
         return RC_OK;
-    if (bytes.len > fits) {
-        chunk = chunk_take(stream, bytes.len - fits);
-        if (chunk == NULL)
-            return RC_NO_MEMORY;
-    }
-    if (fits > 0)
-        copied = chunk_copy(last, bytes);
-    if (chunk != NULL) {
-        chunk_append(stream, chunk);
-        chunk_copy(chunk, bytes_of(bytes.data + copied, bytes.len - copied));
-    }
-    stream_output_grew(stream, bytes.len);
+    room = stream_reserve(stream, packet.len);
+    if (room == NULL)
+        return RC_NO_MEMORY;
+    memcpy(room, packet.data, packet.len);
+    stream_commit(stream, packet.len);
     return RC_OK;
 }
 
-enum rc stream_write_message(struct stream *stream, struct message *message, struct bytes external)
+void stream_write_message(struct stream *stream, struct message *message, struct bytes external)
 {
     struct out_chunk *chunk = stream->out_last;
 
-    if (!takes_output(stream))
-        return RC_CLOSED;
-    if (external.len == 0)
-        return RC_OK;
-    if (!output_has_room(stream, external.len))
-        return RC_NO_MEMORY;
-    if (chunk == NULL || chunk->message != NULL || frame_begins(stream)) {
-        chunk = chunk_take(stream, 0);
-        if (chunk == NULL)
-            return RC_NO_MEMORY;
-        chunk_append(stream, chunk);
-    }
+    CHECK(chunk != NULL && chunk->message == NULL);
     chunk->message = message_hold(message);
     chunk->external = external;
     out_chunk_seal(chunk);
     stream_output_grew(stream, external.len);
-    return RC_OK;
-}
-
-enum rc stream_put_raw(struct stream *stream, struct bytes bytes)
-{
-    struct out_chunk *chunk;
-
-    websocket_end_frame(stream);
-    chunk = out_chunk_take(stream->loop->pool, 0, bytes.len);
-    if (chunk == NULL)
-        return RC_NO_MEMORY;
-    chunk_copy(chunk, bytes);
-    out_chunk_seal(chunk);
-    chunk_append(stream, chunk);
-    stream->filter->frame_first = NULL;
-    stream_output_grew(stream, bytes.len);
-    return RC_OK;
 }
 
 static void chunk_drop_first(struct stream *stream)
@@ -194,7 +138,7 @@ void stream_output_clear(struct stream *stream)
     while (stream->out_first != NULL)
         chunk_drop_first(stream);
     if (stream->filter != NULL)
-        stream->filter->frame_first = NULL;
+        stream->filter->frame = NULL;
 }
 
 static int gather(const struct stream *stream, struct iovec *iov, size_t *total)

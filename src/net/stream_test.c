@@ -226,7 +226,7 @@ static void stream_payload_of_a_message_is_referenced_not_copied(void **state)
     assert_non_null(got);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(stream_write(&f->stream, bytes_of("0123456789", 10)), RC_OK);
-        assert_int_equal(stream_write_message(&f->stream, message, payload), RC_OK);
+        stream_write_message(&f->stream, message, payload);
     }
     assert_ptr_equal(f->stream.out_first->external.data, payload.data);
     assert_ptr_equal(f->stream.out_last->external.data, payload.data);
@@ -247,12 +247,10 @@ static void stream_close_drops_the_messages_in_the_output(void **state)
     struct message *message = message_of(100);
 
     (void)state;
-    assert_int_equal(stream_write_message(&f->stream, message, message->publication.payload),
-                     RC_OK);
+    assert_int_equal(stream_write(&f->stream, bytes_of("0", 1)), RC_OK);
+    stream_write_message(&f->stream, message, message->publication.payload);
+    assert_int_equal(message->references, 2);
     stream_close(&f->stream);
-    assert_int_equal(message->references, 1);
-    assert_int_equal(stream_write_message(&f->stream, message, message->publication.payload),
-                     RC_CLOSED);
     assert_int_equal(message->references, 1);
     message_drop(message);
     fixture_free(f);
@@ -310,6 +308,40 @@ static void stream_with_a_reader_that_stops_is_high_until_it_reads_again(void **
     assert_int_equal(f->drained, 1);
     assert_false(f->stream.waits_writable);
     assert_int_equal(f->stream.polled, EPOLLIN);
+    fixture_free(f);
+}
+
+/* Given a stream that could not take a packet. */
+static void lose_packet(struct fixture *f)
+{
+    assert_int_equal(stream_write(&f->stream, bytes_of("before", 6)), RC_OK);
+    assert_null(stream_reserve(&f->stream, (size_t)STREAM_OUT_MAX + 1));
+    assert_int_equal(f->ended, 0); /* not from here */
+    assert_int_equal(stream_write(&f->stream, bytes_of("behind", 6)), RC_OK);
+}
+
+static void stream_without_room_for_a_packet_says_nothing_more_and_ends(void **state)
+{
+    struct fixture *f = fixture_new(TRANSPORT_TCP);
+
+    (void)state;
+    send_record(f, "unread", 6);
+    lose_packet(f);
+    TURN_UNTIL(f, f->ended == 1);
+    assert_int_equal(f->record_count, 1);
+    assert_true(peer_sees_end(f));
+    fixture_free(f);
+}
+
+static void stream_without_room_for_a_packet_ends_also_while_it_is_paused(void **state)
+{
+    struct fixture *f = fixture_new(TRANSPORT_TCP);
+
+    (void)state;
+    stream_pause(&f->stream);
+    lose_packet(f);
+    TURN_UNTIL(f, f->ended == 1);
+    assert_true(peer_sees_end(f));
     fixture_free(f);
 }
 
@@ -596,6 +628,8 @@ int main(void)
         cmocka_unit_test(stream_close_drops_the_messages_in_the_output),
         cmocka_unit_test(stream_write_of_any_size_comes_out_whole),
         cmocka_unit_test(stream_with_a_reader_that_stops_is_high_until_it_reads_again),
+        cmocka_unit_test(stream_without_room_for_a_packet_says_nothing_more_and_ends),
+        cmocka_unit_test(stream_without_room_for_a_packet_ends_also_while_it_is_paused),
         cmocka_unit_test(stream_close_calls_ended_once_and_then_closed),
         cmocka_unit_test(stream_ends_when_the_peer_closes),
         cmocka_unit_test(stream_waiting_for_a_full_socket_ends_when_the_peer_goes),

@@ -23,12 +23,27 @@ void stream_filter_free(struct stream_filter *filter)
     mem_free(filter);
 }
 
+/* Copies bytes that are no payload (a handshake, a control frame) behind the output. */
+static enum rc put_raw(struct stream *stream, struct bytes bytes)
+{
+    struct out_chunk *chunk;
+
+    websocket_end_frame(stream);
+    chunk = stream_output_chunk(stream, bytes.len);
+    if (chunk == NULL)
+        return RC_NO_MEMORY;
+    memcpy(chunk->data + chunk->used, bytes.data, bytes.len);
+    chunk->used += (uint32_t)bytes.len;
+    stream_output_grew(stream, bytes.len);
+    return RC_OK;
+}
+
 /* Sends the response that the handshake has come to. */
 static void opening_answer(struct stream *stream)
 {
     struct stream_filter *filter = stream->filter;
     const struct handshake *handshake = &filter->opening->handshake;
-    bool sent = stream_put_raw(stream, bytes_of_str(handshake->response)) == RC_OK;
+    bool sent = put_raw(stream, bytes_of_str(handshake->response)) == RC_OK;
 
     filter->state =
         sent && handshake->result == HANDSHAKE_ACCEPTED ? WEBSOCKET_OPEN : WEBSOCKET_CLOSED;
@@ -70,7 +85,7 @@ static void on_ping(void *owner, struct bytes payload)
     len = frame_header(frame, WSLAY_PONG, payload.len);
     if (payload.len > 0)
         memcpy(frame + len, payload.data, payload.len);
-    stream_put_raw(stream, bytes_of(frame, len + payload.len));
+    put_raw(stream, bytes_of(frame, len + payload.len));
 }
 
 size_t websocket_decode(struct stream *stream, uint8_t *data, size_t len)
@@ -102,26 +117,45 @@ void websocket_input_done(struct stream *stream)
         WEBSOCKET_LINGER_MS);
 }
 
+uint8_t *websocket_begin_frame(struct stream *stream, size_t size)
+{
+    struct stream_filter *filter = stream->filter;
+    struct out_chunk *chunk;
+
+    websocket_end_frame(stream);
+    chunk = stream_output_chunk(stream, FRAME_HEADER_MAX + size);
+    if (chunk == NULL)
+        return NULL;
+    filter->frame = chunk;
+    filter->frame_at = chunk->used;
+    filter->frame_header = (uint32_t)frame_header_size(size);
+    chunk->used += filter->frame_header;
+    return chunk->data + chunk->used;
+}
+
 void websocket_end_frame(struct stream *stream)
 {
     struct stream_filter *filter = stream->filter;
-    struct out_chunk *first = filter->frame_first;
-    uint8_t header[FRAME_HEADER_MAX];
-    uint64_t payload_len = 0;
-    size_t header_len;
+    struct out_chunk *chunk = filter->frame;
+    uint8_t *header, *payload;
+    size_t copied, header_len;
 
-    if (first == NULL)
+    if (chunk == NULL)
         return;
-    filter->frame_first = NULL;
-    out_chunk_seal(stream->out_last);
-    for (const struct out_chunk *chunk = first; chunk != NULL; chunk = chunk->next)
-        payload_len += out_chunk_left(chunk);
-    if (payload_len == 0)
-        return; /* reserved and not used */
-    header_len = frame_header(header, WSLAY_BINARY_FRAME, payload_len);
-    CHECK(first->sent == FRAME_HEADER_MAX);
-    first->sent -= header_len;
-    memcpy(first->data + first->sent, header, header_len);
+    filter->frame = NULL;
+    header = chunk->data + filter->frame_at;
+    payload = header + filter->frame_header;
+    copied = (size_t)(chunk->data + chunk->used - payload);
+    if (copied == 0) { /* reserved and not used */
+        chunk->used = filter->frame_at;
+        return;
+    }
+    header_len = frame_header_size(copied + chunk->external.len);
+    if (header_len != filter->frame_header) { /* not all was used, or a message came behind it */
+        memmove(header + header_len, payload, copied);
+        chunk->used = (uint32_t)(filter->frame_at + header_len + copied);
+    }
+    frame_header(header, WSLAY_BINARY_FRAME, copied + chunk->external.len);
     stream_output_grew(stream, header_len);
 }
 
@@ -142,6 +176,6 @@ void websocket_put_close(struct stream *stream)
     len = frame_header(frame, WSLAY_CONNECTION_CLOSE, 2);
     frame[len++] = (uint8_t)(code >> 8);
     frame[len++] = (uint8_t)code;
-    stream_put_raw(stream, bytes_of(frame, len));
+    put_raw(stream, bytes_of(frame, len));
     filter->state = WEBSOCKET_CLOSED;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * WebSocket as the filter of a stream: input is decoded in place behind the read, output of a turn
- * becomes one binary frame at the flush. The filter is a heap object without pointers to its
- * stream once the handshake is over, so it moves to another loop as a pointer. Inside net only.
+ * WebSocket as the filter of a stream: input is decoded in place behind the read, each packet of
+ * the output is written behind the header of its own binary frame. (A packet may lie anywhere in
+ * frames [MQTT-6.0.0-2], but clients are in use that lose the second packet of a frame.) The filter
+ * is a heap object without pointers to its stream once the handshake is over, so it moves to
+ * another loop as a pointer. Inside net only.
  *
  *   HANDSHAKE --(101)--> OPEN --(close frame from either side, fault)--> CLOSED
  *       '--(refused, time is over)-----------------------------------------^
@@ -31,7 +33,9 @@ struct websocket_opening {
 struct stream_filter {
     enum websocket_state state;
     struct websocket_opening *opening; /* only in HANDSHAKE */
-    struct out_chunk *frame_first;     /* where the frame begins that output is added to, or NULL */
+    struct out_chunk *frame;           /* the last chunk, when a frame in it is not ended */
+    uint32_t frame_at;                 /* where in the chunk that frame begins, and */
+    uint32_t frame_header;             /* the length of the header that it has room for */
     struct frames frames;
 };
 
@@ -44,7 +48,10 @@ size_t websocket_decode(struct stream *stream, uint8_t *data, size_t len);
 /* Ends the stream when the input said so. Called when everything before that was handed up. */
 void websocket_input_done(struct stream *stream);
 
-/* The output until here becomes a frame. */
+/* What stream_reserve() does on an open websocket: ends the frame before and begins one. */
+uint8_t *websocket_begin_frame(struct stream *stream, size_t size);
+
+/* Writes the header of the frame that was begun, if there is one. */
 void websocket_end_frame(struct stream *stream);
 
 /* Puts a close frame behind the output, unless the handshake is not over or one is there already.

@@ -76,15 +76,6 @@ static uint16_t frame_fault(const struct frames *frames, const struct wslay_fram
     }
 }
 
-static uint64_t frame_header_len(const struct wslay_frame_iocb *frame)
-{
-    uint64_t len = frame->mask ? 2 + 4 : 2;
-
-    if (frame->payload_length > UINT16_MAX)
-        return len + 8;
-    return frame->payload_length > FRAME_CONTROL_MAX ? len + 2 : len;
-}
-
 /* True when a frame is expected next, not the rest of one. */
 static bool frame_is_over(const struct frame_decoder *d)
 {
@@ -100,7 +91,9 @@ static void frame_begin(struct frames *frames, const struct wslay_frame_iocb *fr
     d->fin = frame->fin;
     d->control_len = 0;
     d->payload_left = frame->payload_length;
-    d->complete += frame_header_len(frame) + frame->payload_length;
+    d->complete += frame_header_size(frame->payload_length) + frame->payload_length;
+    if (frame->mask)
+        d->complete += 4;
 }
 
 /* What is wrong with the payload of a close frame; 0: nothing, and *code is the peer's (RFC
@@ -204,16 +197,12 @@ size_t frames_decode(struct frames *frames, uint8_t *out, struct bytes raw, fram
 
 size_t frame_header(uint8_t *header, enum wslay_opcode opcode, uint64_t payload_len)
 {
-    size_t len_bytes = 0;
+    size_t size = frame_header_size(payload_len);
+    size_t len_bytes = size - 2;
 
     header[0] = (uint8_t)(0x80U | opcode); /* FIN */
-    if (payload_len <= FRAME_CONTROL_MAX) {
-        header[1] = (uint8_t)payload_len;
-    } else {
-        len_bytes = payload_len <= UINT16_MAX ? 2 : 8;
-        header[1] = len_bytes == 2 ? 126 : 127;
-    }
+    header[1] = len_bytes == 0 ? (uint8_t)payload_len : len_bytes == 2 ? 126 : 127;
     for (size_t i = 0; i < len_bytes; i++)
         header[2 + i] = (uint8_t)(payload_len >> (8 * (len_bytes - 1 - i)));
-    return 2 + len_bytes;
+    return size;
 }

@@ -38,6 +38,14 @@ size_t frames_decode(struct frames *frames, uint8_t *out, struct bytes raw, fram
 
 void frames_deinit(struct frames *frames);
 
+/* The length of the header of an unmasked frame. */
+static inline size_t frame_header_size(uint64_t payload_len)
+{
+    if (payload_len > UINT16_MAX)
+        return FRAME_HEADER_MAX;
+    return payload_len > FRAME_CONTROL_MAX ? 4 : 2;
+}
+
 /* Writes the header of an unmasked, unfragmented frame into header[0..FRAME_HEADER_MAX); gives its
  * length. */
 size_t frame_header(uint8_t *header, enum wslay_opcode opcode, uint64_t payload_len);

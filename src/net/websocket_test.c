@@ -371,30 +371,113 @@ static void websocket_that_we_close_sends_its_output_and_a_close_frame(void **st
 
 /* --- output --- */
 
-static void websocket_output_of_a_turn_is_one_frame(void **state)
+/* Appends a packet of `len` bytes of this value. */
+static void write_packet(struct fixture *f, size_t len, uint8_t value)
+{
+    uint8_t *room = stream_reserve(&f->stream, len);
+
+    assert_non_null(room);
+    memset(room, value, len);
+    stream_commit(&f->stream, len);
+}
+
+static void expect_packet(struct fixture *f, size_t len, uint8_t value)
+{
+    uint8_t *payload = malloc(len), first;
+
+    assert_non_null(payload);
+    assert_int_equal(read_frame(f, &first, payload, len), len);
+    assert_int_equal(first, FIN | BINARY);
+    for (size_t i = 0; i < len; i++)
+        assert_int_equal(payload[i], value);
+    free(payload);
+}
+
+static void websocket_packets_of_a_turn_are_a_frame_each_and_leave_in_one_write(void **state)
 {
     struct fixture *f = websocket_opened();
-    const size_t sizes[] = {1, 125, 126, 2000, 65535, 65536, 200000};
-    uint8_t *payload = malloc(200000);
-    uint8_t first;
+    const size_t sizes[] = {1, 125, 126, 2, 2000, 65535, 65536, 3, 200000, 4};
+    const size_t count = sizeof(sizes) / sizeof(*sizes);
+    uint64_t writes = f->loop.counters.writes;
+    int room = 1024 * 1024;
 
     (void)state;
-    assert_non_null(payload);
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-        for (size_t at = 0; at < sizes[i]; at += 50) {
-            size_t len = sizes[i] - at < 50 ? sizes[i] - at : 50;
-            uint8_t *room = stream_reserve(&f->stream, 60);
-            assert_non_null(room);
-            memset(room, (int)(at / 50), len);
-            stream_commit(&f->stream, len);
-        }
-        assert_int_equal(read_frame(f, &first, payload, 200000), sizes[i]);
-        assert_int_equal(first, FIN | BINARY);
-        for (size_t at = 0; at < sizes[i]; at++)
-            assert_int_equal(payload[at], (uint8_t)(at / 50));
-    }
+    setsockopt(f->stream.fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+    for (size_t i = 0; i < count; i++)
+        write_packet(f, sizes[i], (uint8_t)i);
+    turn(f);
+    assert_int_equal(f->stream.out_bytes, 0);
+    assert_int_equal(f->loop.counters.writes, writes + 1);
+    for (size_t i = 0; i < count; i++)
+        expect_packet(f, sizes[i], (uint8_t)i);
     assert_int_equal(f->loop.buffered_bytes, 0);
-    free(payload);
+    fixture_free(f);
+}
+
+static void websocket_thousand_packets_of_a_turn_share_few_chunks(void **state)
+{
+    struct fixture *f = websocket_opened();
+    uint64_t writes = f->loop.counters.writes;
+
+    (void)state;
+    for (size_t i = 0; i < 1000; i++)
+        write_packet(f, 50, (uint8_t)i);
+    assert_ptr_equal(f->stream.out_first->next->next, f->stream.out_last);
+    turn(f);
+    assert_int_equal(f->loop.counters.writes, writes + 1);
+    for (size_t i = 0; i < 1000; i++)
+        expect_packet(f, 50, (uint8_t)i);
+    fixture_free(f);
+}
+
+static void websocket_packet_smaller_than_its_room_has_the_shortest_header(void **state)
+{
+    struct fixture *f = websocket_opened();
+    const size_t used[] = {65535, 126, 125, 1};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(used) / sizeof(*used); i++) {
+        uint8_t *room = stream_reserve(&f->stream, 70000);
+        assert_non_null(room);
+        memset(room, (int)i, used[i]);
+        stream_commit(&f->stream, used[i]);
+    }
+    for (size_t i = 0; i < sizeof(used) / sizeof(*used); i++)
+        expect_packet(f, used[i], (uint8_t)i);
+    fixture_free(f);
+}
+
+static void websocket_room_that_was_not_used_is_no_frame(void **state)
+{
+    struct fixture *f = websocket_opened();
+
+    (void)state;
+    assert_non_null(stream_reserve(&f->stream, 100));
+    write_packet(f, 5, 'a');
+    assert_non_null(stream_reserve(&f->stream, 100));
+    expect_packet(f, 5, 'a');
+    turn(f);
+    assert_null(f->stream.out_first);
+    fixture_free(f);
+}
+
+static void websocket_packet_that_comes_while_the_socket_is_full_follows_whole(void **state)
+{
+    struct fixture *f = websocket_opened();
+    size_t count = 0;
+
+    (void)state;
+    while (!f->stream.waits_writable) {
+        write_packet(f, 3000, (uint8_t)count++);
+        turn(f);
+    }
+    for (int i = 0; i < 3; i++) {
+        write_packet(f, 7, (uint8_t)count++);
+        turn(f);
+    }
+    for (size_t i = 0; i < count; i++)
+        expect_packet(f, i + 3 < count ? 3000 : 7, (uint8_t)i);
+    assert_int_equal(f->loop.buffered_bytes, 0);
     fixture_free(f);
 }
 
@@ -418,30 +501,36 @@ static void websocket_pong_goes_between_frames_not_into_one(void **state)
     fixture_free(f);
 }
 
+/* Each size needs a header of another length than the beginning of the packet alone would. */
 static void websocket_payload_of_a_message_is_referenced_inside_the_frame(void **state)
 {
     struct fixture *f = websocket_opened();
-    static uint8_t body[50000];
+    static uint8_t body[70000];
+    const size_t sizes[] = {sizeof(body), 8192, 1, sizeof(body)};
+    const size_t count = sizeof(sizes) / sizeof(*sizes);
     struct publication publication = {.topic = bytes_of_str("t"),
                                       .payload = bytes_of(body, sizeof(body))};
     struct message *message = message_new(&publication);
-    uint8_t *payload = malloc(2 * sizeof(body) + 6);
+    struct bytes payload = message->publication.payload;
+    uint8_t *got = malloc(sizeof(body) + 3);
     uint8_t first;
 
     (void)state;
-    assert_non_null(payload);
-    for (size_t i = 0; i < 2; i++) {
+    assert_non_null(got);
+    for (size_t i = 0; i < count; i++) {
         assert_int_equal(stream_write(&f->stream, bytes_of("abc", 3)), RC_OK);
-        assert_int_equal(stream_write_message(&f->stream, message, message->publication.payload),
-                         RC_OK);
+        stream_write_message(&f->stream, message, bytes_of(payload.data, sizes[i]));
     }
-    assert_ptr_equal(f->stream.out_first->external.data, message->publication.payload.data);
-    assert_int_equal(read_frame(f, &first, payload, 2 * sizeof(body) + 6), 2 * sizeof(body) + 6);
-    assert_memory_equal(payload, "abc", 3);
-    assert_memory_equal(payload + 3 + sizeof(body), "abc", 3);
+    assert_ptr_equal(f->stream.out_first->external.data, payload.data);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(read_frame(f, &first, got, sizeof(body) + 3), sizes[i] + 3);
+        assert_int_equal(first, FIN | BINARY);
+        assert_memory_equal(got, "abc", 3);
+        assert_memory_equal(got + 3, body, sizes[i]);
+    }
     assert_int_equal(message->references, 1);
     message_drop(message);
-    free(payload);
+    free(got);
     fixture_free(f);
 }
 
@@ -547,7 +636,11 @@ int main(void)
         cmocka_unit_test(websocket_close_with_a_reason_that_is_not_utf8_is_answered_1007),
         cmocka_unit_test(websocket_close_is_answered_with_its_code_after_what_came_before),
         cmocka_unit_test(websocket_that_we_close_sends_its_output_and_a_close_frame),
-        cmocka_unit_test(websocket_output_of_a_turn_is_one_frame),
+        cmocka_unit_test(websocket_packets_of_a_turn_are_a_frame_each_and_leave_in_one_write),
+        cmocka_unit_test(websocket_thousand_packets_of_a_turn_share_few_chunks),
+        cmocka_unit_test(websocket_packet_smaller_than_its_room_has_the_shortest_header),
+        cmocka_unit_test(websocket_room_that_was_not_used_is_no_frame),
+        cmocka_unit_test(websocket_packet_that_comes_while_the_socket_is_full_follows_whole),
         cmocka_unit_test(websocket_pong_goes_between_frames_not_into_one),
         cmocka_unit_test(websocket_payload_of_a_message_is_referenced_inside_the_frame),
         cmocka_unit_test(websocket_pings_of_a_peer_that_does_not_read_are_not_piled_up),

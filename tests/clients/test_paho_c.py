@@ -39,11 +39,16 @@ def run(*command):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(params=["tcp", "ws"])
+def uri(request, broker):
+    port = broker.port if request.param == "tcp" else broker.ws_port
+    return f"{request.param}://127.0.0.1:{port}"
+
+
 @pytest.mark.parametrize("version", ["3", "4", "5"])
-def test_blocking_client_gets_back_what_it_sends(program, broker, topic, client_id, version):
-    run(program("blocking", "paho-mqtt3c"), f"tcp://127.0.0.1:{broker.port}", version, topic,
-        client_id)
+def test_blocking_client_gets_back_what_it_sends(program, uri, topic, client_id, version):
+    run(program("blocking", "paho-mqtt3c"), uri, version, topic, client_id)
 
 
-def test_asynchronous_client_has_a_hundred_messages_in_flight(program, broker, topic):
-    run(program("async", "paho-mqtt3a"), f"tcp://127.0.0.1:{broker.port}", topic)
+def test_asynchronous_client_has_a_hundred_messages_in_flight(program, uri, topic):
+    run(program("async", "paho-mqtt3a"), uri, topic)

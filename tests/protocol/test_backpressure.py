@@ -10,6 +10,7 @@ import time
 import pytest
 
 from kit import PINGRESP, V311, V5, encode, patience, pingreq, publish, subscribe
+from kit.shards import client_id_of
 
 KB64 = b"x" * 65_000
 
@@ -186,6 +187,40 @@ def test_a_slow_reader_gets_everything_when_publishers_are_paused(patient, conne
         for number in range(count):
             assert int(bob.receive().payload) == number
     assert patient.rss_kb() < before + _little()
+
+
+@pytest.mark.parametrize("workers", [(0, 0), (1, 0)], ids=["same worker", "other worker"])
+@pytest.mark.parametrize("size", [500, 4000])
+def test_publishers_wait_for_a_reader_however_long_it_takes(own_broker, connect, dial, topic, size,
+                                                            workers):
+    """Nothing here depends on time: how far publishers get is for the queue to say, wherever its
+    worker is and however seldom that gets to run."""
+    broker = own_broker({"workers": 2, "queue": {"messages_max": 1000, "bytes_max": "8M",
+                                                 "publisher_pause_max": "1h"},
+                         "broker": {"sys_interval": "1s"}})
+    bob = dial(V311, broker=broker, receive_buffer=4096)
+    bob.connect(client_id_of(worker=workers[0]))
+    bob.subscribe(topic)
+    count, publishers = 8_000_000 // size, 4
+    alices = [connect(V311, client_id_of(worker=workers[1]), broker=broker)
+              for _ in range(publishers)]
+
+    def pour(number):
+        alices[number].socket.settimeout(8 * patience())
+        alices[number].socket.sendall(b"".join(
+            encode(publish(topic, f"{number} {n}".encode().ljust(size)), V311)
+            for n in range(count // publishers)))
+
+    watcher = connect(V311, broker=broker)
+    with contextlib.ExitStack() as stack:
+        for number in range(publishers):
+            stack.enter_context(_in_background(pour, number))
+        _wait_for(watcher, "publisher_pauses", lambda pauses: pauses > 0)
+        next_of = [0] * publishers
+        for _ in range(count):
+            number, n = map(int, bob.receive().payload.split())
+            assert n == next_of[number]
+            next_of[number] += 1
 
 
 def test_one_who_never_reads_slows_a_publisher_for_a_bounded_time(patient, connect, deaf, topic):

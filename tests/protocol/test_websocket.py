@@ -42,6 +42,19 @@ def test_packets_travel_in_binary_frames(connect, topic, version):
         alice.receive(payload="m", qos=qos)  # the kit takes nothing but binary frames
 
 
+@both_versions
+def test_each_packet_of_the_broker_is_a_frame_of_its_own(connect, topic, version):
+    """Clients are in use that lose what follows the first packet of a frame."""
+    alice = connect(version, websocket=True)
+    sizes = [1, 200, 9000, 2, 70_000, 3]
+    alice.send(subscribe([(topic, 2)], id=1), pingreq(),
+               *[publish(topic, b"x" * size, qos, 3 * i + qos)
+                 for i, size in enumerate(sizes) for qos in (0, 1, 2)])
+    for _ in range(2 + 5 * len(sizes)):  # SUBACK, PINGRESP; three PUBLISH, PUBACK and PUBREC
+        packet = alice.next_packet()
+        assert len(alice.received) == packet.size
+
+
 @pytest.mark.rule("v5 MQTT-6.0.0-1", "v3.1.1 MQTT-6.0.0-1")
 @both_versions
 def test_a_text_frame_ends_the_connection(connect, topic, version):

@@ -5,7 +5,7 @@ import pytest
 
 from kit import V5
 
-from .shards import client_id_of
+from kit.shards import client_id_of
 
 DELAY_MS = 60
 MINUTE_MS = 60_000

@@ -15,7 +15,7 @@ from kit import (CONNACK, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, SUBACK, UN
                  patience, pingreq, publish, pubrel, subscribe, unsubscribe, wire)
 
 from .conftest import DELAY_MS
-from .shards import client_id_of, shard_of
+from kit.shards import client_id_of, shard_of
 
 MILLISECOND = 0.001  # the store's clock counts these
 WORKERS = pytest.mark.parametrize("worker", [0, 1], ids=["same worker", "other worker"])

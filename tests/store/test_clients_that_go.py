@@ -8,7 +8,7 @@ import pytest
 from kit import CONNACK, PUBACK, V5, V311, Will, patience, publish, subscribe, wire
 
 from .conftest import store
-from .shards import client_id_of
+from kit.shards import client_id_of
 
 WORKERS = pytest.mark.parametrize("worker", [0, 1], ids=["same worker", "other worker"])
 

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The broker under test as a process that is killed and started again: one port, one directory."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+STOP_PATIENCE_S = 20
+# Nothing may be dropped by a limit: whatever is missing was lost.
+CONFIG = {
+    "workers": 2,
+    "queue": {"messages_max": 10_000_000, "bytes_max": "10G"},
+    "log": {"level": "info"},
+    "broker": {"drain_timeout": "2s"},
+}
+
+
+def fault_points():
+    """The names in the broker's own list of places where it can be made to die."""
+    listed = (ROOT / "src/base/fault.h")
+    return re.findall(r'X\("([\w.]+)"', listed.read_text()) if listed.exists() else []
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Skein:
+    """`folder` takes log and configuration, `data` what the broker keeps."""
+
+    name = "skein"
+
+    def __init__(self, folder, data, history, config=None, environment=None):
+        self.folder, self.data, self.history = folder, data, history
+        self.config, self.environment = config or {}, environment or {}
+        self.binary = os.environ.get("SKEIN_BINARY") or str(ROOT / "build/release/skein")
+        self.port = free_port()
+        self.process, self.fault = None, None
+
+    @property
+    def log(self):
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def command(self):
+        config = json.loads(json.dumps(CONFIG))
+        config["listeners"] = [{"address": f"127.0.0.1:{self.port}"}]
+        for key, value in self.config.items():
+            config[key] = {**config[key], **value} if isinstance(value, dict) and key in config else value
+        path = self.folder / "skein.yaml"
+        path.write_text(json.dumps(config))  # JSON is YAML
+        return [self.binary, "serve", "-c", str(path), "-d", str(self.data)]
+
+    def start(self, fault=None):
+        """`fault`: NAME:N, where the broker shall kill itself."""
+        self.fault = fault
+        environment = {**os.environ, **self.environment}
+        environment.pop("SKEIN_TEST_FAULT", None)
+        if fault:
+            environment["SKEIN_TEST_FAULT"] = fault
+        self.history.add("broker", what="start", sort=fault, code=None)
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, env=environment)
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def kill(self, sort):
+        """SIGKILL. It returns when the process is gone."""
+        self.history.add("broker", what="kill", sort=sort, code=None)
+        if not self.ended():
+            self.process.kill()
+        self.process.wait()
+
+    def note_end(self):
+        """The process has ended by itself: at its fault point, or else it should not have."""
+        code = self.process.wait()
+        self.history.add("broker", what="ended", sort=self.fault, code=code)
+        if not (self.fault and code == -signal.SIGKILL):
+            self.history.add("trouble", what=f"the broker ended with {code}: {self.last_words()}")
+
+    def last_words(self):
+        return " | ".join(self.log.splitlines()[-6:])[-1200:]
+
+    def terminate(self):
+        self.history.add("broker", what="term", sort=self.fault, code=None)
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self):
+        """SIGTERM: it ends in time and with 0, or at its fault point."""
+        if self.ended():
+            return self.note_end()
+        self.terminate()
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        while not self.ended() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self.judge_stop()
+
+    def judge_stop(self):
+        if not self.ended():
+            self.history.add("trouble", what=f"the broker does not end on SIGTERM: {self.last_words()}")
+            self.kill("stuck")
+        elif self.process.returncode == 0:
+            self.history.add("broker", what="stopped", sort=None, code=0)
+        else:
+            self.note_end()
+        return None
+
+
+class Mosquitto(Skein):
+    """A second opinion on the harness: restarts by SIGTERM must cost it nothing."""
+
+    name = "mosquitto"
+
+    def command(self):
+        path = self.folder / "mosquitto.conf"
+        self.data.mkdir(exist_ok=True)
+        self.data.chmod(0o777)
+        path.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+                        f"persistence_location {self.data}/\nmax_queued_messages 0\n"
+                        "max_inflight_messages 100\nautosave_interval 1\nuser root\n")
+        return ["/usr/sbin/mosquitto", "-c", str(path)]

@@ -1,0 +1,428 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a history proves against the broker. Knows nothing of how the history came about.
+
+A publication may be worked on at any time between its first sending and its last acknowledgement, a
+subscription begins between SUBSCRIBE and SUBACK and ends between UNSUBSCRIBE and UNSUBACK. Only what
+is wrong wherever in between it happened is a violation.
+"""
+
+import bisect
+import collections
+
+FOREVER = float("inf")
+WILL_SLACK_S = 3.0  # a delayed will may be this late before it counts as lost
+
+KINDS = {
+    "lost": "an acknowledged message did not reach a subscriber",
+    "twice": "a QoS 2 message reached a subscriber twice",
+    "order": "messages of one publisher, topic and QoS in the wrong order",
+    "unwanted": "a message without a subscription that could have asked for it",
+    "content": "a message that nobody sent, or on another topic",
+    "id reuse": "a packet id given to a second message before it was released",
+    "session": "a session that the broker had confirmed is gone, or one is back that was ended",
+    "retained": "the retained message is older than one that was acknowledged, or gone",
+    "will lost": "a will that had to be published was not",
+    "will unwanted": "a will that must not be published was",
+    "trouble": "something that no correct broker does",
+}
+
+
+class Violation:
+    def __init__(self, kind, who, text, id=None, at=None):
+        self.kind, self.who, self.text, self.id, self.at = kind, who, text, id, at
+
+    def __repr__(self):
+        return f"{self.kind}: {self.who}: {self.text}"
+
+
+def matches(filter, topic):
+    """The standard's rule, for topics that do not begin with $."""
+    parts, names = filter.split("/"), topic.split("/")
+    for at, part in enumerate(parts):
+        if part == "#":
+            return True
+        if at >= len(names) or part not in ("+", names[at]):
+            return False
+    return len(parts) == len(names)
+
+
+class Message:
+    """A publication, or a will. Numbers are those of events."""
+
+    def __init__(self, id, topic, qos, retain, clear=False, will=False):
+        self.id, self.topic, self.qos, self.retain = id, topic, qos, retain
+        self.clear, self.will = clear, will
+        self.publisher, number = id.rsplit("/", 1)
+        self.number = int(number)
+        self.sends, self.acked, self.refused = [], FOREVER, False
+        self.done = FOREVER  # the last acknowledgement: PUBACK or PUBCOMP
+
+    @property
+    def sent(self):
+        return self.sends[0]
+
+
+class Subscription:
+    """One life of a filter in one session: asked <= in force from <= granted, and
+    ending <= in force until <= gone."""
+
+    def __init__(self, filter, qos, asked):
+        self.filter, self.qos, self.asked = filter, qos, asked
+        self.granted = self.ending = self.gone = FOREVER
+        self.wiped = False  # a clean start came later: what waited for the client may be gone
+
+    def held(self, since, until):
+        """In force without doubt, all that time."""
+        return self.granted < since and until < self.ending
+
+    def possible(self, since, until):
+        """In force, perhaps, at some time between."""
+        return self.asked < until and since < self.gone
+
+
+class Subscriber:
+    def __init__(self, name):
+        self.name = name
+        self.subscriptions = []  # all lives, in the order asked
+        self.current = {}        # filter: the life that has not ended
+        self.deliveries = []
+        self.asked = collections.Counter()  # filter: SUBSCRIBE packets
+
+    def subscribe(self, filter, qos, n):
+        self.asked[filter] += 1
+        life = self.current.get(filter)
+        if life is None or life.ending != FOREVER:
+            self.current[filter] = Subscription(filter, qos, n)
+            self.subscriptions.append(self.current[filter])
+
+    def grant(self, filter, n):
+        life = self.current.get(filter)
+        if life and life.granted == FOREVER:
+            life.granted = n
+
+    def ending(self, filter, n):
+        life = self.current.get(filter)
+        if life:
+            life.ending = min(life.ending, n)
+
+    def gone(self, filter, n):
+        for life in self.subscriptions:
+            if life.filter == filter and life.ending != FOREVER:
+                life.gone = min(life.gone, n)
+        if filter in self.current and self.current[filter].gone != FOREVER:
+            del self.current[filter]
+
+    def matching(self, topic):
+        return [life for life in self.subscriptions if matches(life.filter, topic)]
+
+
+class Checker:
+    def __init__(self, events):
+        self.events = events
+        self.messages, self.subscribers = {}, {}
+        self.violations = []
+        self.kills = [e.n for e in events if e.kind == "broker" and e.what in ("kill", "ended")]
+
+    def fail(self, kind, who, text, **place):
+        self.violations.append(Violation(kind, who, text, **place))
+
+    def subscriber(self, name):
+        return self.subscribers.setdefault(name, Subscriber(name))
+
+    # ---- reading the history ----
+
+    def read(self):
+        readers = {"publish": self._publish, "acked": self._acked, "deliver": self._deliver,
+                   "subscribe": self._subscribe, "suback": self._suback, "connect": self._connect,
+                   "connack": self._connack, "completed": self._completed, "unsubscribe": self._unsubscribe,
+                   "unsuback": self._unsuback}
+        for event in self.events:
+            if event.kind in readers:
+                readers[event.kind](event)
+            elif event.kind == "trouble":
+                self.fail("trouble", event.who or "-", event.what, at=event.n)
+
+    def _publish(self, event):
+        message = self.messages.get(event.id)
+        if message is None:
+            message = Message(event.id, event.topic, event.qos, event.retain, event.clear)
+            self.messages[event.id] = message
+        message.sends.append(event.n)
+
+    def _acked(self, event):
+        message = self.messages[event.id]
+        if event.refused:
+            message.refused = True
+        else:
+            message.acked = min(message.acked, event.n)
+            if message.qos == 1:
+                message.done = message.acked
+
+    def _completed(self, event):
+        self.messages[event.id].done = event.n
+
+    def _deliver(self, event):
+        self.subscriber(event.who).deliveries.append(event)
+
+    def _subscribe(self, event):
+        for filter, qos in event.filters:
+            self.subscriber(event.who).subscribe(filter, qos, event.n)
+
+    def _suback(self, event):
+        for filter, granted in zip(event.filters, event.granted):
+            if granted:
+                self.subscriber(event.who).grant(filter, event.n)
+
+    def _unsubscribe(self, event):
+        for filter in event.filters:
+            self.subscriber(event.who).ending(filter, event.n)
+
+    def _unsuback(self, event):
+        for filter in event.filters:
+            self.subscriber(event.who).gone(filter, event.n)
+
+    def _connect(self, event):
+        if event.clean:  # ends what the session had
+            subscriber = self.subscriber(event.who)
+            for filter in list(subscriber.current):
+                subscriber.ending(filter, event.n)
+            for life in subscriber.subscriptions:
+                life.wiped = True
+        if event.will:
+            will = event.will
+            message = Message(will["id"], will["topic"], will["qos"], will["retain"], will=True)
+            message.sends.append(event.n)
+            self.messages[message.id] = message
+
+    def _connack(self, event):
+        """Whatever was ending by a clean start has ended. Nothing of what is asked for later."""
+        subscriber = self.subscriber(event.who)
+        connect = self._connect_of(event)
+        if connect.clean:
+            for life in subscriber.subscriptions:
+                if life.asked < connect.n:
+                    life.gone = min(life.gone, event.n)
+                    if subscriber.current.get(life.filter) is life:
+                        del subscriber.current[life.filter]
+
+    def _connect_of(self, event):
+        if not hasattr(self, "_connects"):
+            self._connects = {(e.who, e.conn): e for e in self.events if e.kind == "connect"}
+        return self._connects[event.who, event.conn]
+
+    # ---- the rules ----
+
+    def check(self):
+        self.read()
+        self._sessions()
+        for subscriber in self.subscribers.values():
+            self._deliveries(subscriber)
+            self._lost(subscriber)
+        self._retained()
+        self._wills()
+        self.violations.sort(key=lambda violation: (violation.at is None, violation.at or 0))
+        return self.violations
+
+    def _sessions(self):
+        """A session that a CONNACK had confirmed is present, until a clean start ends it."""
+        confirmed, attempts = {}, collections.Counter()
+        for event in self.events:
+            if event.kind == "connect" and event.clean:
+                confirmed[event.who] = False  # perhaps: the broker may or may not have seen it
+                attempts[event.who] += 1
+            elif event.kind == "connect":
+                attempts[event.who] += 1
+            elif event.kind == "connack" and event.code == 0:
+                clean = self._connect_of(event).clean
+                if clean and event.present:
+                    self.fail("session", event.who, "present after a clean start", at=event.n)
+                elif not clean and confirmed.get(event.who) and not event.present:
+                    self.fail("session", event.who, "not present any more", at=event.n)
+                elif event.present and attempts[event.who] == 1:
+                    self.fail("session", event.who, "present at the first CONNECT", at=event.n)
+                confirmed[event.who] = True
+
+    def _deliveries(self, subscriber):
+        """Everything that came was sent, was asked for, came once at QoS 2 and in order."""
+        counted, held, newest = collections.Counter(), {}, {}
+        for event in subscriber.deliveries:
+            message = self.messages.get(event.id)
+            if message is None or message.topic != event.topic or message.sent > event.n:
+                self.fail("content", subscriber.name, f"{event.id} on {event.topic}", at=event.n)
+                continue
+            if not event.new:
+                if held.get(event.pid) not in (None, event.id):
+                    self.fail("id reuse", subscriber.name, f"packet id {event.pid} of {event.id} was "
+                              f"{held[event.pid]} and not released", id=event.id, at=event.n)
+                continue
+            if event.qos == 2:
+                held[event.pid] = event.id
+            self._once(subscriber, event, message, counted)
+            self._asked_for(subscriber, event, message)
+            if not event.retain and not message.will and counted[event.id, event.retain] == 1:
+                self._in_order(subscriber, event, message, newest)
+
+    def _once(self, subscriber, event, message, counted):
+        counted[event.id, event.retain] += 1
+        if message.qos < 2 or event.qos < 2:
+            return
+        allowed = 1
+        if event.retain:  # each SUBSCRIBE may ask for it again
+            allowed = sum(count for filter, count in subscriber.asked.items()
+                          if matches(filter, message.topic))
+        if counted[event.id, event.retain] > allowed:
+            self.fail("twice", subscriber.name, f"{event.id} on {event.topic} came "
+                      f"{counted[event.id, event.retain]} times", id=event.id, at=event.n)
+
+    def _asked_for(self, subscriber, event, message):
+        until = FOREVER if event.retain or message.will else message.done
+        if not any(life.possible(message.sent, min(until, event.n))
+                   for life in subscriber.matching(message.topic)):
+            self.fail("unwanted", subscriber.name, f"{event.id} on {event.topic}, published when "
+                      "nothing was subscribed that matches", id=event.id, at=event.n)
+
+    def _in_order(self, subscriber, event, message, newest):
+        """Only among messages that one subscription held all along: one that was published before
+        it began may come later, when its publisher sends it again."""
+        for life in subscriber.matching(message.topic):
+            if not life.held(message.sent, event.n):
+                continue
+            stream = (id(life), message.publisher, message.topic, message.qos, event.qos)
+            before = newest.get(stream)
+            if before and before.number > message.number:
+                self.fail("order", subscriber.name, f"{message.id} came after {before.id} on "
+                          f"{message.topic}", id=message.id, at=event.n)
+            else:
+                newest[stream] = message
+
+    def _lost(self, subscriber):
+        came = {event.id for event in subscriber.deliveries if event.new}
+        by_topic = {}
+        for message in self.messages.values():
+            if message.id in came or message.will or message.clear or message.acked == FOREVER:
+                continue
+            if message.topic not in by_topic:
+                by_topic[message.topic] = subscriber.matching(message.topic)
+            for life in by_topic[message.topic]:
+                if life.held(message.sent, message.acked) and not life.wiped:
+                    self.fail("lost", subscriber.name, f"{message.id} on {message.topic}, QoS "
+                              f"{message.qos}, acknowledged at {message.acked}; subscribed to "
+                              f"{life.filter} since {life.granted}", id=message.id, at=message.acked)
+                    break
+
+    # ---- retained messages ----
+
+    def _retained(self):
+        """What is retained is what the writer of that topic published last, of what was
+        acknowledged when somebody looked, or something later. One topic has one writer and one
+        QoS, and the writer sends again in order, so nothing older can have overtaken."""
+        writers = collections.defaultdict(list)
+        for message in self.messages.values():
+            if message.retain and not message.will:
+                writers[message.topic].append(message)
+        for event in self.events:
+            if event.kind == "inspect":
+                for topic, messages in writers.items():
+                    self._retained_now(event, topic, messages)
+
+    def _retained_now(self, event, topic, messages):
+        sent = [m for m in messages if m.sent < event.n and not m.refused]
+        value = event.values.get(topic)
+        candidates = [m for m in sent if (m.clear and value is None) or m.id == value]
+        if value is not None and not candidates:
+            self.fail("content", event.who, f"{value} is retained on {topic}", at=event.n)
+            return
+        newest = max((m for m in sent if m.acked < event.since), key=lambda m: m.number, default=None)
+        if newest is None or any(self._not_older(m, newest, sent, event) for m in candidates):
+            return
+        self.fail("retained", event.who, f"{topic} has {value}, though {newest.id} was acknowledged at "
+                  f"{newest.acked}", id=newest.id, at=event.n)
+
+    @staticmethod
+    def _not_older(message, newest, sent, event):
+        """Could `message` have been stored last?"""
+        if message.number >= newest.number:
+            return True
+        later = [m.sent for m in sent if m.number > message.number and m.acked < event.since]
+        last = message.sends[bisect.bisect_left(message.sends, event.n) - 1]
+        return last > max(later)
+
+    # ---- wills ----
+
+    def _wills(self):
+        watchers = [s for s in self.subscribers.values() if s.deliveries or s.subscriptions]
+        for connect in self.events:
+            if connect.kind == "connect" and connect.will:
+                message = self.messages[connect.will["id"]]
+                fate = self._fate(connect)
+                for watcher in watchers:
+                    self._will(watcher, message, fate, connect)
+
+    def _will(self, watcher, message, fate, connect):
+        times = sum(1 for e in watcher.deliveries if e.id == message.id and e.new and not e.retain)
+        held = any(life.held(message.sent, len(self.events)) for life in watcher.matching(message.topic))
+        if fate == "must" and held and not times:
+            self.fail("will lost", watcher.name, f"{message.id} on {message.topic}, QoS {message.qos}, "
+                      f"delay {connect.will['delay']}", id=message.id, at=connect.n)
+        if fate == "must not" and times:
+            self.fail("will unwanted", watcher.name, f"{message.id} on {message.topic}, delay "
+                      f"{connect.will['delay']}", id=message.id, at=connect.n)
+
+    def _fate(self, connect):
+        """Of the will in this CONNECT: must, must not, or may be published."""
+        mine = self._of_client(connect)
+        connack = next((e for e in mine if e.kind == "connack" and e.conn == connect.conn), None)
+        closed = next((e for e in mine if e.kind == "closed" and e.conn == connect.conn), None)
+        if connack is None or connack.code or closed is None:
+            return "may"
+        after = [e for e in mine if e.n > closed.n]
+        back = next((e for e in after if e.kind == "connack" and e.code == 0), None)
+        tried = next((e for e in after if e.kind == "connect"), None)
+        if closed.how == "disconnect":
+            until = back.n if back else len(self.events)
+            disconnect = next(e for e in mine if e.kind == "disconnect" and e.conn == connect.conn)
+            killed = any(disconnect.n < n < until for n in self.kills)
+            return "may" if killed else "must not"
+        delay = connect.will["delay"]
+        if delay == 0:
+            return "must"
+        if back and back.t - closed.t < delay and not self._connect_of(back).clean:
+            return "must not"
+        away_until = tried or self.events[-1]
+        return "must" if self._quiet_s(closed, away_until) > delay + WILL_SLACK_S else "may"
+
+    def _of_client(self, event):
+        if not hasattr(self, "_clients"):
+            self._clients = collections.defaultdict(list)
+            for each in self.events:
+                if each.kind in ("connect", "connack", "closed", "disconnect"):
+                    self._clients[each.who].append(each)
+        return [each for each in self._clients[event.who] if each.n >= event.n]
+
+    def _quiet_s(self, since, until):
+        """The longest time between them without a kill: a delay may begin anew with each start."""
+        marks = [since.t, *(self.events[n].t for n in self.kills if since.n < n < until.n), until.t]
+        return max(after - before for before, after in zip(marks, marks[1:]))
+
+
+def check(events):
+    """The violations of a history, in its order."""
+    return Checker(events).check()
+
+
+def explain(events, violation, around=40):
+    """The events that a violation is about: its message everywhere, and at its client the packet
+    id's life and the sessions; and every kill between."""
+    about = [e for e in events if violation.id and getattr(e, "id", None) == violation.id]
+    first = min([e.n for e in about], default=violation.at or 0)
+    last = max([e.n for e in about] + [violation.at or 0])
+    pids = {e.pid for e in about if e.kind == "deliver" and e.who == violation.who}
+    shown = {e.n: e for e in about}
+    for event in events[max(0, first - around):last + around]:
+        mine = event.who == violation.who
+        if event.kind in ("broker", "trouble") or mine and event.kind not in ("deliver", "publish", "acked",
+                                                                              "completed"):
+            shown[event.n] = event
+        elif mine and event.kind == "deliver" and event.pid in pids:
+            shown[event.n] = event
+    return [repr(shown[n]) for n in sorted(shown)]
