@@ -117,6 +117,7 @@ struct store_key record_key_of(uint32_t shard, enum record_kind kind, uint64_t n
 struct store_key record_key_queued(uint32_t shard, uint64_t session, uint64_t sequence)
 {
     struct store_key key = record_key_of(shard, RECORD_QUEUED, session);
+    add_number(&key, 0, 1); /* see with_hints() in engine.c */
     add_number(&key, sequence, 8);
     return key;
 }
@@ -170,7 +171,7 @@ static int key_shape(uint8_t kind)
     case RECORD_SHARED:
         return 8;
     case RECORD_QUEUED:
-        return 16;
+        return 17;
     case RECORD_RECEIVED:
         return 10;
     case RECORD_HIGH_WATER:
@@ -208,6 +209,8 @@ bool record_key_parse(struct bytes key, struct record_key *out)
         out->text = bytes_of(key.data + SECOND_AT, rest - 8);
     else if (shape == 2)
         out->sequence = get_be(key.data + NUMBER_AT, 2);
+    else if (shape == 17)
+        out->sequence = get_be(key.data + SECOND_AT + 1, 8);
     else if (rest > 8)
         out->sequence = get_be(key.data + SECOND_AT, (uint32_t)rest - 8);
     return true;

@@ -13,7 +13,7 @@
  *  state     shard 'o' number                      a message: the outbox of the shard's publishers
  *  state     shard 'h' source-shard                number: outbox entries up to it have arrived
  *  state     0xFFFF 'v'                            struct meta_record
- *  queue     shard 'q' session sequence            struct queue_record
+ *  queue     shard 'q' session 0 sequence          struct queue_record
  *  queue     shard 'm' number                      a message that several queues of the shard share
  *  retained  shard 'r' topic                       a message
  *
