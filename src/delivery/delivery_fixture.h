@@ -58,7 +58,7 @@ struct fixture {
     struct retained retained;
     struct metrics metrics;
     _Atomic uint32_t sessions;
-    _Atomic bool memory_full;
+    _Atomic bool memory_full, queues_full;
     struct worker workers[WORKERS];
     struct client clients[CLIENTS_MAX];
     uint32_t client_count;
@@ -187,6 +187,7 @@ static inline void worker_set_up(struct fixture *f, uint32_t index)
     table->metrics = metrics_shard_get(&f->metrics, index);
     table->sessions = &f->sessions;
     table->memory_full = &f->memory_full;
+    table->queues_full = &f->queues_full;
     table->limits = (struct session_limits){.sessions_max = 100000,
                                             .queue_messages_max = 100000,
                                             .queue_bytes_max = 1 << 30,
@@ -294,9 +295,9 @@ static inline uint64_t metric(const struct fixture *f, enum metric which)
 
 static enum rc store_answer; /* of the answers that are given next */
 
-static inline enum rc late_commit(struct store_shard *shard)
+static inline enum rc late_wait(struct store_shard *shard, struct store_waiter *waiter)
 {
-    shard->changes = 0;
+    list_add_last(&shard->waiting, &waiter->link);
     return RC_AGAIN;
 }
 
@@ -310,7 +311,7 @@ static inline void late_turn(struct store_shard *shard, uint64_t now_ms)
     }
 }
 
-static const struct store_ops late_ops = {.commit = late_commit, .turn = late_turn};
+static const struct store_ops late_ops = {.wait = late_wait, .turn = late_turn};
 
 static inline void make_late(struct fixture *f, uint32_t worker)
 {

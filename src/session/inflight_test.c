@@ -13,6 +13,7 @@
 struct fixture {
     struct inflight *inflight;
     struct message *message; /* what is kept everywhere; one reference is the test's */
+    uint64_t next;           /* sequence number */
 };
 
 static int set_up(void **state)
@@ -20,7 +21,8 @@ static int set_up(void **state)
     struct publication p = {.topic = bytes_of_str("t"), .payload = bytes_of_str("payload")};
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    f->inflight = inflight_new(1);
+    f->inflight = inflight_new();
+    f->next = 1;
     f->message = message_new(&p);
     assert_non_null(f->message);
     *state = f;
@@ -38,18 +40,17 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void start_at(struct fixture *f, uint16_t first_id)
+static void start_at(struct fixture *f, uint64_t sequence)
 {
-    inflight_free(f->inflight);
-    f->inflight = inflight_new(first_id);
+    f->next = sequence;
 }
 
 static uint16_t push(struct fixture *f, uint8_t qos)
 {
-    struct kept kept = {.message = message_hold(f->message), .qos = qos};
-    uint16_t packet_id = 0;
-    assert_int_equal(inflight_push(f->inflight, &kept, &packet_id), RC_OK);
-    return packet_id;
+    struct kept kept = {
+        .message = message_hold(f->message), .qos = qos, .sequence = f->next++};
+    assert_int_equal(inflight_push(f->inflight, &kept), RC_OK);
+    return packet_id_of(kept.sequence);
 }
 
 static void ack(struct fixture *f, uint16_t packet_id)
@@ -77,15 +78,15 @@ static bool is_in_flight(struct fixture *f, uint16_t packet_id)
 
 /* ---- packet identifiers --------------------------------------------------------------------- */
 
-static void inflight_gives_packet_ids_in_sequence(void **state)
+static void inflight_packet_ids_come_in_sequence(void **state)
 {
     for (uint16_t id = 1; id <= 100; id++)
         assert_int_equal(push(*state, 1), id);
 }
 
-static void inflight_begins_with_the_id_it_is_told(void **state)
+static void inflight_begins_with_any_sequence_number(void **state)
 {
-    start_at(*state, 777);
+    start_at(*state, 777 + 65535);
     assert_int_equal(push(*state, 1), 777);
 }
 
@@ -159,10 +160,9 @@ static void inflight_at_counts_from_the_oldest(void **state)
     for (int i = 0; i < 20; i++) /* grows with its first entry in the middle of the ring */
         push(f, 1);
     for (uint32_t n = 0; n < 20; n++) {
-        uint16_t packet_id;
-        struct kept *kept = inflight_at(f->inflight, n, &packet_id);
-        assert_int_equal(packet_id, 7 + n);
-        assert_ptr_equal(kept, inflight_find(f->inflight, packet_id, INFLIGHT_SENT_QOS1));
+        struct kept *kept = inflight_at(f->inflight, n);
+        assert_int_equal(kept->sequence, 7 + n);
+        assert_ptr_equal(kept, inflight_find(f->inflight, (uint16_t)(7 + n), INFLIGHT_SENT_QOS1));
     }
 }
 
@@ -217,96 +217,109 @@ static void inflight_finds_exactly_what_was_not_acknowledged(void **state)
     }
 }
 
-/* ---- stragglers ----------------------------------------------------------------------------- */
+/* ---- the span ------------------------------------------------------------------------------- */
 
-static void inflight_finds_one_that_was_left_far_behind(void **state)
+static enum rc try_push(struct fixture *f)
+{
+    struct kept kept = {.message = f->message, .qos = 1, .sequence = f->next};
+    return inflight_push(f->inflight, &kept);
+}
+
+static void inflight_push_too_far_from_the_oldest_asks_to_wait(void **state)
 {
     struct fixture *f = *state;
-    uint16_t old = push(f, 1);
-    push_and_ack(f, INFLIGHT_SPAN_MAX + 10);
-    assert_int_equal(f->inflight->straggler_count, 1);
-    assert_true(is_in_flight(f, old));
+    push(f, 1);
+    push_and_ack(f, INFLIGHT_SPAN_MAX - 1);
+    assert_false(inflight_has_room(f->inflight, f->next));
+    assert_int_equal(try_push(f), RC_AGAIN);
     assert_int_equal(f->inflight->unacknowledged, 1);
-    ack(f, old);
-    assert_false(is_in_flight(f, old));
-    assert_int_equal(inflight_size(f->inflight), 0);
+    ack(f, 1);
+    assert_true(inflight_has_room(f->inflight, f->next));
+    assert_int_equal(push(f, 1), INFLIGHT_SPAN_MAX + 1);
+}
+
+static void inflight_span_counts_from_the_oldest_that_is_left(void **state)
+{
+    struct fixture *f = *state;
+    push(f, 1);
+    push_and_ack(f, 9);
+    push(f, 1); /* 11 */
+    push_and_ack(f, INFLIGHT_SPAN_MAX - 11);
+    assert_int_equal(try_push(f), RC_AGAIN);
+    ack(f, 1);
+    push_and_ack(f, 10); /* as many as were in front of 11 */
+    assert_int_equal(try_push(f), RC_AGAIN);
 }
 
 static void inflight_never_spans_more_than_its_maximum(void **state)
 {
     struct fixture *f = *state;
     push(f, 1);
-    push_and_ack(f, 100000);
-    assert_true(f->inflight->room <= INFLIGHT_SPAN_MAX);
+    push_and_ack(f, INFLIGHT_SPAN_MAX - 1);
+    assert_int_equal(inflight_size(f->inflight), INFLIGHT_SPAN_MAX);
+    assert_int_equal(f->inflight->room, INFLIGHT_SPAN_MAX);
 }
 
-static void inflight_passes_over_the_id_of_a_straggler(void **state)
+static void inflight_ids_of_a_whole_span_differ(void **state)
 {
     struct fixture *f = *state;
-    start_at(f, 5);
-    uint16_t old = push(f, 1);
-    uint16_t before = push_and_ack(f, 65534);
-    assert_int_equal(before, 4);
-    assert_int_equal(push(f, 1), 6);
-    assert_true(is_in_flight(f, old));
-}
-
-static void inflight_id_of_a_straggler_is_free_again_after_its_end(void **state)
-{
-    struct fixture *f = *state;
-    start_at(f, 5);
-    push(f, 1);
-    push_and_ack(f, 65534);
-    ack(f, 5);
-    assert_int_equal(push(f, 1), 5);
-}
-
-static void inflight_oldest_stragglers_come_first(void **state)
-{
-    struct fixture *f = *state;
-    for (int i = 0; i < 3; i++)
-        push(f, 1);
-    push_and_ack(f, INFLIGHT_SPAN_MAX + 10);
-    uint16_t newest = push(f, 1), packet_id;
-    assert_int_equal(f->inflight->straggler_count, 3);
-    for (uint16_t n = 0; n < 3; n++) {
-        inflight_at(f->inflight, n, &packet_id);
-        assert_int_equal(packet_id, n + 1);
+    static bool used[65536];
+    start_at(f, 50000);
+    for (uint32_t i = 0; i < INFLIGHT_SPAN_MAX; i++) {
+        uint16_t packet_id = push(f, 1);
+        assert_false(used[packet_id]);
+        used[packet_id] = true;
     }
-    ack(f, 2);
-    inflight_at(f->inflight, 1, &packet_id);
-    assert_int_equal(packet_id, 3);
-    inflight_at(f->inflight, inflight_size(f->inflight) - 1, &packet_id);
-    assert_int_equal(packet_id, newest);
+    for (uint32_t id = 0; id <= UINT16_MAX; id++)
+        assert_int_equal(is_in_flight(f, (uint16_t)id), used[id]);
 }
 
-/* The place passed over is at the front of an empty ring: it must not become a straggler itself. */
-static void inflight_place_passed_over_is_not_left_behind(void **state)
+static void inflight_numbers_that_were_not_sent_are_holes(void **state)
 {
     struct fixture *f = *state;
-    start_at(f, 5);
     push(f, 1);
-    push_and_ack(f, 65534);
-    for (int i = 0; i < INFLIGHT_SPAN_MAX + 10; i++)
-        push(f, 1);
-    ack(f, 5);
-    for (int i = 0; i < INFLIGHT_SPAN_MAX + 10; i++)
-        ack(f, (uint16_t)(6 + i));
+    f->next += 20; /* expired or dropped before they were sent */
+    uint16_t packet_id = push(f, 1);
+    assert_int_equal(packet_id, 22);
+    assert_int_equal(f->inflight->unacknowledged, 2);
+    assert_int_equal(inflight_size(f->inflight), 22);
+    for (uint16_t id = 2; id < 22; id++)
+        assert_false(is_in_flight(f, id));
+    ack(f, 1);
+    assert_int_equal(inflight_size(f->inflight), 1);
+    ack(f, 22);
     assert_int_equal(inflight_size(f->inflight), 0);
 }
 
-static void inflight_push_with_too_many_stragglers_asks_to_wait(void **state)
+static void inflight_of_nothing_begins_anywhere(void **state)
 {
     struct fixture *f = *state;
-    for (int i = 0; i < STRAGGLERS_MAX + 1; i++)
-        push(f, 1);
-    push_and_ack(f, INFLIGHT_SPAN_MAX - 1);
-    assert_int_equal(f->inflight->straggler_count, STRAGGLERS_MAX);
-    struct kept kept = {.message = f->message, .qos = 1};
-    uint16_t packet_id;
-    assert_int_equal(inflight_push(f->inflight, &kept, &packet_id), RC_AGAIN);
-    ack(f, 100); /* any one of them makes room */
-    push(f, 1);
+    push_and_ack(f, 3);
+    f->next += 10 * INFLIGHT_SPAN_MAX;
+    assert_true(inflight_has_room(f->inflight, f->next));
+    uint64_t sequence = f->next;
+    assert_int_equal(push(f, 1), packet_id_of(sequence));
+    assert_int_equal(inflight_size(f->inflight), 1);
+    assert_int_equal(f->inflight->first_sequence, sequence);
+}
+
+static void inflight_released_entry_comes_in_as_such(void **state)
+{
+    struct fixture *f = *state;
+    struct kept kept = {.qos = 2, .state = INFLIGHT_RELEASED, .sequence = 7};
+    assert_int_equal(inflight_push(f->inflight, &kept), RC_OK);
+    assert_null(inflight_find(f->inflight, 7, INFLIGHT_SENT_QOS2));
+    assert_non_null(inflight_find(f->inflight, 7, INFLIGHT_RELEASED));
+}
+
+static void packet_id_follows_from_the_sequence_number(void **state)
+{
+    (void)state;
+    assert_int_equal(packet_id_of(1), 1);
+    assert_int_equal(packet_id_of(65535), 65535);
+    assert_int_equal(packet_id_of(65536), 1);
+    assert_int_equal(packet_id_of(2 * 65535), 65535);
+    assert_int_equal(packet_id_of(UINT64_MAX), UINT64_MAX % 65535 == 0 ? 65535 : UINT64_MAX % 65535);
 }
 
 /* ---- sending again -------------------------------------------------------------------------- */
@@ -338,9 +351,10 @@ static void inflight_finish_uncounts_only_what_this_connection_counted(void **st
 
 static uint16_t next_to_resend(struct fixture *f)
 {
-    uint16_t packet_id;
-    inflight_at(f->inflight, f->inflight->resend, &packet_id);
-    return packet_id;
+    uint32_t n = f->inflight->resend;
+    while (inflight_at(f->inflight, n)->state == INFLIGHT_DONE)
+        n++;
+    return packet_id_of(f->inflight->first_sequence + n);
 }
 
 static void inflight_resend_goes_on_at_the_same_entry_when_older_ones_end(void **state)
@@ -359,40 +373,29 @@ static void inflight_resend_goes_on_at_the_same_entry_when_older_ones_end(void *
     assert_int_equal(next_to_resend(f), 4);
 }
 
-static void inflight_resend_begins_with_stragglers(void **state)
+static void inflight_resend_goes_over_numbers_that_were_not_sent(void **state)
 {
     struct fixture *f = *state;
     push(f, 1);
+    f->next += 3;
     push(f, 1);
-    push_and_ack(f, INFLIGHT_SPAN_MAX);
-    uint16_t newest = push(f, 1);
     inflight_rewind(f->inflight);
-    assert_int_equal(next_to_resend(f), 1);
-    f->inflight->resend = 2;
+    f->inflight->resend = 1; /* the first has been sent again; the client acknowledges it */
     ack(f, 1);
-    assert_int_equal(f->inflight->resend, 1);
-    ack(f, 2);
     assert_int_equal(f->inflight->resend, 0);
-    uint16_t packet_id;
-    inflight_at(f->inflight, inflight_size(f->inflight) - 1, &packet_id);
-    assert_int_equal(packet_id, newest);
+    assert_int_equal(next_to_resend(f), 5);
 }
 
-static void inflight_left_behind_while_resending_is_still_to_be_sent(void **state)
+static void inflight_pushed_while_resending_is_still_to_be_sent(void **state)
 {
     struct fixture *f = *state;
     push(f, 1);
     push(f, 1);
-    push_and_ack(f, INFLIGHT_SPAN_MAX - 2); /* the ring is as long as it may be */
-    assert_int_equal(f->inflight->straggler_count, 0);
     inflight_rewind(f->inflight);
+    f->inflight->resend = 1;
     push(f, 1);
-    assert_int_equal(f->inflight->straggler_count, 1);
-    assert_int_equal(next_to_resend(f), 1);
-    f->inflight->resend = 2;
-    push(f, 1);
-    assert_int_equal(f->inflight->straggler_count, 2);
-    assert_int_equal(next_to_resend(f), INFLIGHT_SPAN_MAX + 1); /* those before it have ended */
+    assert_int_equal(next_to_resend(f), 2);
+    assert_int_equal(inflight_size(f->inflight), 3);
 }
 
 static void inflight_new_entries_are_seen_by_this_connection(void **state)
@@ -401,7 +404,8 @@ static void inflight_new_entries_are_seen_by_this_connection(void **state)
     push(f, 1);
     push_and_ack(f, 3);
     assert_int_equal(f->inflight->resend, inflight_size(f->inflight));
-    push_and_ack(f, INFLIGHT_SPAN_MAX + 5);
+    f->next += 5;
+    push(f, 1);
     assert_int_equal(f->inflight->resend, inflight_size(f->inflight));
 }
 
@@ -410,8 +414,8 @@ static void inflight_new_entries_are_seen_by_this_connection(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RULE(inflight_gives_packet_ids_in_sequence),
-        RULE(inflight_begins_with_the_id_it_is_told),
+        RULE(inflight_packet_ids_come_in_sequence),
+        RULE(inflight_begins_with_any_sequence_number),
         RULE(inflight_ids_start_again_at_1_after_65535),
         RULE(inflight_uses_every_id_but_0_in_a_round),
         RULE(inflight_find_knows_the_state_of_an_exchange),
@@ -421,18 +425,19 @@ int main(void)
         RULE(inflight_holds_a_reference_until_the_exchange_ends),
         RULE(kept_drop_frees_identifiers_and_the_place_in_the_share),
         RULE(inflight_finds_exactly_what_was_not_acknowledged),
-        RULE(inflight_finds_one_that_was_left_far_behind),
+        RULE(inflight_push_too_far_from_the_oldest_asks_to_wait),
+        RULE(inflight_span_counts_from_the_oldest_that_is_left),
         RULE(inflight_never_spans_more_than_its_maximum),
-        RULE(inflight_passes_over_the_id_of_a_straggler),
-        RULE(inflight_id_of_a_straggler_is_free_again_after_its_end),
-        RULE(inflight_oldest_stragglers_come_first),
-        RULE(inflight_place_passed_over_is_not_left_behind),
-        RULE(inflight_push_with_too_many_stragglers_asks_to_wait),
+        RULE(inflight_ids_of_a_whole_span_differ),
+        RULE(inflight_numbers_that_were_not_sent_are_holes),
+        RULE(inflight_of_nothing_begins_anywhere),
+        RULE(inflight_released_entry_comes_in_as_such),
+        RULE(packet_id_follows_from_the_sequence_number),
         RULE(inflight_rewind_counts_nothing_and_resends_everything),
         RULE(inflight_finish_uncounts_only_what_this_connection_counted),
         RULE(inflight_resend_goes_on_at_the_same_entry_when_older_ones_end),
-        RULE(inflight_resend_begins_with_stragglers),
-        RULE(inflight_left_behind_while_resending_is_still_to_be_sent),
+        RULE(inflight_resend_goes_over_numbers_that_were_not_sent),
+        RULE(inflight_pushed_while_resending_is_still_to_be_sent),
         RULE(inflight_new_entries_are_seen_by_this_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@
 
 static int set_up(void **state)
 {
-    *state = queue_new();
+    *state = queue_new(NULL);
     return 0;
 }
 
@@ -150,12 +150,77 @@ static void queue_drop_qos0_does_not_look_far(void **state)
     assert_true(queue_drop_qos0(*state));
 }
 
+static void insert(struct queue *queue, uint64_t sequence, uint8_t qos)
+{
+    struct publication p = {.topic = bytes_of_str("t")};
+    struct kept kept = {.message = message_new(&p), .qos = qos, .sequence = sequence};
+    assert_int_equal(queue_insert(queue, &kept), RC_OK);
+}
+
+static void queue_insert_goes_behind_those_with_lower_numbers(void **state)
+{
+    static const uint64_t arrivals[] = {10, 20, 5, 15, 30, 25, 1};
+    static const uint64_t order[] = {1, 5, 10, 15, 20, 25, 30};
+    struct queue *queue = *state;
+    for (int i = 0; i < 7; i++)
+        insert(queue, arrivals[i], 1);
+    for (int i = 0; i < 7; i++) {
+        struct kept kept = queue_take(queue);
+        assert_int_equal(kept.sequence, order[i]);
+        kept_drop(&kept);
+    }
+    assert_int_equal(queue->bytes, 0);
+}
+
+/* QoS 0 has the number of the message before which it stands. */
+static void queue_insert_keeps_the_order_around_qos0(void **state)
+{
+    static const uint64_t order[] = {9, 10, 11, 11, 12, 13};
+    static const uint8_t qos[] = {1, 1, 0, 1, 1, 0};
+    struct queue *queue = *state;
+    insert(queue, 10, 1);
+    insert(queue, 11, 0);
+    insert(queue, 12, 1);
+    insert(queue, 13, 0);
+    insert(queue, 11, 1);
+    insert(queue, 9, 1);
+    for (int i = 0; i < 6; i++) {
+        struct kept kept = queue_take(queue);
+        assert_int_equal(kept.sequence, order[i]);
+        assert_int_equal(kept.qos, qos[i]);
+        kept_drop(&kept);
+    }
+}
+
+static void queue_front_is_where_the_lowest_number_stands(void **state)
+{
+    struct queue *queue = *state;
+    assert_false(queue_front_in_memory(queue));
+    insert(queue, 10, 1);
+    assert_true(queue_front_in_memory(queue));
+    queue->tail = (struct queue_tail){.from = 11, .count = 3};
+    assert_true(queue_front_in_memory(queue));
+    queue->tail.from = 9;
+    assert_false(queue_front_in_memory(queue));
+}
+
+static void queue_counts_what_is_on_disk_alone(void **state)
+{
+    struct queue *queue = *state;
+    uint64_t bytes = push(queue, 0, 1);
+    queue->tail = (struct queue_tail){.from = 7, .count = 3, .bytes = 500};
+    assert_int_equal(queue_size(queue), 4);
+    assert_int_equal(queue_bytes(queue), bytes + 500);
+    assert_int_equal(queue_size(NULL), 0);
+    assert_int_equal(queue_bytes(NULL), 0);
+}
+
 static void queue_free_drops_what_is_left(void **state)
 {
     (void)state;
     struct publication p = {.topic = bytes_of_str("t")};
     struct message *message = message_new(&p);
-    struct queue *queue = queue_new();
+    struct queue *queue = queue_new(NULL);
     for (int i = 0; i < 20; i++)
         assert_int_equal(queue_push(queue, &(struct kept){.message = message_hold(message)}),
                          RC_OK);
@@ -179,6 +244,10 @@ int main(void)
         RULE(queue_drop_qos0_drops_the_oldest_of_them),
         RULE(queue_drop_qos0_finds_none_among_higher_qos),
         RULE(queue_drop_qos0_does_not_look_far),
+        RULE(queue_insert_goes_behind_those_with_lower_numbers),
+        RULE(queue_insert_keeps_the_order_around_qos0),
+        RULE(queue_front_is_where_the_lowest_number_stands),
+        RULE(queue_counts_what_is_on_disk_alone),
         RULE(queue_free_drops_what_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

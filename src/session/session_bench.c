@@ -22,7 +22,7 @@ static struct session_table table;
 static struct store_shard store;
 static struct metrics_shard metrics;
 static _Atomic uint32_t session_count;
-static _Atomic bool memory_full;
+static _Atomic bool memory_full, queues_full;
 static struct client clients[SESSIONS];
 static struct session *sessions[SESSIONS];
 
@@ -70,6 +70,7 @@ static void set_up(void)
     table.metrics = &metrics;
     table.sessions = &session_count;
     table.memory_full = &memory_full;
+    table.queues_full = &queues_full;
     table.limits = (struct session_limits){.sessions_max = SESSIONS,
                                            .queue_messages_max = 1000,
                                            .queue_bytes_max = 1 << 30,
@@ -129,7 +130,7 @@ static void run_queued(void)
         struct client *client = &clients[i];
         deliver_one(i, 1);
         if (sessions[i]->inflight->unacknowledged == WINDOW) {
-            client->acked_id = packet_id_next(client->acked_id);
+            client->acked_id = client->acked_id % UINT16_MAX + 1;
             CHECK(session_puback(sessions[i], client->acked_id) == RC_OK);
         }
     }

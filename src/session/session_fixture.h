@@ -42,7 +42,7 @@ struct fixture {
     struct metrics metrics;
     struct store_shard stores[STORES];
     _Atomic uint32_t sessions;
-    _Atomic bool memory_full;
+    _Atomic bool memory_full, queues_full;
     struct client client;
     struct share_member member; /* lives longer than what counts for it */
     uint64_t wake_at_ms;        /* the last that the table asked for */
@@ -138,10 +138,12 @@ static inline void owner_publish_will(struct session_table *table, struct sessio
 }
 
 static inline bool owner_share_orphan(struct session_table *table, struct session *session,
-                                      struct share_member *member, struct message *message)
+                                      struct share_member *member, struct message *message,
+                                      const struct moved_record *record)
 {
     struct fixture *f = table->owner;
     (void)session;
+    (void)record;
     assert_non_null(member);
     copy_payload(f->orphans[f->orphan_count], &message->publication);
     return f->orphan_count++ < f->adopt;
@@ -172,6 +174,7 @@ static inline void table_set_up(struct fixture *f, struct session_table *table, 
     table->metrics = metrics_shard_get(&f->metrics, 0);
     table->sessions = &f->sessions;
     table->memory_full = &f->memory_full;
+    table->queues_full = &f->queues_full;
     table->limits = (struct session_limits){
         .sessions_max = 100000,
         .queue_messages_max = 1000,

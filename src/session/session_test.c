@@ -211,52 +211,6 @@ static void session_receive_maximum_is_the_lower_of_both_sides(void **state)
     assert_int_equal(other->receive_maximum, f->table.limits.inflight_max);
 }
 
-static uint32_t changes(const struct fixture *f)
-{
-    uint32_t sum = 0;
-    for (int i = 0; i < STORES; i++)
-        sum += f->stores[i].changes;
-    return sum;
-}
-
-static void session_without_expiry_writes_nothing_to_the_store(void **state)
-{
-    struct fixture *f = *state;
-    struct session *session = connected(f, 0);
-    session_set_will(session, will_of("w"), 0);
-    session_received_add(session, 1);
-    deliver(session, "a", 1);
-    session_puback(session, 1);
-    session_detach(session, SESSION_WILL_KEEP);
-    assert_int_equal(changes(f), 0);
-}
-
-static void session_with_expiry_writes_each_change_to_the_store(void **state)
-{
-    struct fixture *f = *state;
-    struct session *session = connected(f, 10);
-    uint32_t before = changes(f);
-    assert_true(before > 0);
-    session_set_will(session, will_of("w"), 0);
-    assert_true(changes(f) > before);
-    before = changes(f);
-    session_received_add(session, 1);
-    assert_true(changes(f) > before);
-    before = changes(f);
-    deliver(session, "a", 1);
-    assert_true(changes(f) > before);
-    before = changes(f);
-    session_puback(session, 1);
-    assert_true(changes(f) > before);
-    session_detach(session, SESSION_WILL_KEEP);
-    before = changes(f);
-    deliver(session, "b", 1);
-    assert_true(changes(f) > before);
-    before = changes(f);
-    session_end(session);
-    assert_true(changes(f) > before);
-}
-
 static void session_trim_gives_back_what_an_idle_session_does_not_need(void **state)
 {
     struct fixture *f = *state;
@@ -498,8 +452,6 @@ int main(void)
         RULE(sessions_that_end_together_end_in_portions),
         RULE(session_end_of_a_connected_session_forgets_its_connection),
         RULE(session_receive_maximum_is_the_lower_of_both_sides),
-        RULE(session_without_expiry_writes_nothing_to_the_store),
-        RULE(session_with_expiry_writes_each_change_to_the_store),
         RULE(session_trim_gives_back_what_an_idle_session_does_not_need),
         RULE(session_packet_ids_go_on_after_a_trim),
         RULE(will_without_delay_is_published_when_the_connection_breaks),

@@ -32,7 +32,6 @@ static enum rc wait_for(struct store_shard *shard, struct waiting *waiting)
 {
     *waiting = (struct waiting){.waiter.done = done};
     list_init(&waiting->waiter.link);
-    store_record(shard, STORE_QUEUED);
     return store_wait(shard, &waiting->waiter);
 }
 
@@ -57,18 +56,32 @@ static void memory_store_is_safe_at_once(void **state)
     assert_int_equal(waiting.answers, 0); /* the waiter was not used */
 }
 
-static void memory_store_counts_changes_until_they_are_committed(void **state)
+static void memory_store_counts_who_waited(void **state)
 {
     (void)state;
     struct store_shard shard;
     struct waiting waiting;
     store_memory_init(&shard, 0);
-    store_record(&shard, STORE_SESSION);
-    store_record(&shard, STORE_WILL);
-    assert_int_equal(shard.changes, 2);
     wait_for(&shard, &waiting);
-    assert_int_equal(shard.changes, 0);
-    assert_int_equal(shard.commits, 1);
+    wait_for(&shard, &waiting);
+    assert_int_equal(shard.commits, 2);
+}
+
+static void memory_store_keeps_nothing(void **state)
+{
+    (void)state;
+    struct store_shard shard;
+    struct store_key key = {.head = "key", .head_len = 3};
+    struct bytes value = bytes_of_str("value");
+    store_memory_init(&shard, 0);
+    assert_false(store_keeps(&shard));
+    struct store_ref ref = store_put(&shard, STORE_STATE, &key, &value, 1);
+    assert_int_equal(ref.batch, 0);
+    assert_true(store_is_safe(&shard, ref));
+    assert_false(store_cancel(&shard, ref));
+    assert_false(store_is_behind(&shard));
+    assert_int_equal(store_trouble(&shard), RC_OK);
+    assert_false(store_read_start(&shard, &(struct store_read){.family = STORE_STATE}));
 }
 
 /* ---- late ----------------------------------------------------------------------------------- */
@@ -164,7 +177,6 @@ static void store_turn_without_waiters_has_nothing_to_do(void **state)
     (void)state;
     struct store_shard shard;
     store_late_init(&shard, 0, DELAY_MS, 0);
-    store_record(&shard, STORE_RETAINED);
     assert_false(store_turn(&shard, UINT64_MAX));
 }
 
@@ -174,7 +186,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RULE(memory_store_is_safe_at_once),
-        RULE(memory_store_counts_changes_until_they_are_committed),
+        RULE(memory_store_counts_who_waited),
+        RULE(memory_store_keeps_nothing),
         RULE(late_store_answers_when_its_time_has_come),
         RULE(late_store_answers_those_of_one_shard_in_order),
         RULE(late_store_answers_shards_out_of_order),
