@@ -79,6 +79,7 @@ static void message_for_which_there_is_no_memory_is_dropped_and_counted(void **s
     struct session *session = connected(f, 10);
     struct publication p = {.topic = bytes_of_str("t"),
                             .payload = {.data = (const uint8_t *)"", .len = UINT32_MAX}};
+    f->table.limits.queue_bytes_max = UINT64_MAX;
     assert_int_equal(deliver_publication(session, &p, &(struct deliver_as){.qos = 1}),
                      NOT_DELIVERED);
     session_detach(session, SESSION_WILL_KEEP);

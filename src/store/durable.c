@@ -74,11 +74,8 @@ void store_delete(struct store_shard *shard, enum store_family family, const str
 void store_delete_prefix(struct store_shard *shard, enum store_family family,
                          const struct store_key *key)
 {
-    struct store_key end = *key;
-    uint32_t last = end.head_len;
-    while (last > 0 && ++end.head[last - 1] == 0)
-        last--; /* a carry */
-    CHECK(last > 0 && key->tail.len == 0);
+    struct store_key end = record_key_end(key);
+    CHECK(key->tail.len == 0);
     struct bytes until = bytes_of(end.head, end.head_len);
     add(shard, BATCH_DELETE_RANGE, family, key, &until, 1);
 }

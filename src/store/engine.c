@@ -4,6 +4,8 @@
 #include "base/check.h"
 #include "base/memory.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,9 +51,8 @@ static enum rc take_error(char *text, char error[ENGINE_ERROR_MAX])
         rc = RC_FULL;
     else if (strncmp(text, "Corruption", 10) == 0)
         rc = RC_INVALID;
-    else if (strstr(text, "does not exist") != NULL)
-        rc = RC_NOT_FOUND;
-    else if (strstr(text, "lock") != NULL && strstr(text, "LOCK") != NULL)
+    else if (strstr(text, "lock hold by current process") != NULL ||
+             strstr(text, "While lock file") != NULL)
         rc = RC_EXISTS;
     rocksdb_free(text);
     return rc;
@@ -164,9 +165,43 @@ static void free_all(struct engine *engine)
     mem_free(engine);
 }
 
+/* Whether a file of that name holds records: tables, blobs, logs. */
+static bool is_content(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot != NULL &&
+           (strcmp(dot, ".sst") == 0 || strcmp(dot, ".blob") == 0 || strcmp(dot, ".log") == 0);
+}
+
+/* RC_OK: there is a store. RC_NOT_FOUND: there is none. RC_INVALID: there are only parts of one, and
+ * RocksDB would make a new one there and delete them. */
+static enum rc look_for_store(const char *dir, char error[ENGINE_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/CURRENT", dir);
+    if (access(path, F_OK) == 0)
+        return RC_OK;
+    snprintf(error, ENGINE_ERROR_MAX, "there is no store in %s", dir);
+    enum rc rc = RC_NOT_FOUND;
+    DIR *entries = opendir(dir);
+    const struct dirent *entry;
+    while (entries != NULL && rc == RC_NOT_FOUND && (entry = readdir(entries)) != NULL)
+        if (is_content(entry->d_name)) {
+            snprintf(error, ENGINE_ERROR_MAX, "%.200s is there and CURRENT is missing in %.200s",
+                     entry->d_name, dir);
+            rc = RC_INVALID;
+        }
+    if (entries != NULL)
+        closedir(entries);
+    return rc;
+}
+
 enum rc engine_open(const char *dir, enum engine_open_mode mode, enum engine_profile profile,
                     struct engine **out, char error[ENGINE_ERROR_MAX])
 {
+    enum rc there = look_for_store(dir, error);
+    if (there == RC_INVALID || (there == RC_NOT_FOUND && mode != ENGINE_CREATE))
+        return there;
     struct engine *engine = NEW(struct engine);
     const struct tuning *tuning = &tunings[profile];
     engine->cache = rocksdb_cache_create_lru(tuning->cache);
@@ -177,10 +212,12 @@ enum rc engine_open(const char *dir, enum engine_open_mode mode, enum engine_pro
     engine->buffered = rocksdb_writeoptions_create();
     engine->verifying = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(engine->verifying, 1);
+    error[0] = '\0';
     enum rc rc = take_error(open_db(engine, dir, mode), error);
     if (rc != RC_OK) {
         free_all(engine);
-        return rc;
+        bool file_missing = there == RC_OK && strstr(error, "No such file") != NULL;
+        return file_missing ? RC_INVALID : rc;
     }
     *out = engine;
     return RC_OK;

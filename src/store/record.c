@@ -158,6 +158,7 @@ struct store_key record_key_end(const struct store_key *key)
     while (last > 0 && ++end.head[last - 1] == 0)
         last--; /* a carry */
     CHECK(last > 0);
+    end.head_len = last;
     return end;
 }
 
