@@ -16,7 +16,7 @@
 #define BROKER "$SYS/broker/"
 #define OWN "$SYS/skein/"
 
-enum { TERMS_MAX = 9, LOADS_MAX = 9, WINDOWS = 3, QUANTILES = 4, TOPIC_MAX = 96 };
+enum { TERMS_MAX = 12, LOADS_MAX = 9, WINDOWS = 3, QUANTILES = 4, TOPIC_MAX = 96 };
 
 /* A list of metrics that are added up. The id behind the last one has the value METRIC_COUNT. */
 struct sum {

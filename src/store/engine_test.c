@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 struct fixture {
     char dir[DIR_ROOM];
@@ -63,6 +64,19 @@ static void make_store(struct fixture *f, int keys)
     engine_close(engine);
 }
 
+/* The first file of the store whose name has that in it. */
+static void find_file(struct fixture *f, const char *part, char path[PATH_MAX])
+{
+    DIR *dir = opendir(f->dir);
+    assert_non_null(dir);
+    struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL && strstr(entry->d_name, part) == NULL)
+        ;
+    assert_non_null(entry);
+    snprintf(path, PATH_MAX, "%s/%s", f->dir, entry->d_name);
+    closedir(dir);
+}
+
 /* ---- opening -------------------------------------------------------------------------------- */
 
 static void engine_opens_only_what_is_there_unless_told_to_make_it(void **state)
@@ -114,6 +128,43 @@ static void engine_folder_is_opened_once_at_a_time(void **state)
     assert_not_opened(f, ENGINE_EXISTING, RC_EXISTS);
     engine_close(engine);
     engine_close(engine_at(f->dir, ENGINE_EXISTING));
+}
+
+/* In another process: holds the lock until the pipe is closed. */
+static void hold_lock(const char *path, int tell, int until)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char byte = 0;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fcntl(fd, F_SETLK, &lock) != 0 || write(tell, &byte, 1) != 1)
+        _exit(1);
+    (void)!read(until, &byte, 1);
+    _exit(0);
+}
+
+static void engine_folder_of_another_process_is_in_use(void **state)
+{
+    struct fixture *f = *state;
+    char path[PATH_MAX], byte;
+    int told[2], until[2], status;
+    make_store(f, 1);
+    find_file(f, "LOCK", path);
+    assert_int_equal(pipe(told) | pipe(until), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(until[1]);
+        hold_lock(path, told[1], until[0]);
+    }
+    assert_int_equal(read(told[0], &byte, 1), 1);
+    assert_not_opened(f, ENGINE_CREATE, RC_EXISTS);
+    assert_not_opened(f, ENGINE_EXISTING, RC_EXISTS);
+    close(until[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(until[0]);
+    close(told[0]);
+    close(told[1]);
 }
 
 static void engine_folder_that_cannot_be_made_is_an_error_of_the_system(void **state)
@@ -219,19 +270,6 @@ static void cursor_sees_the_moment_at_which_it_was_opened(void **state)
 }
 
 /* ---- damage --------------------------------------------------------------------------------- */
-
-/* The first file of the store whose name has that in it. */
-static void find_file(struct fixture *f, const char *part, char path[PATH_MAX])
-{
-    DIR *dir = opendir(f->dir);
-    assert_non_null(dir);
-    struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL && strstr(entry->d_name, part) == NULL)
-        ;
-    assert_non_null(entry);
-    snprintf(path, PATH_MAX, "%s/%s", f->dir, entry->d_name);
-    closedir(dir);
-}
 
 static void flip_bytes(const char *path, off_t at)
 {
@@ -385,6 +423,7 @@ int main(void)
         RULE(engine_keeps_what_was_written),
         RULE(engine_opened_to_read_takes_no_writes),
         RULE(engine_folder_is_opened_once_at_a_time),
+        RULE(engine_folder_of_another_process_is_in_use),
         RULE(engine_folder_that_cannot_be_made_is_an_error_of_the_system),
         RULE(engine_close_of_nothing_is_fine),
         RULE(engine_checkpoint_is_a_store_of_its_own),
