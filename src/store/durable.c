@@ -98,6 +98,17 @@ static uint64_t last_with_records(struct store_end *end)
     return open != NULL && open->live == 0 ? end->last - 1 : end->last;
 }
 
+/* Behind those that wait for the same batch or an earlier one: who only needs it written may wait
+ * for a commit under way, while somebody before him waits for the flush behind that. */
+static void add_waiter(struct store_end *end, struct store_waiter *waiter)
+{
+    struct list *before = end->waiting.prev;
+    while (before != &end->waiting &&
+           CONTAINER_OF(before, struct store_waiter, link)->batch > waiter->batch)
+        before = before->prev;
+    list_insert_between(&waiter->link, before, before->next);
+}
+
 static enum rc durable_wait(struct store_shard *shard, struct store_waiter *waiter)
 {
     struct store_end *end = shard->end;
@@ -108,7 +119,9 @@ static enum rc durable_wait(struct store_shard *shard, struct store_waiter *wait
     enum rc trouble = store_trouble(shard);
     if (trouble != RC_OK)
         return trouble;
-    bool under_way = end->open == NULL || end->open->number != last;
+    /* What failed has been answered, and was stored later or not: a new batch tells. */
+    bool under_way =
+        last > end->answered && (end->open == NULL || end->open->number != last);
     if (under_way && (waiter->written_is_enough || last <= end->sync_asked)) {
         waiter->batch = last;
     } else {
@@ -120,7 +133,7 @@ static enum rc durable_wait(struct store_shard *shard, struct store_waiter *wait
         }
         waiter->batch = batch->number;
     }
-    list_add_last(&end->waiting, &waiter->link);
+    add_waiter(end, waiter);
     return RC_AGAIN;
 }
 

@@ -14,8 +14,10 @@
 enum {
     KIB = 1024,
     MIB = 1024 * 1024,
+    /* Its own log then has the options of each start. Debian's build of RocksDB aborts when it writes
+     * another line there after the disk was full. */
+    LOG_LEVEL_FATAL = 4,
     WAL_TOLERATE_TORN_TAIL = 0, /* an incomplete last record is what a crash leaves behind */
-    LOG_LEVEL_WARN = 2,
     BLOB_MIN = 4 * KIB, /* larger payloads are not moved by every compaction */
 };
 
@@ -113,7 +115,7 @@ static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_f
     rocksdb_options_set_allow_concurrent_memtable_write(options, 0); /* one thread writes */
     rocksdb_options_set_enable_write_thread_adaptive_yield(options, 0);
     rocksdb_options_set_bytes_per_sync(options, MIB);
-    rocksdb_options_set_info_log_level(options, LOG_LEVEL_WARN);
+    rocksdb_options_set_info_log_level(options, LOG_LEVEL_FATAL);
     rocksdb_options_set_keep_log_file_num(options, 2);
     rocksdb_options_set_max_log_file_size(options, MIB);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
@@ -277,7 +279,7 @@ enum rc engine_repair(const char *dir, char error[ENGINE_ERROR_MAX])
 {
     char *text = NULL;
     rocksdb_options_t *options = rocksdb_options_create();
-    rocksdb_options_set_info_log_level(options, LOG_LEVEL_WARN);
+    rocksdb_options_set_info_log_level(options, LOG_LEVEL_FATAL);
     rocksdb_repair_db(options, dir, &text);
     rocksdb_options_destroy(options);
     return take_error(text, error);

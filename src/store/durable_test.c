@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/durable_fixture.h"
+
+#include "base/memory.h"
+#include "store/record.h"
+
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+
+enum { SHARDS = 2, WAITERS = 8, KIB = 1024, MIB = 1024 * 1024 };
+
+struct waiting {
+    struct store_waiter waiter;
+    int answers, order;
+    enum rc rc;
+};
+
+struct fixture {
+    struct durable d;
+    struct store_shard shards[SHARDS];
+    struct waiting waiting[WAITERS];
+};
+
+static int answer_count;
+
+static void done(struct store_waiter *waiter, enum rc rc)
+{
+    struct waiting *waiting = CONTAINER_OF(waiter, struct waiting, waiter);
+    waiting->answers++;
+    waiting->rc = rc;
+    waiting->order = ++answer_count;
+}
+
+static void open_store(struct fixture *f)
+{
+    durable_open(&f->d, SHARDS);
+    for (uint32_t i = 0; i < SHARDS; i++)
+        store_durable_init(&f->shards[i], i, f->d.end);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    answer_count = 0;
+    folder_new(f->d.dir);
+    open_store(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    durable_close(&f->d);
+    folder_remove(f->d.dir);
+    free(f);
+    return 0;
+}
+
+/* ---- what tests do -------------------------------------------------------------------------- */
+
+static struct store_key key_of(uint32_t shard, uint64_t number)
+{
+    return record_key_of(shard, RECORD_SHARED, number);
+}
+
+static struct store_ref record(struct fixture *f, uint32_t shard, uint64_t number)
+{
+    struct store_key key = key_of(shard, number);
+    struct bytes value = bytes_of_str("value");
+    return store_put(&f->shards[shard], STORE_QUEUE, &key, &value, 1);
+}
+
+static enum rc wait_as(struct fixture *f, int which, bool written_is_enough)
+{
+    struct waiting *waiting = &f->waiting[which];
+    *waiting = (struct waiting){.waiter = {.done = done, .written_is_enough = written_is_enough}};
+    list_init(&waiting->waiter.link);
+    return store_wait(&f->shards[0], &waiting->waiter);
+}
+
+static enum rc wait_synced(struct fixture *f, int which)
+{
+    return wait_as(f, which, false);
+}
+
+static enum rc wait_written(struct fixture *f, int which)
+{
+    return wait_as(f, which, true);
+}
+
+static void turn_until_answered(struct fixture *f, int which)
+{
+    uint64_t until_ms = clock_ms() + DEADLINE_MS;
+    durable_turn(&f->d);
+    while (f->waiting[which].answers == 0) {
+        durable_sleep(&f->d, until_ms);
+        durable_turn(&f->d);
+    }
+}
+
+/* Records one and waits until it is safe, or is not. */
+static enum rc record_and_wait(struct fixture *f, uint64_t number)
+{
+    record(f, 0, number);
+    enum rc rc = wait_synced(f, 0);
+    if (rc != RC_AGAIN)
+        return rc;
+    turn_until_answered(f, 0);
+    return f->waiting[0].rc;
+}
+
+static bool is_stored(struct fixture *f, uint32_t shard, uint64_t number)
+{
+    struct store_key key = key_of(shard, number);
+    void *value = NULL;
+    size_t len;
+    enum rc rc = engine_get(store_engine(f->d.store), STORE_QUEUE,
+                            bytes_of(key.head, key.head_len), &value, &len);
+    if (rc == RC_OK)
+        engine_free(value);
+    return rc == RC_OK;
+}
+
+static void reopen(struct fixture *f)
+{
+    durable_close(&f->d);
+    open_store(f);
+}
+
+/* ---- commits -------------------------------------------------------------------------------- */
+
+static void wait_with_nothing_recorded_is_safe_at_once(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    assert_int_equal(wait_synced(f, 0), RC_OK);
+    assert_false(store_end_busy(f->d.end));
+    assert_int_equal(record_and_wait(f, 1), RC_OK);
+    assert_int_equal(wait_synced(f, 0), RC_OK); /* all of it is safe */
+    assert_int_equal(f->waiting[0].answers, 0);
+}
+
+static void waiters_are_answered_in_order_when_their_records_are_stored(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < WAITERS; i++) {
+        record(f, (uint32_t)i % SHARDS, (uint64_t)i);
+        assert_int_equal(wait_synced(f, i), RC_AGAIN);
+    }
+    durable_turn(&f->d);
+    for (int i = 0; i < WAITERS; i++)
+        assert_int_equal(f->waiting[i].answers, 0);
+    store_start(f->d.store);
+    turn_until_answered(f, WAITERS - 1);
+    for (int i = 0; i < WAITERS; i++) {
+        assert_int_equal(f->waiting[i].answers, 1);
+        assert_int_equal(f->waiting[i].order, i + 1);
+        assert_int_equal(f->waiting[i].rc, RC_OK);
+        assert_true(is_stored(f, (uint32_t)i % SHARDS, (uint64_t)i));
+    }
+}
+
+static void records_of_many_turns_are_one_commit_while_the_disk_is_busy(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < WAITERS; i++) {
+        record(f, 0, (uint64_t)i);
+        wait_synced(f, i);
+        durable_turn(&f->d);
+    }
+    store_start(f->d.store);
+    turn_until_answered(f, WAITERS - 1);
+    struct store_figures figures = store_end_figures(f->d.end);
+    assert_int_equal(figures.commits, 1);
+    assert_int_equal(figures.records, WAITERS);
+    assert_true(figures.bytes > WAITERS * 5);
+    assert_int_equal(figures.failures, 0);
+    assert_int_equal(store_end_figures(f->d.end).commits, 0); /* since it was last asked */
+}
+
+static void records_without_a_waiter_are_stored_too(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    record(f, 1, 7);
+    durable_settle(&f->d);
+    assert_true(is_stored(f, 1, 7));
+}
+
+static void records_are_there_after_the_store_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    record(f, 0, 1);
+    durable_turn(&f->d);
+    record(f, 0, 2); /* not handed over */
+    reopen(f);
+    assert_true(is_stored(f, 0, 1));
+    assert_true(is_stored(f, 0, 2));
+}
+
+static void delete_takes_out_one_and_delete_prefix_all_that_begin_so(void **state)
+{
+    struct fixture *f = *state;
+    struct bytes value = bytes_of_str("value");
+    store_start(f->d.store);
+    for (uint64_t session = 254; session < 258; session++)
+        for (uint64_t sequence = 0; sequence < 3; sequence++) {
+            struct store_key key = record_key_queued(0, session, sequence);
+            store_put(&f->shards[0], STORE_QUEUE, &key, &value, 1);
+        }
+    durable_settle(&f->d);
+    assert_int_equal(key_count(store_engine(f->d.store), STORE_QUEUE), 12);
+    struct store_key one = record_key_queued(0, 254, 1);
+    store_delete(&f->shards[0], STORE_QUEUE, &one);
+    struct store_key all = record_key_of(0, RECORD_QUEUED, 255);
+    store_delete_prefix(&f->shards[0], STORE_QUEUE, &all);
+    durable_settle(&f->d);
+    assert_int_equal(key_count(store_engine(f->d.store), STORE_QUEUE), 8);
+}
+
+/* ---- records taken back --------------------------------------------------------------------- */
+
+static void record_taken_back_in_time_is_not_written(void **state)
+{
+    struct fixture *f = *state;
+    struct store_ref gone = record(f, 0, 1);
+    record(f, 0, 2);
+    assert_true(store_cancel(&f->shards[0], gone));
+    assert_false(store_cancel(&f->shards[0], gone));
+    store_start(f->d.store);
+    durable_settle(&f->d);
+    assert_false(is_stored(f, 0, 1));
+    assert_true(is_stored(f, 0, 2));
+}
+
+static void record_handed_over_and_not_yet_fetched_can_be_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    struct store_ref gone = record(f, 0, 1);
+    durable_turn(&f->d);
+    assert_true(store_cancel(&f->shards[0], gone));
+    store_start(f->d.store);
+    durable_settle(&f->d);
+    assert_false(is_stored(f, 0, 1));
+    assert_int_equal(store_end_figures(f->d.end).commits, 0);
+}
+
+static void record_that_is_stored_cannot_be_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    struct store_ref ref = record(f, 0, 1);
+    durable_settle(&f->d);
+    assert_false(store_cancel(&f->shards[0], ref));
+    record(f, 0, 2); /* the next batch has a record at the same place */
+    assert_false(store_cancel(&f->shards[0], ref));
+    assert_false(store_cancel(&f->shards[0], (struct store_ref){0}));
+}
+
+static void wait_for_records_that_were_all_taken_back_is_safe_at_once(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    store_cancel(&f->shards[0], record(f, 0, 1));
+    assert_int_equal(wait_synced(f, 0), RC_OK);
+    assert_false(store_end_busy(f->d.end));
+}
+
+static void waiter_is_answered_though_its_record_is_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    struct store_ref ref = record(f, 0, 1);
+    assert_int_equal(wait_synced(f, 0), RC_AGAIN);
+    store_cancel(&f->shards[0], ref);
+    turn_until_answered(f, 0);
+    assert_int_equal(f->waiting[0].rc, RC_OK);
+    assert_false(is_stored(f, 0, 1));
+}
+
+/* ---- written, flushed ----------------------------------------------------------------------- */
+
+static void waiter_that_needs_the_disk_makes_the_commit_a_flushed_one(void **state)
+{
+    struct fixture *f = *state;
+    struct store_ref ref = record(f, 0, 1);
+    assert_int_equal(wait_written(f, 0), RC_AGAIN);
+    assert_int_equal(wait_synced(f, 1), RC_AGAIN);
+    assert_false(store_is_safe(&f->shards[0], ref));
+    store_start(f->d.store);
+    turn_until_answered(f, 1);
+    assert_int_equal(f->waiting[0].answers, 1);
+    assert_true(store_is_safe(&f->shards[0], ref));
+}
+
+static void waiter_content_with_written_flushes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    struct store_ref ref = record(f, 0, 1);
+    assert_int_equal(wait_written(f, 0), RC_AGAIN);
+    turn_until_answered(f, 0);
+    assert_false(store_is_safe(&f->shards[0], ref));
+    assert_int_equal(wait_written(f, 0), RC_OK);
+}
+
+static void waiter_that_needs_the_disk_flushes_what_was_only_written(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    struct store_ref ref = record(f, 0, 1);
+    wait_written(f, 0);
+    turn_until_answered(f, 0);
+    assert_int_equal(wait_synced(f, 1), RC_AGAIN); /* nothing new is recorded */
+    turn_until_answered(f, 1);
+    assert_int_equal(f->waiting[1].rc, RC_OK);
+    assert_true(store_is_safe(&f->shards[0], ref));
+    assert_int_equal(wait_synced(f, 1), RC_OK);
+}
+
+/* Whoever comes between a commit under way and the flush behind it. */
+static void waiter_content_with_written_does_not_lose_the_one_before_it(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    for (uint64_t round = 0; round < 200; round++) {
+        record(f, 0, round);
+        durable_turn(&f->d); /* on its way, most often */
+        enum rc synced = wait_synced(f, 0), written = wait_written(f, 1);
+        if (synced == RC_AGAIN)
+            turn_until_answered(f, 0);
+        if (written == RC_AGAIN)
+            turn_until_answered(f, 1);
+    }
+}
+
+/* ---- reading back --------------------------------------------------------------------------- */
+
+struct reading {
+    struct store_read read;
+    bool done;
+};
+
+static void read_done(struct store_read *read)
+{
+    CONTAINER_OF(read, struct reading, read)->done = true;
+}
+
+static void read_queue(struct fixture *f, uint64_t session, uint32_t records_max, size_t bytes_max,
+                       struct reading *reading)
+{
+    struct store_key all = record_key_of(0, RECORD_QUEUED, session);
+    *reading = (struct reading){.read = {.family = STORE_QUEUE,
+                                         .from = all,
+                                         .until = record_key_end(&all),
+                                         .records_max = records_max,
+                                         .bytes_max = bytes_max,
+                                         .done = read_done}};
+    assert_true(store_read_start(&f->shards[0], &reading->read));
+    assert_true(store_end_busy(f->d.end));
+    uint64_t until_ms = clock_ms() + DEADLINE_MS;
+    while (!reading->done) {
+        durable_sleep(&f->d, until_ms);
+        durable_turn(&f->d);
+    }
+}
+
+/* Records of a session's queue, each of a message of its own. */
+static void record_queue(struct fixture *f, uint64_t session, uint64_t count, uint64_t shared)
+{
+    struct publication p = {.topic = bytes_of_str("topic"), .qos = 1};
+    struct record_clock clock = {1, 1};
+    for (uint64_t sequence = 1; sequence <= count; sequence++) {
+        struct queue_record entry = {
+            .kind = shared == 0 ? QUEUE_RECORD_MESSAGE : QUEUE_RECORD_SHARED,
+            .qos = 1,
+            .shared = shared};
+        struct store_key key = record_key_queued(0, session, sequence);
+        struct record_value value;
+        queue_record_encode(&entry, &p, &clock, &value);
+        record_put(&f->shards[0], STORE_QUEUE, &key, &value);
+    }
+}
+
+static void read_sees_what_was_committed_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct reading reading;
+    store_start(f->d.store);
+    record_queue(f, 7, 300, 0);
+    record_queue(f, 8, 5, 0);
+    durable_settle(&f->d);
+    read_queue(f, 7, 1000, MIB, &reading);
+    assert_int_equal(reading.read.rc, RC_OK);
+    assert_int_equal(reading.read.records, 300);
+    assert_false(reading.read.more);
+    struct bytes key, value;
+    uint64_t next = 1;
+    for (size_t at = 0; store_read_next(&reading.read, &at, &key, &value);) {
+        struct record_key parsed;
+        struct queue_record entry;
+        assert_true(record_key_parse(key, &parsed));
+        assert_true(queue_record_decode(value, &entry));
+        assert_int_equal(parsed.number, 7);
+        assert_int_equal(parsed.sequence, next++);
+    }
+    assert_int_equal(next, 301);
+    mem_free(reading.read.data);
+}
+
+static void read_stops_at_its_limits_and_says_that_there_is_more(void **state)
+{
+    struct fixture *f = *state;
+    struct reading reading;
+    store_start(f->d.store);
+    record_queue(f, 7, 10, 0);
+    durable_settle(&f->d);
+    read_queue(f, 7, 4, MIB, &reading);
+    assert_int_equal(reading.read.records, 4);
+    assert_true(reading.read.more);
+    mem_free(reading.read.data);
+    read_queue(f, 7, 1000, 1, &reading); /* one comes all the same */
+    assert_int_equal(reading.read.records, 1);
+    assert_true(reading.read.more);
+    mem_free(reading.read.data);
+    read_queue(f, 7, 10, MIB, &reading);
+    assert_int_equal(reading.read.records, 10);
+    assert_false(reading.read.more);
+    mem_free(reading.read.data);
+    read_queue(f, 9, 10, MIB, &reading); /* nobody's */
+    assert_int_equal(reading.read.records, 0);
+    assert_null(reading.read.data);
+}
+
+static void read_brings_the_shared_message_before_each_that_shares_it(void **state)
+{
+    struct fixture *f = *state;
+    struct reading reading;
+    store_start(f->d.store);
+    record(f, 0, 99);
+    record_queue(f, 7, 2, 99);
+    durable_settle(&f->d);
+    read_queue(f, 7, 2, MIB, &reading);
+    assert_int_equal(reading.read.records, 2);
+    assert_false(reading.read.more);
+    struct bytes key, value;
+    size_t at = 0;
+    for (int i = 0; i < 2; i++) {
+        struct record_key parsed;
+        assert_true(store_read_next(&reading.read, &at, &key, &value));
+        assert_true(record_key_parse(key, &parsed));
+        assert_int_equal(parsed.kind, RECORD_SHARED);
+        assert_true(bytes_equal(value, bytes_of_str("value")));
+        assert_true(store_read_next(&reading.read, &at, &key, &value));
+        assert_true(record_key_parse(key, &parsed));
+        assert_int_equal(parsed.kind, RECORD_QUEUED);
+    }
+    assert_false(store_read_next(&reading.read, &at, &key, &value));
+    mem_free(reading.read.data);
+}
+
+static void read_of_a_shared_message_that_is_missing_brings_an_empty_one(void **state)
+{
+    struct fixture *f = *state;
+    struct reading reading;
+    store_start(f->d.store);
+    record_queue(f, 7, 1, 99);
+    durable_settle(&f->d);
+    read_queue(f, 7, 10, MIB, &reading);
+    struct bytes key, value;
+    size_t at = 0;
+    assert_true(store_read_next(&reading.read, &at, &key, &value));
+    assert_int_equal(value.len, 0);
+    mem_free(reading.read.data);
+}
+
+/* ---- a store and its broker ----------------------------------------------------------------- */
+
+static void starts_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(store_starts(f->d.store), 1);
+    reopen(f);
+    assert_int_equal(store_starts(f->d.store), 2);
+    reopen(f);
+    assert_int_equal(store_starts(f->d.store), 3);
+}
+
+static enum rc open_other(const char *dir, uint32_t shards)
+{
+    char error[ENGINE_ERROR_MAX] = "";
+    struct store *store = NULL;
+    struct store_options options = {
+        .dir = dir, .profile = ENGINE_SMALL, .ends = 1, .shards = shards};
+    enum rc rc = store_open(&options, &store, error);
+    assert_int_equal(rc == RC_OK, error[0] == '\0');
+    store_close(store);
+    return rc;
+}
+
+static void store_in_use_is_not_opened_again(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(open_other(f->d.dir, SHARDS), RC_EXISTS);
+}
+
+/* Writes the record of the format into a closed store. */
+static void write_meta(struct fixture *f, const struct bytes *value, uint32_t parts)
+{
+    struct engine *engine = engine_at(f->d.dir, ENGINE_EXISTING);
+    struct store_key key = record_key(SHARD_META, RECORD_META);
+    struct bytes whole = bytes_of(key.head, key.head_len);
+    struct batch batch;
+    batch_init(&batch);
+    batch_add(&batch, &(struct batch_record){.operation = BATCH_PUT,
+                                             .key = &whole,
+                                             .key_parts = 1,
+                                             .value = value,
+                                             .value_parts = parts});
+    assert_int_equal(write_batch(engine, &batch), RC_OK);
+    batch_deinit(&batch);
+    engine_close(engine);
+}
+
+static void store_of_another_kind_is_refused_and_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct record_value value;
+    struct meta_record good = {.format = STORE_FORMAT, .shards = SHARDS};
+    struct meta_record newer = {.format = STORE_FORMAT + 1, .shards = SHARDS};
+    durable_close(&f->d);
+    meta_record_encode(&newer, &value);
+    write_meta(f, value.parts, value.count);
+    assert_int_equal(open_other(f->d.dir, SHARDS), RC_REFUSED);
+    meta_record_encode(&good, &value);
+    write_meta(f, value.parts, value.count);
+    assert_int_equal(open_other(f->d.dir, SHARDS + 1), RC_REFUSED);
+    open_store(f);
+}
+
+static void store_whose_format_cannot_be_read_is_damaged(void **state)
+{
+    struct fixture *f = *state;
+    struct record_value value;
+    struct bytes damaged = bytes_of_str("?");
+    struct meta_record good = {.format = STORE_FORMAT, .shards = SHARDS};
+    durable_close(&f->d);
+    write_meta(f, &damaged, 1);
+    assert_int_equal(open_other(f->d.dir, SHARDS), RC_INVALID);
+    meta_record_encode(&good, &value);
+    write_meta(f, value.parts, value.count);
+    open_store(f);
+}
+
+static void checkpoint_has_what_was_committed(void **state)
+{
+    struct fixture *f = *state;
+    char copy[2 * DIR_ROOM], error[ENGINE_ERROR_MAX];
+    store_start(f->d.store);
+    record(f, 0, 1);
+    durable_settle(&f->d);
+    snprintf(copy, sizeof(copy), "%s/copy", f->d.dir);
+    assert_int_equal(store_checkpoint(f->d.store, copy, error), RC_OK);
+    assert_int_equal(store_checkpoint(f->d.store, copy, error), RC_EXISTS);
+    struct engine *engine = engine_at(copy, ENGINE_EXISTING);
+    assert_int_equal(key_count(engine, STORE_QUEUE), 1);
+    engine_close(engine);
+}
+
+static void store_that_breaks_promises_says_safe_before_it_is(void **state)
+{
+    struct fixture *f = *state;
+    setenv("SKEIN_TEST_BREAK", "ack_before_commit", 1);
+    reopen(f);
+    unsetenv("SKEIN_TEST_BREAK");
+    struct store_ref ref = record(f, 0, 1);
+    assert_int_equal(wait_synced(f, 0), RC_OK);
+    assert_true(store_is_safe(&f->shards[0], ref));
+    assert_false(is_stored(f, 0, 1));
+    reopen(f);
+    record(f, 0, 2);
+    assert_int_equal(wait_synced(f, 0), RC_AGAIN);
+    store_start(f->d.store);
+    turn_until_answered(f, 0);
+}
+
+static void worker_with_much_to_commit_is_behind(void **state)
+{
+    struct fixture *f = *state;
+    char *large = calloc(1, MIB);
+    assert_non_null(large);
+    struct bytes value = bytes_of(large, MIB);
+    struct store_key key = key_of(0, 1);
+    assert_false(store_is_behind(&f->shards[0]));
+    for (int i = 0; i < STORE_BATCH_HIGH / MIB + 1; i++)
+        store_put(&f->shards[0], STORE_QUEUE, &key, &value, 1);
+    assert_true(store_is_behind(&f->shards[0]));
+    store_start(f->d.store);
+    durable_settle(&f->d);
+    assert_false(store_is_behind(&f->shards[0]));
+    free(large);
+}
+
+/* ---- a disk that takes nothing -------------------------------------------------------------- */
+
+static void turn_until_state(struct fixture *f, bool works)
+{
+    uint64_t until_ms = clock_ms() + DEADLINE_MS;
+    while ((store_state(f->d.store) == RC_OK) != works) {
+        assert_true(clock_ms() < until_ms);
+        durable_turn(&f->d);
+        poll(NULL, 0, 5);
+    }
+}
+
+/* No file may grow: writes fail as they do on a disk that has errors. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void store_that_cannot_write_refuses_and_then_works_again(void **state)
+{
+    struct fixture *f = *state;
+    signal(SIGXFSZ, SIG_IGN);
+    store_start(f->d.store);
+    assert_int_equal(record_and_wait(f, 1), RC_OK);
+    limit_files(1);
+    assert_int_not_equal(record_and_wait(f, 2), RC_OK);
+    turn_until_state(f, false);
+    assert_int_not_equal(store_trouble(&f->shards[0]), RC_OK);
+    record(f, 0, 3); /* what is recorded meanwhile is kept */
+    assert_int_not_equal(wait_synced(f, 1), RC_AGAIN);
+    durable_settle(&f->d);
+    limit_files(RLIM_INFINITY);
+    turn_until_state(f, true);
+    assert_int_equal(record_and_wait(f, 4), RC_OK);
+    for (uint64_t number = 1; number <= 4; number++)
+        assert_true(is_stored(f, 0, number));
+    reopen(f);
+    for (uint64_t number = 1; number <= 4; number++)
+        assert_true(is_stored(f, 0, number));
+}
+
+/* What failed is stored in the end; who asks after that must not wait for ever. */
+static void waiter_after_trouble_is_answered_without_anything_new(void **state)
+{
+    struct fixture *f = *state;
+    signal(SIGXFSZ, SIG_IGN);
+    store_start(f->d.store);
+    assert_int_equal(record_and_wait(f, 1), RC_OK);
+    limit_files(1);
+    struct store_ref ref = record(f, 0, 2);
+    assert_int_equal(wait_synced(f, 0), RC_AGAIN);
+    turn_until_answered(f, 0);
+    assert_int_not_equal(f->waiting[0].rc, RC_OK);
+    limit_files(RLIM_INFINITY);
+    turn_until_state(f, true);
+    enum rc rc = wait_synced(f, 1);
+    if (rc == RC_AGAIN) {
+        turn_until_answered(f, 1);
+        rc = f->waiting[1].rc;
+    }
+    assert_int_equal(rc, RC_OK);
+    assert_true(store_is_safe(&f->shards[0], ref));
+    assert_true(is_stored(f, 0, 2));
+}
+
+static void fill_file(const char *path, size_t bytes)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    char *block = calloc(1, 64 * KIB);
+    assert_non_null(block);
+    while (bytes > 0 && fwrite(block, 64 * KIB, 1, file) == 1 && fflush(file) == 0)
+        bytes -= bytes < 64 * KIB ? bytes : 64 * KIB;
+    fclose(file);
+    free(block);
+}
+
+/* A disk of its own under the fixture's folder; the store that was there is forgotten. */
+static void onto_small_disk(struct fixture *f, const char *options)
+{
+    durable_close(&f->d);
+    if (mount("none", f->d.dir, "tmpfs", 0, options) != 0) {
+        open_store(f);
+        print_message("a tmpfs cannot be mounted here\n");
+        skip();
+    }
+    open_store(f);
+    store_start(f->d.store);
+}
+
+static void off_small_disk(struct fixture *f)
+{
+    durable_close(&f->d);
+    assert_int_equal(umount(f->d.dir), 0);
+    open_store(f);
+}
+
+static void disk_that_is_nearly_full_takes_nothing_new_until_space_returns(void **state)
+{
+    struct fixture *f = *state;
+    char filler[2 * DIR_ROOM];
+    snprintf(filler, sizeof(filler), "%s/filler", f->d.dir);
+    onto_small_disk(f, "size=24m");
+    assert_int_equal(record_and_wait(f, 1), RC_OK);
+    fill_file(filler, 20 * MIB); /* less than STORE_FREE_MIN is left */
+    turn_until_state(f, false);
+    assert_int_equal(store_trouble(&f->shards[0]), RC_FULL);
+    record(f, 0, 2);
+    assert_int_equal(wait_synced(f, 0), RC_FULL);
+    durable_settle(&f->d); /* what is recorded all the same is written: there is room for that */
+    assert_true(is_stored(f, 0, 2));
+    unlink(filler);
+    turn_until_state(f, true);
+    assert_int_equal(record_and_wait(f, 3), RC_OK);
+    off_small_disk(f);
+}
+
+static void disk_that_is_full_keeps_what_was_recorded_for_when_space_returns(void **state)
+{
+    struct fixture *f = *state;
+    char filler[2 * DIR_ROOM];
+    char *large = calloc(1, MIB);
+    assert_non_null(large);
+    struct bytes value = bytes_of(large, MIB);
+    snprintf(filler, sizeof(filler), "%s/filler", f->d.dir);
+    onto_small_disk(f, "size=24m");
+    assert_int_equal(record_and_wait(f, 1), RC_OK);
+    fill_file(filler, 64 * MIB); /* all of it */
+    struct store_key key = key_of(0, 2);
+    for (int i = 0; i < 3; i++)
+        store_put(&f->shards[0], STORE_QUEUE, &key, &value, 1);
+    enum rc rc = wait_synced(f, 0);
+    if (rc == RC_AGAIN) {
+        turn_until_answered(f, 0);
+        rc = f->waiting[0].rc;
+    }
+    assert_int_equal(rc, RC_FULL);
+    durable_settle(&f->d);
+    assert_int_equal(store_trouble(&f->shards[0]), RC_FULL);
+    unlink(filler);
+    turn_until_state(f, true);
+    assert_int_equal(record_and_wait(f, 3), RC_OK);
+    for (uint64_t number = 1; number <= 3; number++)
+        assert_true(is_stored(f, 0, number));
+    off_small_disk(f);
+    free(large);
+}
+
+#define RULE(rule) cmocka_unit_test_setup_teardown(rule, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RULE(wait_with_nothing_recorded_is_safe_at_once),
+        RULE(waiters_are_answered_in_order_when_their_records_are_stored),
+        RULE(records_of_many_turns_are_one_commit_while_the_disk_is_busy),
+        RULE(records_without_a_waiter_are_stored_too),
+        RULE(records_are_there_after_the_store_is_closed),
+        RULE(delete_takes_out_one_and_delete_prefix_all_that_begin_so),
+        RULE(record_taken_back_in_time_is_not_written),
+        RULE(record_handed_over_and_not_yet_fetched_can_be_taken_back),
+        RULE(record_that_is_stored_cannot_be_taken_back),
+        RULE(wait_for_records_that_were_all_taken_back_is_safe_at_once),
+        RULE(waiter_is_answered_though_its_record_is_taken_back),
+        RULE(waiter_that_needs_the_disk_makes_the_commit_a_flushed_one),
+        RULE(waiter_content_with_written_flushes_nothing),
+        RULE(waiter_that_needs_the_disk_flushes_what_was_only_written),
+        RULE(waiter_content_with_written_does_not_lose_the_one_before_it),
+        RULE(read_sees_what_was_committed_in_order),
+        RULE(read_stops_at_its_limits_and_says_that_there_is_more),
+        RULE(read_brings_the_shared_message_before_each_that_shares_it),
+        RULE(read_of_a_shared_message_that_is_missing_brings_an_empty_one),
+        RULE(starts_are_counted),
+        RULE(store_in_use_is_not_opened_again),
+        RULE(store_of_another_kind_is_refused_and_left_alone),
+        RULE(store_whose_format_cannot_be_read_is_damaged),
+        RULE(checkpoint_has_what_was_committed),
+        RULE(store_that_breaks_promises_says_safe_before_it_is),
+        RULE(worker_with_much_to_commit_is_behind),
+        RULE(store_that_cannot_write_refuses_and_then_works_again),
+        RULE(waiter_after_trouble_is_answered_without_anything_new),
+        RULE(disk_that_is_nearly_full_takes_nothing_new_until_space_returns),
+        RULE(disk_that_is_full_keeps_what_was_recorded_for_when_space_returns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
