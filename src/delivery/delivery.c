@@ -197,10 +197,15 @@ static void deliver_to_share(struct routing *routing, struct share *share)
                       &route))
         return;
     uint32_t worker = session_ref_worker(route.session);
+    bool from_outbox = routing->delivery.outbox.number != 0;
     /* One that ended, and has not left the share yet, is found out when the batch is worked off. */
-    if (worker != hub->worker || deliveries_pending(hub) || routing->delivery.outbox.number != 0 ||
+    if (worker != hub->worker || deliveries_pending(hub) || from_outbox ||
         session_of_ref(hub->sessions, route.session) == NULL) {
+        /* The high water of a shard tells nothing of a member: another may be chosen next time. */
+        struct outbox_tag tag = routing->delivery.outbox;
+        routing->delivery.outbox = (struct outbox_tag){0};
         put_on_batch(routing, worker, &route, 1, member);
+        routing->delivery.outbox = tag;
         return;
     }
     hub->work++;

@@ -19,6 +19,7 @@ struct drain {
     struct session_table *table;
     uint64_t session; /* session_ref: it may have ended meanwhile */
     uint64_t until;   /* what came from this number on may be missing in the answer */
+    uint32_t epoch;   /* of the tail, when the read began */
 };
 
 /* ---- what came back ----------------------------------------------------------------------------
@@ -72,8 +73,9 @@ static void take_in(struct session *session, struct bytes key, struct bytes valu
     struct queue_tail *tail = &session->queue->tail;
     struct record_key parsed;
     struct queue_record record;
-    if (!record_key_parse(key, &parsed) || !queue_record_decode(value, &record))
-        return; /* counted with what is missing in the end */
+    if (!record_key_parse(key, &parsed) || parsed.sequence < tail->from ||
+        !queue_record_decode(value, &record))
+        return; /* dropped meanwhile; or damaged, and counted with what is missing in the end */
     struct kept kept;
     bool expired;
     if (session->sent_sequence == SENT_UNKNOWN) /* a window at most */
@@ -117,7 +119,9 @@ static void read_done(struct store_read *read)
         uint64_t messages = queue_size(queue), bytes = queue_bytes(queue);
         struct bytes key, value, shared = bytes_of("", 0);
         queue->tail.reading = false;
-        for (size_t at = 0; store_read_next(read, &at, &key, &value);) {
+        /* When the client has come and gone meanwhile, what was read is in the tail again. */
+        bool current = queue->tail.epoch == drain->epoch;
+        for (size_t at = 0; current && store_read_next(read, &at, &key, &value);) {
             struct record_key parsed;
             if (record_key_parse(key, &parsed) && parsed.kind == RECORD_SHARED)
                 shared = value; /* of the pair that follows */
@@ -127,7 +131,7 @@ static void read_done(struct store_read *read)
         if (read->rc != RC_OK)
             LOG_LIMITED(LOG_ERROR, "session.queue_not_readable",
                         log_bytes("client", session_client_id(session)));
-        else if (!read->more)
+        else if (!read->more && current)
             all_read(session, drain->until);
         metric_add(session->table->metrics, METRIC_QUEUED_MESSAGES, queue_size(queue) - messages);
         metric_add(session->table->metrics, METRIC_QUEUED_BYTES, queue_bytes(queue) - bytes);
@@ -175,6 +179,7 @@ void queue_read_tail(struct session *session)
     drain->table = session->table;
     drain->session = session->ref;
     drain->until = session->next_sequence;
+    drain->epoch = queue->tail.epoch;
     drain->waiter.done = committed;
     drain->waiter.written_is_enough = true;
     queue->tail.reading = true;

@@ -18,6 +18,7 @@ struct queue_tail {
     uint64_t from;  /* the first that is not in memory */
     uint32_t count; /* messages; an estimate when numbers are missing in between */
     uint64_t bytes; /* the same */
+    uint32_t epoch; /* how often all that was in memory has been let go to here */
     bool reading;
 };
 

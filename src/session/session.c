@@ -193,6 +193,11 @@ void session_attach(struct session *session, struct session_sink *sink, uint32_t
     struct session_table *table = session->table;
     CHECK(session->sink == NULL && !session->ending);
     timer_stop(&table->wheel, &session->timer);
+    /* Only a client that is back before the delay has passed takes its will back [MQTT-3.1.3-9]. */
+    bool due = session->will_at_ms != 0 &&
+               (session->will_delay_s == 0 || session->will_at_ms <= table->now_ms);
+    if (session->will != NULL && due)
+        session_will_now(session);
     session->will_at_ms = session->end_at_ms = 0;
     session->sink = sink;
     session->expiry_s = expiry_s;
