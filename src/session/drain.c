@@ -78,8 +78,6 @@ static void take_in(struct session *session, struct bytes key, struct bytes valu
         return; /* dropped meanwhile; or damaged, and counted with what is missing in the end */
     struct kept kept;
     bool expired;
-    if (session->sent_sequence == SENT_UNKNOWN) /* a window at most */
-        session->sent_sequence = parsed.sequence + session->table->limits.inflight_max;
     bool made = make_kept(session, parsed.sequence, &record,
                           record.kind == QUEUE_RECORD_SHARED ? shared : record.message, &kept,
                           &expired);

@@ -25,7 +25,9 @@ enum rc session_restore(struct session_table *table, uint64_t number,
     session->number = number;
     session->expiry_s = record->expiry_s;
     session->next_sequence = record->next_sequence > 0 ? record->next_sequence : 1;
-    session->sent_sequence = record->connected ? SENT_UNKNOWN : record->sent_sequence;
+    session->sent_sequence = record->sent_sequence;
+    session->was_connected = record->connected;
+    session->receive_maximum = record->connected ? table->limits.inflight_max : 0;
     /* A client that was there when the broker ended has been away from now on. */
     uint64_t since_ms = record->connected ? clock->wall_ms : record->left_wall_ms;
     session->will_at_ms = since_ms; /* until session_restored() knows whether there is a will */
@@ -58,6 +60,11 @@ void session_restore_queued(struct session *session, uint64_t sequence,
     struct queue_tail *tail = &session->queue->tail;
     if (tail->count++ == 0)
         tail->from = sequence;
+    if (session->receive_maximum > 0) { /* the broker may have sent it, and noted nothing down */
+        session->receive_maximum--;
+        if (session->sent_sequence <= sequence)
+            session->sent_sequence = sequence + 1;
+    }
     uint64_t bytes = record->size + sizeof(struct kept);
     tail->bytes += bytes;
     if (sequence >= session->next_sequence)
@@ -74,5 +81,8 @@ void session_restored(struct session *session, const struct record_clock *clock)
     session->will_at_ms = 0;
     if (session->will != NULL)
         session->will_at_ms = clock->now_ms + left_ms(session->will_delay_s, since_ms, clock) + 1;
+    if (session->was_connected) /* and if the broker ends now, it still left when it did */
+        stored_session(session);
+    session->was_connected = 0;
     session_start_timer(session);
 }

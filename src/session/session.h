@@ -101,9 +101,6 @@ struct session_ops {
 
 enum { SESSION_NEVER_EXPIRES = 0xFFFFFFFF };
 
-/* Of sent_sequence: the broker did not live to write it down. */
-#define SENT_UNKNOWN UINT64_MAX
-
 struct session {
     uint64_t ref; /* session_ref: worker, slot, generation */
     uint64_t number;        /* of its records, unique in its shard for ever; 0: it is not stored */
@@ -127,6 +124,7 @@ struct session {
     uint16_t receive_maximum; /* of the connection: how many may be in flight */
     uint16_t client_id_len;
     uint8_t ending;   /* bool: out of the table, subscriptions are being removed */
+    uint8_t was_connected; /* bool: at start-up, when the broker ended */
     char client_id[]; /* not terminated */
 };
 
