@@ -131,6 +131,8 @@ static void read_done(struct store_read *read)
                         log_bytes("client", session_client_id(session)));
         else if (!read->more && current)
             all_read(session, drain->until);
+        else if (current && queue->tail.count == 0)
+            queue->tail.count = 1; /* there is more than was counted */
         metric_add(session->table->metrics, METRIC_QUEUED_MESSAGES, queue_size(queue) - messages);
         metric_add(session->table->metrics, METRIC_QUEUED_BYTES, queue_bytes(queue) - bytes);
         if (session->sink == NULL)
@@ -270,6 +272,7 @@ void queue_drop_tail_first(struct session *session)
     CHECK(tail->count > 0);
     struct kept oldest = {.sequence = tail->from++, .stored = true};
     tail->bytes -= tail->bytes / tail->count;
-    tail->count--;
+    if (tail->count > 1 || tail->from == session->next_sequence)
+        tail->count--; /* numbers that are missing were counted off too: some may be left */
     stored_finished(session, &oldest);
 }

@@ -178,8 +178,11 @@ void stored_message(struct session *session, struct delivery *delivery,
         return;
     const struct publication *p = delivery->publication;
     char share[SHARE_TEXT_MAX];
+    /* A queue that gives up its oldest drops what it would have to read to know what it shares. */
+    bool shared =
+        delivery->many && session->table->limits.queue_policy != QUEUE_GIVE_UP_OLDEST;
     struct queue_record record = {
-        .kind = delivery->many ? QUEUE_RECORD_SHARED : QUEUE_RECORD_MESSAGE,
+        .kind = shared ? QUEUE_RECORD_SHARED : QUEUE_RECORD_MESSAGE,
         .qos = as->qos,
         .retain = as->retain,
         .identifiers = as->identifiers,
@@ -190,7 +193,7 @@ void stored_message(struct session *session, struct delivery *delivery,
     if (as->share != NULL && session->table->ops->share_filter != NULL)
         record.share = bytes_of(share, session->table->ops->share_filter(as->share, share,
                                                                          SHARE_TEXT_MAX));
-    if (delivery->many)
+    if (shared)
         record.shared = kept->shared = share_bytes(session, delivery);
     struct record_clock clock = clock_of(session->table);
     struct store_key key =
