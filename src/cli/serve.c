@@ -9,6 +9,8 @@
 #include "config/config.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -172,6 +174,17 @@ static int prepare_data_dir(const char *dir)
     return EX_IOERR;
 }
 
+/* A signal that comes while the broker starts is not lost, and ends it when it has started. */
+static void hold_signals(void)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &held, NULL);
+}
+
 static int cmd_serve(int argc, char **argv)
 {
     struct arguments arguments;
@@ -190,6 +203,7 @@ static int cmd_serve(int argc, char **argv)
         puts("configuration ok");
         return EX_OK;
     }
+    hold_signals();
     result = prepare_data_dir(arguments.data_dir);
     if (result != EX_OK)
         return result;
