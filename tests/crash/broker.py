@@ -67,6 +67,7 @@ class Skein:
         if fault:
             environment["SKEIN_TEST_FAULT"] = fault
         self.history.add("broker", what="start", sort=fault, code=None)
+        self.log_before = len(self.log)
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env=environment)
@@ -87,6 +88,11 @@ class Skein:
         self.history.add("broker", what="ended", sort=self.fault, code=code)
         if not (self.fault and code == -signal.SIGKILL):
             self.history.add("trouble", what=f"the broker ended with {code}: {self.last_words()}")
+
+    def died_starting(self):
+        """Of SIGTERM, before it had begun to serve: nobody had to be told good-bye."""
+        return (self.process.returncode == -signal.SIGTERM
+                and "broker.started" not in self.log[self.log_before:])
 
     def last_words(self):
         return " | ".join(self.log.splitlines()[-6:])[-1200:]
@@ -109,8 +115,8 @@ class Skein:
         if not self.ended():
             self.history.add("trouble", what=f"the broker does not end on SIGTERM: {self.last_words()}")
             self.kill("stuck")
-        elif self.process.returncode == 0:
-            self.history.add("broker", what="stopped", sort=None, code=0)
+        elif self.process.returncode == 0 or self.died_starting():
+            self.history.add("broker", what="stopped", sort=None, code=self.process.returncode)
         else:
             self.note_end()
         return None
