@@ -11,10 +11,12 @@ import random
 import shutil
 import tempfile
 
+from kit import V5
+
 from . import checker
 from .broker import Skein
 from .history import History
-from .roles import Inspector, cast
+from .roles import Inspector, Keeper, cast, latecomer
 
 FAULT_PATIENCE_S = 4.0   # a fault point that is not passed by then is not reached
 SETTLE_PATIENCE_S = 30.0  # without any progress, draining has failed
@@ -115,13 +117,18 @@ class Play:
         self.world = World(self.seed, self.broker, self.history)
         self.publishers, self.subscribers, self.willing = cast(self.world, self.draw)
         self.inspector = Inspector(self.world)
-        self.everybody = [*self.publishers, *self.subscribers, *self.willing]
+        self.keeper = Keeper(self.world, "keeper", V5, 12)
         self.broker.start()
-        tasks = [asyncio.ensure_future(role.live()) for role in self.subscribers]
+        tasks = [asyncio.ensure_future(self.keeper.live())]
+        await self._all([self.keeper.finished], "acknowledgement of what is retained")
+        tasks += [asyncio.ensure_future(role.live()) for role in self.subscribers]
         try:
             await self._all([role.subscribed for role in self.subscribers], "SUBACK")
             tasks += [asyncio.ensure_future(r.live()) for r in [*self.publishers, *self.willing]]
-            for kill in self.kills:
+            for number, kill in enumerate(self.kills):
+                late = latecomer(self.world, number)
+                self.subscribers.append(late)
+                tasks.append(asyncio.ensure_future(late.live()))
                 await self._life(kill)
             await self._drain()
             if not all(kill.sort == "calm" for kill in self.kills):
@@ -177,13 +184,14 @@ class Play:
 
     async def _drain(self):
         await self._all([p.online for p in self.publishers], "CONNACK for a publisher")
-        for role in self.everybody:
+        for role in [*self.publishers, *self.subscribers, *self.willing]:
             role.end()
         for publisher in self.publishers:
             publisher.hush()
         await self._all([p.completed_all for p in self.publishers], "acknowledgement")
         await self._all([s.online for s in self.subscribers], "CONNACK for a subscriber")
         await self._speak_last()
+        await self._shares()
         await self.inspector.look()
         await self._wills()
 
@@ -198,12 +206,18 @@ class Play:
             count = self.history.now()
             await self._wait(lambda: not any(missing[s] - s.came for s in missing), 3.0)
 
+    async def _shares(self):
+        """Who of a share has not got it yet may still get it: order is not promised there."""
+        deadline = self.world.loop.time() + 3.0
+        while checker.missing_of_shares(self.history.events) and self.world.loop.time() < deadline:
+            await asyncio.sleep(0.05)
+
     @staticmethod
     def _wants(subscriber, topic):
         filters = getattr(subscriber, "mine", None)
         if filters is None:
             filters = subscriber.filters
-        return any(checker.matches(filter, topic) for filter, _ in filters)
+        return any(checker.matches(filter, topic) for filter, _ in filters if filter[0] != "$")
 
     async def _wills(self):
         """Delayed wills of clients that stay away. Those without delay must have come by now."""
