@@ -67,10 +67,11 @@ class Tally:
 
 
 def report(sort, result):
-    for violation in result.violations[:8]:
+    shown = list(world.few_of_each(result.violations, 3))
+    for violation in shown:
         print(f"   {violation}")
-    if len(result.violations) > 8:
-        print(f"   and {len(result.violations) - 8} more")
+    if len(result.violations) > len(shown):
+        print(f"   and {len(result.violations) - len(shown)} more")
     if result.violations:
         print(f"   kept: {result.folder}; again: --sort {sort} --history {result.seed}", flush=True)
 

@@ -6,6 +6,7 @@ clock decides (where exactly a kill strikes) is not repeatable, which is why the
 """
 
 import asyncio
+import collections
 import pathlib
 import random
 import shutil
@@ -247,6 +248,24 @@ class Result:
         self.wills = sum(1 for e in play.history.events if e.kind == "connect" and e.will)
 
 
+def few_of_each(violations, count):
+    """The first ones of each kind."""
+    seen = collections.Counter()
+    for violation in violations:
+        seen[violation.kind] += 1
+        if seen[violation.kind] <= count:
+            yield violation
+
+
+def write_violations(path, events, violations):
+    with open(path, "w", encoding="utf-8") as out:
+        kinds = collections.Counter(violation.kind for violation in violations)
+        out.write("".join(f"{kind}: {count}\n" for kind, count in kinds.items()) + "\n")
+        for violation in few_of_each(violations, 6):
+            lines = checker.explain(events, violation)
+            out.write(f"{violation}\n" + "".join(f"    {line}\n" for line in lines) + "\n")
+
+
 def play(seed, sorts, points=(), make=Skein, disk=None, config=None, environment=None, keep=None,
          at_checkpoint=None):
     """Plays one history with a kill of each of `sorts` in turn. A folder with history, log and data is
@@ -266,10 +285,7 @@ def play(seed, sorts, points=(), make=Skein, disk=None, config=None, environment
         history.save(folder / "history.jsonl")
     violations = checker.check(history.events)
     if violations:
-        lines = [f"{violation}\n" + "".join(f"    {line}\n" for line in checker.explain(history.events,
-                                                                                     violation))
-                 for violation in violations[:20]]
-        (folder / "violations.txt").write_text("\n".join(lines))
+        write_violations(folder / "violations.txt", history.events, violations)
     elif not keep:
         shutil.rmtree(folder)
     return Result(piece, violations, folder)
