@@ -324,7 +324,13 @@ static bool work_off_inbox(struct delivery_hub *hub)
             deliveries_done(hub, batch);
             continue;
         }
-        if (item_step(hub, item))
+        bool bulk = item->count > DELIVERY_SLICE;
+        if (bulk)
+            hub->ops->output_is(hub, OUTPUT_BULK);
+        bool finished = item_step(hub, item);
+        if (bulk)
+            hub->ops->output_is(hub, OUTPUT_PROMPT);
+        if (finished)
             deliveries_item_done(hub, batch, item);
         if (hub->work - looked_at < DELIVERY_SLICE)
             continue;

@@ -41,6 +41,7 @@ static void link_subscription(struct session *session, struct subscription *s)
         s->next->previous = s;
     session->subscriptions = s;
     session->subscription_count++;
+    session->share_count += subscription_share(s) != NULL;
 }
 
 static void unlink_subscription(struct session *session, struct subscription *s)
@@ -52,6 +53,7 @@ static void unlink_subscription(struct session *session, struct subscription *s)
     else
         session->subscriptions = s->next;
     session->subscription_count--;
+    session->share_count -= subscription_share(s) != NULL;
 }
 
 /* ---- subscribe and unsubscribe -----------------------------------------------------------------
@@ -120,8 +122,19 @@ bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, str
     return true;
 }
 
+/* Whether the router has to hear of it: there may be 100,000 subscriptions. */
+static bool matters_to_router(const struct session *session)
+{
+    const struct subscription *first = session->subscriptions; /* all have the same flag */
+    return session->share_count > 0 ||
+           (first != NULL && (atomic_load_explicit(&first->flags, memory_order_relaxed) &
+                              SUBSCRIPTION_DURABLE) != session_flags(session));
+}
+
 void delivery_session_changed(struct delivery_hub *hub, struct session *session)
 {
+    if (!matters_to_router(session))
+        return;
     for (struct subscription *s = session->subscriptions; s != NULL; s = s->next) {
         atomic_store_explicit(&s->member.online, session->sink != NULL, memory_order_relaxed);
         uint8_t flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
@@ -164,8 +177,11 @@ static bool removal_step(struct job *job)
 void delivery_session_ended(struct session_table *table, struct session *session)
 {
     struct delivery_hub *hub = table->owner;
-    for (struct subscription *s = session->subscriptions; s != NULL; s = s->next)
+    uint32_t shares = session->share_count;
+    for (struct subscription *s = session->subscriptions; shares > 0; s = s->next) {
         atomic_store_explicit(&s->member.online, false, memory_order_relaxed);
+        shares -= subscription_share(s) != NULL;
+    }
     if (remove_some(hub, session, REMOVE_AT_ONCE))
         return;
     struct removal *removal = NEW(struct removal);
@@ -180,6 +196,7 @@ void delivery_session_ended(struct session_table *table, struct session *session
 enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
 {
     enum rc rc = RC_OK;
+    hub->work += RETAIN_WORK;
     if (message->publication.payload.len == 0)
         retained_clear(hub->retained, message->publication.topic); /* [MQTT-3.3.1-6] */
     else

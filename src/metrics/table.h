@@ -124,7 +124,10 @@
 /* X(ID, unit, "name", "help"): distributions, kept in log-linear histograms. */
 #define HISTOGRAMS_TABLE(X)                                                                        \
     X(TURN_NS, "nanoseconds", "loop_turn",                                                         \
-      "Work of one event loop turn, without the wait.")
+      "Work of one event loop turn, without the wait.")                                            \
+    X(TURN_CPU_NS, "nanoseconds", "loop_turn_cpu",                                                 \
+      "CPU time of an event loop turn, at most: of turns that end 0.5 ms or more after the last "  \
+      "one that is counted here.")
 /* clang-format on */
 
 #endif

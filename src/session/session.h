@@ -98,7 +98,8 @@ struct session {
     struct message *will;
     struct subscription *subscriptions; /* linked by next/previous; the router's */
     uint32_t subscription_count;
-    uint32_t expiry_s; /* 0: ends with the connection */
+    uint32_t share_count; /* of the subscriptions: memberships in shares */
+    uint32_t expiry_s;    /* 0: ends with the connection */
     uint32_t will_delay_s;
     struct timer timer;             /* not connected: the earlier of will and end */
     uint64_t will_at_ms, end_at_ms; /* 0: none */
