@@ -35,7 +35,7 @@ class Kill:
         if sort == "power" and points and draw.random() < 0.4:
             point = draw.choice([p for p in points if p not in ("store.close", "store.checkpoint")])
         if point:
-            once = point in ("store.open", "store.loaded", "store.close", "store.checkpoint")
+            once = point in ("store.open", "store.loaded", "store.close")
             self.fault = f"{point}:{1 if once else draw.choice([1, 2, 3, draw.randint(4, 60)])}"
 
     def __repr__(self):
@@ -62,9 +62,8 @@ class World:
 class Play:
     """`kills`: the Kill of each time; `disk`: a Disk below the data directory for power cuts."""
 
-    def __init__(self, seed, kills, broker, disk=None, at_checkpoint=None):
+    def __init__(self, seed, kills, broker, disk=None):
         self.seed, self.kills, self.broker, self.disk = seed, kills, broker, disk
-        self.at_checkpoint = at_checkpoint
         self.history, self.draw = broker.history, random.Random(f"{seed}/play")
         self.done = {}       # sort: how often it struck
         self.not_reached = 0
@@ -107,9 +106,6 @@ class Play:
         if kill.fault.startswith("store.close"):
             await asyncio.sleep(kill.after_s)
             self.broker.terminate()
-        if kill.fault.startswith("store.checkpoint") and self.at_checkpoint:
-            await asyncio.sleep(kill.after_s)
-            await self.at_checkpoint(self.broker)
         await self._wait(self.broker.ended, FAULT_PATIENCE_S)
 
     # ---- the play ----
@@ -247,6 +243,10 @@ class Result:
         self.deliveries, self.inspections = kinds.count("deliver"), kinds.count("inspect")
         self.wills = sum(1 for e in play.history.events if e.kind == "connect" and e.will)
 
+    def forget(self):
+        """Removes what was kept for people."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 def few_of_each(violations, count):
     """The first ones of each kind."""
@@ -266,8 +266,7 @@ def write_violations(path, events, violations):
             out.write(f"{violation}\n" + "".join(f"    {line}\n" for line in lines) + "\n")
 
 
-def play(seed, sorts, points=(), make=Skein, disk=None, config=None, environment=None, keep=None,
-         at_checkpoint=None):
+def play(seed, sorts, points=(), make=Skein, disk=None, config=None, environment=None, keep=None):
     """Plays one history with a kill of each of `sorts` in turn. A folder with history, log and data is
     kept when there are violations, or when `keep` is True; else it is removed."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-crash-"))
@@ -275,7 +274,7 @@ def play(seed, sorts, points=(), make=Skein, disk=None, config=None, environment
     history = History()
     data = disk.mount if disk else folder
     broker = make(folder, data / "data", history, config, environment)
-    piece = Play(seed, [Kill(sort, draw, points) for sort in sorts], broker, disk, at_checkpoint)
+    piece = Play(seed, [Kill(sort, draw, points) for sort in sorts], broker, disk)
     try:
         asyncio.run(piece.run())
     finally:
