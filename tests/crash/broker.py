@@ -67,7 +67,7 @@ class Skein:
         if fault:
             environment["SKEIN_TEST_FAULT"] = fault
         self.history.add("broker", what="start", sort=fault, code=None)
-        self.log_before = len(self.log)
+        self.log_before, self.told_to_end = len(self.log), False
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env=environment)
@@ -86,12 +86,12 @@ class Skein:
         """The process has ended by itself: at its fault point, or else it should not have."""
         code = self.process.wait()
         self.history.add("broker", what="ended", sort=self.fault, code=code)
-        if not (self.fault and code == -signal.SIGKILL):
+        if not (self.fault and code == -signal.SIGKILL) and not self.died_starting():
             self.history.add("trouble", what=f"the broker ended with {code}: {self.last_words()}")
 
     def died_starting(self):
-        """Of SIGTERM, before it had begun to serve: nobody had to be told good-bye."""
-        return (self.process.returncode == -signal.SIGTERM
+        """Of SIGTERM, before main() could have its say about that: nobody had to be told good-bye."""
+        return (self.told_to_end and self.process.returncode == -signal.SIGTERM
                 and "broker.started" not in self.log[self.log_before:])
 
     def last_words(self):
@@ -99,6 +99,7 @@ class Skein:
 
     def terminate(self):
         self.history.add("broker", what="term", sort=self.fault, code=None)
+        self.told_to_end = True
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self):
