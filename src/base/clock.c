@@ -18,6 +18,13 @@ uint64_t clock_ms(void)
     return clock_ns() / 1000000u;
 }
 
+uint64_t clock_thread_cpu_ns(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
 uint64_t clock_wall_ms(void)
 {
     struct timespec now;

@@ -14,6 +14,9 @@ uint64_t clock_ms(void);
 /* Nanoseconds on the same clock. */
 uint64_t clock_ns(void);
 
+/* Nanoseconds of CPU that the calling thread has used; a system call. */
+uint64_t clock_thread_cpu_ns(void);
+
 /* Milliseconds since 1970 as the machine believes it; for display only. */
 uint64_t clock_wall_ms(void);
 

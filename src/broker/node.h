@@ -15,7 +15,7 @@ struct broker {
         metrics; /* one shard a worker, and one for the broker itself, worker 0's thread */
     struct router router;
     struct retained retained;
-    struct store *store; /* NULL: durability is memory */
+    struct store *store;      /* NULL: durability is memory */
     pthread_barrier_t loaded; /* workers and the main thread: every worker has loaded its shards */
     _Atomic int load_rc;      /* enum rc: the first failure */
     struct worker *workers;

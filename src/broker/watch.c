@@ -59,10 +59,9 @@ static void watch_queues(struct broker *broker)
 {
     uint64_t messages_max = broker->config->queue.total_messages_max;
     uint64_t bytes_max = broker->config->queue.total_bytes_max;
-    bool full =
-        (messages_max > 0 &&
-         metrics_read(&broker->metrics, METRIC_QUEUED_MESSAGES) >= messages_max) ||
-        (bytes_max > 0 && metrics_read(&broker->metrics, METRIC_QUEUED_BYTES) >= bytes_max);
+    bool full = (messages_max > 0 &&
+                 metrics_read(&broker->metrics, METRIC_QUEUED_MESSAGES) >= messages_max) ||
+                (bytes_max > 0 && metrics_read(&broker->metrics, METRIC_QUEUED_BYTES) >= bytes_max);
     bool was = atomic_exchange_explicit(&broker->shared.queues_full, full, memory_order_relaxed);
     if (full != was)
         LOG(LOG_WARN, full ? "broker.queues_full" : "broker.queues_have_room",

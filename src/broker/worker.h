@@ -32,8 +32,8 @@ struct worker {
     int listener_fds[CONFIG_LISTENERS_MAX];
     uint32_t listener_count;
     struct loop_timer drain_timer;
-    uint64_t turn_began_ns;
-    uint64_t drain_until_ms;                   /* 0: not shutting down */
+    uint64_t cpu_ns, cpu_read_ns; /* what the thread had used when that was last read */
+    uint64_t drain_until_ms;      /* 0: not shutting down */
     void (*extra_turn)(struct worker *worker); /* on worker 0: $SYS; NULL elsewhere */
 };
 

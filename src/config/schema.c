@@ -61,8 +61,10 @@ static const struct config_choice full_policies[] = {
 
 static const struct config_choice durabilities[] = {
     {"memory", "nothing: sessions and messages end with the process", DURABILITY_MEMORY},
-    {"interval", "what was acknowledged survives the death of the process; when the machine loses "
-                 "power the last durability_interval is lost", DURABILITY_INTERVAL},
+    {"interval",
+     "what was acknowledged survives the death of the process; when the machine loses "
+     "power the last durability_interval is lost",
+     DURABILITY_INTERVAL},
     {"fsync", "what was acknowledged survives a loss of power", DURABILITY_FSYNC},
     {0},
 };

@@ -104,8 +104,12 @@ void conn_end_by_client(struct conn *conn, enum session_will will)
         conn_end(conn, will);
         return;
     }
-    let_go(conn, will);
-    stream_close(&conn->stream);
+    /* The rest of let_go() comes with the end of the stream. */
+    conn->state = CONN_CLOSING;
+    loop_timer_stop(conn->worker->loop, &conn->timer);
+    if (will == SESSION_WILL_DISCARD && conn->session->will != NULL)
+        session_set_will(conn->session, NULL, 0);
+    stream_close_soon(&conn->stream);
 }
 
 static void count_fault(struct conn *conn, enum mqtt_reason reason)
@@ -190,8 +194,7 @@ static void stream_ended(struct stream *stream, enum stream_close_reason reason)
 {
     struct conn *conn = conn_of_stream(stream);
     (void)reason;
-    if (conn->state != CONN_CLOSING)
-        let_go(conn, SESSION_WILL_KEEP);
+    let_go(conn, SESSION_WILL_KEEP); /* nothing of it is left to do when we ended the connection */
 }
 
 void conn_count_closed(struct conn *conn)

@@ -39,9 +39,16 @@ static void published(struct delivery_hub *hub, struct publish_ticket *ticket, e
     conn_owed_published(ticket, rc);
 }
 
+static void output_is(struct delivery_hub *hub, enum delivery_output output)
+{
+    struct conn_worker *worker = hub->owner;
+    worker->loop->output = output == OUTPUT_BULK ? LOOP_OUTPUT_BULK : LOOP_OUTPUT_PROMPT;
+}
+
 const struct hub_ops conn_hub_ops = {
     .published = published,
     .slow_down = slow_down,
+    .output_is = output_is,
     .caught_up = caught_up,
 };
 

@@ -78,9 +78,7 @@ struct publish_ticket *commit_source_close(struct commit_source *source, enum rc
         ticket->rc = source->rc;
     if (--ticket->remaining > 0)
         return ticket;
-    *rc = ticket->rc != RC_OK ? ticket->rc
-          : ticket->refused && !ticket->taken ? RC_REFUSED
-                                              : RC_OK;
+    *rc = ticket->rc != RC_OK ? ticket->rc : ticket->refused && !ticket->taken ? RC_REFUSED : RC_OK;
     mem_free(ticket); /* all was answered already */
     return NULL;
 }

@@ -269,8 +269,7 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     if (publication->payload.len >= DELIVERY_MESSAGE_MIN && routing.outcome.matched &&
         delivery_message(&routing.delivery) != NULL)
         routing.delivery.publication = &routing.delivery.message->publication;
-    struct store_shard *outbox =
-        publication->qos == 2 ? outbox_for(hub, publication, &set) : NULL;
+    struct store_shard *outbox = publication->qos == 2 ? outbox_for(hub, publication, &set) : NULL;
     if (outbox == NULL)
         deliver_to_set(&routing, &set);
     else if (delivery_message(&routing.delivery) != NULL)
@@ -410,7 +409,13 @@ static bool work_off_inbox(struct delivery_hub *hub)
             deliveries_done(hub, batch);
             continue;
         }
-        if (item_step(hub, item))
+        bool bulk = item->count > DELIVERY_SLICE;
+        if (bulk)
+            hub->ops->output_is(hub, OUTPUT_BULK);
+        bool finished = item_step(hub, item);
+        if (bulk)
+            hub->ops->output_is(hub, OUTPUT_PROMPT);
+        if (finished)
             deliveries_item_done(hub, batch, item);
         if (hub->work - looked_at < DELIVERY_SLICE)
             continue;

@@ -20,8 +20,9 @@
 #include "session/session.h"
 
 enum {
-    DELIVERY_INLINE_MAX = 2048, /* local routes that are served at once */
-    DELIVERY_SLICE = 256,       /* routes between two looks at the clock */
+    DELIVERY_INLINE_MAX = 512, /* local routes that are served at once */
+    DELIVERY_SLICE = 256,      /* routes between two looks at the clock; of more: bulk */
+    RETAIN_WORK = 16,          /* what storing a retained message counts in `work` */
     DELIVERY_SCRATCH = 16 * 1024,
     DELIVERY_MESSAGE_MIN = 8 * 1024, /* from here on payloads are shared, not copied */
     BACKLOG_HIGH = 1024 * 1024,
@@ -34,13 +35,15 @@ struct answers;
 /* Somebody waits until a publication is safe everywhere. Freed by the hub after published(). */
 struct publish_ticket {
     struct delivery_hub *hub;
-    uint32_t remaining;     /* commits not answered yet */
-    enum rc rc;             /* the first failure */
-    bool taken, refused;    /* by some session */
+    uint32_t remaining;          /* commits not answered yet */
+    enum rc rc;                  /* the first failure */
+    bool taken, refused;         /* by some session */
     struct outbox_entry *outbox; /* NULL, or who waits instead of the owner */
     struct moved_record *moved;  /* the same */
-    uint64_t owner, number; /* the caller's own */
+    uint64_t owner, number;      /* the caller's own */
 };
+
+enum delivery_output { OUTPUT_PROMPT, OUTPUT_BULK };
 
 struct hub_ops {
     /* All commits that a ticket waits for have been answered. RC_REFUSED: no session had room;
@@ -48,6 +51,8 @@ struct hub_ops {
     void (*published)(struct delivery_hub *hub, struct publish_ticket *ticket, enum rc rc);
     /* Subscribers of that publisher lag, on another worker: read less from it. */
     void (*slow_down)(struct delivery_hub *hub, session_ref publisher, uint32_t worker);
+    /* What is sent from now on goes to many: it may wait for what does not. And the end of that. */
+    void (*output_is)(struct delivery_hub *hub, enum delivery_output output);
     /* The answer to delivery_ask(). */
     void (*caught_up)(struct delivery_hub *hub, session_ref publisher, uint32_t question);
 };

@@ -69,6 +69,8 @@ struct fixture {
     uint32_t published_count;
     session_ref slowed[EVENTS_MAX];
     uint32_t slowed_count;
+    enum delivery_output output;
+    uint32_t bulks;         /* times that it became bulk */
     uint32_t caught_up;     /* the last question that was answered */
     uint32_t slowed_before; /* slowed_count at that time */
 };
@@ -155,8 +157,18 @@ static inline void on_caught_up(struct delivery_hub *hub, session_ref publisher,
     f->slowed_before = f->slowed_count;
 }
 
-static const struct hub_ops hub_ops = {
-    .published = on_published, .slow_down = on_slow_down, .caught_up = on_caught_up};
+static inline void on_output_is(struct delivery_hub *hub, enum delivery_output output)
+{
+    struct fixture *f = ((struct worker *)hub->owner)->f;
+    assert_int_not_equal(f->output, output);
+    f->output = output;
+    f->bulks += output == OUTPUT_BULK;
+}
+
+static const struct hub_ops hub_ops = {.published = on_published,
+                                       .slow_down = on_slow_down,
+                                       .output_is = on_output_is,
+                                       .caught_up = on_caught_up};
 
 static inline void on_wake(void *owner)
 {

@@ -278,6 +278,20 @@ static void publication_for_very_many_is_not_worked_off_at_once(void **state)
     assert_got(watched, "hello");
 }
 
+static void publication_for_very_many_is_bulk(void **state)
+{
+    struct fixture *f = *state;
+    struct client *watched;
+    crowd_of(f, 0, &watched);
+    publish(f, 0, "one", "hello", 0);
+    assert_int_equal(f->bulks, 0);
+    publish(f, 0, "all", "hello", 0);
+    publish(f, 0, "one", "hello", 0); /* behind it, and not bulk */
+    settle(f);
+    assert_int_equal(f->bulks, (CROWD + DELIVERY_SLICE - 1) / DELIVERY_SLICE);
+    assert_int_equal(f->output, OUTPUT_PROMPT);
+}
+
 static void publication_for_very_many_is_not_overtaken(void **state)
 {
     struct fixture *f = *state;
@@ -523,6 +537,7 @@ int main(void)
         RULE(no_local_of_one_filter_does_not_speak_for_another),
         RULE(retain_is_passed_on_only_to_those_who_asked),
         RULE(publication_for_very_many_is_not_worked_off_at_once),
+        RULE(publication_for_very_many_is_bulk),
         RULE(publication_for_very_many_is_not_overtaken),
         RULE(publication_for_very_many_is_not_overtaken_by_one_of_a_share),
         RULE(publication_for_very_many_is_acknowledged_when_all_have_it),

@@ -126,8 +126,7 @@ void outbox_delivered(struct outbox_entry *entry, enum rc rc)
 static void dispatch(struct outbox_entry *entry, bool replayed)
 {
     struct outbox_tag tag = {.number = entry->number, .shard = entry->store->shard};
-    struct publish_ticket *ticket =
-        delivery_dispatch(entry->hub, entry->message, tag, replayed);
+    struct publish_ticket *ticket = delivery_dispatch(entry->hub, entry->message, tag, replayed);
     if (ticket != NULL)
         ticket->outbox = entry;
     else

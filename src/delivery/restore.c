@@ -43,7 +43,7 @@ static struct session *session_of(struct restoring *r, uint64_t number)
     return r->last;
 }
 
-static void delete(struct restoring *r, enum store_family family, struct bytes key)
+static void delete (struct restoring *r, enum store_family family, struct bytes key)
 {
     struct store_key whole = {.tail = key};
     store_delete(r->store, family, &whole);
@@ -82,7 +82,7 @@ static enum rc load_subscription(struct restoring *r, const struct record_key *k
     struct session *session = session_of(r, key->number);
     struct subscription_record record;
     if (session == NULL) {
-        delete(r, STORE_STATE, whole);
+        delete (r, STORE_STATE, whole);
         return RC_OK;
     }
     struct bytes share = bytes_of("", 0), filter = key->text;
@@ -108,7 +108,7 @@ static void load_will(struct restoring *r, const struct record_key *key, struct 
     struct session *session = session_of(r, key->number);
     struct will_record record;
     if (session == NULL) {
-        delete(r, STORE_STATE, whole);
+        delete (r, STORE_STATE, whole);
     } else if (!will_record_decode(value, &r->clock, &record)) {
         damaged(r, whole, "will");
     } else {
@@ -137,7 +137,7 @@ static enum rc load_state(struct restoring *r, const struct record_key *key, str
     case RECORD_RECEIVED:
         session = session_of(r, key->number);
         if (session == NULL)
-            delete(r, STORE_STATE, whole);
+            delete (r, STORE_STATE, whole);
         else
             return session_restore_received(session, (uint16_t)key->sequence);
         return RC_OK;
@@ -152,7 +152,7 @@ static void load_queued(struct restoring *r, const struct record_key *key, struc
     struct session *session = session_of(r, key->number);
     struct queue_record record;
     if (session == NULL) {
-        delete(r, STORE_QUEUE, whole);
+        delete (r, STORE_QUEUE, whole);
     } else if (!queue_record_decode(value, &record)) {
         damaged(r, whole, "message");
     } else {
@@ -170,7 +170,7 @@ static enum rc load_retained(struct restoring *r, struct bytes whole, struct byt
         return RC_OK;
     }
     if (expired) {
-        delete(r, STORE_RETAINED, whole);
+        delete (r, STORE_RETAINED, whole);
         return RC_OK;
     }
     struct message *message = message_new(&publication);
@@ -206,7 +206,7 @@ static enum rc load_kind(struct restoring *r, enum store_family family, enum rec
         else if (kind == RECORD_QUEUED)
             load_queued(r, &key, whole, value);
         else if (!stored_shared_is_held(r->hub->sessions, key.shard, key.number))
-            delete(r, STORE_QUEUE, whole);
+            delete (r, STORE_QUEUE, whole);
     }
     if (rc == RC_OK && next != RC_NOT_FOUND)
         rc = next;
@@ -220,11 +220,10 @@ static enum rc load_shard(struct restoring *r)
         enum store_family family;
         enum record_kind kind;
     } order[] = {
-        {STORE_STATE, RECORD_SESSION},  {STORE_STATE, RECORD_SUBSCRIPTION},
-        {STORE_STATE, RECORD_RECEIVED}, {STORE_STATE, RECORD_WILL},
-        {STORE_STATE, RECORD_HIGH_WATER},
-        {STORE_QUEUE, RECORD_QUEUED},   {STORE_QUEUE, RECORD_SHARED},
-        {STORE_RETAINED, RECORD_RETAINED},
+        {STORE_STATE, RECORD_SESSION},    {STORE_STATE, RECORD_SUBSCRIPTION},
+        {STORE_STATE, RECORD_RECEIVED},   {STORE_STATE, RECORD_WILL},
+        {STORE_STATE, RECORD_HIGH_WATER}, {STORE_QUEUE, RECORD_QUEUED},
+        {STORE_QUEUE, RECORD_SHARED},     {STORE_RETAINED, RECORD_RETAINED},
     };
     enum rc rc = RC_OK;
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]) && rc == RC_OK; i++)

@@ -13,6 +13,7 @@
 enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
 {
     enum rc rc = RC_OK;
+    hub->work += RETAIN_WORK;
     if (message->publication.payload.len == 0)
         retained_clear(hub->retained, message->publication.topic); /* [MQTT-3.3.1-6] */
     else

@@ -42,6 +42,7 @@ static void link_subscription(struct session *session, struct subscription *s)
         s->next->previous = s;
     session->subscriptions = s;
     session->subscription_count++;
+    session->share_count += subscription_share(s) != NULL;
 }
 
 static void unlink_subscription(struct session *session, struct subscription *s)
@@ -53,6 +54,7 @@ static void unlink_subscription(struct session *session, struct subscription *s)
     else
         session->subscriptions = s->next;
     session->subscription_count--;
+    session->share_count -= subscription_share(s) != NULL;
 }
 
 /* ---- records -----------------------------------------------------------------------------------
@@ -70,8 +72,8 @@ static void with_key(struct session *session, const struct subscription *s,
         filter = mem_new(len);
         subscription_filter(s, filter, len);
     }
-    struct store_key key = record_key_subscription(session->store->shard, session->number,
-                                                   bytes_of(filter, len));
+    struct store_key key =
+        record_key_subscription(session->store->shard, session->number, bytes_of(filter, len));
     struct record_value value;
     if (options == NULL) {
         store_delete(session->store, STORE_STATE, &key);
@@ -109,8 +111,8 @@ struct subscription *subscription_add(struct delivery_hub *hub, struct session *
                                       const struct subscription_options *options)
 {
     struct subscription_key key = {session->ref, filter, share};
-    struct subscription *s = router_subscribe(hub->router, session->ref, filter, share, options,
-                                              session_flags(session));
+    struct subscription *s =
+        router_subscribe(hub->router, session->ref, filter, share, options, session_flags(session));
     if (s == NULL)
         return NULL;
     s->index_hash = key_hash(&key);
@@ -126,8 +128,7 @@ enum subscribe_result delivery_subscribe(struct delivery_hub *hub, struct sessio
                                          const struct subscription_options *options)
 {
     struct subscription_key key = {session->ref, filter, share};
-    struct subscription *s =
-        map_find(&hub->subscriptions, key_hash(&key), key_matches, &key);
+    struct subscription *s = map_find(&hub->subscriptions, key_hash(&key), key_matches, &key);
     bool was = s != NULL;
     if (was)
         router_change(hub->router, s, options, session_flags(session));
@@ -172,8 +173,19 @@ bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, str
     return true;
 }
 
+/* Whether the router has to hear of it: there may be 100,000 subscriptions. */
+static bool matters_to_router(const struct session *session)
+{
+    const struct subscription *first = session->subscriptions; /* all have the same flag */
+    return session->share_count > 0 ||
+           (first != NULL && (atomic_load_explicit(&first->flags, memory_order_relaxed) &
+                              SUBSCRIPTION_DURABLE) != session_flags(session));
+}
+
 void delivery_session_changed(struct delivery_hub *hub, struct session *session)
 {
+    if (!matters_to_router(session))
+        return;
     for (struct subscription *s = session->subscriptions; s != NULL; s = s->next) {
         atomic_store_explicit(&s->member.online, session->sink != NULL, memory_order_relaxed);
         uint8_t flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
@@ -241,8 +253,11 @@ static bool removal_step(struct job *job)
 void delivery_session_ended(struct session_table *table, struct session *session)
 {
     struct delivery_hub *hub = table->owner;
-    for (struct subscription *s = session->subscriptions; s != NULL; s = s->next)
+    uint32_t shares = session->share_count;
+    for (struct subscription *s = session->subscriptions; shares > 0; s = s->next) {
         atomic_store_explicit(&s->member.online, false, memory_order_relaxed);
+        shares -= subscription_share(s) != NULL;
+    }
     if (remove_some(hub, session, REMOVE_AT_ONCE))
         return;
     struct removal *removal = NEW(struct removal);

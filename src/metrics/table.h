@@ -138,7 +138,10 @@
     X(TURN_NS, "nanoseconds", "loop_turn",                                                         \
       "Work of one event loop turn, without the wait.")                                            \
     X(COMMIT_NS, "nanoseconds", "store_commit",                                                    \
-      "From the first record of a batch until the store has answered.")
+      "From the first record of a batch until the store has answered.")                            \
+    X(TURN_CPU_NS, "nanoseconds", "loop_turn_cpu",                                                 \
+      "CPU time of an event loop turn, at most: of turns that end 0.5 ms or more after the last "  \
+      "one that is counted here.")
 /* clang-format on */
 
 #endif

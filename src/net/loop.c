@@ -39,9 +39,9 @@ static int timers_wait_ms(const struct loop *loop)
 static int idle_ms(const struct loop *loop)
 {
     /* Pairs with the release in loop_stop(). */
-    if (loop->more || !list_empty(&loop->dirty) || !list_empty(&loop->resumed) ||
-        !list_empty(&loop->closing) || libuv_is_due(loop) ||
-        atomic_load_explicit(&loop->stop_asked, memory_order_acquire))
+    if (loop->more || !list_empty(&loop->dirty) || !list_empty(&loop->bulk) ||
+        !list_empty(&loop->resumed) || !list_empty(&loop->ending) || !list_empty(&loop->closing) ||
+        libuv_is_due(loop) || atomic_load_explicit(&loop->stop_asked, memory_order_acquire))
         return 0;
     return timers_wait_ms(loop);
 }
@@ -56,7 +56,8 @@ static int events_wait(struct loop *loop, int timeout_ms)
         loop->ops->sleep(loop->owner);
     count = epoll_wait(loop->events_fd, loop->events, LOOP_EVENTS_PER_TURN, timeout_ms);
     CHECK(count >= 0 || errno == EINTR);
-    loop->now_ms = clock_ms();
+    loop->began_ns = clock_ns();
+    loop->now_ms = loop->began_ns / 1000000u;
     if (sleeps && loop->ops->awake != NULL)
         loop->ops->awake(loop->owner);
     return count;
@@ -116,6 +117,20 @@ static void resumed_deliver(struct loop *loop)
         stream_deliver_kept(CONTAINER_OF(node, struct stream, link));
 }
 
+/* Calls `step` for the streams of a list, as far as this turn has time for them. */
+static void take_share(struct list *streams, void (*step)(struct stream *stream))
+{
+    enum { LOOK_EVERY = 16 };
+    uint64_t end_ns = list_empty(streams) ? 0 : clock_ns() + LOOP_SHARE_NS;
+    struct list *node;
+
+    for (uint32_t n = 1; (node = list_take_first(streams)) != NULL; n++) {
+        step(CONTAINER_OF(node, struct stream, link));
+        if (n % LOOK_EVERY == 0 && clock_ns() >= end_ns)
+            return;
+    }
+}
+
 /* What gets dirty meanwhile (drained() may write) waits for the next turn. */
 static void dirty_flush(struct loop *loop)
 {
@@ -141,13 +156,18 @@ void loop_turn(struct loop *loop, enum loop_wait wait)
 {
     int count = events_wait(loop, wait == LOOP_MAY_SLEEP ? idle_ms(loop) : 0);
 
+    loop->ends_left = LOOP_ENDS_AT_ONCE;
     events_handle(loop, count);
+    take_share(&loop->ending, stream_end_now);
     resumed_deliver(loop);
     loop->more = loop->ops->turn(loop->owner);
     loop->more |= timers_fire(loop);
     dirty_flush(loop);
+    take_share(&loop->bulk, stream_flush_bulk);
     closing_finish(loop);
     loop_count(&loop->counters.turns, 1);
+    if (loop->ops->turned != NULL)
+        loop->ops->turned(loop->owner, loop->began_ns, clock_ns());
 }
 
 /* --- begin and end --- */
@@ -171,6 +191,8 @@ void loop_init(struct loop *loop, const struct loop_ops *ops, void *owner)
     watch(loop, uv_backend_fd(&loop->uv), EPOLLIN, &loop->uv);
     timer_wheel_init(&loop->wheel, loop->now_ms);
     list_init(&loop->dirty);
+    list_init(&loop->bulk);
+    list_init(&loop->ending);
     list_init(&loop->resumed);
     list_init(&loop->closing);
     loop->events = mem_new(LOOP_EVENTS_PER_TURN * sizeof(*loop->events));

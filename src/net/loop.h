@@ -27,13 +27,22 @@
 enum {
     LOOP_READ_SIZE = 256 * 1024,   /* one shared read buffer a loop */
     LOOP_READ_HEADROOM = 8 * 1024, /* before it: a packet's beginning that was kept goes here */
-    LOOP_EVENTS_PER_TURN = 1024,   /* streams that are read in one turn; others come in the next */
+    LOOP_EVENTS_PER_TURN = 256,    /* streams that are read in one turn; others come in the next */
+    LOOP_ENDS_AT_ONCE = 16,        /* streams that end in one turn; of more a share of the time */
+    LOOP_SHARE_NS = 2000 * 1000,   /* of a turn, for what many streams need */
 };
+
+/* What output is for. Bulk, one message for thousands, is flushed behind everything else and only
+ * for LOOP_SHARE_NS a turn. */
+enum loop_output { LOOP_OUTPUT_PROMPT, LOOP_OUTPUT_BULK };
 
 struct loop_ops {
     /* After all reads of a turn and after a wake-up, before the flush: take mail, run deferred
      * work. True: there is more to do at once, do not sleep before the next turn. */
     bool (*turn)(void *owner);
+    /* At the very end of a turn, with clock_ns() of its beginning, after the wait, and of now. May
+     * be NULL. */
+    void (*turned)(void *owner, uint64_t began_ns, uint64_t ended_ns);
     /* Around the blocking wait in the kernel; not called in turns that only look. awake() finds the
      * new now_ms. Both may be NULL. */
     void (*sleep)(void *owner);
@@ -57,8 +66,13 @@ struct loop {
     int events_fd; /* the epoll set */
     bool more;     /* work is left that no list shows: do not sleep */
     struct timer_wheel wheel;
-    uint64_t now_ms;            /* clock_ms() at the start of this turn */
+    uint64_t began_ns;          /* clock_ns() at the start of this turn */
+    uint64_t now_ms;            /* the same in milliseconds */
     struct list dirty;          /* streams with output to flush */
+    struct list bulk;           /* the same, when there is time */
+    struct list ending;         /* streams that end when there is time */
+    uint32_t ends_left;         /* streams that may end at once in this turn */
+    enum loop_output output;    /* what is written now */
     struct list resumed;        /* streams whose kept input is to be handed up again */
     struct list closing;        /* streams whose closed() comes at the end of this turn */
     size_t stream_count;        /* opened, and closed() has not come */

@@ -35,7 +35,7 @@ static void read_to_the_end(struct stream *stream)
 {
     while (stream->state == STREAM_OPEN && !stream->paused && stream_read(stream))
         continue;
-    stream_end(stream, STREAM_CLOSED_BY_ERROR);
+    stream_end_soon(stream, STREAM_CLOSED_BY_ERROR);
 }
 
 void stream_ready(struct stream *stream, uint32_t events)
@@ -133,7 +133,7 @@ static void release(struct stream *stream)
 {
     stream->state = STREAM_CLOSING;
     stream->polled = 0;
-    list_remove(&stream->link);
+    stream_unlink(stream);
     stream_output_clear(stream);
     stream_kept_free(stream);
     stream_filter_free(stream->filter);
@@ -163,6 +163,34 @@ void stream_close(struct stream *stream)
     stream_end(stream, STREAM_CLOSED_BY_US);
 }
 
+/* When thousands of clients go at once, the others need not wait until all of that is done. */
+void stream_end_soon(struct stream *stream, enum stream_close_reason reason)
+{
+    struct loop *loop = stream->loop;
+
+    if (loop->ends_left > 0 || stream->state != STREAM_OPEN) {
+        if (loop->ends_left > 0)
+            loop->ends_left--;
+        stream_end(stream, reason);
+    } else if (stream->end_reason == 0) {
+        stream->end_reason = (uint8_t)(1 + reason);
+        stream->waits_writable = false;
+        stream_pause(stream);
+        stream_unlink(stream);
+        list_add_last(&loop->ending, &stream->link);
+    }
+}
+
+void stream_end_now(struct stream *stream)
+{
+    stream_end(stream, (enum stream_close_reason)(stream->end_reason - 1));
+}
+
+void stream_close_soon(struct stream *stream)
+{
+    stream_end_soon(stream, STREAM_CLOSED_BY_US);
+}
+
 static void on_linger_over(struct loop_timer *timer)
 {
     stream_close(CONTAINER_OF(timer, struct stream_linger, timer)->stream);
@@ -182,7 +210,7 @@ void stream_finish(struct stream *stream, enum stream_close_reason reason, uint6
     if (stream->out_last != NULL)
         out_chunk_seal(stream->out_last); /* stream_reserve() finds no room from now on */
     stream_kept_free(stream);
-    list_remove(&stream->link); /* off loop->resumed */
+    stream_unlink(stream);
     stream_mark_dirty(stream);
     stream_poll_update(stream);
     stream->ops->ended(stream, reason);
@@ -211,14 +239,14 @@ void stream_pause(struct stream *stream)
 
 void stream_resume(struct stream *stream)
 {
-    if (!stream->paused)
+    if (!stream->paused || stream->end_reason != 0)
         return;
     stream->paused = false;
-    stream_poll_update(stream);
+    if (stream->kept == NULL) /* else when that has been handed up: stream_deliver_kept() */
+        stream_poll_update(stream);
     if (stream->state != STREAM_OPEN)
         return;
-    list_remove(
-        &stream->link); /* output, if there is some, is flushed once the input was handed up */
+    stream_unlink(stream); /* output, if there is some, is flushed once the input was handed up */
     list_add_last(&stream->loop->resumed, &stream->link);
 }
 

@@ -76,7 +76,7 @@ struct stream {
     const struct stream_ops *ops;
     struct stream_filter *filter;
     struct stream_linger *linger; /* only while FLUSHING or LINGERING */
-    struct list link;             /* in loop->dirty, loop->resumed or loop->closing */
+    struct list link;             /* in loop->dirty, bulk, resumed, ending or closing */
     struct out_chunk *out_first, *out_last;
     uint8_t *kept; /* unconsumed input, NULL when there is none; kept_len bytes of kept_room */
     uint32_t kept_len, kept_room;
@@ -88,6 +88,8 @@ struct stream {
     bool paused;         /* reading is stopped on purpose */
     bool above_high;     /* drained() is owed */
     bool waits_writable; /* the kernel's buffer is full: flushes wait for it */
+    bool is_bulk;        /* in loop->bulk */
+    uint8_t end_reason;  /* in loop->ending: 1 + enum stream_close_reason */
 };
 
 enum {
@@ -139,14 +141,27 @@ static inline uint8_t *stream_reserve(struct stream *stream, size_t size)
     return stream_reserve_more(stream, size);
 }
 
+/* Inside net: makes sure that the output is flushed, this turn if it is not for bulk. */
+static inline void stream_mark_dirty(struct stream *stream)
+{
+    struct loop *loop = stream->loop;
+
+    if (list_linked(&stream->link)) {
+        if (__builtin_expect(!stream->is_bulk || loop->output == LOOP_OUTPUT_BULK, 1))
+            return;
+        list_remove(&stream->link);
+    }
+    stream->is_bulk = loop->output == LOOP_OUTPUT_BULK;
+    list_add_last(stream->is_bulk ? &loop->bulk : &loop->dirty, &stream->link);
+}
+
 /* Makes the first `used` bytes of what was just reserved part of the output. */
 static inline void stream_commit(struct stream *stream, size_t used)
 {
     stream->out_last->used += (uint32_t)used;
     stream->out_bytes += (uint32_t)used;
     stream->loop->buffered_bytes += used;
-    if (!list_linked(&stream->link))
-        list_add_last(&stream->loop->dirty, &stream->link);
+    stream_mark_dirty(stream);
 }
 
 /* Copies a packet to the output. RC_OK, RC_CLOSED, RC_NO_MEMORY: as stream_reserve(). */
@@ -187,6 +202,10 @@ void stream_close_after_flush(struct stream *stream, uint64_t linger_ms);
 /* Closes now; output is thrown away. ended(STREAM_CLOSED_BY_US) is called from here unless it was.
  */
 void stream_close(struct stream *stream);
+
+/* The same, but when many streams end at once in one of the next turns. Nothing is read meanwhile.
+ */
+void stream_close_soon(struct stream *stream);
 
 /* The peer's address as "127.0.0.1:54321" or "[::1]:54321", "?" when it is gone; at most 54 bytes.
  */

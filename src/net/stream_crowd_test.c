@@ -272,6 +272,86 @@ static void streams_that_are_always_ready_take_turns(void **state)
     crowd_free(crowd);
 }
 
+/* Two dozen more than may end at once; what is left ends later in the turn, or in the next ones. */
+enum { ENDING = LOOP_ENDS_AT_ONCE + 24 };
+
+static void close_others_soon(struct member *member)
+{
+    struct crowd *crowd = member->crowd;
+
+    for (size_t i = 0; i < ENDING; i++)
+        stream_close_soon(&crowd->members[i]->stream);
+    assert_int_equal(crowd->ended, LOOP_ENDS_AT_ONCE);
+}
+
+static void streams_that_end_soon_leave_time_for_others_and_end_all_the_same(void **state)
+{
+    struct crowd *crowd = crowd_new(ENDING + 1);
+
+    (void)state;
+    crowd->on_received = close_others_soon;
+    assert_int_equal(send(crowd->members[ENDING]->peer, "x", 1, MSG_NOSIGNAL), 1);
+    while (crowd->closed < ENDING)
+        loop_turn(&crowd->loop, LOOP_MAY_SLEEP); /* must not block */
+    assert_int_equal(crowd->ended, ENDING);
+    assert_int_equal(crowd->calls, 1);
+    crowd_free(crowd);
+}
+
+static void end_otherwise(struct member *member)
+{
+    struct crowd *crowd = member->crowd;
+    struct stream *ending = &crowd->members[ENDING - 1]->stream;
+
+    close_others_soon(member);
+    stream_resume(ending); /* reads no more */
+    stream_close_soon(ending);
+    assert_int_equal(stream_write(ending, bytes_of("bye", 3)), RC_OK);
+    stream_close_after_flush(ending, 0);
+    stream_close(&crowd->members[ENDING - 2]->stream);
+    assert_int_equal(crowd->ended, LOOP_ENDS_AT_ONCE + 2);
+}
+
+static void stream_that_ends_soon_may_be_closed_before(void **state)
+{
+    struct crowd *crowd = crowd_new(ENDING + 1);
+
+    (void)state;
+    peers_send(crowd); /* nobody gets to see it of those that end */
+    crowd->on_received = end_otherwise;
+    for (size_t i = 0; i < ENDING; i++)
+        stream_pause(&crowd->members[i]->stream);
+    while (crowd->closed < ENDING)
+        loop_turn(&crowd->loop, LOOP_MAY_SLEEP);
+    assert_int_equal(crowd->ended, ENDING);
+    assert_int_equal(crowd->calls, 1);
+    crowd_free(crowd);
+}
+
+static void bulk_output_goes_out_behind_the_rest(void **state)
+{
+    struct crowd *crowd = crowd_new(3);
+    struct stream *bulk = &crowd->members[0]->stream, *prompt = &crowd->members[1]->stream;
+    struct stream *both = &crowd->members[2]->stream;
+    char got[8];
+
+    (void)state;
+    crowd->loop.output = LOOP_OUTPUT_BULK;
+    assert_int_equal(stream_write(bulk, bytes_of("a", 1)), RC_OK);
+    assert_int_equal(stream_write(both, bytes_of("b", 1)), RC_OK);
+    crowd->loop.output = LOOP_OUTPUT_PROMPT;
+    assert_int_equal(stream_write(prompt, bytes_of("c", 1)), RC_OK);
+    assert_int_equal(stream_write(both, bytes_of("d", 1)), RC_OK);
+    assert_true(crowd->loop.dirty.next == &prompt->link && prompt->link.next == &both->link);
+    assert_true(crowd->loop.bulk.next == &bulk->link && bulk->link.next == &crowd->loop.bulk);
+    loop_turn(&crowd->loop, LOOP_MAY_SLEEP); /* must not block */
+    assert_int_equal(recv(crowd->members[0]->peer, got, sizeof(got), 0), 1);
+    assert_int_equal(recv(crowd->members[1]->peer, got, sizeof(got), 0), 1);
+    assert_int_equal(recv(crowd->members[2]->peer, got, sizeof(got), 0), 2);
+    assert_memory_equal(got, "bd", 2);
+    crowd_free(crowd);
+}
+
 /* --- what must wake the loop, keep it awake, or not --- */
 
 static void stream_closed_between_two_turns_keeps_the_loop_awake(void **state)
@@ -325,6 +405,28 @@ static void stream_paused_lets_the_loop_sleep_though_its_peer_has_reset(void **s
     fixture_free(f);
 }
 
+/* One that consumes a little a turn keeps what was read once, not what could be read each turn. */
+static void stream_that_goes_on_reads_more_only_when_what_is_kept_was_handed_up(void **state)
+{
+    enum { TURNS = 100, RECORD = 1024 };
+    static const uint8_t record[sizeof(uint32_t) + RECORD] = {RECORD & 0xff, RECORD >> 8};
+    struct fixture *f = fixture_new(TRANSPORT_TCP);
+    int size = 4 * LOOP_READ_SIZE;
+
+    (void)state;
+    setsockopt(f->peer, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    for (int turns = 0; turns < TURNS; turns++) {
+        while (send(f->peer, record, sizeof(record), MSG_NOSIGNAL) == (ssize_t)sizeof(record))
+            continue;
+        f->records_max = f->record_count + 1;
+        stream_resume(&f->stream);
+        turn(f);
+        assert_int_equal(f->record_count, f->records_max);
+    }
+    assert_true(f->largest_span <= LOOP_READ_HEADROOM + LOOP_READ_SIZE);
+    fixture_free(f);
+}
+
 static void stream_output_beyond_its_maximum_is_refused(void **state)
 {
     struct fixture *f = fixture_new(TRANSPORT_TCP);
@@ -356,9 +458,13 @@ int main(void)
         cmocka_unit_test(stream_detached_by_another_in_the_turn_of_its_own_input_keeps_that_input),
         cmocka_unit_test(stream_paused_by_another_in_the_turn_of_its_own_input_waits),
         cmocka_unit_test(streams_that_are_always_ready_take_turns),
+        cmocka_unit_test(streams_that_end_soon_leave_time_for_others_and_end_all_the_same),
+        cmocka_unit_test(stream_that_ends_soon_may_be_closed_before),
+        cmocka_unit_test(bulk_output_goes_out_behind_the_rest),
         cmocka_unit_test(stream_closed_between_two_turns_keeps_the_loop_awake),
         cmocka_unit_test(stream_on_a_socket_without_a_peer_ends),
         cmocka_unit_test(stream_paused_lets_the_loop_sleep_though_its_peer_has_reset),
+        cmocka_unit_test(stream_that_goes_on_reads_more_only_when_what_is_kept_was_handed_up),
         cmocka_unit_test(stream_output_beyond_its_maximum_is_refused),
     };
     return cmocka_run_group_tests_name("stream_crowd", tests, NULL, NULL);

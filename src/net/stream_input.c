@@ -137,6 +137,7 @@ void stream_deliver_kept(struct stream *stream)
         websocket_input_done(stream);
     if (stream->out_first != NULL)
         stream_mark_dirty(stream);
+    stream_poll_update(stream); /* only now: or more would be read than is consumed */
 }
 
 /* Where the next bytes go; *room is how many. NULL: no memory. */
@@ -169,9 +170,9 @@ bool stream_read(struct stream *stream)
     got = recv(stream->fd, target, room, 0);
     if (got <= 0) {
         if (got == 0)
-            stream_end(stream, STREAM_CLOSED_BY_PEER);
+            stream_end_soon(stream, STREAM_CLOSED_BY_PEER);
         else if (errno != EAGAIN && errno != EINTR)
-            stream_end(stream, STREAM_CLOSED_BY_ERROR);
+            stream_end_soon(stream, STREAM_CLOSED_BY_ERROR);
         return false;
     }
     loop_count(&counters->reads, 1);

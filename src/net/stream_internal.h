@@ -28,11 +28,14 @@ void stream_kept_free(struct stream *stream);
 /* Writes what the kernel takes; for a stream taken off loop->dirty. */
 void stream_flush(struct stream *stream);
 
-/* Makes sure that stream_flush() is called this turn. */
-static inline void stream_mark_dirty(struct stream *stream)
+/* The same for one taken off loop->bulk. */
+void stream_flush_bulk(struct stream *stream);
+
+/* Off whatever list it is in. */
+static inline void stream_unlink(struct stream *stream)
 {
-    if (!list_linked(&stream->link))
-        list_add_last(&stream->loop->dirty, &stream->link);
+    list_remove(&stream->link);
+    stream->is_bulk = false;
 }
 
 /* Gives the last chunk of the output, or a new one behind it, with room for `size` bytes. NULL: no
@@ -47,6 +50,11 @@ void stream_output_clear(struct stream *stream);
 
 /* Closes now for this reason; ended() is called from here unless it was. */
 void stream_end(struct stream *stream, enum stream_close_reason reason);
+
+/* The same, but when many end at once it may be in one of the next turns. */
+void stream_end_soon(struct stream *stream, enum stream_close_reason reason);
+/* For one taken off loop->ending. */
+void stream_end_now(struct stream *stream);
 
 /* OPEN -> FLUSHING for this reason; otherwise as stream_close_after_flush(). */
 void stream_finish(struct stream *stream, enum stream_close_reason reason, uint64_t linger_ms);

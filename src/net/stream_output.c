@@ -248,6 +248,12 @@ void stream_flush(struct stream *stream)
     }
 }
 
+void stream_flush_bulk(struct stream *stream)
+{
+    stream->is_bulk = false;
+    stream_flush(stream);
+}
+
 size_t stream_unsent(const struct stream *stream)
 {
     int in_kernel = 0;

@@ -25,7 +25,8 @@ struct drain {
 /* ---- what came back ----------------------------------------------------------------------------
  */
 
-/* Makes the kept entry of a record; false when it cannot be used. `message` is what it stands for. */
+/* Makes the kept entry of a record; false when it cannot be used. `message` is what it stands for.
+ */
 static bool make_kept(struct session *session, uint64_t sequence, const struct queue_record *record,
                       struct bytes message, struct kept *kept, bool *expired)
 {
@@ -78,9 +79,9 @@ static void take_in(struct session *session, struct bytes key, struct bytes valu
         return; /* dropped meanwhile; or damaged, and counted with what is missing in the end */
     struct kept kept;
     bool expired;
-    bool made = make_kept(session, parsed.sequence, &record,
-                          record.kind == QUEUE_RECORD_SHARED ? shared : record.message, &kept,
-                          &expired);
+    bool made =
+        make_kept(session, parsed.sequence, &record,
+                  record.kind == QUEUE_RECORD_SHARED ? shared : record.message, &kept, &expired);
     uint64_t size = record.size + sizeof(struct kept);
     tail->from = parsed.sequence + 1;
     tail->count -= tail->count > 0;
@@ -159,8 +160,8 @@ static void committed(struct store_waiter *waiter, enum rc rc)
     struct store_key all = record_key_of(session->store->shard, RECORD_QUEUED, session->number);
     drain->read = (struct store_read){
         .family = STORE_QUEUE,
-        .from = record_key_queued(session->store->shard, session->number,
-                                  session->queue->tail.from),
+        .from =
+            record_key_queued(session->store->shard, session->number, session->queue->tail.from),
         .until = record_key_end(&all),
         .records_max = QUEUE_HEAD_MESSAGES,
         .bytes_max = QUEUE_HEAD_BYTES,

@@ -32,11 +32,11 @@ struct kept {
     struct share_member *share; /* borrowed; NULL: not of a share */
     /* In its session, from 1 on. With QoS 0: of the QoS 1/2 message before which it stands. */
     uint64_t sequence;
-    uint64_t shared;            /* number of the stored message that other queues share; 0: none */
-    struct store_ref ref;       /* its record, while that may still be taken back */
-    uint32_t identifier;        /* the only one, 0: none */
+    uint64_t shared;      /* number of the stored message that other queues share; 0: none */
+    struct store_ref ref; /* its record, while that may still be taken back */
+    uint32_t identifier;  /* the only one, 0: none */
     uint8_t qos;
-    uint8_t state;    /* enum inflight_state */
+    uint8_t state; /* enum inflight_state */
     bool retain : 1;
     bool counted : 1; /* against this connection's receive maximum */
     bool stored : 1;  /* it has a record */

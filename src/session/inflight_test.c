@@ -47,8 +47,7 @@ static void start_at(struct fixture *f, uint64_t sequence)
 
 static uint16_t push(struct fixture *f, uint8_t qos)
 {
-    struct kept kept = {
-        .message = message_hold(f->message), .qos = qos, .sequence = f->next++};
+    struct kept kept = {.message = message_hold(f->message), .qos = qos, .sequence = f->next++};
     assert_int_equal(inflight_push(f->inflight, &kept), RC_OK);
     return packet_id_of(kept.sequence);
 }
@@ -319,7 +318,8 @@ static void packet_id_follows_from_the_sequence_number(void **state)
     assert_int_equal(packet_id_of(65535), 65535);
     assert_int_equal(packet_id_of(65536), 1);
     assert_int_equal(packet_id_of(2 * 65535), 65535);
-    assert_int_equal(packet_id_of(UINT64_MAX), UINT64_MAX % 65535 == 0 ? 65535 : UINT64_MAX % 65535);
+    assert_int_equal(packet_id_of(UINT64_MAX),
+                     UINT64_MAX % 65535 == 0 ? 65535 : UINT64_MAX % 65535);
 }
 
 /* ---- sending again -------------------------------------------------------------------------- */

@@ -21,7 +21,8 @@ struct message *delivery_message(struct delivery *delivery)
  */
 
 /* Fills *kept with a reference of its own and the next number; false when there is no memory. */
-static bool keep(struct session *session, struct delivery *delivery, const struct deliver_as *as, struct kept *kept)
+static bool keep(struct session *session, struct delivery *delivery, const struct deliver_as *as,
+                 struct kept *kept)
 {
     struct message *message = delivery_message(delivery);
     if (message == NULL)
@@ -190,8 +191,7 @@ static enum deliver_result to_ring(struct session *session, struct delivery *del
         return no_memory(session);
     }
     if (as->qos > 0)
-        stored_message(session, delivery, as,
-                       queue_at(session->queue, session->queue->count - 1));
+        stored_message(session, delivery, as, queue_at(session->queue, session->queue->count - 1));
     return DELIVERED;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages that wait for one client. In memory: a ring. In a session that is stored, only the oldest
- * stand there, and the others are on disk alone (drain.c reads them back). The caller checks the
- * limits and chooses what gives way; the queue only knows how to take out what it is told.
+ * Messages that wait for one client. In memory: a ring. In a session that is stored, only the
+ * oldest stand there, and the others are on disk alone (drain.c reads them back). The caller checks
+ * the limits and chooses what gives way; the queue only knows how to take out what it is told.
  */
 #ifndef SESSION_QUEUE_H
 #define SESSION_QUEUE_H
@@ -29,8 +29,8 @@ struct queue {
     uint32_t qos0; /* of count */
     uint64_t bytes;
     struct queue_tail tail;
-    uint64_t progress_ms; /* when something last left it, or the client took bytes */
-    size_t unsent;        /* what the client had not got at the last look */
+    uint64_t progress_ms;       /* when something last left it, or the client took bytes */
+    size_t unsent;              /* what the client had not got at the last look */
     struct store_waiter waiter; /* the oldest may not be sent before its commit */
     struct session *session;    /* whose waiter it is */
 };

@@ -86,8 +86,8 @@ struct session_ops {
     void (*publish_will)(struct session_table *table, struct session *session,
                          struct message *will);
     /* A member of a share went away without acknowledging this: true when another member (an online
-     * one unless the session ends) takes it over. Borrows message. `record` (NULL: there is none) is
-     * copied, and given to session_moved() when the other has the message. */
+     * one unless the session ends) takes it over. Borrows message. `record` (NULL: there is none)
+     * is copied, and given to session_moved() when the other has the message. */
     bool (*share_orphan)(struct session_table *table, struct session *session,
                          struct share_member *member, struct message *message,
                          const struct moved_record *record);
@@ -102,7 +102,7 @@ struct session_ops {
 enum { SESSION_NEVER_EXPIRES = 0xFFFFFFFF };
 
 struct session {
-    uint64_t ref; /* session_ref: worker, slot, generation */
+    uint64_t ref;           /* session_ref: worker, slot, generation */
     uint64_t number;        /* of its records, unique in its shard for ever; 0: it is not stored */
     uint64_t next_sequence; /* of the next QoS 1/2 message to the client */
     uint64_t sent_sequence; /* stored, while away: what comes before may have been sent */
@@ -116,16 +116,17 @@ struct session {
     struct message *will;
     struct subscription *subscriptions; /* linked by next/previous; the router's */
     uint32_t subscription_count;
-    uint32_t expiry_s; /* 0: ends with the connection */
+    uint32_t share_count; /* of the subscriptions: memberships in shares */
+    uint32_t expiry_s;    /* 0: ends with the connection */
     uint32_t will_delay_s;
     struct timer timer;             /* not connected: the earlier of will and end */
     uint64_t will_at_ms, end_at_ms; /* 0: none */
     uint32_t hash;                  /* of the client id; its shard follows from it */
-    uint16_t receive_maximum; /* of the connection: how many may be in flight */
+    uint16_t receive_maximum;       /* of the connection: how many may be in flight */
     uint16_t client_id_len;
-    uint8_t ending;   /* bool: out of the table, subscriptions are being removed */
+    uint8_t ending;        /* bool: out of the table, subscriptions are being removed */
     uint8_t was_connected; /* bool: at start-up, when the broker ended */
-    char client_id[]; /* not terminated */
+    char client_id[];      /* not terminated */
 };
 
 struct session_limits {
@@ -278,7 +279,7 @@ struct delivery {
     struct wire_cache *wire;
     struct shared_copies *copies; /* NULL until needed; the caller's to free */
     struct outbox_tag outbox;     /* it is stored there until every shard has it */
-    bool many;                    /* several stored sessions get it: its bytes are stored once a shard */
+    bool many; /* several stored sessions get it: its bytes are stored once a shard */
 };
 
 /* Where the bytes of one delivery have been stored. */

@@ -61,8 +61,7 @@ void stored_received(struct session *session, uint16_t packet_id, enum stored_ch
 {
     if (!session_stored(session))
         return;
-    struct store_key key =
-        record_key_received(session->store->shard, session->number, packet_id);
+    struct store_key key = record_key_received(session->store->shard, session->number, packet_id);
     if (change == STORED_ADDED)
         store_put(session->store, STORE_STATE, &key, NULL, 0);
     else
@@ -171,28 +170,27 @@ static uint64_t share_bytes(struct session *session, struct delivery *delivery)
 
 enum { SHARE_TEXT_MAX = 1024 };
 
-void stored_message(struct session *session, struct delivery *delivery,
-                    const struct deliver_as *as, struct kept *kept)
+void stored_message(struct session *session, struct delivery *delivery, const struct deliver_as *as,
+                    struct kept *kept)
 {
     if (!session_stored(session))
         return;
     const struct publication *p = delivery->publication;
     char share[SHARE_TEXT_MAX];
     /* A queue that gives up its oldest drops what it would have to read to know what it shares. */
-    bool shared =
-        delivery->many && session->table->limits.queue_policy != QUEUE_GIVE_UP_OLDEST;
+    bool shared = delivery->many && session->table->limits.queue_policy != QUEUE_GIVE_UP_OLDEST;
     struct queue_record record = {
         .kind = shared ? QUEUE_RECORD_SHARED : QUEUE_RECORD_MESSAGE,
         .qos = as->qos,
         .retain = as->retain,
         .identifiers = as->identifiers,
         .identifier_count = as->identifier_count,
-        .size = (uint32_t)(sizeof(struct message) + p->topic.len + p->properties.len +
-                           p->payload.len),
+        .size =
+            (uint32_t)(sizeof(struct message) + p->topic.len + p->properties.len + p->payload.len),
     };
     if (as->share != NULL && session->table->ops->share_filter != NULL)
-        record.share = bytes_of(share, session->table->ops->share_filter(as->share, share,
-                                                                         SHARE_TEXT_MAX));
+        record.share =
+            bytes_of(share, session->table->ops->share_filter(as->share, share, SHARE_TEXT_MAX));
     if (shared)
         record.shared = kept->shared = share_bytes(session, delivery);
     struct record_clock clock = clock_of(session->table);

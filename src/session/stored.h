@@ -35,8 +35,8 @@ enum { STORED_SUBSCRIPTIONS_ONE_BY_ONE = 8 };
 
 /* Writes a message of QoS 1 or 2 that the session is to get; fills in what kept says of its record.
  * kept->message may be NULL. */
-void stored_message(struct session *session, struct delivery *delivery,
-                    const struct deliver_as *as, struct kept *kept);
+void stored_message(struct session *session, struct delivery *delivery, const struct deliver_as *as,
+                    struct kept *kept);
 
 /* PUBREL follows: the message itself is not needed any more. */
 void stored_released(struct session *session, struct kept *kept);
@@ -53,7 +53,8 @@ void stored_shared_drop(struct session_table *table, uint32_t shard, uint64_t nu
 bool stored_shared_is_held(struct session_table *table, uint32_t shard, uint64_t number);
 void stored_shared_deinit(struct session_table *table);
 
-/* ---- restore.c: start-up -------------------------------------------------------------------------
+/* ---- restore.c: start-up
+ * -------------------------------------------------------------------------
  */
 
 /* A session as it was written; it waits for its client. RC_NO_MEMORY, RC_FULL. */
@@ -69,7 +70,8 @@ void session_restore_queued(struct session *session, uint64_t sequence,
 /* All of it has been loaded: its clocks run. */
 void session_restored(struct session *session, const struct record_clock *clock);
 
-/* ---- drain.c: the part of a queue that is on disk alone -------------------------------------------
+/* ---- drain.c: the part of a queue that is on disk alone
+ * -------------------------------------------
  */
 
 enum {

@@ -58,7 +58,7 @@ static void session_that_becomes_durable_writes_all_that_it_has(void **state)
     session->receive_maximum = 2;
     session_received_add(session, 5);
     deliver_letters(session, "abc", 1); /* one of them waits */
-    session->sink = NULL; /* it is taken over */
+    session->sink = NULL;               /* it is taken over */
     attach(&s->f, session, LONG_S);
     assert_int_equal(stored_keys(s, STORE_STATE), 2);
     assert_int_equal(stored_keys(s, STORE_QUEUE), 3);

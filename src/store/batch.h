@@ -15,7 +15,7 @@
 #include "store/engine.h"
 
 enum {
-    BATCH_HEADER = 12,           /* of the serialised form */
+    BATCH_HEADER = 12, /* of the serialised form */
     BATCH_ROOM_FIRST = 16 * 1024,
     BATCH_KEEP_ROOM = 512 * 1024, /* a buffer larger than that is given back after its commit */
 };

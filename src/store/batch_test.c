@@ -33,10 +33,8 @@ static int tear_down(void **state)
 static void add_delete(struct batch *batch, enum store_family family, const char *key)
 {
     struct bytes k = bytes_of_str(key);
-    batch_add(batch, &(struct batch_record){.operation = BATCH_DELETE,
-                                            .family = family,
-                                            .key = &k,
-                                            .key_parts = 1});
+    batch_add(batch, &(struct batch_record){
+                         .operation = BATCH_DELETE, .family = family, .key = &k, .key_parts = 1});
 }
 
 static void add_delete_range(struct batch *batch, enum store_family family, const char *from,

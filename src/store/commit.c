@@ -129,8 +129,7 @@ static bool disk_has_room(struct store *store)
 {
     struct statvfs status;
     uint64_t need = STORE_FREE_MIN + store->group_used;
-    return statvfs(store->dir, &status) != 0 ||
-           (uint64_t)status.f_bavail * status.f_frsize >= need;
+    return statvfs(store->dir, &status) != 0 || (uint64_t)status.f_bavail * status.f_frsize >= need;
 }
 
 /* RocksDB refuses everything after some errors, and only opening it again ends that. */

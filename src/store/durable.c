@@ -120,8 +120,7 @@ static enum rc durable_wait(struct store_shard *shard, struct store_waiter *wait
     if (trouble != RC_OK)
         return trouble;
     /* What failed has been answered, and was stored later or not: a new batch tells. */
-    bool under_way =
-        last > end->answered && (end->open == NULL || end->open->number != last);
+    bool under_way = last > end->answered && (end->open == NULL || end->open->number != last);
     if (under_way && (waiter->written_is_enough || last <= end->sync_asked)) {
         waiter->batch = last;
     } else {

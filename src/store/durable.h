@@ -48,7 +48,8 @@ uint64_t store_starts(const struct store *store);
 /* Commits from now on. */
 void store_start(struct store *store);
 
-/* Workers have stopped, and nobody waits. Everything recorded is written and flushed. NULL is fine. */
+/* Workers have stopped, and nobody waits. Everything recorded is written and flushed. NULL is fine.
+ */
 void store_close(struct store *store);
 
 /* A worker's end. `wake` is called from the store's threads when there is something for

@@ -117,8 +117,8 @@ static bool is_stored(struct fixture *f, uint32_t shard, uint64_t number)
     struct store_key key = key_of(shard, number);
     void *value = NULL;
     size_t len;
-    enum rc rc = engine_get(store_engine(f->d.store), STORE_QUEUE,
-                            bytes_of(key.head, key.head_len), &value, &len);
+    enum rc rc = engine_get(store_engine(f->d.store), STORE_QUEUE, bytes_of(key.head, key.head_len),
+                            &value, &len);
     if (rc == RC_OK)
         engine_free(value);
     return rc == RC_OK;
@@ -375,10 +375,10 @@ static void record_queue(struct fixture *f, uint64_t session, uint64_t count, ui
     struct publication p = {.topic = bytes_of_str("topic"), .qos = 1};
     struct record_clock clock = {1, 1};
     for (uint64_t sequence = 1; sequence <= count; sequence++) {
-        struct queue_record entry = {
-            .kind = shared == 0 ? QUEUE_RECORD_MESSAGE : QUEUE_RECORD_SHARED,
-            .qos = 1,
-            .shared = shared};
+        struct queue_record entry = {.kind =
+                                         shared == 0 ? QUEUE_RECORD_MESSAGE : QUEUE_RECORD_SHARED,
+                                     .qos = 1,
+                                     .shared = shared};
         struct store_key key = record_key_queued(0, session, sequence);
         struct record_value value;
         queue_record_encode(&entry, &p, &clock, &value);

@@ -14,11 +14,11 @@
 enum {
     KIB = 1024,
     MIB = 1024 * 1024,
-    /* Its own log then has the options of each start. Debian's build of RocksDB aborts when it writes
-     * another line there after the disk was full. */
+    /* Its own log then has the options of each start. Debian's build of RocksDB aborts when it
+     * writes another line there after the disk was full. */
     LOG_LEVEL_FATAL = 4,
     WAL_TOLERATE_TORN_TAIL = 0, /* an incomplete last record is what a crash leaves behind */
-    BLOB_MIN = 4 * KIB, /* larger payloads are not moved by every compaction */
+    BLOB_MIN = 4 * KIB,         /* larger payloads are not moved by every compaction */
 };
 
 static const char *const family_names[STORE_FAMILIES] = {"default", "queue", "retained"};
@@ -150,9 +150,9 @@ static char *open_db(struct engine *engine, const char *dir, enum engine_open_mo
             options, dir, STORE_FAMILIES, family_names,
             (const rocksdb_options_t *const *)engine->options, engine->families, 0, &text);
     else
-        engine->db = rocksdb_open_column_families(
-            options, dir, STORE_FAMILIES, family_names,
-            (const rocksdb_options_t *const *)engine->options, engine->families, &text);
+        engine->db = rocksdb_open_column_families(options, dir, STORE_FAMILIES, family_names,
+                                                  (const rocksdb_options_t *const *)engine->options,
+                                                  engine->families, &text);
     return text;
 }
 
@@ -175,8 +175,8 @@ static bool is_content(const char *name)
            (strcmp(dot, ".sst") == 0 || strcmp(dot, ".blob") == 0 || strcmp(dot, ".log") == 0);
 }
 
-/* RC_OK: there is a store. RC_NOT_FOUND: there is none. RC_INVALID: there are only parts of one, and
- * RocksDB would make a new one there and delete them. */
+/* RC_OK: there is a store. RC_NOT_FOUND: there is none. RC_INVALID: there are only parts of one,
+ * and RocksDB would make a new one there and delete them. */
 static enum rc look_for_store(const char *dir, char error[ENGINE_ERROR_MAX])
 {
     char path[PATH_MAX];
@@ -242,8 +242,7 @@ enum rc engine_write(struct engine *engine, struct bytes batch, enum engine_sync
                      char error[ENGINE_ERROR_MAX])
 {
     char *text = NULL;
-    rocksdb_writebatch_t *rep =
-        rocksdb_writebatch_create_from((const char *)batch.data, batch.len);
+    rocksdb_writebatch_t *rep = rocksdb_writebatch_create_from((const char *)batch.data, batch.len);
     rocksdb_write(engine->db, sync == ENGINE_SYNCED ? engine->synced : engine->buffered, rep,
                   &text);
     rocksdb_writebatch_destroy(rep);
@@ -285,8 +284,7 @@ enum rc engine_repair(const char *dir, char error[ENGINE_ERROR_MAX])
     return take_error(text, error);
 }
 
-enum rc engine_verify(struct engine *engine, enum store_family family,
-                      char error[ENGINE_ERROR_MAX])
+enum rc engine_verify(struct engine *engine, enum store_family family, char error[ENGINE_ERROR_MAX])
 {
     char *text = NULL;
     rocksdb_readoptions_set_fill_cache(engine->verifying, 0);

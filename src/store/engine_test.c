@@ -221,8 +221,8 @@ static void engine_checkpoint_overwrites_nothing(void **state)
 static void assert_range(struct engine *engine, const char *from, const char *until,
                          const char *keys)
 {
-    struct engine_cursor *cursor = engine_cursor_open(engine, STORE_QUEUE, bytes_of_str(from),
-                                                      bytes_of_str(until));
+    struct engine_cursor *cursor =
+        engine_cursor_open(engine, STORE_QUEUE, bytes_of_str(from), bytes_of_str(until));
     char all[64] = "";
     size_t used = 0;
     struct bytes key, value;

@@ -13,23 +13,23 @@
 
 struct store_end {
     struct store *store;
-    struct batch *open;             /* the worker's; NULL: none, or it lies in the slot */
-    _Atomic(struct batch *) slot;   /* for the commit thread to take */
+    struct batch *open;           /* the worker's; NULL: none, or it lies in the slot */
+    _Atomic(struct batch *) slot; /* for the commit thread to take */
     struct batch *spare;
-    uint64_t last;                  /* number of the latest batch */
-    uint64_t answered;              /* batches up to this one have been, well or not */
-    uint64_t written, synced;       /* as that */
-    uint64_t sync_asked;            /* the latest batch that will be flushed */
-    struct list waiting;            /* struct store_waiter, by batch */
-    struct mailbox answers;         /* struct batch */
-    struct mailbox read_answers;    /* struct read_job */
-    uint32_t reads;                 /* under way */
+    uint64_t last;               /* number of the latest batch */
+    uint64_t answered;           /* batches up to this one have been, well or not */
+    uint64_t written, synced;    /* as that */
+    uint64_t sync_asked;         /* the latest batch that will be flushed */
+    struct list waiting;         /* struct store_waiter, by batch */
+    struct mailbox answers;      /* struct batch */
+    struct mailbox read_answers; /* struct read_job */
+    uint32_t reads;              /* under way */
     struct store_figures figures;
     bool breaks_promises; /* a test's: says "safe" before it is */
 };
 
 struct store {
-    struct engine *engine; /* NULL: could not be opened again yet */
+    struct engine *engine;        /* NULL: could not be opened again yet */
     pthread_rwlock_t engine_lock; /* written: the engine is being opened again */
     char dir[STORE_PATH_MAX];
     enum engine_profile profile;

@@ -93,10 +93,9 @@ static void run(struct store *store, struct read_job *job)
         read->rc = RC_IO;
         return;
     }
-    struct engine_cursor *cursor =
-        engine_cursor_open(store->engine, read->family,
-                           bytes_of(read->from.head, read->from.head_len),
-                           bytes_of(read->until.head, read->until.head_len));
+    struct engine_cursor *cursor = engine_cursor_open(
+        store->engine, read->family, bytes_of(read->from.head, read->from.head_len),
+        bytes_of(read->until.head, read->until.head_len));
     struct bytes key, value;
     enum rc rc;
     while ((rc = engine_cursor_next(cursor, &key, &value)) == RC_OK) {

@@ -340,8 +340,7 @@ static bool expires(struct publication *p, uint64_t received_wall_ms,
     if (!p->has_expiry)
         return false;
     uint64_t whole_ms = (uint64_t)p->expiry_s * 1000;
-    uint64_t waited_ms =
-        clock->wall_ms > received_wall_ms ? clock->wall_ms - received_wall_ms : 0;
+    uint64_t waited_ms = clock->wall_ms > received_wall_ms ? clock->wall_ms - received_wall_ms : 0;
     if (waited_ms >= whole_ms)
         return true;
     p->expiry_s = (uint32_t)((whole_ms - waited_ms + 999) / 1000);
@@ -458,8 +457,7 @@ bool queue_record_decode(struct bytes value, struct queue_record *out)
         out->share = get_bytes(&reader, get_le(&reader, 2));
     out->message = get_rest(&reader);
     return !reader.bad && out->qos >= 1 && out->qos <= 2 && out->kind >= QUEUE_RECORD_MESSAGE &&
-           out->kind <= QUEUE_RECORD_RELEASED &&
-           out->identifier_count <= QUEUE_RECORD_IDENTIFIERS;
+           out->kind <= QUEUE_RECORD_RELEASED && out->identifier_count <= QUEUE_RECORD_IDENTIFIERS;
 }
 
 bool queue_record_identifier(struct bytes *rest, uint32_t *identifier)

@@ -86,7 +86,8 @@ static void key_of_each_kind_is_read_as_it_was_made(void **state)
     static const enum record_kind numbered[] = {RECORD_SESSION, RECORD_WILL, RECORD_OUTBOX,
                                                 RECORD_SHARED};
     for (size_t i = 0; i < sizeof(numbered) / sizeof(numbered[0]); i++)
-        key_says(record_key_of(258, numbered[i], big), (struct record_key){258, numbered[i], big, 0, none});
+        key_says(record_key_of(258, numbered[i], big),
+                 (struct record_key){258, numbered[i], big, 0, none});
     key_says(record_key(SHARD_META, RECORD_META),
              (struct record_key){SHARD_META, RECORD_META, 0, 0, none});
     key_says(record_key_queued(3, big, big + 1),
@@ -113,17 +114,16 @@ static int compare_keys(struct store_key a, struct store_key b)
 static void keys_sort_as_their_numbers(void **state)
 {
     (void)state;
-    static const uint64_t numbers[] = {0,     1,         2,          255,        256,
-                                       65535, 65536,     0xFFFFFFFF, 0x100000000, UINT64_MAX - 1,
-                                       UINT64_MAX};
+    static const uint64_t numbers[] = {
+        0, 1, 2, 255, 256, 65535, 65536, 0xFFFFFFFF, 0x100000000, UINT64_MAX - 1, UINT64_MAX};
     enum { COUNT = sizeof(numbers) / sizeof(numbers[0]) };
     for (size_t i = 1; i < COUNT; i++) {
         uint64_t low = numbers[i - 1], high = numbers[i];
         assert_true(compare_keys(record_key_of(1, RECORD_SESSION, low),
                                  record_key_of(1, RECORD_SESSION, high)) < 0);
         assert_true(compare_keys(record_key_queued(1, 7, low), record_key_queued(1, 7, high)) < 0);
-        assert_true(compare_keys(record_key_queued(1, low, UINT64_MAX),
-                                 record_key_queued(1, high, 0)) < 0);
+        assert_true(
+            compare_keys(record_key_queued(1, low, UINT64_MAX), record_key_queued(1, high, 0)) < 0);
     }
     for (uint32_t shard = 0; shard < SHARD_META; shard++)
         assert_true(compare_keys(record_key_of(shard, RECORD_WILL, UINT64_MAX),
@@ -490,8 +490,8 @@ static void message_of_the_longest_expiry_lasts(void **state)
 /* Reads all that a value claims to be; whatever is claimed lies within it. */
 static void read_within(struct bytes whole, struct bytes part)
 {
-    assert_true(part.len == 0 || (part.data >= whole.data &&
-                                  part.data + part.len <= whole.data + whole.len));
+    assert_true(part.len == 0 ||
+                (part.data >= whole.data && part.data + part.len <= whole.data + whole.len));
 }
 
 static bool decode_meta(struct bytes value)

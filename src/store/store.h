@@ -21,8 +21,8 @@
 /* Embedded in what waits. */
 struct store_waiter {
     struct list link;
-    uint64_t batch;          /* durable.c: which commit it waits for */
-    bool written_is_enough;  /* durability: interval; else it waits for the disk */
+    uint64_t batch;         /* durable.c: which commit it waits for */
+    bool written_is_enough; /* durability: interval; else it waits for the disk */
     /* RC_OK: safe. Else: it is not and will not be; do not acknowledge. On the shard's thread. */
     void (*done)(struct store_waiter *waiter, enum rc rc);
 };
@@ -84,8 +84,7 @@ static inline bool store_keeps(const struct store_shard *shard)
 /* These do nothing in a store that keeps nothing. Values are copied. */
 struct store_ref store_put(struct store_shard *shard, enum store_family family,
                            const struct store_key *key, const struct bytes *value, uint32_t parts);
-void store_delete(struct store_shard *shard, enum store_family family,
-                  const struct store_key *key);
+void store_delete(struct store_shard *shard, enum store_family family, const struct store_key *key);
 /* All keys that begin with the key's head. */
 void store_delete_prefix(struct store_shard *shard, enum store_family family,
                          const struct store_key *key);
@@ -95,8 +94,8 @@ bool store_cancel(struct store_shard *shard, struct store_ref ref);
 
 /*
  * Commits what was recorded. RC_OK: everything is safe and the waiter was not used. RC_AGAIN:
- * shares the waiter until its done() is called. Else: nothing can be made safe now (RC_FULL, RC_IO),
- * and the waiter was not used.
+ * shares the waiter until its done() is called. Else: nothing can be made safe now (RC_FULL,
+ * RC_IO), and the waiter was not used.
  */
 static inline enum rc store_wait(struct store_shard *shard, struct store_waiter *waiter)
 {

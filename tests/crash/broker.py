@@ -24,7 +24,7 @@ CONFIG = {
 def fault_points():
     """The names in the broker's own list of places where it can be made to die."""
     listed = (ROOT / "src/base/fault.h")
-    return re.findall(r'X\("([\w.]+)"', listed.read_text()) if listed.exists() else []
+    return re.findall(r'^ +X\("([\w.]+)"', listed.read_text(), re.MULTILINE) if listed.exists() else []
 
 
 def free_port():
@@ -67,6 +67,7 @@ class Skein:
         if fault:
             environment["SKEIN_TEST_FAULT"] = fault
         self.history.add("broker", what="start", sort=fault, code=None)
+        self.log_before, self.told_to_end = len(self.log), False
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env=environment)
@@ -85,14 +86,20 @@ class Skein:
         """The process has ended by itself: at its fault point, or else it should not have."""
         code = self.process.wait()
         self.history.add("broker", what="ended", sort=self.fault, code=code)
-        if not (self.fault and code == -signal.SIGKILL):
+        if not (self.fault and code == -signal.SIGKILL) and not self.died_starting():
             self.history.add("trouble", what=f"the broker ended with {code}: {self.last_words()}")
+
+    def died_starting(self):
+        """Of SIGTERM, before main() could have its say about that: nobody had to be told good-bye."""
+        return (self.told_to_end and self.process.returncode == -signal.SIGTERM
+                and "broker.started" not in self.log[self.log_before:])
 
     def last_words(self):
         return " | ".join(self.log.splitlines()[-6:])[-1200:]
 
     def terminate(self):
         self.history.add("broker", what="term", sort=self.fault, code=None)
+        self.told_to_end = True
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self):
@@ -109,8 +116,8 @@ class Skein:
         if not self.ended():
             self.history.add("trouble", what=f"the broker does not end on SIGTERM: {self.last_words()}")
             self.kill("stuck")
-        elif self.process.returncode == 0:
-            self.history.add("broker", what="stopped", sort=None, code=0)
+        elif self.process.returncode == 0 or self.died_starting():
+            self.history.add("broker", what="stopped", sort=None, code=self.process.returncode)
         else:
             self.note_end()
         return None

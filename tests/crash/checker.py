@@ -20,6 +20,8 @@ KINDS = {
     "content": "a message that nobody sent, or on another topic",
     "id reuse": "a packet id given to a second message before it was released",
     "session": "a session that the broker had confirmed is gone, or one is back that was ended",
+    "share": "an acknowledged message reached no member of a share, or at QoS 2 more than one",
+    "not given": "a new subscription did not get the retained message of a topic",
     "retained": "the retained message is older than one that was acknowledged, or gone",
     "will lost": "a will that had to be published was not",
     "will unwanted": "a will that must not be published was",
@@ -37,6 +39,8 @@ class Violation:
 
 def matches(filter, topic):
     """The standard's rule, for topics that do not begin with $."""
+    if filter.startswith("$share/"):
+        filter = filter.split("/", 2)[2]
     parts, names = filter.split("/"), topic.split("/")
     for at, part in enumerate(parts):
         if part == "#":
@@ -68,6 +72,7 @@ class Subscription:
 
     def __init__(self, filter, qos, asked):
         self.filter, self.qos, self.asked = filter, qos, asked
+        self.share = filter.startswith("$share/")
         self.granted = self.ending = self.gone = FOREVER
         self.wiped = False  # a clean start came later: what waited for the client may be gone
 
@@ -115,13 +120,17 @@ class Subscriber:
     def matching(self, topic):
         return [life for life in self.subscriptions if matches(life.filter, topic)]
 
+    def own(self, topic):
+        """Those that it shares with nobody."""
+        return [life for life in self.matching(topic) if not life.share]
+
 
 class Checker:
     def __init__(self, events):
         self.events = events
         self.messages, self.subscribers = {}, {}
-        self.violations = []
-        self.kills = [e.n for e in events if e.kind == "broker" and e.what in ("kill", "ended")]
+        self.violations, self._retained_by_topic = [], None
+        self.kills = [e.n for e in events if e.kind == "broker" and e.what in ("kill", "ended", "term")]
 
     def fail(self, kind, who, text, **place):
         self.violations.append(Violation(kind, who, text, **place))
@@ -218,6 +227,8 @@ class Checker:
         for subscriber in self.subscribers.values():
             self._deliveries(subscriber)
             self._lost(subscriber)
+            self._not_given(subscriber)
+        self._shares()
         self._retained()
         self._wills()
         self.violations.sort(key=lambda violation: (violation.at is None, violation.at or 0))
@@ -244,7 +255,7 @@ class Checker:
 
     def _deliveries(self, subscriber):
         """Everything that came was sent, was asked for, came once at QoS 2 and in order."""
-        counted, held, newest = collections.Counter(), {}, {}
+        counted, seen, held, newest = collections.Counter(), set(), {}, {}
         for event in subscriber.deliveries:
             message = self.messages.get(event.id)
             if message is None or message.topic != event.topic or message.sent > event.n:
@@ -259,20 +270,24 @@ class Checker:
                 held[event.pid] = event.id
             self._once(subscriber, event, message, counted)
             self._asked_for(subscriber, event, message)
-            if not event.retain and not message.will and counted[event.id, event.retain] == 1:
+            first = (event.id, event.retain) not in seen
+            seen.add((event.id, event.retain))
+            if first and not event.retain and not message.will:
                 self._in_order(subscriber, event, message, newest)
 
     def _once(self, subscriber, event, message, counted):
-        counted[event.id, event.retain] += 1
+        counted[event.id, event.retain, event.qos] += 1
         if message.qos < 2 or event.qos < 2:
             return
-        allowed = 1
+        lives = subscriber.matching(message.topic)
+        shares = len({life.filter for life in lives if life.share and life.qos == 2})
+        allowed = max(1, shares + any(not life.share for life in lives))  # each share gives its own copy
         if event.retain:  # each SUBSCRIBE may ask for it again
             allowed = sum(count for filter, count in subscriber.asked.items()
                           if matches(filter, message.topic))
-        if counted[event.id, event.retain] > allowed:
+        if counted[event.id, event.retain, 2] > allowed:
             self.fail("twice", subscriber.name, f"{event.id} on {event.topic} came "
-                      f"{counted[event.id, event.retain]} times", id=event.id, at=event.n)
+                      f"{counted[event.id, event.retain, 2]} times", id=event.id, at=event.n)
 
     def _asked_for(self, subscriber, event, message):
         until = FOREVER if event.retain or message.will else message.done
@@ -284,7 +299,7 @@ class Checker:
     def _in_order(self, subscriber, event, message, newest):
         """Only among messages that one subscription held all along: one that was published before
         it began may come later, when its publisher sends it again."""
-        for life in subscriber.matching(message.topic):
+        for life in subscriber.own(message.topic):
             if not life.held(message.sent, event.n):
                 continue
             stream = (id(life), message.publisher, message.topic, message.qos, event.qos)
@@ -302,7 +317,7 @@ class Checker:
             if message.id in came or message.will or message.clear or message.acked == FOREVER:
                 continue
             if message.topic not in by_topic:
-                by_topic[message.topic] = subscriber.matching(message.topic)
+                by_topic[message.topic] = subscriber.own(message.topic)
             for life in by_topic[message.topic]:
                 if life.held(message.sent, message.acked) and not life.wiped:
                     self.fail("lost", subscriber.name, f"{message.id} on {message.topic}, QoS "
@@ -310,20 +325,71 @@ class Checker:
                               f"{life.filter} since {life.granted}", id=message.id, at=message.acked)
                     break
 
+    # ---- shares ----
+
+    def _shares(self):
+        """Somebody of a share gets each message; one of QoS 2 nobody else."""
+        members = collections.defaultdict(list)
+        for subscriber in self.subscribers.values():
+            for life in subscriber.subscriptions:
+                if life.share:
+                    members[life.filter].append((subscriber, life))
+        for filter, lives in members.items():
+            came = collections.Counter()
+            for subscriber in {subscriber for subscriber, _ in lives}:
+                came.update({(e.id, e.qos) for e in subscriber.deliveries if e.new})
+            for message in self.messages.values():
+                if not message.will and not message.clear and matches(filter, message.topic):
+                    self._shared(filter, message, lives, came)
+
+    def _shared(self, filter, message, lives, came):
+        if came[message.id, 2] > 1:
+            self.fail("share", filter, f"{message.id} on {message.topic} came to {came[message.id, 2]} "
+                      "members", id=message.id, at=message.sent)
+        qos = min(message.qos, lives[0][1].qos)  # the members of one share ask for the same
+        if came[message.id, qos] or message.acked == FOREVER:
+            return
+        if any(life.held(message.sent, message.acked) and not life.wiped for _, life in lives):
+            self.fail("share", filter, f"{message.id} on {message.topic}, QoS {message.qos}, acknowledged at "
+                      f"{message.acked}, came to nobody", id=message.id, at=message.acked)
+
     # ---- retained messages ----
+
+    def _not_given(self, subscriber):
+        """A subscription that was granted brings the retained message of each topic, or a later one."""
+        newest = {}
+        for event in subscriber.deliveries:
+            if event.id in self.messages and event.new:
+                number = self.messages[event.id].number
+                newest[event.topic] = max(newest.get(event.topic, 0), number)
+        for life in subscriber.subscriptions:
+            if life.share or life.wiped or life.granted == FOREVER or life.ending != FOREVER:
+                continue
+            for topic, messages in self._writers().items():
+                before = [m for m in messages if m.acked < life.asked] if matches(life.filter, topic) else []
+                last = max(before, key=lambda m: m.number, default=None)
+                later = [m for m in messages if last and m.number > last.number and m.sent < life.granted]
+                if last and not last.clear and not later and newest.get(topic, 0) < last.number:
+                    self.fail("not given", subscriber.name, f"{last.id}, retained on {topic} when {life.filter} "
+                              f"was asked for at {life.asked}", id=last.id, at=life.granted)
 
     def _retained(self):
         """What is retained is what the writer of that topic published last, of what was
         acknowledged when somebody looked, or something later. One topic has one writer and one
         QoS, and the writer sends again in order, so nothing older can have overtaken."""
-        writers = collections.defaultdict(list)
-        for message in self.messages.values():
-            if message.retain and not message.will:
-                writers[message.topic].append(message)
         for event in self.events:
             if event.kind == "inspect":
-                for topic, messages in writers.items():
+                for topic, messages in self._writers().items():
                     self._retained_now(event, topic, messages)
+
+    def _writers(self):
+        """The retained messages of each topic."""
+        if self._retained_by_topic is None:
+            self._retained_by_topic = collections.defaultdict(list)
+            for message in self.messages.values():
+                if message.retain and not message.will:
+                    self._retained_by_topic[message.topic].append(message)
+        return self._retained_by_topic
 
     def _retained_now(self, event, topic, messages):
         sent = [m for m in messages if m.sent < event.n and not m.refused]
@@ -380,8 +446,7 @@ class Checker:
         tried = next((e for e in after if e.kind == "connect"), None)
         if closed.how == "disconnect":
             until = back.n if back else len(self.events)
-            disconnect = next(e for e in mine if e.kind == "disconnect" and e.conn == connect.conn)
-            killed = any(disconnect.n < n < until for n in self.kills)
+            killed = any(connack.n < n < until for n in self.kills)  # the broker may not have read it
             return "may" if killed else "must not"
         delay = connect.will["delay"]
         if delay == 0:
@@ -408,6 +473,15 @@ class Checker:
 def check(events):
     """The violations of a history, in its order."""
     return Checker(events).check()
+
+
+def missing_of_shares(events):
+    """What no member of a share has got yet."""
+    checker = Checker(events)
+    checker.read()
+    checker.violations = []
+    checker._shares()
+    return checker.violations
 
 
 def explain(events, violation, around=40):

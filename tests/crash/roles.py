@@ -4,6 +4,7 @@ the retained messages. Topics:
 
     c/<publisher>/<a|b|c|d>     a, c: QoS 1; b, d: QoS 2; on c and d a third is retained
     w/<client>                  wills
+    k/<n>                       retained once, at the beginning
 """
 
 import asyncio
@@ -111,6 +112,24 @@ class Publisher(Role):
         for message in messages:
             self.publish(message)
         return messages
+
+
+class Keeper(Role):
+    """Publishes some retained messages that stay as they are."""
+
+    def __init__(self, world, name, version, count):
+        super().__init__(world, name, version)
+        self.count, self.finished = count, asyncio.Event()
+
+    def up(self):
+        for number in range(self.count):
+            if self.conn == 1:
+                self.publish(types.SimpleNamespace(id=f"{self.name}/{number + 1}", topic=f"k/{number}",
+                                                   qos=1 + number % 2, retain=True, clear=False, size=100))
+
+    def acknowledged(self, _out):
+        if not self.out:
+            self.finished.set()
 
 
 class Subscriber(Role):
@@ -262,7 +281,7 @@ class Inspector(Client):
         self.link = link
         since = self.history.now()
         link.send(wire.connect(self.world.unique("inspector"), clean_start=True),
-                  wire.subscribe([("c/#", 0), ("i/end", 0)], id=1))
+                  wire.subscribe([("c/#", 0), ("k/#", 0), ("i/end", 0)], id=1))
         if not await self._or_closed(self.suback):
             return False
         # Retained messages may still be on their way behind SUBACK, and behind PINGRESP: a message of
@@ -289,6 +308,12 @@ class Inspector(Client):
             self.values[packet.topic] = id_of(packet.payload)
 
 
+def latecomer(world, number):
+    """Subscribes to what is retained, and comes and goes from then on."""
+    return Subscriber(world, f"late{number}", (V5, V311)[number % 2], [("k/#", 1 + number // 2 % 2)],
+                      present=(0.0, 0.1), away=(0.0, 0.2), lazy=number % 3 == 0, receive_maximum=4)
+
+
 def cast(world, draw):
     """(publishers, subscribers, willing) of one history."""
     publishers = [Publisher(world, f"p{n}", V5 if n % 2 else V311, window=draw.choice([3, 10, 40]),
@@ -309,6 +334,10 @@ def cast(world, draw):
         Subscriber(world, "offline1", V311, [("c/+/+", 1)], offline=True),
         Subscriber(world, "resets", V5, [("c/p2/#", 2), ("c/p3/b", 2)], present=(0.1, 0.5), resets=True),
         Churner(world, "churner", V5, pool),
+        Subscriber(world, "member1", V5, [("$share/crew/c/+/b", 2), ("$share/crew/c/p1/#", 1)],
+                   present=(0.1, 0.6), lazy=True),
+        Subscriber(world, "member2", V5, [("$share/crew/c/+/b", 2), ("$share/crew/c/p1/#", 1)]),
+        Subscriber(world, "member3", V5, [("$share/crew/c/+/b", 2)], present=(0.1, 0.6)),
     ]
     willing = [
         Willing(world, "w0", V5, qos=2), Willing(world, "w1", V311, qos=1),

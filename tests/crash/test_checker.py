@@ -334,7 +334,81 @@ def test_a_session_nobody_made_is_found():
     assert story.kinds() == ["session"]
 
 
+# ---- shares ----
+
+
+@pytest.fixture
+def crew(story):
+    """Members s and t of a share of c/#."""
+    story.connect("t")
+    for member in "st":
+        story.subscribe(member, "$share/crew/c/#")
+    return story
+
+
+def test_a_message_for_a_share_comes_to_one_member(crew):
+    crew.publish("p/1", qos=2), crew.publish("p/2", qos=2)
+    crew.deliver("s", "p/1", qos=2), crew.deliver("t", "p/2", qos=2)
+    assert crew.kinds() == []
+
+
+def test_a_message_that_comes_to_no_member_of_a_share_is_found(crew):
+    crew.publish("p/1")
+    assert crew.kinds() == ["share"]
+
+
+def test_a_qos_2_message_that_comes_to_two_members_of_a_share_is_found(crew):
+    crew.publish("p/1", qos=2)
+    crew.deliver("s", "p/1", qos=2), crew.deliver("t", "p/1", qos=2)
+    assert crew.kinds() == ["share"]
+
+
+def test_a_qos_1_message_may_come_to_two_members_of_a_share(crew):
+    crew.publish("p/1")
+    crew.deliver("s", "p/1"), crew.deliver("t", "p/1")
+    assert crew.kinds() == []
+
+
+def test_a_share_that_every_member_has_left_is_owed_nothing(crew):
+    for member in "st":
+        crew.unsubscribe(member, "$share/crew/c/#")
+    crew.publish("p/1")
+    assert crew.kinds() == []
+
+
+def test_order_is_not_promised_within_a_share(crew):
+    crew.publish("p/1"), crew.publish("p/2")
+    crew.deliver("s", "p/2"), crew.deliver("s", "p/1")
+    assert crew.kinds() == []
+
+
 # ---- retained ----
+
+
+def test_a_new_subscription_without_the_retained_message_is_found(story):
+    story.publish("p/1", retain=True)
+    story.subscribe("s", "c/#")
+    assert story.kinds() == ["not given"]
+
+
+def test_a_new_subscription_with_the_retained_message_or_a_later_one_is_right(story):
+    story.publish("p/1", retain=True), story.publish("p/2", topic="c/p/c", qos=2, retain=True)
+    story.subscribe("s", "c/#")
+    story.publish("p/3")
+    story.deliver("s", "p/3"), story.deliver("s", "p/2", topic="c/p/c", qos=2, retain=True)
+    assert story.kinds() == []
+
+
+def test_a_subscription_without_suback_need_not_get_the_retained_message(story):
+    story.publish("p/1", retain=True)
+    story.subscribe("s", "c/#", answered=False)
+    assert story.kinds() == []
+
+
+def test_a_cleared_retained_message_is_not_given(story):
+    story.publish("p/1", retain=True), story.publish("p/2", retain=True, clear=True)
+    story.subscribe("s", "c/#")
+    assert story.kinds() == []
 
 
 def test_a_retained_message_that_is_gone_is_found(story):

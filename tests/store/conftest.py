@@ -3,11 +3,12 @@
 
 import pytest
 
-from kit import V5
+from kit import V5, patience
 
 from kit.shards import client_id_of
 
 DELAY_MS = 60
+AWAY_MS = round(60 * patience())  # in twice this a client goes and comes back
 MINUTE_MS = 60_000
 
 
@@ -19,6 +20,12 @@ def store(delay_ms, fail_every=0):
 def late(broker_with):
     """What has to be kept is safe DELAY_MS later, twice or three times that in some shards."""
     return broker_with({}, **store(DELAY_MS))
+
+
+@pytest.fixture
+def away_late(broker_with):
+    """The same with AWAY_MS."""
+    return broker_with({}, **store(AWAY_MS))
 
 
 @pytest.fixture

@@ -180,14 +180,15 @@ def test_pubrec_and_pubcomp_of_a_durable_publisher_wait(late, durable, topic):
 
 
 @WORKERS
-def test_pubrec_of_a_repeat_waits_for_what_the_first_one_waits_for(late, durable, topic, worker):
+def test_pubrec_of_a_repeat_waits_for_what_the_first_one_waits_for(away_late, durable, topic,
+                                                                   worker):
     """Alice is back before bob's shard has answered."""
-    bob, alice = durable(late, pace=2, worker=0), durable(late, pace=0, worker=worker)
+    bob, alice = durable(away_late, pace=2, worker=0), durable(away_late, pace=0, worker=worker)
     bob.subscribe(topic, 2)
     with waits_for(bob):
         alice.send(publish(topic, "once", 2, 7))
         alice.close()
-        again = durable(late, client_id=alice.client_id)
+        again = durable(away_late, client_id=alice.client_id)
         send_and_ping(again, publish(topic, "once", 2, 7, dup=True),
                       publish(topic, "once", 2, 7, dup=True))
         again.expect(PINGRESP)

@@ -6,10 +6,11 @@ In a shard of its own a client's commits are counted: CONNECT, SUBSCRIBE, each m
 
 import pytest
 
-from kit import (CONNACK, PUBACK, PUBCOMP, PUBREC, V5, V311, patience, publish, pubrel, subscribe,
-                 wire)
+from kit import (CONNACK, PUBACK, PUBCOMP, PUBREC, V5, V311, publish, pubrel, subscribe, wire)
 
 from kit.shards import client_id_of
+
+from .conftest import AWAY_MS
 
 FAILED = 0x83  # implementation specific error
 UNAVAILABLE = {V5: 0x88, V311: 3}
@@ -116,7 +117,7 @@ def test_qos_2_publication_that_failed_behind_a_lost_connection_is_a_new_try(fai
 def test_repeat_of_a_qos_2_publication_that_then_fails_fails_with_it(failing, durable, clean, topic,
                                                                      version, worker):
     """Alice is back before bob's shard has answered."""
-    broker = failing(4, delay_ms=round(20 * patience()))  # longer where all is slower
+    broker = failing(4, delay_ms=AWAY_MS)
     bob = durable(broker, pace=2, worker=0)
     bob.subscribe(topic, 2)
     clean(broker).publish(topic, "before", 1)

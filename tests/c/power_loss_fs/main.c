@@ -25,10 +25,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { CLOSES_S = 2 /* the kernel reports the last closes within this */ };
 
 struct power_loss_fs {
     pthread_mutex_t mutex; /* around the tree */
+    pthread_cond_t closed; /* `open_count` has become 0 */
+    unsigned open_count;   /* files and directories */
     struct tree tree;
     uint64_t random;
     unsigned delay_us;
@@ -111,8 +116,9 @@ static int fs_readdir(const char *path, void *buffer, fuse_fill_dir_t fill, off_
     return unlock(fs, 0);
 }
 
-static int opens(struct node *node, struct fuse_file_info *info)
+static int opens(struct power_loss_fs *fs, struct node *node, struct fuse_file_info *info)
 {
+    fs->open_count++;
     node_hold(node);
     info->fh = (uintptr_t)node;
     info->direct_io = 1;
@@ -124,7 +130,7 @@ static int fs_create(const char *path, mode_t mode, struct fuse_file_info *info)
     struct power_loss_fs *fs = lock();
     struct node *node = NULL;
     int error = tree_create(&fs->tree, path, NODE_FILE, mode, &node);
-    return unlock(fs, error ? error : opens(node, info));
+    return unlock(fs, error ? error : opens(fs, node, info));
 }
 
 static int fs_open(const char *path, struct fuse_file_info *info)
@@ -135,14 +141,14 @@ static int fs_open(const char *path, struct fuse_file_info *info)
         return unlock(fs, node ? -ENXIO : -ENOENT);
     if (info->flags & O_TRUNC)
         dirty_truncate(&node->dirty, 0);
-    return unlock(fs, opens(node, info));
+    return unlock(fs, opens(fs, node, info));
 }
 
 static int fs_opendir(const char *path, struct fuse_file_info *info)
 {
     struct power_loss_fs *fs = lock();
     struct node *node = tree_find(&fs->tree, path);
-    return unlock(fs, node ? opens(node, info) : -ENOENT);
+    return unlock(fs, node ? opens(fs, node, info) : -ENOENT);
 }
 
 static int fs_release(const char *path, struct fuse_file_info *info)
@@ -150,6 +156,8 @@ static int fs_release(const char *path, struct fuse_file_info *info)
     (void)path;
     struct power_loss_fs *fs = lock();
     node_drop(&fs->tree, opened(info));
+    if (--fs->open_count == 0)
+        (void)pthread_cond_signal(&fs->closed);
     return unlock(fs, 0);
 }
 
@@ -355,6 +363,18 @@ static void command(struct power_loss_fs *fs, const char *line)
     (void)printf(error ? "error %s\n" : "ok\n", strerror(-error));
 }
 
+/* A close returns before the file system hears of it. */
+static void wait_for_closes(struct power_loss_fs *fs)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += CLOSES_S;
+    (void)pthread_mutex_lock(&fs->mutex);
+    while (fs->open_count > 0 && pthread_cond_timedwait(&fs->closed, &fs->mutex, &until) == 0)
+        continue;
+    (void)pthread_mutex_unlock(&fs->mutex);
+}
+
 static void *commands(void *argument)
 {
     char line[128];
@@ -362,6 +382,7 @@ static void *commands(void *argument)
         command(argument, line);
         (void)fflush(stdout);
     }
+    wait_for_closes(argument);
     (void)kill(getpid(), SIGTERM); /* ends the loop in main() */
     return NULL;
 }
@@ -381,7 +402,11 @@ static int serve(struct power_loss_fs *fs, struct fuse *fuse)
 
 int main(int count, char **arguments)
 {
-    struct power_loss_fs fs = {.mutex = PTHREAD_MUTEX_INITIALIZER, .random = 1};
+    struct power_loss_fs fs = {
+        .mutex = PTHREAD_MUTEX_INITIALIZER,
+        .closed = PTHREAD_COND_INITIALIZER,
+        .random = 1,
+    };
     if (count != 3) {
         (void)fprintf(stderr, "usage: power_loss_fs FOLDER MOUNTPOINT\n");
         return 64;
@@ -399,5 +424,7 @@ int main(int count, char **arguments)
     int status = fuse_set_signal_handlers(fuse_get_session(fuse)) ? 1 : serve(&fs, fuse);
     fuse_unmount(fuse);
     fuse_destroy(fuse);
+    fuse_opt_free_args(&args);
+    tree_close(&fs.tree);
     return status;
 }

@@ -474,19 +474,13 @@ static void forget_names(struct tree *tree, struct names *names)
         node_drop(tree, names->list[--names->count].node);
 }
 
-int tree_cut(struct tree *tree, enum cut how, uint64_t seed)
+/* Drops all changes that wait and all names; the disk stays as it is. */
+static void forget_all(struct tree *tree)
 {
-    uint64_t random = seed;
-    size_t survive = how == CUT_TORN ? draw(&random) % (tree->changes_count + 1) : 0;
-    for (size_t i = 0; i < tree->changes_count; i++) {
-        if (i < survive)
-            change_apply(tree, tree->changes[i]);
+    for (size_t i = 0; i < tree->changes_count; i++)
         change_free(tree, tree->changes[i]);
-    }
     tree->changes_count = 0;
     for (struct node *node = tree->all; node; node = node->next) {
-        if (how == CUT_TORN && node->kind == NODE_FILE && !node->gone)
-            dirty_tear(&node->dirty, node->fd, &random);
         node->gone = true;
         node_hold(node); /* so that the list stands still while names go */
     }
@@ -501,5 +495,25 @@ int tree_cut(struct tree *tree, enum cut how, uint64_t seed)
         node_drop(tree, last);
         last = next;
     }
+}
+
+int tree_cut(struct tree *tree, enum cut how, uint64_t seed)
+{
+    uint64_t random = seed;
+    size_t survive = how == CUT_TORN ? draw(&random) % (tree->changes_count + 1) : 0;
+    for (size_t i = 0; i < survive; i++)
+        change_apply(tree, tree->changes[i]);
+    for (const struct node *node = tree->all; how == CUT_TORN && node; node = node->next)
+        if (node->kind == NODE_FILE && !node->gone)
+            dirty_tear(&node->dirty, node->fd, &random);
+    forget_all(tree);
     return start(tree);
+}
+
+void tree_close(struct tree *tree)
+{
+    forget_all(tree);
+    free(tree->changes);
+    (void)close(tree->disk);
+    (void)close(tree->limbo);
 }

@@ -71,6 +71,9 @@ struct tree {
 /* `folder` gets disk/ and limbo/; what is in disk/ is what the tree begins with. 0 or an error. */
 int tree_open(struct tree *tree, const char *folder);
 
+/* After nothing is open any more. What was not synced is gone. */
+void tree_close(struct tree *tree);
+
 /* Borrows. NULL: no such name. `path` begins with a slash. */
 struct node *tree_find(struct tree *tree, const char *path);
 
