@@ -13,6 +13,7 @@
 #include "config/version.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -20,7 +21,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 4096 };
+enum { LISTEN_BACKLOG = 4096, MALLOC_LARGE = 4 * 1024 * 1024 };
 
 /* ---- listeners ---------------------------------------------------------------------------------
  */
@@ -103,8 +104,17 @@ static uint32_t count_workers(const struct config *config)
     return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
 }
 
-static void node_init(struct broker *broker, const struct config *config)
+/* Large tables come from the system and go back to it at once. By itself malloc would soon take
+ * them from where the small things are, and clear them by hand. */
+static void set_malloc(void)
 {
+    mallopt(M_MMAP_THRESHOLD, MALLOC_LARGE);
+    mallopt(M_TRIM_THRESHOLD, MALLOC_LARGE);
+}
+
+void node_init(struct broker *broker, const struct config *config)
+{
+    set_malloc();
     broker->config = config;
     broker->started_ms = clock_ms();
     broker->worker_count = count_workers(config);
@@ -121,7 +131,7 @@ static void node_init(struct broker *broker, const struct config *config)
     broker->workers = mem_new(broker->worker_count * sizeof(*broker->workers));
 }
 
-static void workers_init(struct broker *broker)
+void node_make_workers(struct broker *broker)
 {
     for (uint32_t i = 0; i < broker->worker_count; i++)
         worker_init(&broker->workers[i], broker, i);
@@ -147,7 +157,7 @@ static void workers_clean_up(struct broker *broker)
     rcu_reader_stop();
 }
 
-static void node_deinit(struct broker *broker)
+void node_deinit(struct broker *broker)
 {
     workers_clean_up(broker);
     rcu_drain();
@@ -175,14 +185,16 @@ static void block_signals(sigset_t *waited)
 
 static void wait_for_end(struct broker *broker, const sigset_t *waited)
 {
-    const struct timespec second = {.tv_sec = 1};
-    for (;;) {
-        int signal = sigtimedwait(waited, NULL, &second);
+    const struct timespec quarter = {.tv_nsec = 250 * 1000 * 1000};
+    for (uint32_t quarters = 1;; quarters++) {
+        int signal = sigtimedwait(waited, NULL, &quarter);
         if (signal == SIGTERM || signal == SIGINT)
             return;
         if (signal == SIGHUP)
             LOG(LOG_INFO, "broker.reload_ignored", log_text("reason", "not supported yet"));
-        watch_tick(broker);
+        watch_shrink(broker);
+        if (quarters % 4 == 0)
+            watch_tick(broker);
     }
 }
 
@@ -219,7 +231,7 @@ int broker_run(const struct config *config, const char *data_dir)
     node_init(&broker, config);
     int code = BROKER_EXIT_UNAVAILABLE;
     if (bind_all(&broker)) {
-        workers_init(&broker);
+        node_make_workers(&broker);
         code = serve(&broker, &waited);
         node_deinit(&broker);
     } else {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one struct behind a running node. Inside broker/ only. */
+/* The one struct behind a running node. Inside broker/ only, and for bench/million.c, which turns a
+ * worker itself. */
 #ifndef BROKER_NODE_H
 #define BROKER_NODE_H
 
@@ -21,13 +22,24 @@ struct broker {
     uint64_t started_ms;
 };
 
+/* `broker` is zeroed. Borrows config. Everything that workers share. */
+void node_init(struct broker *broker, const struct config *config);
+
+/* Initialises and connects the workers; they have no thread and no listener yet. */
+void node_make_workers(struct broker *broker);
+
+/* After all workers have been joined. */
+void node_deinit(struct broker *broker);
+
 /* sys_topics.c: publishes $SYS from worker 0. After worker_init(). */
 void sys_topics_start(struct broker *broker);
 void sys_topics_stop(struct broker *broker);
 
-/* watch.c: once a second on the main thread: memory limit, systemd's watchdog. */
+/* watch.c, on the main thread. Once a second: memory limit, systemd's watchdog. */
 void watch_start(struct broker *broker);
 void watch_tick(struct broker *broker);
+/* Some times a second: gives memory back when many clients have left. */
+void watch_shrink(struct broker *broker);
 
 /* Bytes of memory of this process now. */
 uint64_t resident_bytes(void);

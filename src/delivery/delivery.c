@@ -109,6 +109,7 @@ struct routing {
     struct delivery_hub *hub;
     struct delivery delivery;
     const struct ready_made *ready_made;
+    struct route_block *block;   /* of a wide set */
     struct commit_source source; /* who waits for commits: a ticket here */
     struct delivery_item *again; /* NULL, or the item for which another member is chosen */
     struct publish_outcome outcome;
@@ -137,13 +138,11 @@ static struct asker asker_of(struct routing *routing, bool waits)
     return asker;
 }
 
-static void put_on_batch(struct routing *routing, uint32_t worker, const struct route *run,
-                         uint32_t count, struct subscription *member)
+static void put_on_batch(struct routing *routing, uint32_t worker, const struct addressees *to)
 {
     struct delivery_hub *hub = routing->hub;
-    struct asker asker = asker_of(routing, waits_for_commit(routing, run, count));
-    if (!deliveries_add(hub, worker, &routing->delivery, routing->ready_made, asker, run, count,
-                        member)) {
+    struct asker asker = asker_of(routing, waits_for_commit(routing, to->routes, to->count));
+    if (!deliveries_add(hub, worker, &routing->delivery, routing->ready_made, asker, to)) {
         metric_add(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY, 1);
         return;
     }
@@ -159,7 +158,9 @@ static void deliver_to_worker(struct routing *routing, uint32_t worker, const st
 {
     struct delivery_hub *hub = routing->hub;
     if (worker != hub->worker || count > DELIVERY_INLINE_MAX || deliveries_pending(hub)) {
-        put_on_batch(routing, worker, routes, count, NULL);
+        put_on_batch(
+            routing, worker,
+            &(struct addressees){.routes = routes, .count = count, .block = routing->block});
         return;
     }
     hub->work += count;
@@ -184,7 +185,8 @@ static void deliver_to_share(struct routing *routing, struct share *share)
     /* One that ended, and has not left the share yet, is found out when the batch is worked off. */
     if (worker != hub->worker || deliveries_pending(hub) ||
         session_of_ref(hub->sessions, route.session) == NULL) {
-        put_on_batch(routing, worker, &route, 1, member);
+        put_on_batch(routing, worker,
+                     &(struct addressees){.routes = &route, .count = 1, .member = member});
         return;
     }
     hub->work++;
@@ -218,6 +220,8 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     begin(&routing, hub, publication, message, &wire, ready_made);
     route_find(&hub->reader, publication->topic, &set);
     routing.outcome.matched = set.count > 0 || set.share_count > 0;
+    if (set.count > ROUTE_MEMO_ROUTES_MAX)
+        routing.block = route_reader_take(&hub->reader);
     if (publication->payload.len >= DELIVERY_MESSAGE_MIN && routing.outcome.matched &&
         delivery_message(&routing.delivery) != NULL)
         routing.delivery.publication = &routing.delivery.message->publication;
@@ -236,6 +240,7 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     for (uint32_t i = 0; i < set.share_count; i++)
         deliver_to_share(&routing, set.shares[i]);
     routing.outcome.ticket = commit_source_close(&routing.source);
+    route_block_drop(routing.block);
     if (message == NULL)
         message_drop(routing.delivery.message);
     return routing.outcome;
@@ -314,6 +319,7 @@ static bool work_off_inbox(struct delivery_hub *hub)
         return false;
     uint64_t end_ns = clock_ns() + JOB_BUDGET_NS;
     uint32_t looked_at = hub->work; /* what was done when the clock was last looked at */
+    uint32_t wide = 0;              /* deliveries of items for many sessions */
     while (hub->inbox_first != NULL) {
         struct deliveries *batch = hub->inbox_first;
         struct delivery_item *item = deliveries_item(batch);
@@ -325,6 +331,7 @@ static bool work_off_inbox(struct delivery_hub *hub)
             continue;
         }
         bool bulk = item->count > DELIVERY_SLICE;
+        wide += bulk ? DELIVERY_SLICE : 0;
         if (bulk)
             hub->ops->output_is(hub, OUTPUT_BULK);
         bool finished = item_step(hub, item);
@@ -335,7 +342,7 @@ static bool work_off_inbox(struct delivery_hub *hub)
         if (hub->work - looked_at < DELIVERY_SLICE)
             continue;
         looked_at = hub->work;
-        if (clock_ns() >= end_ns)
+        if (clock_ns() >= end_ns || wide >= DELIVERY_WIDE_MAX)
             return hub->inbox_first != NULL;
     }
     return false;
@@ -381,7 +388,8 @@ static bool share_orphan(struct session_table *table, struct session *session,
     struct routing routing;
     struct wire_cache wire;
     begin(&routing, hub, p, message, &wire, NULL);
-    put_on_batch(&routing, session_ref_worker(route.session), &route, 1, other);
+    put_on_batch(&routing, session_ref_worker(route.session),
+                 &(struct addressees){.routes = &route, .count = 1, .member = other});
     commit_source_close(&routing.source);
     return true;
 }
