@@ -159,7 +159,7 @@ struct publish_ticket *commit_source_ticket(struct commit_source *source);
 struct publish_ticket *commit_source_close(struct commit_source *source);
 
 /* A waiter that has not been given to a shard. */
-struct store_waiter *commit_waiter_new(struct delivery_hub *hub);
+struct store_waiter *commit_waiter_new(void);
 /* The shard said RC_AGAIN: the source waits for this waiter. */
 void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source);
 

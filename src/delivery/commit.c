@@ -13,7 +13,6 @@
 /* One shard's commit that somebody waits for. */
 struct commit_waiter {
     struct store_waiter waiter;
-    struct delivery_hub *hub;
     struct publish_ticket *ticket; /* either */
     struct commit_answer *answer;  /* or */
 };
@@ -117,18 +116,16 @@ static void committed(struct store_waiter *waiter, enum rc rc)
         answer_fall(answer, rc);
 }
 
-struct store_waiter *commit_waiter_new(struct delivery_hub *hub)
+struct store_waiter *commit_waiter_new(void)
 {
     struct commit_waiter *commit = NEW(struct commit_waiter);
     commit->waiter.done = committed;
-    commit->hub = hub;
     return &commit->waiter;
 }
 
 void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source)
 {
     struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
-    metric_inc(commit->hub->metrics, METRIC_ACKS_DELAYED);
     if (source->answering) {
         commit->answer = source_answer(source);
         commit->answer->remaining++;

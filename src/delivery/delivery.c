@@ -67,7 +67,7 @@ static void await_commit(struct delivery_hub *hub, struct session *session,
                          struct commit_source *source)
 {
     if (hub->spare_waiter == NULL)
-        hub->spare_waiter = commit_waiter_new(hub);
+        hub->spare_waiter = commit_waiter_new();
     enum rc rc = store_wait(session->store, hub->spare_waiter);
     if (rc == RC_AGAIN) {
         commit_waiter_expect(hub->spare_waiter, source);
