@@ -138,6 +138,7 @@ void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text);
 enum auth_start { AUTH_NONE, AUTH_RUNNING, AUTH_REFUSED };
 enum auth_start conn_auth_begin(struct conn *conn, const struct connect *connect,
                                 const uint8_t *packet, size_t packet_len);
+/* Ends the exchange, if one runs. The connection has its extra part. */
 void conn_auth_end(struct conn *conn);
 
 /* ---- pace.c: publishers that are slowed ---------------------------------------------------------
