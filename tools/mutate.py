@@ -114,6 +114,8 @@ def arguments():
     parser.add_argument("--seed", type=int, default=1, help="of that draw (1)")
     parser.add_argument("--suite", action="append", help="folders of tests/ to use (protocol, hostile, store)")
     parser.add_argument("--no-suites", action="store_true", help="unit tests only")
+    parser.add_argument("--tests", type=int, default=400,
+                        help="most pytest tests for one mutant, those that reach few mutants first (400)")
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="mutants at once")
     return parser.parse_args()
 
@@ -144,7 +146,8 @@ def try_all(options, chosen, units, tests, suites, last):
     def work(mutant):
         slot = free.popleft()
         try:
-            return mutant, *try_mutant(slot, mutant, units, tests, last.get(key_of(mutant), ["", ""])[1])
+            return mutant, *try_mutant(slot, mutant, units, tests, options.tests,
+                                       last.get(key_of(mutant), ["", ""])[1])
         finally:
             free.append(slot)
 

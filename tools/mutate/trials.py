@@ -199,18 +199,19 @@ def record_suites(suites, jobs):
 # ---- one mutant ----------------------------------------------------------------------------------
 
 
-def try_mutant(slot, mutant, units, tests, hint):
+def try_mutant(slot, mutant, units, tests, tests_max, hint):
     """(verdict, what noticed it). A failure counts when it comes again, and not without the mutant.
-    `hint`: what noticed it the last time; only the order of the tests depends on it."""
+    Of the pytest tests only so many are tried. `hint`: what noticed it the last time, tried first."""
     units = [unit for unit in units if mutant.id in unit.reached]
     tests = [test for test in tests if mutant.id in test.reached]
+    tests = [test for test in tests if test.name == hint] + \
+        [test for test in tests[:tests_max] if test.name != hint]
     reached = units or tests
     for unit in sorted(units, key=lambda unit: not hint.startswith(unit.name.name)):
         seconds = 10 * unit.seconds + UNIT_SECONDS
         failure = slot.unit_failure(mutant.id, unit.name, seconds)
         if failure and slot.unit_failure(0, unit.name, seconds) is None:
             return "noticed", f"{unit.name.name}: {failure}"
-    tests.sort(key=lambda test: test.name != hint)
     while tests:
         failure = slot.first_failure(mutant.id, tests)
         if failure is None:
