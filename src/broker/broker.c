@@ -54,6 +54,7 @@ static bool bind_all(struct broker *broker)
                 return bind_failed(listener);
             worker->listener_fds[worker->listener_count++] = fd;
         }
+        broker->ports[l] = address.port;
         LOG(LOG_INFO, "broker.listening", log_text("host", address.host),
             log_uint("port", address.port),
             log_text("transport", listener->transport == CONFIG_WS ? "ws" : "tcp"));
@@ -207,11 +208,13 @@ static int serve(struct broker *broker, const sigset_t *waited)
         log_uint("workers", broker->worker_count),
         log_uint("listeners", broker->config->listener_count), log_int("pid", getpid()));
     watch_start(broker);
+    control_start(&broker->control, broker);
     sd_notify(0, "READY=1");
     wait_for_end(broker, waited);
     sd_notify(0, "STOPPING=1");
     LOG(LOG_INFO, "broker.stopping",
         log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
+    control_stop(&broker->control);
     for (uint32_t i = 0; i < broker->worker_count; i++)
         worker_drain(&broker->workers[i]);
     for (uint32_t i = 0; i < broker->worker_count; i++)
@@ -222,20 +225,24 @@ static int serve(struct broker *broker, const sigset_t *waited)
 
 int broker_run(const struct config *config, const char *data_dir)
 {
-    (void)data_dir; /* sessions live in memory */
     static struct broker broker;
     sigset_t waited;
     block_signals(&waited);
     raise_descriptor_limit();
     log_set_level(config->log_level);
     node_init(&broker, config);
-    int code = BROKER_EXIT_UNAVAILABLE;
+    broker.data_dir = data_dir;
+    int code = control_open(&broker.control, data_dir);
+    if (code != BROKER_EXIT_OK)
+        return code;
     if (bind_all(&broker)) {
         node_make_workers(&broker);
         code = serve(&broker, &waited);
         node_deinit(&broker);
     } else {
+        control_stop(&broker.control);
         close_listeners(&broker);
+        code = BROKER_EXIT_UNAVAILABLE;
     }
     return code;
 }

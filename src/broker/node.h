@@ -5,11 +5,15 @@
 #define BROKER_NODE_H
 
 #include "broker/broker.h"
+#include "broker/control.h"
 #include "broker/worker.h"
 #include "metrics/sys.h"
 
+struct api_store_ops;
+
 struct broker {
     const struct config *config;
+    const char *data_dir;
     struct conn_shared shared;
     struct metrics
         metrics; /* one shard a worker, and one for the broker itself, worker 0's thread */
@@ -20,6 +24,10 @@ struct broker {
     struct sys_tree *sys;
     struct loop_timer sys_timer; /* on worker 0 */
     uint64_t started_ms;
+    uint16_t ports[CONFIG_LISTENERS_MAX]; /* of the listeners, as the system gave them */
+    struct control control;
+    const struct api_store_ops *store_ops; /* for the API; NULL: the store is in memory */
+    void *store;
 };
 
 /* `broker` is zeroed. Borrows config. Everything that workers share. */

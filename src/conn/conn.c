@@ -226,7 +226,7 @@ static void look_at_output(struct conn *conn)
     }
     conn->stuck_bytes = left;
     struct conn_worker *worker = conn->worker;
-    loop_timer_start(worker->loop, &conn->timer, worker->loop->now_ms + conn->keep_alive_ms);
+    loop_timer_start(worker->loop, &conn->timer, worker->loop->now_ms + conn_keep_alive_ms(conn));
 }
 
 static void timer_fired(struct loop_timer *timer)
@@ -241,7 +241,7 @@ static void timer_fired(struct loop_timer *timer)
             conn_end(conn, SESSION_WILL_KEEP);
         return;
     }
-    uint64_t due_ms = conn->last_in_ms + conn->keep_alive_ms;
+    uint64_t due_ms = conn->last_in_ms + conn_keep_alive_ms(conn);
     if (conn->busy & CONN_BUSY_OUTPUT) {
         look_at_output(conn);
         return;

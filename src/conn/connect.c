@@ -299,10 +299,10 @@ static void start_keep_alive(struct conn *conn, const struct connect *connect,
         property_set(answer, PROPERTY_SERVER_KEEP_ALIVE);
         answer->server_keep_alive_s = max;
     }
-    conn->keep_alive_ms = seconds * 1500u;
+    conn->keep_alive_s = seconds;
     if (seconds > 0)
         loop_timer_start(conn->worker->loop, &conn->timer,
-                         conn->worker->loop->now_ms + conn->keep_alive_ms);
+                         conn->worker->loop->now_ms + conn_keep_alive_ms(conn));
     else
         loop_timer_stop(conn->worker->loop, &conn->timer);
 }
@@ -321,6 +321,7 @@ static void attach(struct conn *conn, struct session *session, const struct conn
         session_set_will(session, will_of(connect, session),
                          delayed ? connect->will_properties.will_delay_s : 0);
     }
+    conn->connected_s = (uint32_t)(conn->worker->loop->now_ms / 1000);
     conn->counted = true;
     metric_inc(conn->worker->metrics, METRIC_CONNECTIONS_CURRENT);
 }
