@@ -250,12 +250,12 @@ static void work_done(uv_work_t *request, int status)
     done(call);
 }
 
-void call_work(struct admin_call *call, void (*run)(void *own), void (*done)(struct admin_call *))
+void call_work(struct admin_call *call, void (*work)(void *own), void (*done)(struct admin_call *))
 {
-    struct work *work = NEW(struct work);
+    struct work *order = NEW(struct work);
 
-    *work = (struct work){.call = call, .run = run, .done = done};
-    CHECK(uv_queue_work(&call->server->loop.uv, &work->request, work_run, work_done) == 0);
+    *order = (struct work){.call = call, .run = work, .done = done};
+    CHECK(uv_queue_work(&call->server->loop.uv, &order->request, work_run, work_done) == 0);
 }
 
 /* ---- the beginning -----------------------------------------------------------------------------

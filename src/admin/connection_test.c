@@ -57,6 +57,26 @@ static void answer_in_pieces(struct admin_call *call)
     call_stream(call, next_piece);
 }
 
+static void work(void *own)
+{
+    *(pthread_t *)own = pthread_self();
+}
+
+static void work_is_done(struct admin_call *call)
+{
+    pthread_t *worked = call_own(call);
+    bool elsewhere = !pthread_equal(*worked, pthread_self());
+
+    mem_free(worked);
+    call_answer(call, 200, json_pack("{s:b}", "elsewhere", elsewhere));
+}
+
+static void answer_after_work(struct admin_call *call)
+{
+    call_set_own(call, NEW(pthread_t));
+    call_work(call, work, work_is_done);
+}
+
 static void answer_now(struct admin_call *call)
 {
     call_answer(call, 200, json_object());
@@ -65,6 +85,7 @@ static void answer_now(struct admin_call *call)
 static const struct resource table[] = {
     {.method = HTTP_GET, .path = "/now", .name = "now", .summary = "now", .handle = answer_now},
     {.method = HTTP_GET, .path = "/later", .name = "l", .summary = "l", .handle = answer_later},
+    {.method = HTTP_GET, .path = "/work", .name = "w", .summary = "w", .handle = answer_after_work},
     {.method = HTTP_GET, .path = "/long", .name = "p", .summary = "p", .handle = answer_in_pieces},
     {0},
 };
@@ -200,6 +221,16 @@ static void handler_may_take_as_long_as_it_likes(void **state)
     fixture_free(f);
 }
 
+static void work_that_blocks_is_done_on_another_thread(void **state)
+{
+    struct fixture *f = fixture_new();
+
+    (void)state;
+    ask(f, "/work");
+    TURN_UNTIL(f, heard(f, "{\"elsewhere\":true}"));
+    fixture_free(f);
+}
+
 static void next_request_waits_for_the_answer_to_the_one_before(void **state)
 {
     struct fixture *f = fixture_new();
@@ -269,6 +300,7 @@ int main(void)
         cmocka_unit_test(request_that_takes_too_long_gets_408_and_the_end),
         cmocka_unit_test(connection_that_asks_nothing_for_long_is_closed_without_a_word),
         cmocka_unit_test(handler_may_take_as_long_as_it_likes),
+        cmocka_unit_test(work_that_blocks_is_done_on_another_thread),
         cmocka_unit_test(next_request_waits_for_the_answer_to_the_one_before),
         cmocka_unit_test(answer_to_a_peer_that_has_gone_is_thrown_away),
         cmocka_unit_test(answer_in_pieces_waits_for_its_reader),

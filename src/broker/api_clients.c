@@ -350,13 +350,22 @@ static void walk_next(struct admin_call *call)
         question_ask(&walk->question, call_server(call), &broker->workers[walk->worker], &ops);
 }
 
+/* Takes a number off the front of *text, which an `end` follows. */
+static bool take_number(const char **text, char end, uint32_t *out)
+{
+    size_t len = strspn(*text, "0123456789");
+
+    if (len == 0 || len > 9 || (*text)[len] != end)
+        return false;
+    *out = (uint32_t)strtoul(*text, NULL, 10);
+    *text += len + 1;
+    return true;
+}
+
 /* "worker.slot" */
 static bool parse_after(const char *text, uint32_t *worker, uint32_t *slot)
 {
-    int end = 0;
-
-    return strspn(text, "0123456789.") == strlen(text) && strlen(text) <= 20 &&
-           sscanf(text, "%9u.%9u%n", worker, slot, &end) == 2 && text[end] == '\0';
+    return take_number(&text, '.', worker) && take_number(&text, '\0', slot);
 }
 
 void api_clients_list(struct admin_call *call)
