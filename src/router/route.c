@@ -106,7 +106,7 @@ static void reserve(struct route_reader *reader, uint32_t more)
     if (old != NULL && needed <= old->room)
         return;
     reader->block = block_new(needed < ROUTE_MEMO_ROUTES_MAX ? needed * 2 : needed);
-    if (reader->count > 0)
+    if (old != NULL && reader->count > 0)
         memcpy(reader->block->routes, old->routes, reader->count * sizeof(struct route));
     block_free(old);
 }
