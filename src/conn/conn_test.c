@@ -217,10 +217,10 @@ static void keep_alive_ends_in_the_very_millisecond(void **state)
     struct fixture *f = *state;
     struct client *client = client_with_keep_alive(f, MQTT_V5);
     struct conn *conn = conn_of(client);
-    conn->last_in_ms = f->workers[0].loop.now_ms - conn->keep_alive_ms + 1;
+    conn->last_in_ms = f->workers[0].loop.now_ms - conn_keep_alive_ms(conn) + 1;
     conn->timer.fire(&conn->timer);
     expect_silence(client);
-    conn->last_in_ms = f->workers[0].loop.now_ms - conn->keep_alive_ms;
+    conn->last_in_ms = f->workers[0].loop.now_ms - conn_keep_alive_ms(conn);
     conn->timer.fire(&conn->timer);
     expect_fault(client, MQTT_KEEP_ALIVE_TIMEOUT);
 }

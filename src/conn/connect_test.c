@@ -229,8 +229,8 @@ static uint32_t keep_alive_of(struct fixture *f, enum mqtt_version version, uint
     send_connect(client, &connect);
     *said = expect_connack(client, 0).properties;
     assert_int_equal(timer_running(&conn_of(client)->timer.timer),
-                     conn_of(client)->keep_alive_ms > 0);
-    return conn_of(client)->keep_alive_ms;
+                     conn_keep_alive_ms(conn_of(client)) > 0);
+    return conn_keep_alive_ms(conn_of(client));
 }
 
 static void keep_alive_above_the_maximum_is_lowered_and_told(void **state)
