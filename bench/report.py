@@ -93,6 +93,72 @@ def workers_table(workers, at_most):
     return "\n".join(lines)
 
 
+# (prefix of the figures, what happens)
+MILLION_PHASES = [
+    ("connect", "CONNECT"),
+    ("subscribe", "SUBSCRIBE to a filter of its own"),
+    ("subscribe_common", "SUBSCRIBE to one filter for all"),
+    ("publish", "one publication to all, QoS 0, 64 B"),
+    ("disconnect", "all say DISCONNECT"),
+    ("lost", "all connections are lost, each publishes its will"),
+    ("silent", "all fall silent: keep alive ends them, each publishes its will"),
+]
+
+MILLION = "## A million clients in one process"
+
+MILLION_TEXT = """\
+Written by `./dev bench million` ({rounds:.0f} rounds, medians; {machine}). Connections, sessions,
+subscriptions, timers, streams and the loop are the broker's, on one worker; only the sockets are
+pretended, so the kernel's part is not in these figures: some 2 KiB of memory a socket and 1 to 10 us
+for each system call. `calls` are the most of them in one turn.
+
+| bytes a client | |
+| --- | ---: |
+| connection | {bytes_connection:,.0f} |
+| session, with its places in two tables | {bytes_session:,.0f} |
+| subscription to a filter of its own, with its node | {bytes_subscription:,.0f} |
+| together, as given out | {bytes_each:,.0f} |
+| together, resident | {bytes_each_resident:,.0f} |
+| of that the two timers | {bytes_timers:,.0f} |
+| a will more | {bytes_will:,.0f} |
+| a subscription to a filter that others have too | {bytes_common_subscription:,.0f} |
+| left when all are gone, as given out | {silent_left_bytes_each:,.0f} |
+| left when all are gone, resident | {silent_left_resident_bytes_each:,.0f} |
+
+A second of keep alives (one PINGREQ in 60 s from each, and the timers) costs
+{keep_alive_second_cpu_ms:.1f} ms of CPU; the longest turn took {keep_alive_longest_turn_ms:.1f} ms.
+A publication to all begins with one turn that finds them: the median of five is in the table, the
+worst took {publish_first_turn_ms:.1f} ms, while the system had no large pages ready. Memory goes back to
+the system while clients leave, {longest_shrink_ms:.1f} ms at a time at most.
+"""
+
+
+def million_section(figures):
+    lines = ["| all {:,.0f} clients | CPU us each | CPU s | longest turn, ms | calls |".format(
+        figures["clients"]), "| --- | ---: | ---: | ---: | ---: |"]
+    for prefix, what in MILLION_PHASES:
+        each, whole, turn, calls = (figures[f"{prefix}_{name}"] for name in (
+            "cpu_us_each", "cpu_s", "longest_turn_ms", "longest_turn_calls"))
+        if prefix == "publish":
+            whole = each * figures["clients"] / 1e6
+        lines.append(f"| {what} | {each:.2f} | {whole:.2f} | {turn:.1f} | {calls:,.0f} |")
+    return "\n".join([MILLION, "", MILLION_TEXT.format(**figures), *lines, ""])
+
+
+def million_of(folder):
+    path = folder / "million.json"
+    return million_section(json.loads(path.read_text())) if path.exists() else ""
+
+
+def replace_million(folder):
+    """Puts the section into results.md, instead of the one that is there, without the rest."""
+    path = folder / "results.md"
+    text = path.read_text()
+    begin = text.find(MILLION)
+    end = text.index("\n## ", begin if begin >= 0 else text.index("\n## Idle") + 1) + 1
+    path.write_text(text[: begin if begin >= 0 else end] + million_of(folder) + "\n" + text[end:])
+
+
 def markdown(run):
     text = [f"# Results\n\nWritten by `./dev bench` on {datetime.date.today()}; every round is in "
             "`results.json`.\n", f"- machine: {machine()}"]
@@ -107,6 +173,8 @@ def markdown(run):
         met = "met" if run.idle_rss <= run.idle_rss_at_most else "**not met**"
         text += [f"\n## Idle\n\nResident memory without a client: {run.idle_rss / 1e6:.1f} MB "
                  f"(target: under {run.idle_rss_at_most / 1e6:g} MB; {met})."]
+    if (section := million_of(run.options.output)):
+        text += ["\n" + section.rstrip("\n")]
     if run.problems:
         text += ["\n## Not accounted for\n", *(f"- {problem}" for problem in run.problems)]
     text += ["\n## How to read it\n\n" + CAVEATS]

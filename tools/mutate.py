@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Breaks checks one at a time and lists those that no test notices.
 
-    ./dev mutate [--file src/codec/decode.c ...] [--limit N] [--seed N] [--suite protocol ...]
+    ./dev mutate [--file src/codec/wire.c ...] [--survivors] [--limit N] [--suite protocol ...]
 
-All mutants are compiled into one program: in `if (a || b)`, `a`, `b` and the whole condition are
-each wrapped so that they can be switched off. Which one is broken is a number in a small file that
-all processes of a test run map (tools/mutate/mutant.c). In the same file an unbroken run notes which
-mutants would have changed a value on the way. So: one build, one run of the whole suite that records,
-and then each mutant is tried only against the tests in which it makes a difference, until one fails.
+All mutants are compiled into one program (mutate/mutants.py). One unbroken run of all tests records
+which mutants would have changed a value on the way; then each mutant is tried against the tests in
+which it makes a difference, the unit tests first, until one fails (mutate/trials.py).
 
 Mutants: a check dropped, each operand of its && and || dropped, each bound moved by one, each reason
-code replaced. Assertions, preprocessor lines and constant tables are left alone.
+code replaced. Assertions, preprocessor lines and constant tables are left alone. Those that are known
+to change nothing that could be seen are in mutate/equal.txt, each with its reason.
+
+The report is build/mutate/report.md, the last line of the output the figures.
 """
 
 import argparse
@@ -22,439 +23,171 @@ import os
 import pathlib
 import random
 import re
-import shutil
-import signal
-import subprocess
 import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-WORK = ROOT / "build/mutate"
-TREE = WORK / "tree"
-BUILD = WORK / "build"
-SIZE = 1 << 16  # bytes of the shared file: 4 for the mutant's number, then one for each mutant
-JOBS = os.cpu_count() or 2
-REPLACED_REASON = "MQTT_UNSPECIFIED_ERROR"
+sys.path.insert(0, str(ROOT / "tools/mutate"))
 
-Mutant = collections.namedtuple("Mutant", "id file line function kind before")
+from mutants import WORK, compile_mutants, copy_tree  # noqa: E402
+from trials import Slot, record_suites, record_units, try_mutant  # noqa: E402
 
-
-# ---- C text ------------------------------------------------------------------------------------
+EQUAL = ROOT / "tools/mutate/equal.txt"
+LAST = WORK / "last.json"  # what came of each mutant the last time
 
 
-def blank(text):
-    """The text with comments, literals and preprocessor lines replaced by blanks of equal length."""
-    pattern = re.compile(
-        r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^[ \t]*#(?:\\\n|[^\n])*',
-        re.DOTALL | re.MULTILINE)
-    return pattern.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)
+def key_of(mutant):
+    """What names a mutant while lines move."""
+    return f"{mutant.file} {mutant.function} {mutant.kind}"
 
 
-def closing(text, at):
-    """Index of the parenthesis that closes the one at `at`."""
-    depth = 0
-    for index in range(at, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[index], 0)
-        if depth == 0:
-            return index
-    raise ValueError("unbalanced")
+# ---- mutants that are known to be equal ----------------------------------------------------------
 
 
-def split_top(text, operators):
-    """[(start, end, operator before it)] of the operands of `text` at its outermost level."""
-    parts, depth, start, before, index = [], 0, 0, None, 0
-    while index < len(text):
-        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(text[index], 0)
-        found = next((op for op in operators if depth == 0 and text.startswith(op, index)), None)
-        if found:
-            parts.append((start, index, before))
-            before, index = found, index + len(found)
-            start = index
+def read_equal():
+    """{key: reason}. In the file a key is a line, and its reason the indented lines below."""
+    equal, key = {}, None
+    for line in EQUAL.read_text().splitlines():
+        if line.startswith("#") or not line.strip():
+            continue
+        if not line.startswith(" "):
+            key = line.strip()
+            equal[key] = ""
         else:
-            index += 1
-    parts.append((start, len(text), before))
-    return parts
+            equal[key] = f"{equal[key]} {line.strip()}".strip()
+    return equal
 
 
-PURE_CALL = re.compile(
-    r"(\w+_(left|size|levels|len|count|valid|present|bytes|equal|of|with|mqtt|load_explicit)|sizeof|strlen)$")
-MOVED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
-NOT_BOUND = re.compile(r"->|<<|>>|==|!=")
+def stale(equal, mutants, rows):
+    """Lines about entries that are wrong: no such mutant, noticed by a test, no reason."""
+    known = {key_of(mutant) for mutant in mutants}
+    files = {mutant.file for mutant in mutants}
+    noticed = {key_of(mutant): by for mutant, verdict, by in rows if verdict == "noticed"}
+    survived = {key_of(mutant) for mutant, verdict, _ in rows if verdict != "noticed"}
+    wrong = []
+    for key, reason in equal.items():
+        if key.split()[0] not in files:
+            continue
+        if key not in known:
+            wrong.append(f"there is no such mutant: {key}")
+        elif key in noticed and key not in survived:
+            wrong.append(f"not equal, {noticed[key]} notices: {key}")
+        elif not reason:
+            wrong.append(f"no reason given: {key}")
+    return wrong
 
 
-def pure(blanked):
-    """May it be evaluated once more than the program does?"""
-    if re.search(r"\+\+|--|(?<![=!<>])=(?!=)", blanked):
-        return False
-    calls = re.findall(r"(\w+)\s*\(", blanked)
-    return all(PURE_CALL.match(name) for name in calls)
+# ---- report --------------------------------------------------------------------------------------
 
 
-def bound(blanked):
-    """(start, end) of the one comparison at the outermost level, or None."""
-    hidden = NOT_BOUND.sub("  ", blanked)
-    flat, depth = [], 0
-    for char in hidden:
-        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(char, 0)
-        flat.append(char if depth == 0 else " ")
-    found = list(re.finditer(r"<=|>=|<|>", "".join(flat)))
-    if len(found) != 1 or "?" in flat or re.search(r"==|!=", blanked):
-        return None
-    return found[0].span()
-
-
-class File:
-    """One source file, the places found in it, and its mutated text."""
-
-    def __init__(self, path):
-        self.path = path
-        self.text = path.read_text()
-        self.blanked = blank(self.text)
-        self.name = str(path.relative_to(ROOT))
-
-    def function_at(self, offset):
-        names = re.findall(r"^(?!static const)[a-z_][^\n;={}]*?(\w+)\([^;{}]*\)\n\{", self.text[:offset],
-                           re.MULTILINE)
-        return names[-1] if names else "?"
-
-    def in_function(self, offset):
-        """Function bodies end with } in the first column; tables with };"""
-        opened = self.blanked.rfind("\n{", 0, offset)
-        return opened >= 0 and self.blanked.find("\n}", opened + 1, offset) < 0
-
-    def expressions(self):
-        """(start, end) of each condition and each returned comparison, && or ||."""
-        for found in re.finditer(r"\b(?:if|while) \(", self.blanked):
-            yield found.end(), closing(self.blanked, found.end() - 1)
-        for found in re.finditer(r"\breturn ([^;]*(?:&&|\|\||[<>])[^;]*);", self.blanked):
-            chosen = split_top(found.group(1), ["?"])[0]  # of a ternary: its condition
-            yield found.start(1), found.start(1) + chosen[1]
-
-    def broken(self, start, end, add):
-        """The expression with each of its operands wrapped. add(kind) gives a new mutant's number."""
-        text, blanked = self.text[start:end], self.blanked[start:end]
-        for operator, neutral in (("||", 0), ("&&", 1)):
-            parts = split_top(blanked, [operator])
-            if len(parts) > 1:
-                wrapped = [self.switched(start + at, start + until, neutral, add) for at, until, _ in parts]
-                return f" {operator} ".join(wrapped)
-        lead = len(blanked) - len(blanked.lstrip(" \n!"))
-        if blanked[lead : lead + 1] == "(" and closing(blanked, lead) == len(blanked.rstrip()) - 1:
-            inner = self.broken(start + lead + 1, start + len(blanked.rstrip()) - 1, add)
-            return f"{text[:lead]}({inner})"
-        at = bound(blanked)
-        if at is None:
-            return text
-        left, operator, right = text[: at[0]], text[at[0] : at[1]], text[at[1] :]
-        number = add(f"`{' '.join(text.split())}`: bound moved")
-        mark = f"mutant_saw({number}, 0, ({left}) == ({right}))" if pure(blanked) else f"mutant_saw({number}, 0, 1)"
-        return f"(mutant({number}) ? ({left}{MOVED[operator]}{right}) : ({mark}, ({text})))"
-
-    def switched(self, start, end, neutral, add):
-        """The operand wrapped so that it can be replaced by `neutral`."""
-        number = add(f"`{' '.join(self.text[start:end].split())}` dropped")
-        inner = self.broken(start, end, add)
-        return f"(mutant({number}) ? {neutral} : mutant_saw({number}, {neutral}, !!({inner})))"
-
-    def reasons(self):
-        """(start, end) of each reason code that a statement gives away."""
-        for found in re.finditer(r"\bMQTT_[A-Z0-9_]+\b", self.blanked):
-            line_start = self.blanked.rfind("\n", 0, found.start()) + 1
-            statement = self.blanked[max(self.blanked.rfind(end, 0, found.start()) for end in ";{}:") :
-                                     found.end()]
-            line = self.blanked[line_start : found.end()]
-            if found.group() in (REPLACED_REASON, "MQTT_SUCCESS") or "case " in line or re.search(r"[=!]= *$", line[: -len(found.group())]):
-                continue
-            if re.search(r"\breturn\b|fault|refuse|reason|close|disconnect", statement):
-                yield found.start(), found.end()
-
-    def place(self, start, end, kind, number):
-        line = self.text.count("\n", 0, start) + 1
-        return Mutant(number, self.name, line, self.function_at(start), kind,
-                      " ".join(self.text[start:end].split()))
-
-    def mutate(self, first_id, reason_codes, banned):
-        """(mutants, mutated text). `banned`: lines that did not compile when mutated."""
-        mutants, edits = [], []
-        taken = set()
-        for start, end in self.expressions():
-            line = self.text.count("\n", 0, start) + 1
-            if not self.in_function(start) or line in banned or "CHECK(" in self.text[start:end]:
-                continue
-
-            def add(kind, start=start, end=end):
-                mutants.append(self.place(start, end, kind, first_id + len(mutants)))
-                return mutants[-1].id
-
-            if self.blanked[:start].endswith("return "):
-                new = self.broken(start, end, add)
-            else:
-                new = self.switched(start, end, 0, add)
-            edits.append((start, end, " ".join(new.split()) + "\n" * self.text.count("\n", start, end)))
-            taken.update(range(start, end))
-        for start, end in self.reasons():
-            line = self.text.count("\n", 0, start) + 1
-            name = self.text[start:end]
-            if not self.in_function(start) or line in banned or start in taken or name not in reason_codes:
-                continue
-            number = first_id + len(mutants)
-            mutants.append(self.place(start, end, "reason code replaced", number))
-            edits.append((start, end, f"(mutant_saw({number}, 0, 1), mutant({number}) ? {REPLACED_REASON} : {name})"))
-        text = self.text
-        for start, end, new in sorted(edits, reverse=True):
-            text = text[:start] + new + text[end:]
-        return mutants, text
-
-
-# ---- build -------------------------------------------------------------------------------------
-
-
-def copy_tree():
-    """A copy of what git would take, so that the checkout is never touched."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                            cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    shutil.rmtree(TREE, ignore_errors=True)
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (TREE / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, TREE / name)
-    for part in ("mutant.c", "mutant.h"):
-        shutil.copy2(ROOT / "tools/mutate" / part, TREE / "src/base" / part)
-
-
-def reason_codes():
-    names = set(re.findall(r"\bMQTT_[A-Z0-9_]+\b", (ROOT / "src/model/reason.h").read_text()))
-    return names if REPLACED_REASON in names else set()
-
-
-def write_mutants(paths, banned):
-    mutants = []
-    for path in paths:
-        found, text = File(path).mutate(len(mutants) + 1, reason_codes(), banned[str(path.relative_to(ROOT))])
-        mutants += found
-        target = TREE / path.relative_to(ROOT)
-        if target.read_text() != '#include "base/mutant.h"\n#line 1\n' + text:
-            target.write_text('#include "base/mutant.h"\n#line 1\n' + text)
-    if len(mutants) + 8 > SIZE:
-        sys.exit("mutate: more mutants than the shared file has room for")
-    return mutants
-
-
-def compile_mutants(paths):
-    """Builds; what does not compile when mutated is left out and tried again."""
-    banned = collections.defaultdict(set)
-    configure = ["cmake", "-S", TREE, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug",
-                 "-DCMAKE_C_FLAGS_DEBUG=-O1 -g1 -w"]
-    for _ in range(20):
-        mutants = write_mutants(paths, banned)
-        subprocess.run(configure, check=True, stdout=subprocess.DEVNULL)
-        done = subprocess.run(["ninja", "-C", BUILD, "-k", "0"], text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT)
-        if done.returncode == 0:
-            return mutants
-        errors = re.findall(r"^(?:.*/)?(src/\S+\.c):(\d+):\d+: error", done.stdout, re.MULTILINE)
-        size = sum(map(len, banned.values()))
-        for name, line in errors:
-            banned[name].update(range(int(line) - 3, int(line) + 1))
-        if sum(map(len, banned.values())) == size:
-            print(done.stdout[-3000:])
-            break
-    sys.exit("mutate: does not build")
-
-
-# ---- running tests -----------------------------------------------------------------------------
-
-
-class Slot:
-    """One shared file and what runs against it."""
-
-    def __init__(self, number):
-        self.path = WORK / f"mutant.{number}"
-        self.path.write_bytes(bytes(SIZE))
-
-    def arm(self, mutant_id):
-        with open(self.path, "r+b") as shared:
-            shared.write(mutant_id.to_bytes(4, "little") + bytes(SIZE - 4))
-
-    def reached(self):
-        data = self.path.read_bytes()
-        return {index - 4 for index in range(4, SIZE) if data[index]}
-
-    def environment(self):
-        return {**os.environ, "SKEIN_MUTANT": str(self.path), "SKEIN_BINARY": str(BUILD / "skein"),
-                "SKEIN_TEST_BUILD": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONPATH": str(ROOT / "tools/mutate")}
-
-    def run(self, command, seconds, **more):
-        """Exit code, or None when it took too long. What it started ends with it."""
-        process = subprocess.Popen(command, cwd=TREE, env={**self.environment(), **more},
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                   start_new_session=True)
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            self.end_processes(process)
-
-    def end_processes(self, process):
-        """Ends the run and every process that still maps this slot's file."""
-        marker = f"SKEIN_MUTANT={self.path}\0".encode()
-        for entry in pathlib.Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    if marker in (entry / "environ").read_bytes():
-                        os.kill(int(entry.name), signal.SIGKILL)
-                except OSError:
-                    pass
-        process.wait()
-
-
-def unit_programs():
-    """Unit test programs of the whole tree; only those that a mutant lives in will reach it."""
-    return sorted(path for path in BUILD.glob("*_test") if os.access(path, os.X_OK) and path.is_file())
-
-
-def record_units(slot):
-    """{program: mutants that make a difference}, of those programs that pass."""
-    reach = {}
-    for program in unit_programs():
-        slot.arm(0)
-        if slot.run([program], 60) == 0:
-            reach[program] = slot.reached()
-        else:
-            print(f"  left out, fails unbroken: {program.name}")
-    return reach
-
-
-def record_suites(suites):
-    """{test id: mutants that make a difference}, of those tests that pass."""
-    record = WORK / "record"
-    shutil.rmtree(record, ignore_errors=True)
-    record.mkdir()
-    slot = Slot("record")
-    slot.run([sys.executable, "-m", "pytest", *[f"tests/{suite}" for suite in suites], "-q",
-              "-p", "no:cacheprovider", "-p", "mutate_plugin", "-n", str(JOBS), "--dist", "loadgroup"],
-             3600, SKEIN_MUTATE_RECORD=str(record))
-    reach = {}
-    failed = 0
-    for path in record.glob("*.jsonl"):
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
-            if entry["passed"]:
-                reach[entry["test"]] = set(entry["reached"])
-            else:
-                failed += 1
-    if failed:
-        print(f"  left out, fail unbroken: {failed} tests")
-    return reach
-
-
-def try_mutant(slot, mutant, units, tests, options):
-    """(verdict, what noticed it)."""
-    programs = [program for program, reached in units.items() if mutant.id in reached]
-    chosen = sorted((test for test, reached in tests.items() if mutant.id in reached),
-                    key=lambda test: (len(tests[test]), test))[: options.tests]
-    if not programs and not chosen:
-        return "no difference", ""
-    for program in programs:
-        slot.arm(mutant.id)
-        if slot.run([program], 60) != 0:
-            return "noticed", program.name
-    if chosen:
-        order = WORK / f"{slot.path.name}.tests"
-        order.write_text("\n".join(chosen))
-        progress = WORK / f"{slot.path.name}.progress"
-        progress.write_text("")
-        slot.arm(mutant.id)
-        status = slot.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p",
-                           "mutate_plugin", "-p", "no:randomly",
-                           *sorted({test.split("::")[0] for test in chosen})],
-                          options.seconds, SKEIN_MUTATE_TESTS=str(order), SKEIN_MUTATE_PROGRESS=str(progress))
-        last = progress.read_text().strip()
-        if status is None:
-            hung = time.time() - progress.stat().st_mtime > options.seconds / 2
-            return ("noticed", f"hangs in {last}") if hung else ("survived", "")
-        if status != 0:
-            return "noticed", last
-    return "survived", ""
-
-
-# ---- report ------------------------------------------------------------------------------------
-
-
-def write_report(rows, path):
-    by_verdict = collections.Counter(verdict for _, verdict, _ in rows)
-    survived = by_verdict["survived"] + by_verdict["no difference"]
-    summary = f"{len(rows)} mutants, {by_verdict['noticed']} noticed, {survived} survived"
+def write_report(rows, equal, path):
+    """Gives the line with the figures."""
+    groups = collections.defaultdict(list)
+    for mutant, verdict, by in rows:
+        groups["equal" if verdict != "noticed" and key_of(mutant) in equal else verdict].append((mutant, by))
+    survived = sum(len(group) for verdict, group in groups.items() if verdict != "noticed")
+    summary = (f"{len(rows)} mutants, {len(groups['noticed'])} noticed, {survived} survived, "
+               f"of which {len(groups['equal'])} known to be equal")
     lines = ["# Mutants", "", summary, ""]
     for verdict, title in (("survived", "Makes a difference, and no test notices"),
-                           ("no difference", "Makes no difference in any test")):
+                           ("no difference", "Makes no difference in any test"),
+                           ("equal", "Known to be equal"), ("noticed", "Noticed")):
         lines += [f"## {title}", ""]
-        for mutant, was, _ in rows:
-            if was == verdict:
-                lines += [f"- {mutant.file}:{mutant.line} `{mutant.function}`: {mutant.kind}",
-                          f"  - in `{mutant.before}`"]
+        for mutant, by in groups[verdict]:
+            lines.append(f"- {mutant.file}:{mutant.line} `{mutant.function}`: {mutant.kind}"
+                         + (f" - {by}" if by else ""))
+            if verdict not in ("noticed", "equal"):
+                lines.append(f"  - in `{mutant.before}`")
         lines.append("")
-    lines += ["## Noticed", ""]
-    lines += [f"- {m.file}:{m.line} `{m.function}`: {m.kind} - {by}" for m, was, by in rows if was == "noticed"]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines))
     return summary
+
+
+# ---- the run -------------------------------------------------------------------------------------
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", action="append", help="only this source file (repeatable)")
+    parser.add_argument("--survivors", action="store_true", help="only those that survived the last time")
     parser.add_argument("--limit", type=int, help="this many mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=1, help="of that draw (1)")
-    parser.add_argument("--suite", action="append", help="folders of tests/ to use (protocol, hostile)")
-    parser.add_argument("--tests", type=int, default=200, help="most tests for one mutant (200)")
-    parser.add_argument("--seconds", type=int, default=90, help="longest time for one mutant (90)")
+    parser.add_argument("--suite", action="append", help="folders of tests/ to use (protocol, hostile, store)")
+    parser.add_argument("--no-suites", action="store_true", help="unit tests only")
+    parser.add_argument("--tests", type=int, default=400,
+                        help="most pytest tests for one mutant, those that reach few mutants first (400)")
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="mutants at once")
     return parser.parse_args()
 
 
 def source_files(options):
     if options.file:
         return [(ROOT / name).resolve() for name in options.file]
-    found = [p for folder in ("codec", "conn") for p in (ROOT / "src" / folder).glob("*.c")]
-    return sorted(p for p in found if not re.search(r"_(test|bench)$", p.stem))
+    found = [p for folder in ("codec", "conn") for p in (ROOT / "src" / folder).glob("*.[ch]")]
+    return sorted(p for p in found if not re.search(r"_(test|bench|fixture)$", p.stem))
 
 
-def main():
-    options = arguments()
-    suites = [s for s in options.suite or ["protocol", "hostile"] if (ROOT / "tests" / s).is_dir()]
-    WORK.mkdir(parents=True, exist_ok=True)
-    copy_tree()
-    mutants = compile_mutants(source_files(options))
-    print(f"{len(mutants)} mutants built; recording which makes a difference where", flush=True)
-    units = record_units(Slot(0))
-    tests = record_suites(suites) if suites else {}
-    print(f"{len(units)} unit test programs, {len(tests)} tests", flush=True)
-
+def choose(options, mutants, last):
     chosen = list(mutants)
+    if options.survivors:
+        chosen = [mutant for mutant in chosen if last.get(key_of(mutant), [""])[0] != "noticed"]
     if options.limit:
         chosen = random.Random(options.seed).sample(chosen, min(options.limit, len(chosen)))
         chosen.sort()
-    slots = [Slot(number) for number in range(JOBS)]
+    return chosen
+
+
+def try_all(options, chosen, units, tests, suites, last):
+    """[(mutant, verdict, what noticed it)] in the order of `chosen`."""
+    slots = [Slot(number, suites) for number in range(min(options.jobs, len(chosen)))]
     free = collections.deque(slots)
+    rows = []
 
     def work(mutant):
         slot = free.popleft()
         try:
-            return mutant, *try_mutant(slot, mutant, units, tests, options)
+            return mutant, *try_mutant(slot, mutant, units, tests, options.tests,
+                                       last.get(key_of(mutant), ["", ""])[1])
         finally:
             free.append(slot)
 
-    rows = []
-    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(len(slots) or 1) as pool:
         for mutant, verdict, by in pool.map(work, chosen):
             rows.append((mutant, verdict, by))
             if verdict != "noticed":
                 print(f"{mutant.file}:{mutant.line}: {mutant.function}: {mutant.kind}: {verdict}", flush=True)
             if len(rows) % 50 == 0:
                 print(f"... {len(rows)} of {len(chosen)}", flush=True)
-    print(write_report(rows, WORK / "report.md"))
-    return 0
+    for slot in slots:
+        slot.stop_pytest()
+    return rows
+
+
+def main():
+    options = arguments()
+    suites = [] if options.no_suites else options.suite or ["protocol", "hostile", "store"]
+    started = time.monotonic()
+    WORK.mkdir(parents=True, exist_ok=True)
+    last = json.loads(LAST.read_text()) if LAST.exists() else {}
+    copy_tree()
+    mutants = compile_mutants(source_files(options))
+    chosen = choose(options, mutants, last)
+    print(f"{len(mutants)} mutants built, {len(chosen)} to try; recording which makes a difference where",
+          flush=True)
+    units = record_units(Slot("record", suites))
+    tests = record_suites(suites, options.jobs) if suites else []
+    print(f"{len(units)} unit test programs, {len(tests)} tests; {time.monotonic() - started:.0f} s",
+          flush=True)
+
+    rows = try_all(options, chosen, units, tests, suites, last)
+    LAST.write_text(json.dumps(last | {key_of(m): [verdict, by] for m, verdict, by in rows}, indent=0))
+    equal = read_equal()
+    wrong = stale(equal, mutants, rows)
+    for line in wrong:
+        print(f"{EQUAL.relative_to(ROOT)}: {line}")
+    print(f"{time.monotonic() - started:.0f} s; every one is in build/mutate/report.md")
+    print(write_report(rows, equal, WORK / "report.md"))
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

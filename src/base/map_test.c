@@ -58,6 +58,12 @@ static uint64_t spread_hash(uint32_t key)
     return key * 0x9E3779B97F4A7C15u;
 }
 
+/* Pushes many past the end of a table of any size. */
+static uint64_t high_hash(uint32_t key)
+{
+    return UINT64_MAX - key % 4096;
+}
+
 static void compare(const struct map *map, const struct element *model, uint32_t count,
                     uint64_t (*hash)(uint32_t))
 {
@@ -105,6 +111,41 @@ static void map_behaves_like_a_set_with_spread_hashes(void **state)
     run_against_model(1000, spread_hash);
 }
 
+/* Large enough to be moved in steps, and often looked at while that goes on. */
+static void map_behaves_like_a_set_while_it_moves(void **state)
+{
+    (void)state;
+    run_against_model(20000, spread_hash);
+    run_against_model(20000, high_hash);
+}
+
+static void map_change_never_moves_a_large_table_at_once(void **state)
+{
+    enum { COUNT = 200000, SLOTS_MAX = 64 };
+    struct element *elements = calloc(COUNT, sizeof(*elements));
+    struct map map;
+    size_t moves = 0;
+    (void)state;
+    map_init(&map);
+    for (uint32_t i = 0; i < 2 * COUNT; i++) {
+        struct map before = map;
+        if (i < COUNT)
+            map_insert(&map, spread_hash(i), &elements[i]);
+        else
+            map_remove(&map, spread_hash(i - COUNT), &elements[i - COUNT]);
+        if (before.old.slots != NULL && map.old.slots == before.old.slots)
+            assert_in_range(map.moved - before.moved, 1, SLOTS_MAX);
+        else if (before.old.slots != NULL)
+            assert_in_range(before.old.capacity - before.moved, 1, SLOTS_MAX);
+        else if (before.now.capacity > SLOTS_MAX * 32 && map.now.slots != before.now.slots)
+            moves += map.old.slots == before.now.slots && map.moved == 0;
+    }
+    assert_true(moves >= 12); /* up from 4096 to 524288, and down again */
+    assert_int_equal(map.count, 0);
+    map_deinit(&map);
+    free(elements);
+}
+
 static void map_behaves_like_a_set_when_hashes_collide(void **state)
 {
     (void)state;
@@ -120,13 +161,13 @@ static void map_gives_memory_back_when_it_empties(void **state)
     map_init(&map);
     for (uint32_t i = 0; i < COUNT; i++)
         map_insert(&map, spread_hash(i), &elements[i]);
-    size_t full = map.capacity;
+    size_t full = map.now.capacity;
     assert_true(full >= COUNT && full <= COUNT * 8 / 3);
     for (uint32_t i = 0; i < COUNT; i++)
         map_remove(&map, spread_hash(i), &elements[i]);
-    assert_true(map.capacity <= full / 64);
+    assert_true(map.now.capacity <= full / 64);
     map_deinit(&map);
-    assert_null(map.slots);
+    assert_null(map.now.slots);
 }
 
 int main(void)
@@ -135,6 +176,8 @@ int main(void)
         cmocka_unit_test(map_find_in_an_empty_map_gives_null),
         cmocka_unit_test(map_tells_elements_with_one_hash_apart_by_their_key),
         cmocka_unit_test(map_behaves_like_a_set_with_spread_hashes),
+        cmocka_unit_test(map_behaves_like_a_set_while_it_moves),
+        cmocka_unit_test(map_change_never_moves_a_large_table_at_once),
         cmocka_unit_test(map_behaves_like_a_set_when_hashes_collide),
         cmocka_unit_test(map_gives_memory_back_when_it_empties),
     };

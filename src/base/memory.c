@@ -4,6 +4,7 @@
 #include "base/check.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 void *mem_new(size_t size)
 {
@@ -32,4 +33,22 @@ void *mem_try_resize(void *old, size_t size)
 void mem_free(void *block)
 {
     free(block);
+}
+
+void *mem_new_pages(size_t size)
+{
+    CHECK(size % MEM_PAGES == 0);
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(pages != MAP_FAILED);
+    return pages;
+}
+
+void mem_free_pages(void *pages, size_t size)
+{
+    CHECK(munmap(pages, size) == 0);
+}
+
+void mem_hint_all_used(void *pages, size_t size)
+{
+    (void)madvise(pages, size, MADV_HUGEPAGE); /* a system without them gives small ones */
 }

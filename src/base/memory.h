@@ -24,6 +24,19 @@ void *mem_try_resize(void *old, size_t size);
 /* Takes `block`; NULL is fine. */
 void mem_free(void *block);
 
+/*
+ * Whole pages for large tables: zeroed at their first use and not before, so that getting them
+ * takes no time, and given back to the system at once. Any part that is whole pages may be given
+ * back by itself. Sizes are multiples of MEM_PAGES; aborts when there are none.
+ */
+enum { MEM_PAGES = 64 * 1024 };
+
+void *mem_new_pages(size_t size) __attribute__((returns_nonnull));
+void mem_free_pages(void *pages, size_t size);
+
+/* All of it will be used, and soon: the system may give it in larger pieces. */
+void mem_hint_all_used(void *pages, size_t size);
+
 #define NEW(type) ((type *)mem_new(sizeof(type)))
 
 #endif

@@ -22,6 +22,7 @@ void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
 {
     wheel->tick = now_ms >> TIMER_TICK_SHIFT;
     wheel->count = 0;
+    list_init(&wheel->falling);
     for (int level = 0; level < WHEEL_LEVELS; level++) {
         wheel->occupied[level] = 0;
         for (int slot = 0; slot < WHEEL_SLOTS; slot++)
@@ -96,7 +97,7 @@ static uint64_t ticks_to_next(const struct timer_wheel *wheel)
     return least;
 }
 
-/* Moves what the wheel has just reached one or more levels down. */
+/* What the wheel has just reached is to fall one or more levels. */
 static void cascade(struct timer_wheel *wheel)
 {
     for (int level = WHEEL_LEVELS - 1; level > 0; level--) {
@@ -104,22 +105,29 @@ static void cascade(struct timer_wheel *wheel)
         if ((wheel->tick & below) != 0)
             continue; /* this level's hand has not moved */
         unsigned slot = (unsigned)(wheel->tick >> (level * LEVEL_BITS)) & SLOT_MASK;
-        struct list moving;
-        list_init(&moving);
-        list_move_all(&moving, &wheel->slots[level][slot]);
+        list_move_all(&wheel->falling, &wheel->slots[level][slot]);
         wheel->occupied[level] &= ~((uint64_t)1 << slot);
-        struct list *link;
-        while ((link = list_take_first(&moving)) != NULL) {
-            struct timer *timer = CONTAINER_OF(link, struct timer, link);
-            if (tick_of(timer->deadline_ms) <= wheel->tick) {
-                unsigned now = (unsigned)wheel->tick & SLOT_MASK;
-                list_add_last(&wheel->slots[0][now], &timer->link);
-                wheel->occupied[0] |= (uint64_t)1 << now;
-            } else {
-                place(wheel, timer);
-            }
+    }
+}
+
+/* True when all have fallen. */
+static bool fall(struct timer_wheel *wheel, size_t *falls)
+{
+    struct list *link;
+    for (; *falls < WHEEL_FALLS_MAX; ++*falls) {
+        link = list_take_first(&wheel->falling);
+        if (link == NULL)
+            return true;
+        struct timer *timer = CONTAINER_OF(link, struct timer, link);
+        if (tick_of(timer->deadline_ms) <= wheel->tick) {
+            unsigned now = (unsigned)wheel->tick & SLOT_MASK;
+            list_add_last(&wheel->slots[0][now], &timer->link);
+            wheel->occupied[0] |= (uint64_t)1 << now;
+        } else {
+            place(wheel, timer);
         }
     }
+    return list_empty(&wheel->falling);
 }
 
 /* Takes due timers of the current tick; true when the slot is empty afterwards. */
@@ -142,8 +150,10 @@ static bool take_due(struct timer_wheel *wheel, size_t max, struct list *due, si
 size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, size_t max, struct list *due)
 {
     uint64_t target = now_ms >> TIMER_TICK_SHIFT;
-    size_t taken = 0;
-    if (!take_due(wheel, max, due, &taken)) /* what an earlier call left behind */
+    size_t taken = 0, falls = 0;
+    /* What an earlier call left behind. While timers fall none is due, or the caller could have
+     * the next lot fall at once. */
+    if (!fall(wheel, &falls) || !take_due(wheel, max, due, &taken))
         return taken;
     while (wheel->tick < target) {
         uint64_t step = ticks_to_next(wheel);
@@ -153,7 +163,7 @@ size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, size_t ma
         }
         wheel->tick += step;
         cascade(wheel);
-        if (!take_due(wheel, max, due, &taken))
+        if (!fall(wheel, &falls) || !take_due(wheel, max, due, &taken))
             return taken;
     }
     return taken;
@@ -163,7 +173,7 @@ uint64_t timer_wheel_wait_ms(const struct timer_wheel *wheel, uint64_t now_ms)
 {
     if (wheel->count == 0)
         return UINT64_MAX;
-    if (!list_empty(&wheel->slots[0][wheel->tick & SLOT_MASK]))
+    if (!list_empty(&wheel->slots[0][wheel->tick & SLOT_MASK]) || !list_empty(&wheel->falling))
         return 0;
     uint64_t ticks = ticks_to_next(wheel);
     if (ticks == UINT64_MAX)

@@ -17,6 +17,7 @@ enum {
     TIMER_TICK_SHIFT = 4, /* 16 ms */
     WHEEL_LEVELS = 6,
     WHEEL_SLOTS = 64, /* per level; level n has slots of 64^n ticks */
+    WHEEL_FALLS_MAX = 4096,
 };
 
 struct timer {
@@ -28,6 +29,7 @@ struct timer_wheel {
     uint64_t tick; /* all timers up to this tick have fired */
     uint64_t count;
     uint64_t occupied[WHEEL_LEVELS]; /* bit n: slot n may hold timers */
+    struct list falling;             /* to a lower level; empty before the next tick begins */
     struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 };
 
@@ -53,7 +55,9 @@ void timer_stop(struct timer_wheel *wheel, struct timer *timer);
 /*
  * Moves up to `max` timers that are due at `now_ms` to the end of `due` (take each with
  * list_take_first). One that waits there may still be stopped or started again, which takes it out.
- * Returns how many; `max` means: call again, there may be more.
+ * Returns how many; `max` means: call again, there may be more. At most WHEEL_FALLS_MAX timers fall
+ * to a lower level in one call; when more have to, they hold the wheel up and timer_wheel_wait_ms()
+ * says 0.
  */
 size_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, size_t max,
                            struct list *due);

@@ -141,6 +141,58 @@ static void wheel_advance_stops_at_max_and_goes_on_at_the_next_call(void **state
     assert_int_equal(timer_wheel_wait_ms(&f->wheel, start_ms + 1000), UINT64_MAX);
 }
 
+static void wheel_lets_many_timers_fall_in_several_calls(void **state)
+{
+    enum { COUNT = 3 * WHEEL_FALLS_MAX };
+    struct fixture *f = *state;
+    struct timer *timers = calloc(COUNT, sizeof(*timers));
+    uint64_t deadline_ms =
+        start_ms + 100 * WHEEL_SLOTS * TICK_MS; /* all in one slot, not level 0 */
+    int calls = 0;
+    size_t fired = 0;
+    for (int i = 0; i < COUNT; i++) {
+        timer_init(&timers[i]);
+        timer_start(&f->wheel, &timers[i], deadline_ms);
+    }
+    for (; fired < COUNT && calls < 100; calls++) {
+        assert_int_equal(timer_wheel_wait_ms(&f->wheel, deadline_ms + TICK_MS), 0);
+        fired += timer_wheel_advance(&f->wheel, deadline_ms + TICK_MS, COUNT, &f->due);
+    }
+    assert_int_equal(fired, COUNT);
+    assert_true(calls >= COUNT / WHEEL_FALLS_MAX);
+    while (list_take_first(&f->due) != NULL)
+        ;
+    free(timers);
+}
+
+static void wheel_timer_that_falls_may_be_stopped_or_started_again(void **state)
+{
+    enum { COUNT = WHEEL_FALLS_MAX + 2 };
+    struct fixture *f = *state;
+    struct timer *timers = calloc(COUNT, sizeof(*timers));
+    uint64_t deadline_ms = start_ms + 100 * WHEEL_SLOTS * TICK_MS;
+    for (int i = 0; i < COUNT; i++) {
+        timer_init(&timers[i]);
+        timer_start(&f->wheel, &timers[i], deadline_ms);
+    }
+    timer_wheel_advance(&f->wheel, deadline_ms + TICK_MS, COUNT, &f->due);
+    assert_false(list_empty(&f->wheel.falling));
+    for (int i = 0; i < COUNT; i++) {
+        if (i % 2 == 0)
+            timer_stop(&f->wheel, &timers[i]);
+        else
+            timer_start(&f->wheel, &timers[i], deadline_ms + 50 * TICK_MS);
+    }
+    assert_int_equal(f->wheel.count, COUNT / 2);
+    size_t fired = 0;
+    for (int calls = 0; calls < 10; calls++)
+        fired += timer_wheel_advance(&f->wheel, deadline_ms + 60 * TICK_MS, COUNT, &f->due);
+    assert_int_equal(fired, COUNT / 2);
+    while (list_take_first(&f->due) != NULL)
+        ;
+    free(timers);
+}
+
 static void wheel_wait_of_an_empty_wheel_is_for_ever(void **state)
 {
     struct fixture *f = *state;
@@ -239,6 +291,8 @@ int main(void)
         TEST(timer_stop_is_harmless_when_it_does_not_run),
         TEST(timer_that_is_due_may_still_be_stopped_or_started_again),
         TEST(wheel_advance_stops_at_max_and_goes_on_at_the_next_call),
+        TEST(wheel_lets_many_timers_fall_in_several_calls),
+        TEST(wheel_timer_that_falls_may_be_stopped_or_started_again),
         TEST(wheel_wait_of_an_empty_wheel_is_for_ever),
         TEST(wheel_wait_is_never_late),
         TEST(wheel_behaves_like_a_sorted_list),

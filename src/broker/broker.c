@@ -14,6 +14,7 @@
 #include "config/version.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -21,7 +22,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 4096 };
+enum { LISTEN_BACKLOG = 4096, MALLOC_LARGE = 4 * 1024 * 1024 };
 
 /* ---- listeners ---------------------------------------------------------------------------------
  */
@@ -54,6 +55,7 @@ static bool bind_all(struct broker *broker)
                 return bind_failed(listener);
             worker->listener_fds[worker->listener_count++] = fd;
         }
+        broker->ports[l] = address.port;
         LOG(LOG_INFO, "broker.listening", log_text("host", address.host),
             log_uint("port", address.port),
             log_text("transport", listener->transport == CONFIG_WS ? "ws" : "tcp"));
@@ -104,8 +106,17 @@ static uint32_t count_workers(const struct config *config)
     return cores < 1 ? 1 : cores > 256 ? 256 : (uint32_t)cores;
 }
 
-static void node_init(struct broker *broker, const struct config *config)
+/* Large tables come from the system and go back to it at once. By itself malloc would soon take
+ * them from where the small things are, and clear them by hand. */
+static void set_malloc(void)
 {
+    mallopt(M_MMAP_THRESHOLD, MALLOC_LARGE);
+    mallopt(M_TRIM_THRESHOLD, MALLOC_LARGE);
+}
+
+void node_init(struct broker *broker, const struct config *config)
+{
+    set_malloc();
     broker->config = config;
     broker->started_ms = clock_ms();
     broker->worker_count = count_workers(config);
@@ -122,7 +133,7 @@ static void node_init(struct broker *broker, const struct config *config)
     broker->workers = mem_new(broker->worker_count * sizeof(*broker->workers));
 }
 
-static void workers_init(struct broker *broker)
+void node_make_workers(struct broker *broker)
 {
     for (uint32_t i = 0; i < broker->worker_count; i++)
         worker_init(&broker->workers[i], broker, i);
@@ -148,7 +159,7 @@ static void workers_clean_up(struct broker *broker)
     rcu_reader_stop();
 }
 
-static void node_deinit(struct broker *broker)
+void node_deinit(struct broker *broker)
 {
     workers_clean_up(broker);
     store_close(broker->store);
@@ -177,14 +188,16 @@ static void block_signals(sigset_t *waited)
 
 static void wait_for_end(struct broker *broker, const sigset_t *waited)
 {
-    const struct timespec second = {.tv_sec = 1};
-    for (;;) {
-        int signal = sigtimedwait(waited, NULL, &second);
+    const struct timespec quarter = {.tv_nsec = 250 * 1000 * 1000};
+    for (uint32_t quarters = 1;; quarters++) {
+        int signal = sigtimedwait(waited, NULL, &quarter);
         if (signal == SIGTERM || signal == SIGINT)
             return;
         if (signal == SIGHUP)
             LOG(LOG_INFO, "broker.reload_ignored", log_text("reason", "not supported yet"));
-        watch_tick(broker);
+        watch_shrink(broker);
+        if (quarters % 4 == 0)
+            watch_tick(broker);
     }
 }
 
@@ -204,6 +217,7 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
             CHECK(!"a thread could not be started");
     int code = load_finish(broker, data_dir);
     if (code != BROKER_EXIT_OK) {
+        control_stop(&broker->control);
         stop_workers(broker);
         return code;
     }
@@ -211,11 +225,13 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
         log_uint("workers", broker->worker_count),
         log_uint("listeners", broker->config->listener_count), log_int("pid", getpid()));
     watch_start(broker);
+    control_start(&broker->control, broker);
     sd_notify(0, "READY=1");
     wait_for_end(broker, waited);
     sd_notify(0, "STOPPING=1");
     LOG(LOG_INFO, "broker.stopping",
         log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
+    control_stop(&broker->control);
     stop_workers(broker);
     LOG(LOG_INFO, "broker.stopped", log_uint("uptime_s", (clock_ms() - broker->started_ms) / 1000));
     return BROKER_EXIT_OK;
@@ -230,12 +246,17 @@ int broker_run(const struct config *config, const char *data_dir)
     log_set_level(config->log_level);
     fault_init();
     node_init(&broker, config);
-    int code = bind_all(&broker) ? load_open(&broker, data_dir) : BROKER_EXIT_UNAVAILABLE;
+    broker.data_dir = data_dir;
+    int code = control_open(&broker.control, data_dir);
+    if (code != BROKER_EXIT_OK)
+        return code;
+    code = bind_all(&broker) ? load_open(&broker, data_dir) : BROKER_EXIT_UNAVAILABLE;
     if (code == BROKER_EXIT_OK) {
-        workers_init(&broker);
+        node_make_workers(&broker);
         code = serve(&broker, data_dir, &waited);
         node_deinit(&broker);
     } else {
+        control_stop(&broker.control);
         close_listeners(&broker);
     }
     return code;

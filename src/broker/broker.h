@@ -9,7 +9,7 @@
 /* Exit codes of broker_run(), from sysexits.h. */
 enum {
     BROKER_EXIT_OK = 0,
-    BROKER_EXIT_UNAVAILABLE = 69, /* an address is taken */
+    BROKER_EXIT_UNAVAILABLE = 69, /* an address is taken, or the data directory */
     BROKER_EXIT_OS = 71,
     BROKER_EXIT_DATA = 65, /* the store is damaged, or of a newer version; what helps is printed */
     BROKER_EXIT_IO = 74,   /* the store cannot be opened */

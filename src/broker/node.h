@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one struct behind a running node. Inside broker/ only. */
+/* The one struct behind a running node. Inside broker/ only, and for bench/million.c, which turns a
+ * worker itself. */
 #ifndef BROKER_NODE_H
 #define BROKER_NODE_H
 
 #include "broker/broker.h"
+#include "broker/control.h"
 #include "broker/worker.h"
 #include "metrics/sys.h"
 #include "store/durable.h"
 
+struct api_store_ops;
+
 struct broker {
     const struct config *config;
+    const char *data_dir;
     struct conn_shared shared;
     struct metrics
         metrics; /* one shard a worker, and one for the broker itself, worker 0's thread */
@@ -23,7 +28,19 @@ struct broker {
     struct sys_tree *sys;
     struct loop_timer sys_timer; /* on worker 0 */
     uint64_t started_ms;
+    uint16_t ports[CONFIG_LISTENERS_MAX]; /* of the listeners, as the system gave them */
+    struct control control;
+    const struct api_store_ops *store_ops; /* for the API; NULL: the store is in memory */
 };
+
+/* `broker` is zeroed. Borrows config. Everything that workers share. */
+void node_init(struct broker *broker, const struct config *config);
+
+/* Initialises and connects the workers; they have no thread and no listener yet. */
+void node_make_workers(struct broker *broker);
+
+/* After all workers have been joined. */
+void node_deinit(struct broker *broker);
 
 /* sys_topics.c: publishes $SYS from worker 0. After worker_init(). */
 void sys_topics_start(struct broker *broker);
@@ -36,9 +53,11 @@ bool load_worker(struct worker *worker);
 /* On the main thread, after the workers were started: waits for them. Gives an exit code. */
 int load_finish(struct broker *broker, const char *data_dir);
 
-/* watch.c: once a second on the main thread: memory limit, systemd's watchdog. */
+/* watch.c, on the main thread. Once a second: memory limit, systemd's watchdog. */
 void watch_start(struct broker *broker);
 void watch_tick(struct broker *broker);
+/* Some times a second: gives memory back when many clients have left. */
+void watch_shrink(struct broker *broker);
 
 /* Bytes of memory of this process now. */
 uint64_t resident_bytes(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the main thread looks at once a second: the memory limit, and whether every worker still
+ * What the main thread looks at: a few times a second whether many clients have left, whose memory
+ * then goes back to the system; once a second the memory limit, and whether every worker still
  * turns, which is what systemd's watchdog is told.
  */
 #include "base/log.h"
@@ -17,8 +18,13 @@
 static struct {
     uint64_t memory_max; /* bytes */
     bool watchdog;
-    uint64_t *turns; /* of each worker at the last tick */
-} watch;             /* main thread only */
+    uint64_t *turns;  /* of each worker at the last tick */
+    uint32_t clients; /* the most since memory was given back */
+} watch;              /* main thread only */
+
+/* malloc keeps what it got until it is told. While it gives back it holds the locks that the
+ * workers' allocations need, some milliseconds for as many clients as this. */
+enum { SHRINK_STEP = 5000 };
 
 uint64_t resident_bytes(void)
 {
@@ -66,6 +72,19 @@ static void watch_queues(struct broker *broker)
     if (full != was)
         LOG(LOG_WARN, full ? "broker.queues_full" : "broker.queues_have_room",
             log_uint("limit_messages", messages_max), log_uint("limit_bytes", bytes_max));
+}
+
+void watch_shrink(struct broker *broker)
+{
+    struct conn_shared *shared = &broker->shared;
+    uint32_t connections = atomic_load_explicit(&shared->connections, memory_order_relaxed);
+    uint32_t sessions = atomic_load_explicit(&shared->sessions, memory_order_relaxed);
+    uint32_t clients = connections > sessions ? connections : sessions;
+    if (clients + SHRINK_STEP <= watch.clients)
+        malloc_trim(0);
+    else if (clients <= watch.clients)
+        return;
+    watch.clients = clients;
 }
 
 /* A worker that sleeps is woken; one that has not turned since the last tick hangs. */

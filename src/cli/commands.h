@@ -6,9 +6,17 @@
 
 #include "cli/options.h"
 
+#define DEFAULT_DATA_DIR "/var/lib/skein"
+
+/* What `skein ctl` knows: every command in the table of resources, in its order, and get. A test
+ * holds the two together. */
+#define CTL_COMMANDS                                                                               \
+    "health ready broker metrics clients client disconnect delete-session store backup get"
+
 extern const struct command command_serve;
 extern const struct command command_pub;
 extern const struct command command_sub;
+extern const struct command command_ctl;
 extern const struct command command_bench;
 extern const struct command command_version;
 extern const struct command command_docs; /* hidden: writes the generated documents */

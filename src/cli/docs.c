@@ -2,6 +2,7 @@
 /* `skein docs DIR`: writes every document that is made from a table in the code. */
 #include "cli/docs.h"
 
+#include "broker/api.h"
 #include "config/docs.h"
 #include "metrics/docs.h"
 
@@ -40,6 +41,11 @@ const struct command command_docs = {
     .hidden = true,
 };
 
+static void write_api(FILE *out)
+{
+    admin_write_reference(api_resources, out);
+}
+
 static const struct {
     const char *name;
     void (*write)(FILE *out);
@@ -48,6 +54,7 @@ static const struct {
     {"reference/config.schema.json", config_write_json_schema},
     {"reference/cli.md", docs_write_reference},
     {"reference/metrics.md", metrics_write_reference},
+    {"reference/api.md", write_api},
     {"skein.yaml", config_write_default_file},
     {"man/skein.1", docs_write_man_overview},
     {"completions/skein.bash", docs_write_bash},

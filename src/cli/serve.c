@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define DEFAULT_FILE "/etc/skein/skein.yaml"
-#define DEFAULT_DATA_DIR "/var/lib/skein"
 
 enum { OPT_SET = OPTION_LONG, OPT_CHECK };
 
@@ -56,7 +55,8 @@ static const struct exit_code serve_exit_codes[] = {
     {EX_OK, "The broker was told to end, and did; or --check found nothing wrong."},
     {EX_USAGE, "The command line is wrong."},
     {EX_UNAVAILABLE,
-     "A listener's address is taken or does not exist here; the message says which."},
+     "A listener's address is taken or does not exist here, or another broker uses the data "
+     "directory; the message says which."},
     {EX_OSERR, "The system does not give what the broker needs, such as threads."},
     {EX_IOERR, "The data directory cannot be made or written to."},
     {EX_CONFIG, "The configuration is wrong; the message says where. Nothing was started."},

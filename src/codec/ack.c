@@ -7,11 +7,6 @@
 #include "codec/property_walk.h"
 #include "codec/wire.h"
 
-static bool is_ack(uint8_t type)
-{
-    return type >= PACKET_PUBACK && type <= PACKET_PUBCOMP;
-}
-
 static uint8_t flags_of(uint8_t type)
 {
     return type == PACKET_PUBREL ? FLAGS_ASKING : FLAGS_NONE;
@@ -66,7 +61,7 @@ enum mqtt_reason ack_decode(const struct frame *frame, enum mqtt_version version
 uint8_t *ack_write(uint8_t *out, enum mqtt_version version, uint8_t type, uint16_t packet_id,
                    uint8_t reason)
 {
-    CHECK(is_ack(type));
+    CHECK(type >= PACKET_PUBACK && type <= PACKET_PUBCOMP);
     bool with_reason = version == MQTT_V5 && reason != MQTT_SUCCESS;
     out = write_u16(write_header(out, type, flags_of(type), with_reason ? 3 : 2), packet_id);
     return with_reason ? write_u8(out, reason) : out;

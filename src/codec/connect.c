@@ -121,8 +121,6 @@ enum mqtt_reason connect_decode(const struct frame *frame, struct connect *conne
         return reason;
     uint8_t flags = read_u8(&r);
     connect->keep_alive_s = read_u16(&r);
-    if (r.failed)
-        return MQTT_MALFORMED_PACKET;
     reason = decode_flags(flags, connect);
     if (reason != MQTT_SUCCESS)
         return reason;

@@ -75,6 +75,16 @@ static void connect_of_version_5_has_properties_and_will_properties(void **state
     assert_bytes(c.password, "'word'");
 }
 
+static void connect_has_authentication_data_with_a_method(void **state)
+{
+    struct connect c;
+    (void)state;
+    assert_int_equal(decode("10 15 0004'MQTT' 05 02 003C 08 150001'm' 160001'd' 0000", &c),
+                     MQTT_SUCCESS);
+    assert_bytes(c.properties.authentication_method, "'m'");
+    assert_bytes(c.properties.authentication_data, "'d'");
+}
+
 static void connect_may_have_an_empty_client_id(void **state)
 {
     struct connect c;
@@ -122,6 +132,8 @@ static const struct refused refused[] = {
     {"level 0x84", "10 0C 0004'MQTT' 84 02 003C 0000", MQTT_UNSUPPORTED_PROTOCOL_VERSION, 0x84},
     {"level 4 of MQIsdp", "10 0E 0006'MQIsdp' 04 02 003C 0000",
      MQTT_UNSUPPORTED_PROTOCOL_VERSION, 4},
+    {"nothing", "10 00", MQTT_MALFORMED_PACKET, 0},
+    {"name cut off", "10 04 0004'MQ'", MQTT_MALFORMED_PACKET, 0},
     {"no level", "10 06 0004'MQTT'", MQTT_MALFORMED_PACKET, 0},
     {"header flags", "11 0C 0004'MQTT' 04 02 003C 0000", MQTT_MALFORMED_PACKET, 0},
     {"reserved flag", "10 0C 0004'MQTT' 04 03 003C 0000", MQTT_MALFORMED_PACKET, 4},
@@ -141,6 +153,13 @@ static const struct refused refused[] = {
      MQTT_TOPIC_NAME_INVALID, 4},
     {"will topic empty", "10 11 0004'MQTT' 04 06 003C 0000 0000 0001'm'",
      MQTT_TOPIC_NAME_INVALID, 4},
+    {"will topic cut off", "10 0E 0004'MQTT' 04 06 003C 0000 0004", MQTT_MALFORMED_PACKET, 4},
+    {"will payload cut off", "10 12 0004'MQTT' 04 06 003C 0000 0001't' 0004'm'",
+     MQTT_MALFORMED_PACKET, 4},
+    {"client id not UTF-8 before a will",
+     "10 15 0004'MQTT' 05 06 003C 00 0001 80 00 0001't' 0001'm'", MQTT_MALFORMED_PACKET, 5},
+    {"no user name", "10 0C 0004'MQTT' 04 82 003C 0000", MQTT_MALFORMED_PACKET, 4},
+    {"no user name, 5.0", "10 0D 0004'MQTT' 05 82 003C 00 0000", MQTT_MALFORMED_PACKET, 5},
     {"user name not UTF-8", "10 0F 0004'MQTT' 04 82 003C 0000 0001 80", MQTT_MALFORMED_PACKET, 4},
     {"bytes left over", "10 0D 0004'MQTT' 04 02 003C 0000 00", MQTT_MALFORMED_PACKET, 4},
     {"bytes left over, 3.1", "10 0F 0006'MQIsdp' 03 02 003C 0000 00", MQTT_MALFORMED_PACKET, 3},
@@ -308,6 +327,7 @@ int main(void)
         cmocka_unit_test(connect_names_its_version_client_and_keep_alive),
         cmocka_unit_test(connect_payload_has_will_user_name_and_password_in_this_order),
         cmocka_unit_test(connect_of_version_5_has_properties_and_will_properties),
+        cmocka_unit_test(connect_has_authentication_data_with_a_method),
         cmocka_unit_test(connect_may_have_an_empty_client_id),
         cmocka_unit_test(connect_of_version_5_may_have_a_password_without_user_name),
         cmocka_unit_test(connect_of_version_31_may_leave_out_what_its_flags_promise),

@@ -12,8 +12,7 @@ static enum mqtt_reason decode(const struct frame *frame, uint8_t *code,
     if (frame->flags != FLAGS_NONE)
         return MQTT_MALFORMED_PACKET; /* [MQTT-3.14.1-1, MQTT-3.15.1-1] */
     struct reader r = reader_of(frame->body);
-    if (reader_left(&r) > 0)
-        *code = read_u8(&r);
+    *code = read_u8(&r); /* 0 when there is none */
     struct bytes rest = read_rest(&r);
     if (rest.len > 0) {
         enum mqtt_reason reason = properties_decode(&rest, frame->type, properties);

@@ -62,7 +62,8 @@ enum { PROPERTY_IDS = PROPERTY_SHARED_SUBSCRIPTION_AVAILABLE + 1 };
     }
 
 /* clang-format off */
-static const struct property_rule rules[PROPERTY_IDS] = {
+/* One for each value of the byte that is an id, so no id is out of range; most are in no packet. */
+static const struct property_rule rules[UINT8_MAX + 1] = {
     [PROPERTY_PAYLOAD_FORMAT_INDICATOR] =
         FLAG("payload_format_indicator", IN_MESSAGE, payload_format),
     [PROPERTY_MESSAGE_EXPIRY_INTERVAL] =
@@ -134,12 +135,6 @@ static const struct property_rule rules[PROPERTY_IDS] = {
 /* ---- one property ------------------------------------------------------------------------------
  */
 
-/* The id is a variable byte integer, but all of them take one byte; a longer one is not known. */
-static const struct property_rule *rule_of(uint8_t id)
-{
-    return id < PROPERTY_IDS && rules[id].type != TYPE_NONE ? &rules[id] : NULL;
-}
-
 static void read_value(struct reader *r, const struct property_rule *rule, struct property *out)
 {
     out->number = 0;
@@ -196,9 +191,9 @@ static enum mqtt_reason check_value(const struct property_rule *rule, const stru
 enum mqtt_reason property_read(struct reader *r, int where, uint64_t *seen, struct property *out)
 {
     const uint8_t *start = r->at;
-    out->id = read_u8(r);
-    const struct property_rule *rule = rule_of(out->id);
-    if (rule == NULL || (rule->packets >> where & 1) == 0)
+    out->id = read_u8(r); /* a variable byte integer, but all that are known take one byte */
+    const struct property_rule *rule = &rules[out->id];
+    if ((rule->packets >> where & 1) == 0)
         return MQTT_MALFORMED_PACKET;
     read_value(r, rule, out);
     if (r->failed)
@@ -217,8 +212,8 @@ bool property_skim(struct bytes *rest, struct property *out)
         return false;
     struct reader r = reader_of(*rest);
     out->id = read_u8(&r);
-    const struct property_rule *rule = rule_of(out->id);
-    CHECK(rule != NULL);
+    const struct property_rule *rule = &rules[out->id];
+    CHECK(rule->type != TYPE_NONE);
     read_value(&r, rule, out);
     CHECK(!r.failed);
     out->raw = bytes_of(rest->data, (size_t)(r.at - rest->data));
@@ -383,7 +378,7 @@ static uint8_t take_id(uint64_t *present)
         return 0;
     uint8_t id = (uint8_t)__builtin_ctzll(*present);
     *present &= *present - 1;
-    CHECK(rule_of(id) != NULL);
+    CHECK(rules[id].type != TYPE_NONE);
     return id;
 }
 

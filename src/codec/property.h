@@ -45,8 +45,9 @@ enum { PROPERTIES_OF_WILL = 0 };
 
 /*
  * All properties of one block. A field means something only when its bit is in `present`; use
- * property_present(). Encoding writes the fields whose bits are set, in the order of their ids,
- * user properties last; decoding accepts any order.
+ * property_present(), unless 0 says the same: decoding sets to 0 what is not there. Encoding writes
+ * the fields whose bits are set, in the order of their ids, user properties last; decoding accepts
+ * any order.
  */
 struct properties {
     uint64_t present; /* bit n: property with id n */

@@ -168,6 +168,14 @@ static void property_with_a_bad_value_has_the_reason_code_of_its_rule(void **sta
     }
 }
 
+static void property_response_topic_that_is_not_utf_8_is_malformed(void **state)
+{
+    struct properties p;
+    (void)state;
+    assert_int_equal(decode(block_of("08 0001 80", ""), PACKET_PUBLISH, &p), MALFORMED);
+    assert_int_equal(decode(block_of("08 0003 61002F", ""), PACKET_PUBLISH, &p), MALFORMED);
+}
+
 static void property_with_an_unknown_id_is_malformed(void **state)
 {
     (void)state;
@@ -350,6 +358,7 @@ int main(void)
         cmocka_unit_test(property_is_accepted_in_its_packets_and_malformed_in_others),
         cmocka_unit_test(property_given_twice_is_a_protocol_error_unless_it_may_repeat),
         cmocka_unit_test(property_with_a_bad_value_has_the_reason_code_of_its_rule),
+        cmocka_unit_test(property_response_topic_that_is_not_utf_8_is_malformed),
         cmocka_unit_test(property_with_an_unknown_id_is_malformed),
         cmocka_unit_test(property_block_cut_anywhere_is_malformed),
         cmocka_unit_test(property_length_must_be_there_and_in_its_shortest_form),

@@ -158,6 +158,8 @@ static void subscribe_is_written_for_each_version(void **state)
     out[0] = 0xAA;
     assert_int_equal(subscribe_encode(7, MQTT_V5, &properties, filters, 1, out, size - 1), size);
     assert_int_equal(out[0], 0xAA);
+    assert_int_equal(subscribe_encode(7, MQTT_V5, &properties, filters, 1, out, size), size);
+    assert_int_equal(out[0], 0x82);
 }
 
 /* ---- UNSUBSCRIBE -------------------------------------------------------------------------------
@@ -205,6 +207,8 @@ static void unsubscribe_is_written_for_each_version(void **state)
     out[0] = 0xAA;
     assert_int_equal(unsubscribe_encode(7, MQTT_V5, NULL, filters, 2, out, size - 1), size);
     assert_int_equal(out[0], 0xAA);
+    assert_int_equal(unsubscribe_encode(7, MQTT_V5, NULL, filters, 2, out, size), size);
+    assert_int_equal(out[0], 0xA2);
 }
 
 /* ---- SUBACK and UNSUBACK -----------------------------------------------------------------------

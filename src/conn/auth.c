@@ -12,7 +12,7 @@
 void conn_auth_end(struct conn *conn)
 {
     struct conn_extra *extra = conn->extra;
-    if (extra == NULL || extra->exchange == NULL)
+    if (extra->exchange == NULL)
         return;
     extra->mechanism->end(extra->exchange);
     extra->exchange = NULL;
@@ -66,8 +66,7 @@ static enum auth_start keep_connect(struct conn *conn, const uint8_t *packet, si
 enum auth_start conn_auth_begin(struct conn *conn, const struct connect *connect,
                                 const uint8_t *packet, size_t packet_len)
 {
-    if (connect->version != MQTT_V5 ||
-        !property_present(&connect->properties, PROPERTY_AUTHENTICATION_METHOD))
+    if (!property_present(&connect->properties, PROPERTY_AUTHENTICATION_METHOD))
         return AUTH_NONE;
     struct conn_extra *extra = conn_extra(conn);
     extra->mechanism =

@@ -79,7 +79,7 @@ static void leave_session(struct conn *conn, enum session_will will)
     session_detach(session, will); /* may free it */
 }
 
-/* Everything that must not outlive the state CONNECTED. */
+/* Everything that must not outlive the state CONNECTED. Twice is once. */
 static void let_go(struct conn *conn, enum session_will will)
 {
     conn->state = CONN_CLOSING;
@@ -92,8 +92,6 @@ static void let_go(struct conn *conn, enum session_will will)
 
 void conn_end(struct conn *conn, enum session_will will)
 {
-    if (conn->state == CONN_CLOSING)
-        return;
     let_go(conn, will);
     stream_close_after_flush(&conn->stream, LINGER_MS);
 }
@@ -228,7 +226,7 @@ static void look_at_output(struct conn *conn)
     }
     conn->stuck_bytes = left;
     struct conn_worker *worker = conn->worker;
-    loop_timer_start(worker->loop, &conn->timer, worker->loop->now_ms + conn->keep_alive_ms);
+    loop_timer_start(worker->loop, &conn->timer, worker->loop->now_ms + conn_keep_alive_ms(conn));
 }
 
 static void timer_fired(struct loop_timer *timer)
@@ -243,7 +241,7 @@ static void timer_fired(struct loop_timer *timer)
             conn_end(conn, SESSION_WILL_KEEP);
         return;
     }
-    uint64_t due_ms = conn->last_in_ms + conn->keep_alive_ms;
+    uint64_t due_ms = conn->last_in_ms + conn_keep_alive_ms(conn);
     if (conn->busy & CONN_BUSY_OUTPUT) {
         look_at_output(conn);
         return;
@@ -333,23 +331,17 @@ static bool dispatch_early(struct conn *conn, const struct frame *frame, const u
 
 static void frame_fault(struct conn *conn, enum frame_result result)
 {
-    if (conn->state == CONN_WAIT_CONNECT) {
-        if (result == FRAME_TOO_LARGE)
-            metric_inc(conn->worker->metrics, METRIC_LIMIT_PACKET_SIZE);
-        else
-            metric_inc(conn->worker->metrics, METRIC_MALFORMED_PACKETS);
-        conn_end(conn, SESSION_WILL_KEEP);
-    } else if (result == FRAME_TOO_LARGE) {
+    if (result == FRAME_TOO_LARGE)
         conn_fault(conn, MQTT_PACKET_TOO_LARGE, "larger than the maximum packet size");
-    } else {
+    else
         conn_fault(conn, MQTT_MALFORMED_PACKET, "remaining length");
-    }
 }
 
-/* A packet that cannot be a CONNECT need not be waited for. */
+/* A packet that cannot be a CONNECT need not be waited for; `in` is not empty before there was one.
+ */
 static bool cannot_be_connect(const struct conn *conn, struct bytes in)
 {
-    return conn->state == CONN_WAIT_CONNECT && in.len > 0 && in.data[0] != PACKET_CONNECT << 4;
+    return conn->state == CONN_WAIT_CONNECT && in.data[0] != PACKET_CONNECT << 4;
 }
 
 static size_t received(struct stream *stream, struct bytes in)
@@ -430,9 +422,7 @@ void conn_set_busy(struct conn *conn, enum conn_busy why)
 
 void conn_clear_busy(struct conn *conn, enum conn_busy why)
 {
-    if (conn->busy == 0)
-        return;
     conn->busy &= (uint8_t)~why;
-    if (conn->busy == 0 && conn->state != CONN_CLOSING)
+    if (conn->busy == 0)
         stream_resume(&conn->stream);
 }

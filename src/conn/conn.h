@@ -84,4 +84,20 @@ extern const struct hub_ops conn_hub_ops;
 /* Closes the connections that a person or the broker wants gone. */
 void conn_close(struct conn *conn, enum mqtt_reason reason);
 
+/* The connection that a session has now; NULL: none. Borrowed. */
+struct conn *conn_of_session(const struct session *session);
+
+enum { CONN_ADDRESS_MAX = 64 };
+
+/* What a person wants to know of a connection. */
+struct conn_facts {
+    char address[CONN_ADDRESS_MAX]; /* of the peer, "127.0.0.1:54321" */
+    enum transport transport;
+    enum mqtt_version version;
+    uint16_t keep_alive_s; /* 0: none */
+    uint64_t connected_ms; /* clock_ms(), to the second */
+};
+
+void conn_tell(struct conn *conn, struct conn_facts *facts);
+
 #endif

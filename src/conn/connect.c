@@ -21,12 +21,11 @@ void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text)
     bool says_nothing = conn->version == 0 || conn->state == CONN_CLOSING;
     bool v3 = conn->version < MQTT_V5;
     /* 3.x has no return code for a packet that breaks the rules: the connection is closed. */
-    if (v3 && (reason == MQTT_MALFORMED_PACKET || reason == MQTT_PROTOCOL_ERROR ||
-               reason == MQTT_TOPIC_NAME_INVALID))
+    if (v3 && (reason == MQTT_MALFORMED_PACKET || reason == MQTT_TOPIC_NAME_INVALID))
         says_nothing = true;
     if (!says_nothing) {
         struct connack connack = {.reason = v3 ? reason_to_v3_connack(reason) : (uint8_t)reason};
-        if (!v3 && text != NULL) {
+        if (text != NULL) { /* written in 5.0 only */
             property_set(&connack.properties, PROPERTY_REASON_STRING);
             connack.properties.reason_string = bytes_of_str(text);
         }
@@ -70,8 +69,6 @@ static struct refusal check_will(const struct conn *conn, const struct connect *
     const struct config *config = conn_config(conn);
     if (!connect->has_will)
         return ACCEPTED;
-    if (!topic_name_valid(connect->will_topic))
-        return REFUSED(MQTT_TOPIC_NAME_INVALID, "will topic");
     if (connect->will_topic.len > config->limits.topic_bytes) {
         metric_inc(conn->worker->metrics, METRIC_LIMIT_TOPIC);
         return REFUSED(MQTT_TOPIC_NAME_INVALID, "will topic is too long");
@@ -86,9 +83,8 @@ static struct refusal check_will(const struct conn *conn, const struct connect *
         return REFUSED(MQTT_QOS_NOT_SUPPORTED, "will QoS [MQTT-3.2.2-12]");
     if (connect->will_retain && !config->mqtt.retain_available)
         return REFUSED(MQTT_RETAIN_NOT_SUPPORTED, "will retain [MQTT-3.2.2-13]");
-    if (config->mqtt.check_payload_format &&
-        property_present(&connect->will_properties, PROPERTY_PAYLOAD_FORMAT_INDICATOR) &&
-        connect->will_properties.payload_format == 1 && !utf8_valid(connect->will_payload))
+    if (config->mqtt.check_payload_format && connect->will_properties.payload_format == 1 &&
+        !utf8_valid(connect->will_payload))
         return REFUSED(MQTT_PAYLOAD_FORMAT_INVALID, "will payload is not UTF-8");
     return ACCEPTED;
 }
@@ -109,7 +105,7 @@ static struct refusal check_limits(struct conn *conn, const struct connect *conn
         return REFUSED(MQTT_QUOTA_EXCEEDED, "the broker's memory is full");
     }
     if (conn->worker->draining)
-        return REFUSED(MQTT_SERVER_SHUTTING_DOWN, NULL);
+        return REFUSED(MQTT_SERVER_UNAVAILABLE, NULL); /* CONNACK knows no 0x8B */
     return ACCEPTED;
 }
 
@@ -195,7 +191,7 @@ static struct session *take_session(struct conn *conn, const struct connect *con
         session_end(session); /* [MQTT-3.1.2-4] */
         return NULL;
     }
-    if (session->will != NULL && session->will_at_ms == 0 && session->will_delay_s == 0)
+    if (session->will_delay_s == 0)
         session_will_now(session);
     return session;
 }
@@ -257,18 +253,16 @@ static void add_answers(struct conn *conn, const struct connect *connect, struct
 {
     const struct config *config = conn_config(conn);
     uint32_t expiry_s = session_expiry(conn, connect);
-    if (property_present(&connect->properties, PROPERTY_SESSION_EXPIRY_INTERVAL) &&
-        connect->properties.session_expiry_s != expiry_s) {
+    if (connect->properties.session_expiry_s != expiry_s) {
         property_set(p, PROPERTY_SESSION_EXPIRY_INTERVAL);
         p->session_expiry_s = expiry_s;
     }
-    if (property_present(&connect->properties, PROPERTY_REQUEST_RESPONSE_INFORMATION) &&
-        connect->properties.request_response_information == 1 &&
+    if (connect->properties.request_response_information == 1 &&
         config->mqtt.response_information[0] != '\0') {
         property_set(p, PROPERTY_RESPONSE_INFORMATION);
         p->response_information = bytes_of_str(config->mqtt.response_information);
     }
-    if (conn->extra != NULL && conn->extra->mechanism != NULL) { /* [MQTT-4.12.0-5] */
+    if (conn->extra != NULL) { /* so CONNECT named a method [MQTT-4.12.0-5] */
         property_set(p, PROPERTY_AUTHENTICATION_METHOD);
         p->authentication_method = bytes_of_str(conn->extra->mechanism->name);
         if (conn->extra->reply.len > 0) {
@@ -281,12 +275,10 @@ static void add_answers(struct conn *conn, const struct connect *connect, struct
 /* ---- accepting ----------------------------------------------------------------------------------
  */
 
-/* What the client said of this connection. */
+/* What the client said of this connection; 3.x says nothing. */
 static void read_client_limits(struct conn *conn, const struct connect *connect)
 {
     const struct properties *p = &connect->properties;
-    if (connect->version != MQTT_V5)
-        return;
     if (property_present(p, PROPERTY_MAXIMUM_PACKET_SIZE) && p->maximum_packet_size > 0)
         conn->packet_max_out = p->maximum_packet_size;
     if (property_present(p, PROPERTY_REQUEST_PROBLEM_INFORMATION))
@@ -307,10 +299,10 @@ static void start_keep_alive(struct conn *conn, const struct connect *connect,
         property_set(answer, PROPERTY_SERVER_KEEP_ALIVE);
         answer->server_keep_alive_s = max;
     }
-    conn->keep_alive_ms = seconds * 1500u;
+    conn->keep_alive_s = seconds;
     if (seconds > 0)
         loop_timer_start(conn->worker->loop, &conn->timer,
-                         conn->worker->loop->now_ms + conn->keep_alive_ms);
+                         conn->worker->loop->now_ms + conn_keep_alive_ms(conn));
     else
         loop_timer_stop(conn->worker->loop, &conn->timer);
 }
@@ -329,6 +321,7 @@ static void attach(struct conn *conn, struct session *session, const struct conn
         session_set_will(session, will_of(connect, session),
                          delayed ? connect->will_properties.will_delay_s : 0);
     }
+    conn->connected_s = (uint32_t)(conn->worker->loop->now_ms / 1000);
     conn->counted = true;
     metric_inc(conn->worker->metrics, METRIC_CONNECTIONS_CURRENT);
 }
@@ -361,8 +354,6 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
         add_capabilities(conn_config(conn), &connack.properties);
         add_answers(conn, &connect, &connack.properties);
     }
-    if (conn->version == MQTT_V31)
-        connack.session_present = false; /* 3.1 has no such flag */
     uint8_t packet[8 * 1024];
     size_t room = conn->packet_max_out < sizeof(packet) ? conn->packet_max_out : sizeof(packet);
     size_t size = connack_encode(&connack, conn->version, packet, room);

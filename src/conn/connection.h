@@ -53,16 +53,17 @@ struct conn {
     uint64_t last_in_ms;     /* when the last complete packet came */
     struct pace *pace;       /* NULL: its subscribers did not lag lately */
     uint32_t stuck_bytes;    /* output at the last look, while CONN_BUSY_OUTPUT */
-    uint32_t keep_alive_ms;  /* 1.5 times the interval; 0: none */
+    uint32_t connected_s;    /* clock_ms() / 1000 at CONNACK */
     uint32_t packet_max_out; /* what the client takes */
     uint32_t receive_open;   /* QoS 1/2 publications of the client that are not acknowledged */
+    uint16_t keep_alive_s;   /* 0: none */
     uint16_t alias_out_max;
-    uint8_t version;          /* enum mqtt_version, 0 before CONNECT */
-    uint8_t state;            /* enum conn_state */
-    uint8_t busy;             /* enum conn_busy bits */
-    bool problem_information; /* reason strings and user properties are welcome everywhere */
-    bool counted;             /* in METRIC_CONNECTIONS_CURRENT */
-    bool open;                /* in shared->connections */
+    uint8_t version;              /* enum mqtt_version, 0 before CONNECT */
+    uint8_t state;                /* enum conn_state */
+    uint8_t busy;                 /* enum conn_busy bits */
+    bool problem_information : 1; /* reason strings and user properties are welcome everywhere */
+    bool counted : 1;             /* in METRIC_CONNECTIONS_CURRENT */
+    bool open : 1;                /* in shared->connections */
 };
 
 static inline struct conn *conn_of_stream(struct stream *stream)
@@ -73,6 +74,12 @@ static inline struct conn *conn_of_stream(struct stream *stream)
 static inline struct conn *conn_of_sink(struct session_sink *sink)
 {
     return CONTAINER_OF(sink, struct conn, sink);
+}
+
+/* How long the client may be silent [MQTT-3.1.2-22]; 0: for ever. */
+static inline uint32_t conn_keep_alive_ms(const struct conn *conn)
+{
+    return conn->keep_alive_s * 1500u;
 }
 
 static inline const struct config *conn_config(const struct conn *conn)
@@ -138,6 +145,7 @@ void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text);
 enum auth_start { AUTH_NONE, AUTH_RUNNING, AUTH_REFUSED };
 enum auth_start conn_auth_begin(struct conn *conn, const struct connect *connect,
                                 const uint8_t *packet, size_t packet_len);
+/* Ends the exchange, if one runs. The connection has its extra part. */
 void conn_auth_end(struct conn *conn);
 
 /* ---- pace.c: publishers that are slowed ---------------------------------------------------------

@@ -50,16 +50,13 @@ void conn_handle_disconnect(struct conn *conn, const struct frame *frame)
         conn_fault(conn, reason, "DISCONNECT");
         return;
     }
-    if (conn->version != MQTT_V5) {
-        conn_end_by_client(conn, SESSION_WILL_DISCARD); /* [v3.1.1 MQTT-3.14.4-3] */
-        return;
-    }
     if (!client_may_say(disconnect.reason)) {
         conn_fault(conn, MQTT_PROTOCOL_ERROR, "a client does not say that [MQTT-3.14.2-1]");
         return;
     }
     if (!change_expiry(conn, &disconnect.properties))
         return;
+    /* 3.x says nothing, which is a normal disconnection [v3.1.1 MQTT-3.14.4-3] */
     conn_end_by_client(conn, disconnect.reason == MQTT_NORMAL_DISCONNECTION ? SESSION_WILL_DISCARD
                                                                             : SESSION_WILL_KEEP);
 }

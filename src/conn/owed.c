@@ -95,7 +95,7 @@ static void write_failure(struct conn *conn, struct owed *owed)
 /* Sends from the front what is safe. */
 static void send_ready(struct conn *conn)
 {
-    while (conn->state != CONN_CLOSING && conn->owed_first != NULL) {
+    while (conn->owed_first != NULL) { /* nothing is owed when one has ended the connection */
         struct owed *owed = conn->owed_first;
         if (owed->unanswered > 0)
             return;

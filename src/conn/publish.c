@@ -23,7 +23,7 @@ static bool alias_fault(struct conn *conn, enum mqtt_reason reason, const char *
 static bool resolve_alias(struct conn *conn, struct publish *publish)
 {
     uint16_t max = conn_config(conn)->mqtt.topic_alias_max;
-    if (publish->topic_alias == 0 || publish->topic_alias > max)
+    if (publish->topic_alias > max) /* 0 does not decode */
         return alias_fault(conn, MQTT_TOPIC_ALIAS_INVALID, "topic alias [X5.0-3.3.4-1]");
     struct conn_extra *extra = conn_extra(conn);
     if (extra->alias_in == NULL)
@@ -137,9 +137,8 @@ static bool begin_qos2(struct conn *conn, const struct publish *publish)
     switch (session_received_add(conn->session, publish->packet_id)) {
     case RC_OK:
         return true;
-    case RC_EXISTS: /* a repeat: acknowledge, do not deliver [MQTT-4.3.3-10] */
-        if (conn->receive_open > 0)
-            conn->receive_open--;
+    case RC_EXISTS:           /* a repeat: acknowledge, do not deliver [MQTT-4.3.3-10] */
+        conn->receive_open--; /* it was counted the first time */
         conn_owe_repeat(conn, publish->packet_id);
         return false;
     default:
@@ -181,7 +180,7 @@ static bool take_in(struct conn *conn, const struct publish *publish, struct byt
         .publisher = conn->session->ref,
     };
     in->is_ready_made = publish->qos == 0 && !publish->retain && packet.len <= DELIVERY_SCRATCH;
-    if (conn->version == MQTT_V5 && !publish->properties_forwardable) {
+    if (!publish->properties_forwardable) {
         in->is_ready_made = false;
         uint8_t *to = in->stripped;
         if (publish->properties.len > sizeof(in->stripped))
@@ -235,8 +234,8 @@ static void acknowledge(struct conn *conn, const struct publish *publish,
     }
     uint8_t type = publish->qos == 1 ? PACKET_PUBACK : PACKET_PUBREC;
     enum mqtt_reason reason = MQTT_SUCCESS;
-    if (conn->version == MQTT_V5 && !outcome->matched && !publish->retain)
-        reason = MQTT_NO_MATCHING_SUBSCRIBERS;
+    if (!outcome->matched && !publish->retain)
+        reason = MQTT_NO_MATCHING_SUBSCRIBERS; /* written in 5.0 only */
     bool changed = session_durable(conn->session) && publish->qos == 2;
     conn_owe_ack(conn, type, publish->packet_id, reason, outcome->ticket,
                  changed ? OWED_SESSION_CHANGED : OWED_NO_CHANGES);

@@ -9,8 +9,6 @@
 #include "base/map.h"
 #include "base/memory.h"
 
-enum { SHARED_MAX = 32 * 1024 }; /* a larger ready-made packet is not copied */
-
 static void count_sent(struct conn *conn, size_t bytes)
 {
     metric_inc(conn->worker->metrics, METRIC_PACKETS_SENT);
@@ -117,21 +115,17 @@ static void fill_form(const struct conn *conn, const struct outgoing *outgoing,
         .dup = outgoing->dup,
         .retain = outgoing->retain,
         .packet_id = outgoing->packet_id,
+        .subscription_identifiers = outgoing->identifiers, /* these and what follows: 5.0 only */
+        .subscription_identifier_count = outgoing->identifier_count,
     };
-    if (conn->version != MQTT_V5)
-        return;
     if (p->has_expiry)
         form->expiry_left_s = publication_expiry_left_s(p, conn->worker->loop->now_ms);
-    form->subscription_identifiers = outgoing->identifiers;
-    form->subscription_identifier_count = outgoing->identifier_count;
 }
 
-/* Whether all receivers of one version can get the same bytes. */
+/* Whether all receivers of one version can get the same bytes: nothing in them is its own. */
 static bool can_share(const struct conn *conn, const struct outgoing *outgoing)
 {
-    return outgoing->wire != NULL && outgoing->qos == 0 &&
-           (conn->version != MQTT_V5 ||
-            (outgoing->identifier_count == 0 && conn->alias_out_max == 0));
+    return outgoing->wire != NULL && outgoing->identifier_count == 0 && conn->alias_out_max == 0;
 }
 
 /* Makes the shared packet in the worker's scratch space; false when it is too big for that. */
@@ -177,8 +171,7 @@ static enum send_result send_own(struct conn *conn, const struct outgoing *outgo
         choose_alias(conn, p->topic, &form);
     size_t header = publish_header_size(p, &form);
     if (header + p->payload.len > conn->packet_max_out) {
-        if (conn->alias_out_max > 0)
-            unchoose_alias(conn, p->topic, &form);
+        unchoose_alias(conn, p->topic, &form);
         return SEND_TOO_LARGE;
     }
     bool referenced = p->payload.len >= STREAM_REFERENCE_MIN && outgoing->message != NULL;
@@ -205,8 +198,6 @@ static enum send_result sink_publish(struct session_sink *sink, const struct out
     struct bytes *packet =
         &outgoing->wire->packet[(conn->version == MQTT_V5) | outgoing->retain << 1];
     if (packet->data == NULL && !make_shared(conn, outgoing, packet))
-        return send_own(conn, outgoing);
-    if (packet->len > SHARED_MAX)
         return send_own(conn, outgoing);
     return send_shared(conn, *packet, outgoing->publication->payload.len);
 }
@@ -280,9 +271,9 @@ void conn_send_connack(struct conn *conn, const struct connack *connack)
     send_control(conn, packet, connack_encode(connack, conn->version, packet, control_room(conn)));
 }
 
-static void add_text(const struct conn *conn, struct properties *properties, const char *text)
+static void add_text(struct properties *properties, const char *text)
 {
-    if (text == NULL || conn->version != MQTT_V5)
+    if (text == NULL)
         return;
     property_set(properties, PROPERTY_REASON_STRING);
     properties->reason_string = bytes_of_str(text);
@@ -293,7 +284,7 @@ void conn_send_disconnect(struct conn *conn, enum mqtt_reason reason, const char
     if (conn->version != MQTT_V5 || conn->state != CONN_CONNECTED)
         return; /* a 3.x server has no DISCONNECT; before CONNACK none is allowed [MQTT-3.14.0-1] */
     struct disconnect disconnect = {.reason = (uint8_t)reason};
-    add_text(conn, &disconnect.properties, text);
+    add_text(&disconnect.properties, text);
     uint8_t packet[1024];
     size_t room = control_room(conn) < sizeof(packet) ? control_room(conn) : sizeof(packet);
     send_control(conn, packet, disconnect_encode(&disconnect, MQTT_V5, packet, room));

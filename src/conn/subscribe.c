@@ -81,8 +81,6 @@ static uint8_t subscribe_one(struct filter_job *job, const struct subscribe_filt
     enum share_parse parsed = topic_share_parse(filter, &share, &filter);
     if (parsed == SHARE_INVALID)
         return MQTT_TOPIC_FILTER_INVALID; /* [MQTT-4.8.2-1] */
-    if (parsed == SHARE_NONE)
-        share = bytes_of("", 0), filter = asked->filter;
     if (!topic_filter_valid(filter))
         return MQTT_TOPIC_FILTER_INVALID; /* [MQTT-4.7.1-1] */
     uint8_t reason = check_available(conn, filter, parsed == SHARE_OK);
@@ -119,10 +117,8 @@ static uint8_t unsubscribe_one(struct filter_job *job, struct bytes filter)
         return MQTT_UNSPECIFIED_ERROR;
     }
     enum share_parse parsed = topic_share_parse(filter, &share, &inner);
-    if (parsed == SHARE_INVALID || !topic_filter_valid(parsed == SHARE_OK ? inner : filter))
+    if (parsed == SHARE_INVALID || !topic_filter_valid(inner))
         return MQTT_TOPIC_FILTER_INVALID;
-    if (parsed == SHARE_NONE)
-        share = bytes_of("", 0), inner = filter;
     bool was = delivery_unsubscribe(conn->worker->hub, conn->session, inner, share);
     return was ? MQTT_SUCCESS : MQTT_NO_SUBSCRIPTION_EXISTED;
 }

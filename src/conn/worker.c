@@ -8,12 +8,28 @@
 #include "base/check.h"
 #include "base/memory.h"
 
-static struct conn *conn_of_session(struct conn_worker *worker, session_ref ref)
+struct conn *conn_of_session(const struct session *session)
 {
-    struct session *session = session_of_ref(worker->sessions, ref);
-    if (session == NULL || session->sink == NULL || session->sink->ops != &conn_sink_ops)
+    if (session->sink == NULL || session->sink->ops != &conn_sink_ops)
         return NULL;
     return conn_of_sink(session->sink);
+}
+
+static struct conn *conn_of_ref(struct conn_worker *worker, session_ref ref)
+{
+    struct session *session = session_of_ref(worker->sessions, ref);
+    return session == NULL ? NULL : conn_of_session(session);
+}
+
+void conn_tell(struct conn *conn, struct conn_facts *facts)
+{
+    *facts = (struct conn_facts){
+        .transport = (enum transport)conn->stream.transport,
+        .version = (enum mqtt_version)conn->version,
+        .keep_alive_s = conn->keep_alive_s,
+        .connected_ms = conn->connected_s * (uint64_t)1000,
+    };
+    stream_peer_name(&conn->stream, facts->address, sizeof(facts->address));
 }
 
 /* ---- for the hub -------------------------------------------------------------------------------
@@ -21,14 +37,14 @@ static struct conn *conn_of_session(struct conn_worker *worker, session_ref ref)
 
 static void slow_down(struct delivery_hub *hub, session_ref publisher, uint32_t worker)
 {
-    struct conn *conn = conn_of_session(hub->owner, publisher);
+    struct conn *conn = conn_of_ref(hub->owner, publisher);
     if (conn != NULL)
         conn_pause(conn, PAUSE_FOR_LAG, worker);
 }
 
 static void caught_up(struct delivery_hub *hub, session_ref publisher, uint32_t question)
 {
-    struct conn *conn = conn_of_session(hub->owner, publisher);
+    struct conn *conn = conn_of_ref(hub->owner, publisher);
     if (conn != NULL)
         conn_caught_up(conn, question);
 }
@@ -73,7 +89,7 @@ bool conn_worker_turn(struct conn_worker *worker)
     uint32_t count = worker->yielded_count;
     worker->yielded_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct conn *conn = conn_of_session(worker, worker->yielded[i]);
+        struct conn *conn = conn_of_ref(worker, worker->yielded[i]);
         if (conn != NULL)
             conn_clear_busy(conn, CONN_BUSY_YIELDED);
     }

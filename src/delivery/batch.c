@@ -152,7 +152,7 @@ static struct bytes copy(uint8_t **to, struct bytes from)
 static void copy_inline(struct delivery_item *item, const struct publication *p,
                         const struct ready_made *packet)
 {
-    uint8_t *to = (uint8_t *)&item->routes[item->count];
+    uint8_t *to = (uint8_t *)&item->copied[item->block == NULL ? item->count : 0];
     item->publication = *p;
     if (is_one_piece(p, packet)) {
         item->packet = copy(&to, packet->packet);
@@ -168,8 +168,8 @@ static void copy_inline(struct delivery_item *item, const struct publication *p,
 }
 
 bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *delivery,
-                    const struct ready_made *packet, struct asker asker, const struct route *routes,
-                    uint32_t count, struct subscription *member)
+                    const struct ready_made *packet, struct asker asker,
+                    const struct addressees *to)
 {
     size_t bytes = inline_bytes(delivery->publication, packet);
     struct message *message = NULL;
@@ -177,7 +177,7 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
         message = delivery_message(delivery);
         bytes = 0;
     }
-    size_t size = item_size(count, bytes);
+    size_t size = item_size(to->block == NULL ? to->count : 0, bytes);
     struct deliveries *batch = NULL;
     if (message != NULL || bytes > 0)
         batch = batch_with_room(&hub->peers[worker], size);
@@ -191,23 +191,27 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
         .message = message == NULL ? NULL : message_hold(message),
         .size = (uint32_t)size,
         .ticket = asker.ticket,
-        .member = member,
-        .share = member == NULL ? NULL : subscription_share(member),
+        .member = to->member,
+        .share = to->member == NULL ? NULL : subscription_share(to->member),
         .from = asker.worker,
         .outbox = delivery->outbox,
-        .count = count,
+        .count = to->count,
+        .routes = to->block == NULL ? item->copied : to->routes,
+        .block = route_block_hold(to->block),
         .source = {.hub = hub->peers[worker].hub,
                    .answering = true,
                    .asked = asker.ticket,
                    .asked_worker = asker.worker},
     };
-    memcpy(item->routes, routes, count * sizeof(*routes));
+    if (to->block == NULL)
+        memcpy(item->copied, to->routes, to->count * sizeof(*to->routes));
     if (message == NULL)
         copy_inline(item, delivery->publication, packet);
     else
         item->publication = message->publication;
     batch->used += size;
-    uint64_t cost = size + (message == NULL ? 0 : message->size);
+    uint64_t cost = size + (message == NULL ? 0 : message->size) +
+                    (to->block == NULL ? 0 : to->count * sizeof(*to->routes));
     if (cost < hub->cost_min)
         cost = hub->cost_min;
     batch->bytes += cost;
@@ -265,6 +269,7 @@ void deliveries_item_done(struct delivery_hub *hub, struct deliveries *batch,
                                     .publisher = item->publication.publisher,
                                     .question = item->question});
     message_drop(item->message);
+    route_block_drop(item->block);
     batch->at += item->size;
 }
 
@@ -285,6 +290,7 @@ void deliveries_free(struct deliveries *batch)
     for (struct delivery_item *item; (item = deliveries_item(batch)) != NULL;) {
         message_drop(item->message);
         mem_free(item->copies);
+        route_block_drop(item->block);
         batch->at += item->size;
     }
     mem_free(batch);

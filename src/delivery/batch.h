@@ -44,8 +44,10 @@ struct delivery_item {
     uint32_t from;     /* the publisher's worker */
     uint32_t question; /* 0, or to be answered to the publisher when it is this one's turn */
     uint32_t next, count;
-    uint32_t size; /* of all of it in the batch */
-    struct route routes[];
+    uint32_t size;              /* of all of it in the batch */
+    const struct route *routes; /* in `copied`, or of a wide set in `block` */
+    struct route_block *block;  /* NULL: not of a wide set */
+    struct route copied[];
 };
 
 enum {
@@ -116,11 +118,19 @@ struct asker {
     struct publish_ticket *ticket;
 };
 
+/* Whom an item is for. */
+struct addressees {
+    const struct route *routes;
+    uint32_t count;
+    struct route_block *block;   /* they stand in here, which is held; NULL: they are copied */
+    struct subscription *member; /* of a share, with one route; NULL: not of a share */
+};
+
 /* Adds an item to the batch for a worker. `packet` may be NULL. False: no memory; the ticket has
  * been answered. */
 bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *delivery,
-                    const struct ready_made *packet, struct asker asker, const struct route *routes,
-                    uint32_t count, struct subscription *member);
+                    const struct ready_made *packet, struct asker asker,
+                    const struct addressees *to);
 
 /* Whether more than BACKLOG_HIGH is on its way to that worker, or was sent in this turn. */
 bool deliveries_are_behind(const struct delivery_peer *peer);

@@ -13,7 +13,6 @@
 /* One shard's commit that somebody waits for. */
 struct commit_waiter {
     struct store_waiter waiter;
-    struct delivery_hub *hub;
     struct publish_ticket *ticket; /* either */
     struct commit_answer *answer;  /* or */
 };
@@ -134,11 +133,10 @@ static void committed(struct store_waiter *waiter, enum rc rc)
         answer_fall(answer, rc);
 }
 
-static struct store_waiter *commit_waiter_new(struct delivery_hub *hub)
+static struct store_waiter *commit_waiter_new(void)
 {
     struct commit_waiter *commit = NEW(struct commit_waiter);
     commit->waiter.done = committed;
-    commit->hub = hub;
     return &commit->waiter;
 }
 
@@ -146,7 +144,6 @@ static struct store_waiter *commit_waiter_new(struct delivery_hub *hub)
 static void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source)
 {
     struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
-    metric_inc(commit->hub->metrics, METRIC_ACKS_DELAYED);
     if (source->answering) {
         commit->answer = source_answer(source);
         commit->answer->remaining++;
@@ -159,7 +156,7 @@ void commit_source_await(struct commit_source *source, struct store_shard *store
 {
     struct delivery_hub *hub = source->hub;
     if (hub->spare_waiter == NULL)
-        hub->spare_waiter = commit_waiter_new(hub);
+        hub->spare_waiter = commit_waiter_new();
     enum rc rc = store_wait(store, hub->spare_waiter);
     if (rc == RC_AGAIN) {
         commit_waiter_expect(hub->spare_waiter, source);

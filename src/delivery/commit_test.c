@@ -257,16 +257,6 @@ static void publication_without_memory_for_it_waits_for_nothing(void **state)
     assert_int_equal(f->published_count, 0);
 }
 
-static void acknowledgements_that_had_to_wait_are_counted(void **state)
-{
-    struct fixture *f = *state;
-    make_late(f, 0);
-    subscribed_at(f, 0, 0);
-    publish(f, 0, "a", "x", 1);
-    assert_int_equal(metric(f, METRIC_ACKS_DELAYED), 1);
-    answer_all(f, 0, RC_OK);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,7 +276,6 @@ int main(void)
         RULE(publication_for_a_session_that_ended_meanwhile_is_answered),
         RULE(publication_that_is_dropped_at_a_limit_is_answered),
         RULE(publication_without_memory_for_it_waits_for_nothing),
-        RULE(acknowledgements_that_had_to_wait_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -121,6 +121,7 @@ struct routing {
     struct delivery_hub *hub;
     struct delivery delivery;
     const struct ready_made *ready_made;
+    struct route_block *block;   /* of a wide set */
     struct commit_source source; /* who waits for commits: a ticket here */
     struct delivery_item *again; /* NULL, or the item for which another member is chosen */
     struct publish_outcome outcome;
@@ -149,13 +150,11 @@ static struct asker asker_of(struct routing *routing, bool waits)
     return asker;
 }
 
-static void put_on_batch(struct routing *routing, uint32_t worker, const struct route *run,
-                         uint32_t count, struct subscription *member)
+static void put_on_batch(struct routing *routing, uint32_t worker, const struct addressees *to)
 {
     struct delivery_hub *hub = routing->hub;
-    struct asker asker = asker_of(routing, waits_for_commit(routing, run, count));
-    if (!deliveries_add(hub, worker, &routing->delivery, routing->ready_made, asker, run, count,
-                        member)) {
+    struct asker asker = asker_of(routing, waits_for_commit(routing, to->routes, to->count));
+    if (!deliveries_add(hub, worker, &routing->delivery, routing->ready_made, asker, to)) {
         metric_add(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY, 1);
         return;
     }
@@ -174,7 +173,9 @@ static void deliver_to_worker(struct routing *routing, uint32_t worker, const st
     struct delivery_hub *hub = routing->hub;
     if (worker != hub->worker || count > DELIVERY_INLINE_MAX || deliveries_pending(hub) ||
         routing->delivery.outbox.number != 0) {
-        put_on_batch(routing, worker, routes, count, NULL);
+        put_on_batch(
+            routing, worker,
+            &(struct addressees){.routes = routes, .count = count, .block = routing->block});
         return;
     }
     hub->work += count;
@@ -204,7 +205,8 @@ static void deliver_to_share(struct routing *routing, struct share *share)
         /* The high water of a shard tells nothing of a member: another may be chosen next time. */
         struct outbox_tag tag = routing->delivery.outbox;
         routing->delivery.outbox = (struct outbox_tag){0};
-        put_on_batch(routing, worker, &route, 1, member);
+        put_on_batch(routing, worker,
+                     &(struct addressees){.routes = &route, .count = 1, .member = member});
         routing->delivery.outbox = tag;
         return;
     }
@@ -235,6 +237,7 @@ static void end(struct routing *routing, const struct message *message)
     if (message == NULL)
         message_drop(routing->delivery.message);
     mem_free(routing->delivery.copies);
+    route_block_drop(routing->block);
 }
 
 static void deliver_to_set(struct routing *routing, const struct route_set *set)
@@ -266,6 +269,8 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     begin(&routing, hub, publication, message, &wire, ready_made);
     route_find(&hub->reader, publication->topic, &set);
     routing.outcome.matched = set.count > 0 || set.share_count > 0;
+    if (set.count > ROUTE_MEMO_ROUTES_MAX)
+        routing.block = route_reader_take(&hub->reader);
     if (publication->payload.len >= DELIVERY_MESSAGE_MIN && routing.outcome.matched &&
         delivery_message(&routing.delivery) != NULL)
         routing.delivery.publication = &routing.delivery.message->publication;
@@ -399,6 +404,7 @@ static bool work_off_inbox(struct delivery_hub *hub)
         return false;
     uint64_t end_ns = clock_ns() + JOB_BUDGET_NS;
     uint32_t looked_at = hub->work; /* what was done when the clock was last looked at */
+    uint32_t wide = 0;              /* deliveries of items for many sessions */
     while (hub->inbox_first != NULL) {
         struct deliveries *batch = hub->inbox_first;
         struct delivery_item *item = deliveries_item(batch);
@@ -410,6 +416,7 @@ static bool work_off_inbox(struct delivery_hub *hub)
             continue;
         }
         bool bulk = item->count > DELIVERY_SLICE;
+        wide += bulk ? DELIVERY_SLICE : 0;
         if (bulk)
             hub->ops->output_is(hub, OUTPUT_BULK);
         bool finished = item_step(hub, item);
@@ -420,7 +427,7 @@ static bool work_off_inbox(struct delivery_hub *hub)
         if (hub->work - looked_at < DELIVERY_SLICE)
             continue;
         looked_at = hub->work;
-        if (clock_ns() >= end_ns)
+        if (clock_ns() >= end_ns || wide >= DELIVERY_WIDE_MAX)
             return hub->inbox_first != NULL;
     }
     return false;
@@ -479,7 +486,8 @@ static bool share_orphan(struct session_table *table, struct session *session,
     struct routing routing;
     struct wire_cache wire;
     begin(&routing, hub, p, message, &wire, NULL);
-    put_on_batch(&routing, session_ref_worker(route.session), &route, 1, other);
+    put_on_batch(&routing, session_ref_worker(route.session),
+                 &(struct addressees){.routes = &route, .count = 1, .member = other});
     enum rc rc;
     struct publish_ticket *ticket = commit_source_close(&routing.source, &rc);
     if (ticket != NULL)

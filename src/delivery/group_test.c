@@ -163,9 +163,9 @@ static struct client *goes_elsewhere(struct fixture *f, uint32_t gone_at, uint32
     struct route nobody[DELIVERY_INLINE_MAX + 1] = {0};
     struct publication p = {.topic = bytes_of_str("b"), .payload = bytes_of_str("")};
     struct delivery delivery = {.publication = &p};
+    struct addressees to = {.routes = nobody, .count = DELIVERY_INLINE_MAX + 1};
     assert_true(deliveries_add(&f->workers[gone_at].hub, gone_at, &delivery, NULL,
-                               (struct asker){gone_at, NULL}, nobody, DELIVERY_INLINE_MAX + 1,
-                               NULL));
+                               (struct asker){gone_at, NULL}, &to));
     struct publish_ticket *ticket = publish(f, 0, "a", "x", 1).ticket;
     assert_non_null(ticket);
     struct client *left = member_of(f, left_at, DURABLE_S);
@@ -275,8 +275,8 @@ static void share_does_not_take_an_ordinary_subscription_for_a_member(void **sta
     struct route route = {.session = client->session->ref, .qos = 1};
     struct publication p = {.topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .qos = 1};
     struct delivery delivery = {.publication = &p};
-    assert_true(
-        deliveries_add(&f->workers[0].hub, 1, &delivery, NULL, (struct asker){0}, &route, 1, s));
+    struct addressees to = {.routes = &route, .count = 1, .member = s};
+    assert_true(deliveries_add(&f->workers[0].hub, 1, &delivery, NULL, (struct asker){0}, &to));
     settle(f);
     assert_int_equal(s->member.load, 0);
     assert_got(client, "");

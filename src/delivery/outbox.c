@@ -35,9 +35,9 @@ struct high_water_key {
     uint32_t shard, source;
 };
 
-static uint64_t high_water_hash(uint32_t shard, uint32_t source)
+static uint32_t high_water_hash(uint32_t shard, uint32_t source)
 {
-    return ((uint64_t)shard << 32 | source) * 0x9E3779B97F4A7C15u;
+    return (uint32_t)((((uint64_t)shard << 32 | source) * 0x9E3779B97F4A7C15u) >> 32);
 }
 
 static bool high_water_matches(const void *element, const void *key)

@@ -26,9 +26,9 @@ struct restoring {
 /* ---- finding sessions by number ----------------------------------------------------------------
  */
 
-static uint64_t number_hash(uint64_t number)
+static uint32_t number_hash(uint64_t number)
 {
-    return number * 0x9E3779B97F4A7C15u;
+    return (uint32_t)((number * 0x9E3779B97F4A7C15u) >> 32);
 }
 
 static bool has_number(const void *element, const void *key)

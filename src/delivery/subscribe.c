@@ -21,10 +21,12 @@ struct subscription_key {
     struct bytes filter, share;
 };
 
-static uint64_t key_hash(const struct subscription_key *key)
+static uint32_t key_hash(const struct subscription_key *key)
 {
     uint64_t hash = bytes_hash(key->filter) ^ key->session * 0x9E3779B97F4A7C15u;
-    return key->share.len == 0 ? hash : hash ^ bytes_hash(key->share) * 31;
+    if (key->share.len > 0)
+        hash ^= bytes_hash(key->share) * 31;
+    return (uint32_t)(hash ^ hash >> 32);
 }
 
 static bool key_matches(const void *element, const void *key)
@@ -164,7 +166,7 @@ bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, str
                           struct bytes share)
 {
     struct subscription_key key = {session->ref, filter, share};
-    uint64_t hash = key_hash(&key);
+    uint32_t hash = key_hash(&key);
     struct subscription *s = map_find(&hub->subscriptions, hash, key_matches, &key);
     if (s == NULL)
         return false;

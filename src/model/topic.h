@@ -62,8 +62,9 @@ enum share_parse {
     SHARE_INVALID, /* starts with "$share/" and breaks [MQTT-4.8.2-1] or [MQTT-4.8.2-2] */
 };
 
-/* Splits "$share/{name}/{filter}". On SHARE_OK name and filter borrow from `filter`; the inner
- * filter still has to be checked with topic_filter_valid(). */
+/* Splits "$share/{name}/{filter}". On SHARE_OK name and inner borrow from `filter`; the inner
+ * filter still has to be checked with topic_filter_valid(). On SHARE_NONE both stay as they were.
+ */
 enum share_parse topic_share_parse(struct bytes filter, struct bytes *name, struct bytes *inner);
 
 #endif

@@ -137,7 +137,7 @@ struct loop_timer {
     void (*fire)(struct loop_timer *timer);
 };
 
-enum { LOOP_TIMERS_PER_TURN = 4096 };
+enum { LOOP_TIMERS_PER_TURN = 512 };
 
 static inline void loop_timer_init(struct loop_timer *t, void (*fire)(struct loop_timer *timer))
 {

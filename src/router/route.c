@@ -15,6 +15,12 @@
 
 #define LOAD(pointer) atomic_load_explicit((pointer), memory_order_acquire)
 
+enum {
+    ROUTE_ROOM_KEPT = 4096, /* of the reader, between two walks */
+    PREFETCH = 8,
+    PAGES_FROM = 1024 * 1024, /* bytes of a block */
+};
+
 struct route_memo_entry {
     uint64_t hash, generation;
     uint32_t topic_len, count, share_count;
@@ -22,6 +28,56 @@ struct route_memo_entry {
     struct share **shares;
     uint8_t topic[];
 };
+
+/* ---- blocks of routes --------------------------------------------------------------------------
+ */
+
+/* The size of a block as pages; 0 for one that malloc serves. */
+static size_t block_pages(uint32_t room)
+{
+    size_t size = sizeof(struct route_block) + room * sizeof(struct route);
+    return size < PAGES_FROM ? 0 : (size + MEM_PAGES - 1) / MEM_PAGES * MEM_PAGES;
+}
+
+static struct route_block *block_new(uint32_t room)
+{
+    size_t pages = block_pages(room);
+    struct route_block *block;
+    if (pages == 0) {
+        block = mem_new(sizeof(*block) + room * sizeof(struct route));
+    } else {
+        block = mem_new_pages(pages);
+        mem_hint_all_used(block, pages);
+    }
+    block->room = room;
+    return block;
+}
+
+static void block_free(struct route_block *block)
+{
+    size_t pages = block == NULL ? 0 : block_pages(block->room);
+    if (pages > 0)
+        mem_free_pages(block, pages);
+    else
+        mem_free(block);
+}
+
+struct route_block *route_block_hold(struct route_block *block)
+{
+    if (block != NULL)
+        atomic_fetch_add_explicit(&block->holders, 1, memory_order_relaxed);
+    return block;
+}
+
+void route_block_drop(struct route_block *block)
+{
+    /* Release what this holder read, acquire what the others did: the last one frees. */
+    if (block != NULL && atomic_fetch_sub_explicit(&block->holders, 1, memory_order_acq_rel) == 1)
+        block_free(block);
+}
+
+/* ---- the reader --------------------------------------------------------------------------------
+ */
 
 void route_reader_init(struct route_reader *reader, struct router *router, uint32_t workers)
 {
@@ -36,23 +92,35 @@ void route_reader_deinit(struct route_reader *reader)
         mem_free(reader->memo[i]);
     mem_free(reader->memo);
     mem_free(reader->seen);
-    mem_free(reader->routes);
+    block_free(reader->block);
     mem_free(reader->shares);
 }
 
 /* ---- collecting --------------------------------------------------------------------------------
  */
 
-static void collect_list(struct route_reader *reader, struct subscriber_list *list)
+static void reserve(struct route_reader *reader, uint32_t more)
 {
-    uint32_t used = LOAD(&list->used);
-    if (reader->count + used > reader->room) {
-        reader->room = (reader->count + used) * 2;
-        reader->routes = mem_resize(reader->routes, reader->room * sizeof(struct route));
-    }
-    struct route *out = reader->routes + reader->count;
+    uint32_t needed = reader->count + more;
+    struct route_block *old = reader->block;
+    if (old != NULL && needed <= old->room)
+        return;
+    reader->block = block_new(needed < ROUTE_MEMO_ROUTES_MAX ? needed * 2 : needed);
+    if (old != NULL && reader->count > 0)
+        memcpy(reader->block->routes, old->routes, reader->count * sizeof(struct route));
+    block_free(old);
+}
+
+static void collect_piece(struct route_reader *reader, struct subscriber_list *piece)
+{
+    uint32_t used = LOAD(&piece->used);
+    reserve(reader, used); /* it may have got longer since the list was measured */
+    struct route *out = reader->block->routes + reader->count;
     for (uint32_t i = 0; i < used; i++) {
-        struct subscription *s = LOAD(&list->slots[i]);
+        struct subscription *s = LOAD(&piece->slots[i]);
+        if (i + PREFETCH < used) /* each is somewhere else */
+            __builtin_prefetch(
+                atomic_load_explicit(&piece->slots[i + PREFETCH], memory_order_relaxed));
         if (s == NULL)
             continue;
         *out++ = (struct route){
@@ -62,7 +130,18 @@ static void collect_list(struct route_reader *reader, struct subscriber_list *li
             .flags = atomic_load_explicit(&s->flags, memory_order_relaxed),
         };
     }
-    reader->count = (uint32_t)(out - reader->routes);
+    reader->count = (uint32_t)(out - reader->block->routes);
+}
+
+/* Makes room for all of it at once: growing step by step would copy what was found. */
+static void collect_list(struct route_reader *reader, struct subscriber_list *list)
+{
+    uint32_t used = 0;
+    for (struct subscriber_list *piece = list; piece != NULL; piece = LOAD(&piece->next))
+        used += LOAD(&piece->used);
+    reserve(reader, used);
+    for (struct subscriber_list *piece = list; piece != NULL; piece = LOAD(&piece->next))
+        collect_piece(reader, piece);
     reader->lists++;
 }
 
@@ -108,13 +187,84 @@ static int by_session(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
+/* ---- sorting -----------------------------------------------------------------------------------
+ */
+
+enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS, SLOT_BITS = 32 };
+
+/* One pass of a radix sort: stable, by DIGIT_BITS bits of the reference. */
+static void sort_pass(struct route_reader *reader, unsigned shift)
+{
+    uint32_t starts[DIGITS] = {0};
+    struct route_block *sorted = block_new(reader->count);
+    const struct route *from = reader->block->routes;
+    for (uint32_t i = 0; i < reader->count; i++)
+        starts[from[i].session >> shift & (DIGITS - 1)]++;
+    for (uint32_t digit = 0, at = 0; digit < DIGITS; digit++) {
+        uint32_t count = starts[digit];
+        starts[digit] = at;
+        at += count;
+    }
+    for (uint32_t i = 0; i < reader->count; i++)
+        sorted->routes[starts[from[i].session >> shift & (DIGITS - 1)]++] = from[i];
+    block_free(reader->block);
+    reader->block = sorted;
+}
+
+/* By slot, then worker. A slot that has a new session while subscriptions of the old one are still
+ * being removed is put right one by one. */
+static void sort_wide(struct route_reader *reader)
+{
+    uint32_t slots = 0;
+    for (uint32_t i = 0; i < reader->count; i++)
+        slots |= (uint32_t)reader->block->routes[i].session;
+    for (unsigned shift = 0; shift < SLOT_BITS && slots >> shift != 0; shift += DIGIT_BITS)
+        sort_pass(reader, shift);
+    sort_pass(reader, SESSION_REF_WORKER_SHIFT);
+    struct route *routes = reader->block->routes;
+    for (uint32_t i = 1; i < reader->count; i++) {
+        struct route route = routes[i];
+        uint32_t at = i;
+        for (; at > 0 && (uint32_t)routes[at - 1].session == (uint32_t)route.session &&
+               routes[at - 1].session > route.session;
+             at--)
+            routes[at] = routes[at - 1];
+        routes[at] = route;
+    }
+}
+
+static void sort(struct route_reader *reader)
+{
+    if (reader->count < 2 || (reader->lists < 2 && !reader->sort_always))
+        return;
+    if (reader->count <= ROUTE_MEMO_ROUTES_MAX)
+        qsort(reader->block->routes, reader->count, sizeof(struct route), by_session);
+    else if (reader->lists > 1)
+        sort_wide(reader);
+    else
+        sort_pass(reader, SESSION_REF_WORKER_SHIFT);
+}
+
 static void find_by_walk(struct route_reader *reader, struct bytes topic)
 {
+    if (reader->block != NULL && reader->block->room > ROUTE_ROOM_KEPT) {
+        block_free(reader->block);
+        reader->block = NULL;
+    }
     reader->count = reader->share_count = reader->lists = 0;
     bool hidden = topic.data[0] == '$'; /* [MQTT-4.7.2-1] */
     walk(reader, reader->router->root, topic_cursor_of(topic), !hidden);
-    if (reader->count > 1 && (reader->lists > 1 || reader->sort_always))
-        qsort(reader->routes, reader->count, sizeof(struct route), by_session);
+    sort(reader);
+}
+
+struct route_block *route_reader_take(struct route_reader *reader)
+{
+    struct route_block *block = reader->block;
+    CHECK(reader->count > ROUTE_MEMO_ROUTES_MAX);
+    atomic_init(&block->holders, 1);
+    reader->block = NULL;
+    reader->count = 0;
+    return block;
 }
 
 /* ---- the memory of hot topics ------------------------------------------------------------------
@@ -142,7 +292,7 @@ static void remember(struct route_reader *reader, struct bytes topic, uint64_t h
     entry->shares = (struct share **)((uint8_t *)entry + shares_at);
     memcpy(entry->topic, topic.data, topic.len);
     if (entry->count > 0)
-        memcpy(entry->routes, reader->routes, entry->count * sizeof(struct route));
+        memcpy(entry->routes, reader->block->routes, entry->count * sizeof(struct route));
     if (entry->share_count > 0)
         memcpy(entry->shares, reader->shares, entry->share_count * sizeof(struct share *));
 }
@@ -165,5 +315,6 @@ void route_find(struct route_reader *reader, struct bytes topic, struct route_se
     if (*seen == hash)
         remember(reader, topic, hash, generation);
     *seen = hash;
-    *set = (struct route_set){reader->routes, reader->count, reader->share_count, reader->shares};
+    *set = (struct route_set){reader->count == 0 ? NULL : reader->block->routes, reader->count,
+                              reader->share_count, reader->shares};
 }

@@ -73,6 +73,79 @@ static void route_set_holds_thousands(void **state)
         assert_int_equal(set.routes[i].session, i + 1);
 }
 
+static void assert_runs(const struct route_set *set, uint32_t each)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        bool begins = i % each == 0;
+        assert_int_equal(set->routes[i].session == set->routes[i - !begins].session, true);
+        assert_true(i == 0 || begins == (set->routes[i].session != set->routes[i - 1].session));
+    }
+}
+
+static void route_set_of_very_many_has_overlapping_ones_beside_each_other(void **state)
+{
+    enum { MANY = 5000 };
+    struct router_fixture *f = *state;
+    for (uint32_t i = 0; i < MANY; i++)
+        subscribe(f, ref(i % 3, 4096 * 1000 + (i * 7919) % MANY), "t/u");
+    for (uint32_t i = 0; i < MANY; i++)
+        subscribe(f, ref(i % 3, 4096 * 1000 + (i * 7919) % MANY), "t/#");
+    struct route_set set = find(f, "t/u");
+    assert_int_equal(set.count, 2 * MANY);
+    assert_sorted(&set);
+    assert_runs(&set, 2);
+}
+
+/* The old session of a slot is still being removed: the new one's routes stay together. */
+static void route_set_of_very_many_tells_sessions_of_one_slot_apart(void **state)
+{
+    enum { MANY = 3000 };
+    struct router_fixture *f = *state;
+    const session_ref generation = (session_ref)1 << 32;
+    for (uint32_t i = 0; i < MANY; i++) {
+        subscribe(f, i + 5 * generation, "t/u");
+        subscribe(f, i + 2 * generation, "t/u");
+        subscribe(f, i + 2 * generation, "t/#");
+        subscribe(f, i + 5 * generation, "t/#");
+    }
+    struct route_set set = find(f, "t/u");
+    assert_int_equal(set.count, 4 * MANY);
+    assert_runs(&set, 2);
+}
+
+static void route_set_of_very_many_is_grouped_by_worker(void **state)
+{
+    enum { MANY = 5000 };
+    struct router_fixture *f = *state;
+    uint32_t changes = 0;
+    for (uint32_t i = 0; i < MANY; i++)
+        subscribe(f, ref(i % 3, i), "t");
+    struct route_set set = find(f, "t");
+    assert_int_equal(set.count, MANY);
+    for (uint32_t i = 1; i < MANY; i++)
+        changes += session_ref_worker(set.routes[i].session) !=
+                   session_ref_worker(set.routes[i - 1].session);
+    assert_int_equal(changes, 2);
+}
+
+static void route_block_outlives_the_reader_s_next_walk(void **state)
+{
+    enum { MANY = 100000 }; /* pages, not malloc's */
+    struct router_fixture *f = *state;
+    for (uint32_t i = 0; i < MANY; i++)
+        subscribe(f, i + 1, "t");
+    struct route_set set = find(f, "t");
+    struct route_block *block = route_block_hold(route_reader_take(&f->reader));
+    assert_ptr_equal(block->routes, set.routes);
+    assert_int_equal(find(f, "t").count, MANY);
+    route_block_drop(block);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < MANY; i++)
+        sum += set.routes[i].session;
+    assert_int_equal(sum, (uint64_t)MANY * (MANY + 1) / 2);
+    route_block_drop(block);
+}
+
 /* ---- the memory of hot topics --------------------------------------------------------------- */
 
 static void memo_answers_from_the_third_time_on(void **state)
@@ -223,7 +296,7 @@ static void memo_slot_is_of_the_topic_that_came_last(void **state)
 
 /* ---- readers beside a writer ---------------------------------------------------------------- */
 
-enum { READERS = 2, CHANGES = 4000, GUESTS = 64 };
+enum { READERS = 2, CHANGES = 4000, GUESTS = 64, CROWD = 6000 };
 
 struct reading {
     struct router *router;
@@ -241,7 +314,7 @@ static bool read_is_right(struct route_reader *reader, const char *topic)
         session_ref session = set.routes[i].session;
         if (session < 1000)
             constant++;
-        else if (session >= 1000 + GUESTS)
+        else if (session >= 1000 + GUESTS + CROWD)
             return false;
     }
     for (uint32_t i = 0; i < set.share_count; i++) {
@@ -299,6 +372,24 @@ static void write_changes(struct router *router)
             router_unsubscribe(router, guests[n]);
 }
 
+/* A crowd comes and goes: at a filter, and as the children of a node. */
+static void write_a_crowd(struct router *router)
+{
+    static struct subscription *crowd[CROWD];
+    struct subscription_options options = {.qos = 1};
+    for (int round = 0; round < 4; round++) {
+        for (uint32_t i = 0; i < CROWD; i++) {
+            char filter[TOPIC_ROOM] = "room/+/lamp";
+            if (i % 8 != 0)
+                snprintf(filter, sizeof(filter), "room/%u/lamp", i + 10);
+            crowd[i] = router_subscribe(router, 1000 + GUESTS + i, bytes_of_str(filter),
+                                        bytes_of_str(""), &options, 0);
+        }
+        for (uint32_t i = 0; i < CROWD; i++)
+            router_unsubscribe(router, crowd[(i * 4999) % CROWD]);
+    }
+}
+
 static void route_readers_find_who_is_there_while_others_come_and_go(void **state)
 {
     struct router_fixture *f = *state;
@@ -314,6 +405,7 @@ static void route_readers_find_who_is_there_while_others_come_and_go(void **stat
     }
     rcu_sleep(); /* this thread writes and reads nothing */
     write_changes(&f->router);
+    write_a_crowd(&f->router);
     atomic_store_explicit(&stop, true, memory_order_relaxed);
     for (int i = 0; i < READERS; i++)
         pthread_join(threads[i], NULL);
@@ -335,6 +427,10 @@ int main(void)
         RULE_OF_SEVERAL(route_set_is_grouped_by_worker_when_there_are_several),
         RULE(route_set_carries_what_was_asked_for),
         RULE(route_set_holds_thousands),
+        RULE_OF_SEVERAL(route_set_of_very_many_has_overlapping_ones_beside_each_other),
+        RULE(route_set_of_very_many_tells_sessions_of_one_slot_apart),
+        RULE_OF_SEVERAL(route_set_of_very_many_is_grouped_by_worker),
+        RULE(route_block_outlives_the_reader_s_next_walk),
         RULE(memo_answers_from_the_third_time_on),
         RULE(memo_gives_what_the_walk_gave),
         RULE(memo_does_not_remember_topics_that_come_once),

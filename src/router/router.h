@@ -19,6 +19,7 @@
 #include <pthread.h>
 
 struct trie_node;
+struct subscriber_list;
 struct share;
 
 /* How subscribers are named across threads: worker, slot in its session table, generation of the
@@ -42,16 +43,17 @@ enum subscription_flags {
 /* One session's interest in one filter. Published to readers; freed after a grace period. */
 struct subscription {
     struct rcu_entry rcu;
-    session_ref session;
-    struct trie_node *node;
-    struct share *share;        /* NULL: ordinary */
-    struct share_member member; /* meaningful in a share */
-    uint32_t place;             /* in the node's or share's list; writers only, under the lock */
+    session_ref session; /* what readers copy stands together */
     _Atomic uint32_t identifier;
     _Atomic uint8_t qos, flags; /* enum subscription_flags */
+    struct trie_node *node;
+    struct share *share;          /* NULL: ordinary */
+    struct subscriber_list *list; /* where it is listed, of the node or share; the writers' */
+    uint32_t place;               /* in that list; under the lock */
+    uint32_t index_hash;          /* as below */
+    struct share_member member;   /* meaningful in a share */
     /* The home worker's own: the session's list and the index. The router does not look. */
     struct subscription *next, *previous;
-    uint64_t index_hash;
 };
 
 enum share_choice {
@@ -116,8 +118,8 @@ struct route {
 };
 
 /*
- * Who gets a topic. `routes` is sorted by session when a session can be in it twice or when there
- * are several workers. Borrowed from the reader until its next call; `shares` until the next
+ * Who gets a topic. `routes` is sorted by session when a session can be in it twice, and by worker
+ * when there are several. Borrowed from the reader until its next call; `shares` until the next
  * quiescent state.
  */
 struct route_set {
@@ -127,15 +129,25 @@ struct route_set {
     struct share *const *shares;
 };
 
-enum { ROUTE_MEMO_SLOTS = 4096, ROUTE_MEMO_ROUTES_MAX = 1024 };
+enum {
+    ROUTE_MEMO_SLOTS = 4096,
+    ROUTE_MEMO_ROUTES_MAX = 1024, /* more are a wide set: see route_reader_take() */
+};
+
+/* The routes of a wide set, for who needs them longer than the reader does. */
+struct route_block {
+    _Atomic uint32_t holders;
+    uint32_t room;
+    struct route routes[];
+};
 
 struct route_memo_entry;
 
 struct route_reader {
     struct router *router;
-    bool sort_always; /* several workers */
-    struct route *routes;
-    uint32_t count, room;
+    bool sort_always;          /* several workers */
+    struct route_block *block; /* what was found; NULL: no room yet */
+    uint32_t count;
     struct share **shares;
     uint32_t share_count, share_room;
     uint32_t lists; /* non-empty subscriber lists met in this walk */
@@ -150,6 +162,14 @@ void route_reader_deinit(struct route_reader *reader);
 
 /* One walk, or none when the topic is hot and nothing has changed. The topic is a valid name. */
 void route_find(struct route_reader *reader, struct bytes topic, struct route_set *set);
+
+/* Gives the routes that the last route_find() found, more than ROUTE_MEMO_ROUTES_MAX, without a
+ * copy. They stay where the set says. */
+struct route_block *route_reader_take(struct route_reader *reader);
+
+/* Any thread. NULL is fine. */
+struct route_block *route_block_hold(struct route_block *block);
+void route_block_drop(struct route_block *block);
 
 /*
  * Chooses one member: an online one if there is one, by the router's strategy; `not_this` is left

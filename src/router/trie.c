@@ -13,175 +13,6 @@
 #define LOAD(pointer) atomic_load_explicit((pointer), memory_order_acquire)
 #define STORE(pointer, value) atomic_store_explicit((pointer), (value), memory_order_release)
 
-enum { CHILD_TABLE_MIN = 4 };
-
-static void free_later(struct rcu_entry *entry)
-{
-    if (entry != NULL)
-        rcu_free(entry);
-}
-
-/* ---- subscriber lists --------------------------------------------------------------------------
- */
-
-static struct subscriber_list *list_new(uint32_t room)
-{
-    struct subscriber_list *list =
-        mem_try(sizeof(*list) + room * sizeof(_Atomic(struct subscription *)));
-    if (list == NULL)
-        return NULL;
-    atomic_init(&list->used, 0);
-    list->room = room;
-    list->live = 0;
-    return list;
-}
-
-static void list_append(struct subscriber_list *list, struct subscription *s)
-{
-    uint32_t used = atomic_load_explicit(&list->used, memory_order_relaxed);
-    CHECK(used < list->room);
-    s->place = used;
-    atomic_store_explicit(&list->slots[used], s, memory_order_release);
-    list->live++;
-    atomic_store_explicit(&list->used, used + 1, memory_order_release); /* pairs with readers */
-}
-
-/* A copy without the holes. */
-static struct subscriber_list *list_copy(struct subscriber_list *old, uint32_t room)
-{
-    struct subscriber_list *list = list_new(room);
-    if (list == NULL)
-        return NULL;
-    uint32_t used = atomic_load_explicit(&old->used, memory_order_relaxed);
-    for (uint32_t i = 0; i < used; i++) {
-        struct subscription *s = atomic_load_explicit(&old->slots[i], memory_order_relaxed);
-        if (s != NULL)
-            list_append(list, s);
-    }
-    return list;
-}
-
-enum rc subscriber_list_add(_Atomic(struct subscriber_list *) *list, struct subscription *s)
-{
-    struct subscriber_list *old = LOAD(list);
-    if (old != NULL && atomic_load_explicit(&old->used, memory_order_relaxed) < old->room) {
-        list_append(old, s);
-        return RC_OK;
-    }
-    struct subscriber_list *grown =
-        old == NULL ? list_new(1) : list_copy(old, old->live < 2 ? 4 : old->live * 2);
-    if (grown == NULL)
-        return RC_NO_MEMORY;
-    list_append(grown, s);
-    STORE(list, grown);
-    free_later(old == NULL ? NULL : &old->rcu);
-    return RC_OK;
-}
-
-bool subscriber_list_remove(_Atomic(struct subscriber_list *) *list, struct subscription *s)
-{
-    struct subscriber_list *old = LOAD(list);
-    CHECK(old != NULL && s->place < old->room);
-    CHECK(atomic_load_explicit(&old->slots[s->place], memory_order_relaxed) == s);
-    atomic_store_explicit(&old->slots[s->place], NULL, memory_order_release);
-    old->live--;
-    if (old->live == 0) {
-        STORE(list, (struct subscriber_list *)NULL);
-        free_later(&old->rcu);
-        return true;
-    }
-    if (old->room > 8 && old->live < old->room / 4) {
-        struct subscriber_list *compact = list_copy(old, old->live * 2);
-        if (compact != NULL) {
-            STORE(list, compact);
-            free_later(&old->rcu);
-        }
-    }
-    return false;
-}
-
-/* ---- children ----------------------------------------------------------------------------------
- */
-
-/* Any thread. */
-struct trie_node *trie_child(struct trie_node *node, struct bytes level)
-{
-    struct child_table *table = LOAD(&node->children);
-    if (table == NULL)
-        return NULL;
-    uint32_t hash = level_hash(level);
-    for (uint32_t i = hash & table->mask;; i = (i + 1) & table->mask) {
-        struct trie_node *child = LOAD(&table->slots[i].node);
-        if (child == NULL)
-            return NULL;
-        if (child == TRIE_TOMB ||
-            atomic_load_explicit(&table->slots[i].hash, memory_order_relaxed) != hash)
-            continue;
-        if (child->level_len == level.len && memcmp(child->level, level.data, level.len) == 0)
-            return child;
-    }
-}
-
-static void table_put(struct child_table *table, struct trie_node *child)
-{
-    uint32_t i = child->hash & table->mask;
-    while (atomic_load_explicit(&table->slots[i].node, memory_order_relaxed) != NULL)
-        i = (i + 1) & table->mask;
-    atomic_store_explicit(&table->slots[i].hash, child->hash, memory_order_relaxed);
-    STORE(&table->slots[i].node, child); /* pairs with trie_child() */
-    table->filled++;
-}
-
-static struct child_table *table_new(uint32_t capacity)
-{
-    struct child_table *table =
-        mem_try(sizeof(*table) + (size_t)capacity * sizeof(struct child_slot));
-    if (table == NULL)
-        return NULL;
-    table->mask = capacity - 1;
-    table->filled = 0;
-    for (uint32_t i = 0; i < capacity; i++) {
-        atomic_init(&table->slots[i].node, NULL);
-        atomic_init(&table->slots[i].hash, 0);
-    }
-    return table;
-}
-
-/* Puts a literal child in, into a fresh table without tombs when the old one is 3/4 full. */
-static enum rc child_add(struct trie_node *node, struct trie_node *child)
-{
-    struct child_table *table = LOAD(&node->children);
-    if (table == NULL || (table->filled + 1) * 4 > (table->mask + 1) * 3) {
-        uint32_t capacity = CHILD_TABLE_MIN;
-        while (capacity * 3 < (node->child_count + 2) * 4 * 3 / 2)
-            capacity *= 2;
-        struct child_table *fresh = table_new(capacity);
-        if (fresh == NULL)
-            return RC_NO_MEMORY;
-        for (uint32_t i = 0; table != NULL && i <= table->mask; i++) {
-            struct trie_node *old =
-                atomic_load_explicit(&table->slots[i].node, memory_order_relaxed);
-            if (old != NULL && old != TRIE_TOMB)
-                table_put(fresh, old);
-        }
-        STORE(&node->children, fresh);
-        free_later(table == NULL ? NULL : &table->rcu);
-        table = fresh;
-    }
-    table_put(table, child);
-    return RC_OK;
-}
-
-static void child_remove(struct trie_node *node, struct trie_node *child)
-{
-    struct child_table *table = LOAD(&node->children);
-    CHECK(table != NULL);
-    uint32_t i = child->hash & table->mask;
-    while (atomic_load_explicit(&table->slots[i].node, memory_order_relaxed) != child)
-        i = (i + 1) & table->mask;
-    STORE(&table->slots[i].node, TRIE_TOMB);
-}
-
 /* ---- nodes -------------------------------------------------------------------------------------
  */
 
@@ -221,7 +52,7 @@ static struct trie_node *node_enter(struct router *router, struct trie_node *nod
         STORE(&node->plus, child);
     } else if (multi) {
         STORE(&node->multi, child);
-    } else if (child_add(node, child) != RC_OK) {
+    } else if (trie_child_add(node, child) != RC_OK) {
         mem_free(child);
         return NULL;
     }
@@ -241,11 +72,10 @@ static void node_release(struct router *router, struct trie_node *node)
         else if (LOAD(&parent->multi) == node)
             STORE(&parent->multi, (struct trie_node *)NULL);
         else
-            child_remove(parent, node);
+            trie_child_remove(parent, node);
         parent->child_count--;
         router->node_count--;
-        struct child_table *table = LOAD(&node->children);
-        free_later(table == NULL ? NULL : &table->rcu);
+        child_table_free_later(LOAD(&node->children));
         free_later(&node->rcu);
         node = parent;
     }
@@ -301,13 +131,13 @@ static struct subscription *subscribe_locked(struct router *router, struct subsc
     }
     s->node = node;
     if (share.len == 0) {
-        if (subscriber_list_add(&node->subscribers, s) != RC_OK)
+        if (subscriber_list_add(&node->subscribers, s, SUBSCRIBERS_MAX) != RC_OK)
             goto no_memory;
     } else {
         s->share = share_find(node, share, true);
         if (s->share == NULL)
             goto no_memory;
-        if (subscriber_list_add(&s->share->members, s) != RC_OK) {
+        if (subscriber_list_add(&s->share->members, s, UINT32_MAX) != RC_OK) {
             if (LOAD(&s->share->members) == NULL)
                 share_end(router, node, s->share);
             goto no_memory;
@@ -429,9 +259,26 @@ size_t subscription_filter(const struct subscription *subscription, char *out, s
 
 static void list_free_all(struct subscriber_list *list)
 {
-    for (uint32_t i = 0; list != NULL && i < LOAD(&list->used); i++)
-        mem_free(LOAD(&list->slots[i]));
-    mem_free(list);
+    while (list != NULL) {
+        struct subscriber_list *next = LOAD(&list->next);
+        for (uint32_t i = 0; i < LOAD(&list->used); i++)
+            mem_free(LOAD(&list->slots[i]));
+        mem_free(list);
+        list = next;
+    }
+}
+
+static void node_free_all(struct trie_node *node);
+
+static void children_free_all(struct child_table *table)
+{
+    for (uint32_t i = 0; table != NULL && i < child_table_slots(table); i++) {
+        if (table->mask == 0)
+            children_free_all(LOAD(&table->slots[i].table));
+        else if (LOAD(&table->slots[i].node) != TRIE_TOMB)
+            node_free_all(LOAD(&table->slots[i].node));
+    }
+    mem_free(table);
 }
 
 static void node_free_all(struct trie_node *node)
@@ -440,13 +287,7 @@ static void node_free_all(struct trie_node *node)
         return;
     node_free_all(LOAD(&node->plus));
     node_free_all(LOAD(&node->multi));
-    struct child_table *table = LOAD(&node->children);
-    for (uint32_t i = 0; table != NULL && i <= table->mask; i++) {
-        struct trie_node *child = LOAD(&table->slots[i].node);
-        if (child != TRIE_TOMB)
-            node_free_all(child);
-    }
-    mem_free(table);
+    children_free_all(LOAD(&node->children));
     list_free_all(LOAD(&node->subscribers));
     for (struct share *share = LOAD(&node->shares), *next; share != NULL; share = next) {
         next = LOAD(&share->next);

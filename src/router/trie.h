@@ -1,32 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The structures of the subscription trie, shared by the files of this folder only: trie.c (nodes
- * and lists, writers), route.c (readers), share.c (groups). See router.h for the rules of access.
+ * The structures of the subscription trie, shared by the files of this folder only: trie.c (nodes,
+ * writers), children.c and subscribers.c (what hangs at a node), route.c (readers), share.c
+ * (groups). See router.h for the rules of access.
  */
 #ifndef ROUTER_TRIE_H
 #define ROUTER_TRIE_H
 
 #include "router/router.h"
 
-/* Subscribers of one filter. Readers walk slots[0..used); a NULL slot is a hole. */
+/*
+ * A piece of the subscribers of one filter, or all of them. Readers walk slots[0..used) of each
+ * piece; a NULL slot is a hole. New ones go into the first piece, which is replaced by a larger
+ * copy until it has SUBSCRIBERS_MAX slots, and then stays behind another one: so no change copies
+ * more than that. Members of a share are always one piece.
+ */
 struct subscriber_list {
     struct rcu_entry rcu;
+    _Atomic(struct subscriber_list *) next;
     _Atomic uint32_t used;
     uint32_t room, live;
     _Atomic(struct subscription *) slots[];
 };
 
+enum { SUBSCRIBERS_MAX = 1024 };
+
+struct child_table;
+
 struct child_slot {
-    _Atomic(struct trie_node *) node; /* NULL: never used; TRIE_TOMB: taken out */
-    _Atomic uint32_t hash;            /* a hint, written before node */
+    union {
+        _Atomic(struct trie_node *) node;    /* NULL: never used; TRIE_TOMB: taken out */
+        _Atomic(struct child_table *) table; /* of a branch; never NULL */
+    };
+    _Atomic uint32_t hash; /* a hint, written before node */
 };
 
-/* Literal children by hash of their level; open addressing, at most 3/4 full with tombs. */
+/*
+ * Literal children by hash of their level; open addressing, at most 3/4 full with tombs. Very many
+ * are a branch of CHILD_WAYS tables, chosen by some bits of the hash, and so on: no change moves
+ * more than CHILD_TABLE_MAX slots.
+ */
 struct child_table {
     struct rcu_entry rcu;
-    uint32_t mask;
-    uint32_t filled; /* with tombs */
+    uint32_t mask;   /* 0: a branch */
+    uint16_t filled; /* with tombs; of a branch: where in the hash its bits are */
+    uint16_t live;   /* without */
     struct child_slot slots[];
+};
+
+enum {
+    CHILD_TABLE_MAX = 4096,
+    CHILD_TABLE_FULL = 65536, /* when the bits for branches are used up; more is no memory */
+    CHILD_WAY_BITS = 6,
+    CHILD_WAYS = 1 << CHILD_WAY_BITS,
 };
 
 struct trie_node {
@@ -53,6 +79,12 @@ struct share {
 
 #define TRIE_TOMB ((struct trie_node *)1)
 
+static inline void free_later(struct rcu_entry *entry)
+{
+    if (entry != NULL)
+        rcu_free(entry);
+}
+
 static inline uint32_t level_hash(struct bytes level)
 {
     return (uint32_t)bytes_hash(level);
@@ -61,9 +93,21 @@ static inline uint32_t level_hash(struct bytes level)
 /* The child for a literal level, NULL when there is none. Readers and writers. */
 struct trie_node *trie_child(struct trie_node *node, struct bytes level);
 
-/* Under the lock: shares the subscription with the list's readers, which replaces *list when it is
- * full. */
-enum rc subscriber_list_add(_Atomic(struct subscriber_list *) *list, struct subscription *s);
+/* Under the lock. RC_NO_MEMORY. */
+enum rc trie_child_add(struct trie_node *node, struct trie_node *child);
+void trie_child_remove(struct trie_node *node, struct trie_node *child);
+
+/* Under the lock: the node has no children any more, readers may still look. NULL is fine. */
+void child_table_free_later(struct child_table *table);
+
+static inline uint32_t child_table_slots(const struct child_table *table)
+{
+    return table->mask == 0 ? CHILD_WAYS : table->mask + 1;
+}
+
+/* Under the lock: shares the subscription with the list's readers. `room_max`: of one piece. */
+enum rc subscriber_list_add(_Atomic(struct subscriber_list *) *list, struct subscription *s,
+                            uint32_t room_max);
 /* Under the lock. True when the list has become empty (and *list NULL). */
 bool subscriber_list_remove(_Atomic(struct subscriber_list *) *list, struct subscription *s);
 

@@ -422,6 +422,117 @@ static void trie_share_goes_with_its_last_member(void **state)
     assert_int_equal(f->router.node_count, 0);
 }
 
+/* ---- very many ------------------------------------------------------------------------------ */
+
+enum { CHILDREN = 40000, STAY = 100 };
+
+static const char *child_filter(uint32_t number, char out[TOPIC_ROOM])
+{
+    snprintf(out, TOPIC_ROOM, "device/%08u/state", number);
+    return out;
+}
+
+static void assert_children(struct router_fixture *f, uint32_t first, uint32_t step)
+{
+    char topic[TOPIC_ROOM];
+    for (uint32_t i = 0; i < CHILDREN; i++) {
+        struct route_set set = find(f, child_filter(i, topic));
+        bool in = i >= first && i % step == 0;
+        assert_int_equal(set.count, in);
+        if (in)
+            assert_int_equal(set.routes[0].session, i + 1);
+    }
+}
+
+/* Slots of the largest table below, and of all. */
+static size_t slots_below(struct child_table *table, size_t *all)
+{
+    size_t largest = table->mask == 0 ? 0 : table->mask + 1U;
+    *all += child_table_slots(table);
+    for (uint32_t i = 0; table->mask == 0 && i < CHILD_WAYS; i++) {
+        size_t below = slots_below(atomic_load(&table->slots[i].table), all);
+        largest = below > largest ? below : largest;
+    }
+    return largest;
+}
+
+static void trie_finds_each_of_very_many_children_in_tables_of_bounded_size(void **state)
+{
+    static struct subscription *subscriptions[CHILDREN];
+    struct router_fixture *f = *state;
+    char filter[TOPIC_ROOM];
+    size_t all = 0, left = 0;
+    for (uint32_t i = 0; i < CHILDREN; i++)
+        subscriptions[i] = subscribe(f, i + 1, child_filter(i, filter));
+    assert_children(f, 0, 1);
+    struct trie_node *device = trie_child(f->router.root, bytes_of_str("device"));
+    assert_true(slots_below(atomic_load(&device->children), &all) <= CHILD_TABLE_MAX);
+    assert_true(all < CHILDREN * 8);
+    for (uint32_t i = 0; i < CHILDREN; i++)
+        if (i % (CHILDREN / STAY) != 0)
+            router_unsubscribe(&f->router, subscriptions[i]);
+    assert_children(f, 0, CHILDREN / STAY);
+    slots_below(atomic_load(&device->children), &left);
+    assert_true(left <= 2048);
+    for (uint32_t i = 0; i < CHILDREN; i += CHILDREN / STAY)
+        router_unsubscribe(&f->router, subscriptions[i]);
+    assert_int_equal(f->router.node_count, 0);
+}
+
+static void trie_takes_children_again_when_most_have_left(void **state)
+{
+    static struct subscription *subscriptions[CHILDREN];
+    struct router_fixture *f = *state;
+    char filter[TOPIC_ROOM];
+    for (int round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < CHILDREN; i++)
+            subscriptions[i] = subscribe(f, i + 1, child_filter(i, filter));
+        for (uint32_t i = 0; i < CHILDREN / 2; i++)
+            router_unsubscribe(&f->router, subscriptions[i]);
+        assert_children(f, CHILDREN / 2, 1);
+        for (uint32_t i = CHILDREN / 2; i < CHILDREN; i++)
+            router_unsubscribe(&f->router, subscriptions[i]);
+        grace_period();
+    }
+    assert_int_equal(f->router.node_count, 0);
+}
+
+static uint32_t pieces_of(struct router_fixture *f, const char *level, uint32_t *room)
+{
+    struct trie_node *node = trie_child(f->router.root, bytes_of_str(level));
+    struct subscriber_list *piece = atomic_load(&node->subscribers);
+    uint32_t count = 0;
+    for (*room = 0; piece != NULL; piece = atomic_load(&piece->next), count++) {
+        assert_true(piece->room <= SUBSCRIBERS_MAX);
+        *room += piece->room;
+    }
+    return count;
+}
+
+static void subscribers_of_one_filter_are_pieces_that_go_with_them(void **state)
+{
+    static struct subscription *subscriptions[CHILDREN];
+    struct router_fixture *f = *state;
+    uint32_t room;
+    for (uint32_t i = 0; i < CHILDREN; i++)
+        subscriptions[i] = subscribe(f, i + 1, "t");
+    assert_true(pieces_of(f, "t", &room) >= CHILDREN / SUBSCRIBERS_MAX);
+    assert_true(room <= CHILDREN * 2);
+    assert_int_equal(find(f, "t").count, CHILDREN);
+    for (uint32_t i = 0; i < CHILDREN; i++)
+        if (i % (CHILDREN / STAY) != 0)
+            router_unsubscribe(&f->router, subscriptions[i]);
+    pieces_of(f, "t", &room);
+    assert_true(room <= STAY * 8);
+    struct route_set set = find(f, "t");
+    assert_int_equal(set.count, STAY);
+    for (uint32_t i = 0; i < CHILDREN; i += CHILDREN / STAY)
+        assert_true(has_session(&set, i + 1));
+    for (uint32_t i = 0; i < CHILDREN; i += CHILDREN / STAY)
+        router_unsubscribe(&f->router, subscriptions[i]);
+    assert_int_equal(f->router.node_count, 0);
+}
+
 #define RULE(rule) cmocka_unit_test_setup_teardown(rule, one_worker, router_fixture_free)
 
 int main(void)
@@ -429,6 +540,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(trie_finds_exactly_the_filters_that_match),
         RULE(trie_keeps_up_with_filters_that_come_and_go),
+        RULE(trie_finds_each_of_very_many_children_in_tables_of_bounded_size),
+        RULE(trie_takes_children_again_when_most_have_left),
+        RULE(subscribers_of_one_filter_are_pieces_that_go_with_them),
         RULE(trie_has_no_nodes_when_the_last_subscription_is_gone),
         RULE(trie_filters_with_a_common_start_share_its_nodes),
         RULE(trie_node_stays_while_something_below_it_is_subscribed),

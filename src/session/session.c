@@ -11,7 +11,7 @@
 
 #include <xxhash.h>
 
-enum { GENERATION_MAX = (1 << 20) - 1, SESSION_TIMERS_PER_TURN = 1024 };
+enum { GENERATION_MAX = (1 << 20) - 1, SESSION_TIMERS_PER_TURN = 512 };
 
 uint32_t client_id_hash(struct bytes client_id)
 {

@@ -37,7 +37,7 @@ struct outgoing {
     bool dup, retain;
     const uint32_t *identifiers; /* subscription identifiers */
     uint32_t identifier_count;
-    struct wire_cache *wire; /* NULL: this copy is not one of many */
+    struct wire_cache *wire; /* NULL: not one of many copies, or it has a packet identifier */
 };
 
 /* Ready-made packets of one publication, shared by all receivers that need no packet identifier, no

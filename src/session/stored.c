@@ -76,9 +76,9 @@ struct shared_key {
     uint32_t shard;
 };
 
-static uint64_t shared_hash(uint32_t shard, uint64_t number)
+static uint32_t shared_hash(uint32_t shard, uint64_t number)
 {
-    return (number ^ (uint64_t)shard << 48) * 0x9E3779B97F4A7C15u;
+    return (uint32_t)(((number ^ (uint64_t)shard << 48) * 0x9E3779B97F4A7C15u) >> 32);
 }
 
 static bool shared_matches(const void *element, const void *key)

@@ -12,10 +12,11 @@ import yaml
 
 from kit.broker import ROOT
 
-MAN_PAGES = ["skein", "skein-serve", "skein-pub", "skein-sub", "skein-bench", "skein-version"]
+MAN_PAGES = ["skein", "skein-serve", "skein-ctl", "skein-pub", "skein-sub", "skein-bench",
+             "skein-version"]
 
 
-@pytest.mark.parametrize("name", ["config.md", "config.schema.json", "cli.md", "metrics.md"])
+@pytest.mark.parametrize("name", ["config.md", "config.schema.json", "cli.md", "metrics.md", "api.md"])
 def test_reference_in_the_tree_is_what_the_program_writes(generated, name):
     kept = (ROOT / "docs/reference" / name).read_text()
     assert kept == (generated / "reference" / name).read_text(), "run ./dev docs"

@@ -8,10 +8,8 @@ import re
 import signal
 import socket
 import subprocess
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-STOP_PATIENCE_S = 20
 # Nothing may be dropped by a limit: whatever is missing was lost.
 CONFIG = {
     "workers": 2,
@@ -102,17 +100,8 @@ class Skein:
         self.told_to_end = True
         self.process.send_signal(signal.SIGTERM)
 
-    def stop(self):
-        """SIGTERM: it ends in time and with 0, or at its fault point."""
-        if self.ended():
-            return self.note_end()
-        self.terminate()
-        deadline = time.monotonic() + STOP_PATIENCE_S
-        while not self.ended() and time.monotonic() < deadline:
-            time.sleep(0.005)
-        return self.judge_stop()
-
     def judge_stop(self):
+        """After SIGTERM it ends in time and with 0, or at its fault point."""
         if not self.ended():
             self.history.add("trouble", what=f"the broker does not end on SIGTERM: {self.last_words()}")
             self.kill("stuck")
@@ -120,7 +109,6 @@ class Skein:
             self.history.add("broker", what="stopped", sort=None, code=self.process.returncode)
         else:
             self.note_end()
-        return None
 
 
 class Mosquitto(Skein):

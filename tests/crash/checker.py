@@ -451,7 +451,8 @@ class Checker:
         delay = connect.will["delay"]
         if delay == 0:
             return "must"
-        if back and back.t - closed.t < delay and not self._connect_of(back).clean:
+        ended_s = min([closed.t, *(self.events[n].t for n in self.kills if connack.n < n < closed.n)])
+        if back and back.t - ended_s < delay and not self._connect_of(back).clean:
             return "must not"
         away_until = tried or self.events[-1]
         return "must" if self._quiet_s(closed, away_until) > delay + WILL_SLACK_S else "may"

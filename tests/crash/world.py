@@ -20,6 +20,7 @@ from .history import History
 from .roles import Inspector, Keeper, cast, latecomer
 
 FAULT_PATIENCE_S = 4.0   # a fault point that is not passed by then is not reached
+STOP_PATIENCE_S = 20.0      # as long may a stop take
 SETTLE_PATIENCE_S = 30.0  # without any progress, draining has failed
 
 
@@ -79,6 +80,15 @@ class Play:
             await asyncio.sleep(step)
         return True
 
+    async def _stop(self):
+        """SIGTERM, while the clients go on."""
+        if self.broker.ended():
+            self.broker.note_end()
+            return
+        self.broker.terminate()
+        await self._wait(self.broker.ended, STOP_PATIENCE_S)
+        self.broker.judge_stop()
+
     async def _end_life(self, kill):
         """Lets the broker that runs now die."""
         if kill.fault is None:
@@ -87,9 +97,7 @@ class Play:
             await self._reach(kill)
         struck = kill.fault is None or self.broker.ended()
         if kill.sort == "term":
-            self.broker.terminate()
-            await self._wait(self.broker.ended, 20)
-            self.broker.judge_stop()
+            await self._stop()
         elif self.broker.ended():
             self.broker.note_end()
         else:
@@ -134,7 +142,7 @@ class Play:
             for task in tasks:
                 task.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            self.broker.stop()
+            await self._stop()
             self.history.add("end")
         for outcome in outcomes:
             if isinstance(outcome, Exception) and not isinstance(outcome, asyncio.CancelledError):
@@ -144,7 +152,10 @@ class Play:
         """The broker that runs dies, and the next one starts: the fault is in its environment, so a
         fault is given to a broker of its own."""
         if kill.fault:
-            self.broker.stop() if self.draw.random() < 0.2 else self.broker.kill("before " + kill.sort)
+            if self.draw.random() < 0.2:
+                await self._stop()
+            else:
+                self.broker.kill("before " + kill.sort)
             self.broker.start(kill.fault)
         if kill.sort == "calm":
             await self.inspector.look()
@@ -227,7 +238,7 @@ class Play:
 
     async def _again(self):
         """A last restart in peace: nothing that was done may come again."""
-        self.broker.stop()
+        await self._stop()
         self.broker.start()
         await self._all([role.online for role in self.subscribers], "CONNACK after the last restart")
         await self._wait(lambda: all(r.connected for r in [*self.subscribers, *self.publishers]), 10)

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/server.h"
+
+#include "admin/server_internal.h"
+#include "base/check.h"
+#include "base/memory.h"
+
+#include <unistd.h>
+
+/* ---- the thread --------------------------------------------------------------------------------
+ */
+
+static void open_mail(struct admin_server *server)
+{
+    struct letter *letter = mailbox_take_all(&server->mailbox);
+
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        struct admin_mail *mail = CONTAINER_OF(letter, struct admin_mail, letter);
+        mail->open(mail);
+        letter = next;
+    }
+}
+
+static bool turn(void *owner)
+{
+    struct admin_server *server = owner;
+
+    open_mail(server);
+    calls_turn(server);
+    if (server->stopping && server->holds == 0)
+        loop_stop(&server->loop);
+    return !list_empty(&server->ready);
+}
+
+static void close_all(void *owner)
+{
+    struct admin_server *server = owner;
+
+    LIST_FOR_EACH (link, &server->connections)
+        stream_close(&CONTAINER_OF(link, struct http_connection, link)->stream);
+}
+
+static const struct loop_ops loop_ops = {.turn = turn, .stopping = close_all};
+
+static void accepted(struct listener *listener, int fd)
+{
+    http_connection_open(listener->owner, fd);
+}
+
+static void *run(void *arg)
+{
+    struct admin_server *server = arg;
+
+    CHECK(listener_start(&server->listener, &server->loop, server->listening_fd, TRANSPORT_TCP,
+                         accepted, server) == RC_OK);
+    loop_run(&server->loop);
+    return NULL;
+}
+
+static void wake(void *owner)
+{
+    struct admin_server *server = owner;
+    loop_wake(&server->loop);
+}
+
+void admin_mail_post(struct admin_server *server, struct admin_mail *mail)
+{
+    mailbox_post(&server->mailbox, &mail->letter);
+}
+
+void admin_hold(struct admin_server *server)
+{
+    server->holds++;
+}
+
+void admin_release(struct admin_server *server)
+{
+    CHECK(server->holds > 0);
+    server->holds--;
+}
+
+/* ---- start and stop ----------------------------------------------------------------------------
+ */
+
+static void server_free(struct admin_server *server)
+{
+    loop_deinit(&server->loop);
+    mem_free(server);
+}
+
+struct admin_server *admin_server_start(int listening_fd, const struct resource *table,
+                                        void *context)
+{
+    struct admin_server *server = NEW(struct admin_server);
+
+    server->listening_fd = listening_fd;
+    server->table = table;
+    server->context = context;
+    list_init(&server->connections);
+    list_init(&server->ready);
+    loop_init(&server->loop, &loop_ops, server);
+    mailbox_init(&server->mailbox, wake, server);
+    if (pthread_create(&server->thread, NULL, run, server) != 0) {
+        close(listening_fd);
+        server_free(server);
+        return NULL;
+    }
+    pthread_setname_np(server->thread, "admin");
+    return server;
+}
+
+struct stop_order {
+    struct admin_mail mail;
+    struct admin_server *server;
+};
+
+static void open_stop_order(struct admin_mail *mail)
+{
+    struct stop_order *order = CONTAINER_OF(mail, struct stop_order, mail);
+    struct admin_server *server = order->server;
+
+    mem_free(order);
+    listener_close(&server->listener, NULL);
+    close_all(server);
+    server->stopping = true;
+}
+
+void admin_server_stop(struct admin_server *server)
+{
+    struct stop_order *order;
+
+    if (server == NULL)
+        return;
+    order = NEW(struct stop_order);
+    *order = (struct stop_order){.mail.open = open_stop_order, .server = server};
+    admin_mail_post(server, &order->mail);
+    pthread_join(server->thread, NULL);
+    server_free(server);
+}
+
+struct loop *admin_server_loop(struct admin_server *server)
+{
+    return &server->loop;
+}

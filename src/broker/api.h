@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the broker answers over HTTP: the table is in api.c, with those who answer at once; clients
+ * and sessions are in api_clients.c. To add a resource: a row in the table and its handler.
+ */
+#ifndef BROKER_API_H
+#define BROKER_API_H
+
+#include "admin/resource.h"
+#include "base/rc.h"
+
+/* The context of every handler is the `struct broker`. */
+extern const struct resource api_resources[];
+
+/* What a store that keeps something tells and does for the API; NULL in struct broker: the store of
+ * this process keeps everything in memory. */
+struct api_store_ops {
+    const char *kind; /* "rocksdb" */
+    /* Calls each() with every number it has. Server's thread; does not block. */
+    void (*stats)(void *store, void (*each)(void *arg, const char *name, double value), void *arg);
+    /* Makes a consistent copy in the folder `path`, which does not exist, while serving. On a
+     * thread where it may block. On failure `detail` gets a sentence. */
+    enum rc (*backup)(void *store, const char *path, char *detail, size_t room);
+};
+
+/* ---- api_clients.c -----------------------------------------------------------------------------
+ */
+
+void api_clients_list(struct admin_call *call);
+void api_client_get(struct admin_call *call);
+void api_client_disconnect(struct admin_call *call);
+void api_session_delete(struct admin_call *call);
+
+#endif
