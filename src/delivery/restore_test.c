@@ -24,8 +24,11 @@ struct node {
 static void node_start(struct node *n)
 {
     char error[ENGINE_ERROR_MAX] = "";
-    struct store_options options = {
-        .dir = n->dir, .profile = ENGINE_SMALL, .ends = WORKERS, .shards = STORES, .interval_ms = 1};
+    struct store_options options = {.dir = n->dir,
+                                    .profile = ENGINE_SMALL,
+                                    .ends = WORKERS,
+                                    .shards = STORES,
+                                    .interval_ms = 1};
     fixture_set_up((void **)&n->f);
     assert_int_equal(store_open(&options, &n->store, error), RC_OK);
     for (uint32_t worker = 0; worker < WORKERS; worker++)
@@ -211,9 +214,9 @@ static void subscription_keeps_its_options(void **state)
                                                   .retain_handling = RETAIN_DO_NOT_SEND,
                                                   .identifier = 4711});
     subscribe_as(client, "a", "", 0); /* replaced... */
-    subscribe_with(client->session, "a", "",
-                   &(struct subscription_options){
-                       .qos = 2, .retain_as_published = true, .identifier = 4711});
+    subscribe_with(
+        client->session, "a", "",
+        &(struct subscription_options){.qos = 2, .retain_as_published = true, .identifier = 4711});
     node_restart(n);
     assert_int_equal(n->counts.subscriptions, 1);
     client = come(n, id_of(0), LONG_S);
@@ -358,8 +361,7 @@ static void retained_publication_is_acknowledged_after_its_commit(void **state)
                             .received_ms = NOW_MS};
     struct message *message = message_new(&p);
     assert_int_equal(delivery_retain(&n->f->workers[0].hub, message), RC_OK);
-    struct publish_outcome outcome =
-        delivery_publish(&n->f->workers[0].hub, &p, message, NULL);
+    struct publish_outcome outcome = delivery_publish(&n->f->workers[0].hub, &p, message, NULL);
     message_drop(message);
     assert_non_null(outcome.ticket);
     settle(n->f);
