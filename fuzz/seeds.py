@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the first inputs of the codec's fuzz targets to fuzz/corpus/.
+"""Writes the first inputs of the fuzz targets of packets and records to fuzz/corpus/.
 
 In the texts below "0004 'MQTT' 05" stands for the bytes 00 04 4D 51 54 54 05, and [ ] for a block with
 its length before it; the remaining length of a packet is put in behind its first byte.
@@ -112,6 +112,29 @@ TOPICS = {
     "long": "'aaaaaaaaaaaaaaaaaaaaaaaa/+' 0A 'aaaaaaaaaaaaaaaaaaaaaaaa/bbbbbbbbbbbb'",
 }
 
+# What it is before each: 0 a key, else a value in the order of the target's checks.
+A_MESSAGE = "01 0D 0068E5CF8B010000 3C000000 BEBAFECA 0300 02000000 'a/b' 'pp' 'hello'"
+RECORDS = {
+    "key_session": "00 0102's' 0000000000000007",
+    "key_subscription": "00 0001'u' 0000000000000007 'a/+'",
+    "key_received": "00 0001'i' 0000000000000007 0100",
+    "key_queued": "00 0001'q' 0000000000000007 0000000000000009",
+    "key_high_water": "00 0001'h' 0003",
+    "key_retained": "00 0001'r' 'a/b'",
+    "key_meta": "00 FFFF'v'",
+    "meta": "01 01000000 40000000 0700000000000000",
+    "session": "02 01 01 0A000000 0000000000000000 0500000000000000 0300000000000000 'pump-7'",
+    "subscription": "03 01 02 03 01 07000000",
+    "message": "04" + A_MESSAGE,
+    "message_expired": "04 01 0D 0000000000000000 3C000000 00000000 0100 00000000 't'",
+    "will": "05 01 05000000" + A_MESSAGE,
+    "queued": "06 01 01 0D 02 40000000 01000000 02000000 0300'g/a'" + A_MESSAGE,
+    "queued_shared": "06 01 02 01 00 40000000 0900000000000000",
+    "released": "06 01 03 02 00 00000000",
+    "high_water": "07 01 0900000000000000",
+    "high_water_short": "07 0900",
+}
+
 
 def varint(value):
     out = b""
@@ -150,7 +173,8 @@ def main():
         for name, text in packets.items():
             write(target, name, packet(text))
         write(target, "conversation", b"".join(packet(text) for text in packets.values()))
-    for target, texts in {"frame": FRAMES, "property": PROPERTIES, "topic_filter": TOPICS}.items():
+    tables = {"frame": FRAMES, "property": PROPERTIES, "topic_filter": TOPICS, "record": RECORDS}
+    for target, texts in tables.items():
         for name, text in texts.items():
             write(target, name, octets(text))
 
