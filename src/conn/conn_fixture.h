@@ -130,6 +130,7 @@ static inline void worker_set_up(struct fixture *f, uint32_t index)
     table->metrics = metrics_shard_get(&f->metrics, index);
     table->sessions = &f->shared.sessions;
     table->memory_full = &f->shared.memory_full;
+    table->queues_full = &f->shared.queues_full;
     table->limits = (struct session_limits){.sessions_max = 1000,
                                             .queue_messages_max = 1000,
                                             .queue_bytes_max = 1 << 30,
@@ -329,9 +330,9 @@ static inline void pass(struct fixture *f, uint64_t ms)
 
 static enum rc store_answer; /* of the answers that are given next */
 
-static inline enum rc late_commit(struct store_shard *shard)
+static inline enum rc late_wait(struct store_shard *shard, struct store_waiter *waiter)
 {
-    shard->changes = 0;
+    list_add_last(&shard->waiting, &waiter->link);
     return RC_AGAIN;
 }
 
@@ -345,7 +346,7 @@ static inline void late_turn(struct store_shard *shard, uint64_t now_ms)
     }
 }
 
-static const struct store_ops late_ops = {.commit = late_commit, .turn = late_turn};
+static const struct store_ops late_ops = {.wait = late_wait, .turn = late_turn};
 
 static inline void make_late(struct fixture *f)
 {

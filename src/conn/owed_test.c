@@ -94,16 +94,16 @@ static void session_that_ends_with_the_connection_waits_for_no_store(void **stat
     struct client *client = connected(f, 0, MQTT_V5);
     subscribe(client, "other", 1);
     struct publication p = {.topic = bytes_of_str("t"), .payload = bytes_of_str("x")};
-    struct publish_form form = {.version = MQTT_V5, .qos = 1, .packet_id = 4, .retain = true};
+    struct publish_form form = {.version = MQTT_V5, .qos = 1, .packet_id = 4};
     send_publication(client, &p, &form);
-    expect_ack(client, PACKET_PUBACK, 4, 0);
+    expect_ack(client, PACKET_PUBACK, 4, MQTT_NO_MATCHING_SUBSCRIBERS);
     send_publish(client, 2, 5, "x");
     expect_ack(client, PACKET_PUBREC, 5, MQTT_NO_MATCHING_SUBSCRIBERS);
     send_ack(client, PACKET_PUBREL, 5, 0);
     expect_ack(client, PACKET_PUBCOMP, 5, 0);
 }
 
-static void retained_message_of_a_durable_session_waits(void **state)
+static void retained_message_waits_for_the_shard_of_its_topic(void **state)
 {
     struct fixture *f = *state;
     struct client *client = connected_durable(f, 0, MQTT_V5);
@@ -350,7 +350,6 @@ static void owe_long_packet(struct client *client)
 {
     static uint8_t packet[130] = {0x90, 127, 1, 0};
     struct conn *conn = conn_of(client);
-    store_record(conn->session->store, STORE_SUBSCRIPTION);
     conn_owe(conn, bytes_of(packet, 129), NULL, OWED_SESSION_CHANGED);
     answer_client(client, RC_OK);
     expect(client, PACKET_SUBACK);
@@ -572,7 +571,7 @@ int main(void)
         RULE(acknowledgements_leave_in_the_order_of_what_they_answer),
         RULE(store_that_is_done_at_once_delays_nothing),
         RULE(session_that_ends_with_the_connection_waits_for_no_store),
-        RULE(retained_message_of_a_durable_session_waits),
+        RULE(retained_message_waits_for_the_shard_of_its_topic),
         RULE(pubcomp_waits_when_the_identifier_was_known),
         RULE(puback_of_what_could_not_be_kept_says_so_or_is_withheld),
         RULE(failed_acknowledgement_holds_up_none_behind_it),

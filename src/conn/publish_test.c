@@ -514,27 +514,6 @@ static void publication_of_3_x_that_cannot_be_retained_is_delivered(void **state
     assert_true(session_received_has(session_of(client), 1));
 }
 
-/* ---- what the store has to keep ------------------------------------------------------------- */
-
-static uint32_t changes_of(struct client *client)
-{
-    return session_of(client)->store->changes;
-}
-
-static void retained_message_of_a_durable_session_is_recorded(void **state)
-{
-    struct fixture *f = *state;
-    struct publication p = {.topic = bytes_of_str("t"), .payload = bytes_of_str("x")};
-    for (int durable = 0; durable < 2; durable++) {
-        struct client *client =
-            durable ? connected_durable(f, 0, MQTT_V5) : connected(f, 0, MQTT_V5);
-        uint32_t before = changes_of(client);
-        publish_as(client, &p, 0, true);
-        settle(f);
-        assert_int_equal(changes_of(client) - before, durable);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -570,7 +549,6 @@ int main(void)
         RULE(publication_that_cannot_be_retained_is_refused),
         RULE(publication_without_memory_to_retain_it_is_refused),
         RULE(publication_of_3_x_that_cannot_be_retained_is_delivered),
-        RULE(retained_message_of_a_durable_session_is_recorded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
