@@ -219,6 +219,7 @@ static int serve(struct broker *broker, const sigset_t *waited)
         worker_drain(&broker->workers[i]);
     for (uint32_t i = 0; i < broker->worker_count; i++)
         worker_join(&broker->workers[i]);
+    control_deinit(&broker->control);
     LOG(LOG_INFO, "broker.stopped", log_uint("uptime_s", (clock_ms() - broker->started_ms) / 1000));
     return BROKER_EXIT_OK;
 }
