@@ -83,8 +83,10 @@ void admin_release(struct admin_server *server)
 /* ---- start and stop ----------------------------------------------------------------------------
  */
 
-static void server_free(struct admin_server *server)
+void admin_server_free(struct admin_server *server)
 {
+    if (server == NULL)
+        return;
     loop_deinit(&server->loop);
     mem_free(server);
 }
@@ -103,7 +105,7 @@ struct admin_server *admin_server_start(int listening_fd, const struct resource 
     mailbox_init(&server->mailbox, wake, server);
     if (pthread_create(&server->thread, NULL, run, server) != 0) {
         close(listening_fd);
-        server_free(server);
+        admin_server_free(server);
         return NULL;
     }
     pthread_setname_np(server->thread, "admin");
@@ -136,7 +138,6 @@ void admin_server_stop(struct admin_server *server)
     *order = (struct stop_order){.mail.open = open_stop_order, .server = server};
     admin_mail_post(server, &order->mail);
     pthread_join(server->thread, NULL);
-    server_free(server);
 }
 
 struct loop *admin_server_loop(struct admin_server *server)

@@ -31,9 +31,13 @@ enum {
 struct admin_server *admin_server_start(int listening_fd, const struct resource *table,
                                         void *context);
 
-/* Accepts nobody any more, cuts connections, waits for the calls that have not been answered, then
- * frees the server. Whatever answers calls has to run meanwhile. NULL is fine. */
+/* Accepts nobody any more, cuts connections, and waits for the calls that have not been answered.
+ * Whatever answers calls has to run meanwhile. NULL is fine. */
 void admin_server_stop(struct admin_server *server);
+
+/* After the stop, and after every thread that has posted mail has ended: it may still be about to
+ * wake a server that has read its mail already. NULL is fine. */
+void admin_server_free(struct admin_server *server);
 
 /* The loop of the server's thread, for timers of handlers. */
 struct loop *admin_server_loop(struct admin_server *server);

@@ -233,6 +233,7 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
         log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
     control_stop(&broker->control);
     stop_workers(broker);
+    control_deinit(&broker->control);
     LOG(LOG_INFO, "broker.stopped", log_uint("uptime_s", (clock_ms() - broker->started_ms) / 1000));
     return BROKER_EXIT_OK;
 }

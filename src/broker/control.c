@@ -47,8 +47,12 @@ void control_start(struct control *control, struct broker *broker)
 void control_stop(struct control *control)
 {
     admin_server_stop(control->server);
-    control->server = NULL;
     if (control->fd >= 0)
         close(control->fd);
     unlink(control->path);
+}
+
+void control_deinit(struct control *control)
+{
+    admin_server_free(control->server);
 }

@@ -26,4 +26,7 @@ void control_start(struct control *control, struct broker *broker);
 /* Finishes what was asked, while the workers still run, and removes the socket. */
 void control_stop(struct control *control);
 
+/* After the workers have ended. */
+void control_deinit(struct control *control);
+
 #endif

@@ -304,6 +304,20 @@ static void client_that_reads_after_the_end_gets_what_was_sent(void **state)
     expect_end(client);
 }
 
+/* As one that authenticates for long. */
+static void client_without_a_session_may_read_late_too(void **state)
+{
+    static uint8_t much[2 * STREAM_OUT_HIGH];
+    struct fixture *f = *state;
+    struct client *client = dial(f, 0, MQTT_V5);
+    struct conn *conn = CONTAINER_OF(f->workers[0].conns.connections.next, struct conn, link);
+    assert_int_equal(stream_write(&conn->stream, bytes_of(much, sizeof(much))), RC_OK);
+    assert_true(stream_is_high(&conn->stream));
+    size_t got = 0;
+    TURN_UNTIL(f, (client_read(client), got += client->len, client->len = 0, got) == sizeof(much));
+    assert_false(conn->stream.above_high);
+}
+
 static void client_that_reads_slowly_stays(void **state)
 {
     struct fixture *f = *state;
@@ -432,6 +446,7 @@ int main(void)
         RULE(client_that_we_do_not_read_is_not_called_silent),
         RULE(client_that_reads_nothing_for_a_keep_alive_has_gone),
         RULE(client_that_reads_after_the_end_gets_what_was_sent),
+        RULE(client_without_a_session_may_read_late_too),
         RULE(client_that_reads_slowly_stays),
         RULE(client_that_reads_again_is_read_again),
         RULE(retained_messages_go_on_when_the_client_reads),

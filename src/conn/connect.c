@@ -279,7 +279,7 @@ static void add_answers(struct conn *conn, const struct connect *connect, struct
 static void read_client_limits(struct conn *conn, const struct connect *connect)
 {
     const struct properties *p = &connect->properties;
-    if (property_present(p, PROPERTY_MAXIMUM_PACKET_SIZE) && p->maximum_packet_size > 0)
+    if (p->maximum_packet_size > 0)
         conn->packet_max_out = p->maximum_packet_size;
     if (property_present(p, PROPERTY_REQUEST_PROBLEM_INFORMATION))
         conn->problem_information = p->request_problem_information == 1;

@@ -210,7 +210,8 @@ def try_mutant(slot, mutant, units, tests, tests_max, hint):
     for unit in sorted(units, key=lambda unit: not hint.startswith(unit.name.name)):
         seconds = 10 * unit.seconds + UNIT_SECONDS
         failure = slot.unit_failure(mutant.id, unit.name, seconds)
-        if failure and slot.unit_failure(0, unit.name, seconds) is None:
+        if failure and slot.unit_failure(mutant.id, unit.name, seconds) and \
+                slot.unit_failure(0, unit.name, seconds) is None:
             return "noticed", f"{unit.name.name}: {failure}"
     while tests:
         failure = slot.first_failure(mutant.id, tests)
