@@ -219,6 +219,7 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
     if (code != BROKER_EXIT_OK) {
         control_stop(&broker->control);
         stop_workers(broker);
+        control_deinit(&broker->control);
         return code;
     }
     LOG(LOG_INFO, "broker.started", log_text("version", SKEIN_VERSION),
@@ -258,6 +259,7 @@ int broker_run(const struct config *config, const char *data_dir)
         node_deinit(&broker);
     } else {
         control_stop(&broker.control);
+        control_deinit(&broker.control);
         close_listeners(&broker);
     }
     return code;

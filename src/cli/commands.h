@@ -18,6 +18,7 @@ extern const struct command command_pub;
 extern const struct command command_sub;
 extern const struct command command_ctl;
 extern const struct command command_bench;
+extern const struct command command_store;
 extern const struct command command_version;
 extern const struct command command_docs; /* hidden: writes the generated documents */
 

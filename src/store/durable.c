@@ -6,10 +6,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "store/lock.h"
+#include "store/logs.h"
 #include "store/record.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -309,12 +313,45 @@ uint64_t store_starts(const struct store *store)
     return store->starts;
 }
 
+/* Looks for damage that the engine would not see. A store that has been written to is never
+ * completed by empty parts. */
+static enum rc check_files(const char *dir, enum engine_open_mode *mode,
+                           char error[ENGINE_ERROR_MAX])
+{
+    struct logs_report report;
+    int lock;
+    enum rc rc = store_lock_take(dir, &lock);
+    *mode = ENGINE_CREATE;
+    if (rc == RC_NOT_FOUND)
+        return RC_OK;
+    if (rc != RC_OK) {
+        snprintf(error, ENGINE_ERROR_MAX, "%s/LOCK: %s", dir, strerror(errno));
+        return rc;
+    }
+    rc = logs_check(dir, &report, error);
+    store_lock_drop(lock); /* the engine takes it itself */
+    if (rc == RC_NOT_FOUND)
+        return RC_OK;
+    if (rc != RC_OK)
+        return rc;
+    if (!report.unused)
+        *mode = ENGINE_EXISTING;
+    if (report.torn[0] != '\0')
+        LOG(LOG_WARN, "store.log_ends_torn", log_text("file", report.torn),
+            log_uint("at", report.torn_at), log_uint("bytes", report.torn_bytes),
+            log_text("meaning", "the change that was being written was not acknowledged"));
+    return RC_OK;
+}
+
 enum rc store_open(const struct store_options *options, struct store **out,
                    char error[ENGINE_ERROR_MAX])
 {
     struct engine *engine;
     struct meta_record meta;
-    enum rc rc = engine_open(options->dir, ENGINE_CREATE, options->profile, &engine, error);
+    enum engine_open_mode mode;
+    enum rc rc = check_files(options->dir, &mode, error);
+    if (rc == RC_OK)
+        rc = engine_open(options->dir, mode, options->profile, &engine, error);
     if (rc != RC_OK)
         return rc;
     rc = begin(engine, options->shards, &meta, error);

@@ -17,8 +17,9 @@ enum {
     /* Its own log then has the options of each start. Debian's build of RocksDB aborts when it
      * writes another line there after the disk was full. */
     LOG_LEVEL_FATAL = 4,
-    WAL_TOLERATE_TORN_TAIL = 0, /* an incomplete last record is what a crash leaves behind */
-    BLOB_MIN = 4 * KIB,         /* larger payloads are not moved by every compaction */
+    LOG_UP_TO_TORN_END = 2, /* logs_check() has seen that nothing is behind it */
+    LOG_WHAT_CAN_BE_READ = 3,
+    BLOB_MIN = 4 * KIB, /* larger payloads are not moved by every compaction */
 };
 
 static const char *const family_names[STORE_FAMILIES] = {"default", "queue", "retained"};
@@ -30,6 +31,7 @@ struct engine {
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *synced, *buffered;
     rocksdb_readoptions_t *verifying;
+    bool unverified;
 };
 
 struct engine_cursor {
@@ -51,7 +53,8 @@ static enum rc take_error(char *text, char error[ENGINE_ERROR_MAX])
     enum rc rc = RC_IO;
     if (strstr(text, "No space left") != NULL || strstr(text, "NoSpace") != NULL)
         rc = RC_FULL;
-    else if (strncmp(text, "Corruption", 10) == 0)
+    else if (strncmp(text, "Corruption", 10) == 0 ||
+             strstr(text, "Column family not found") != NULL)
         rc = RC_INVALID;
     else if (strstr(text, "lock hold by current process") != NULL ||
              strstr(text, "While lock file") != NULL)
@@ -105,7 +108,7 @@ static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_f
 {
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_paranoid_checks(options, 1);
-    rocksdb_options_set_wal_recovery_mode(options, WAL_TOLERATE_TORN_TAIL);
+    rocksdb_options_set_wal_recovery_mode(options, LOG_UP_TO_TORN_END);
     rocksdb_options_set_compression(options, rocksdb_no_compression);
     rocksdb_options_set_max_open_files(options, tuning->open_files);
     rocksdb_options_set_max_background_jobs(options, 2);
@@ -139,13 +142,25 @@ static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_f
 /* ---- open and close ----------------------------------------------------------------------------
  */
 
+static void be_lenient(struct engine *engine)
+{
+    for (int i = 0; i < STORE_FAMILIES; i++) {
+        rocksdb_options_set_paranoid_checks(engine->options[i], 0);
+        rocksdb_options_set_wal_recovery_mode(engine->options[i], LOG_WHAT_CAN_BE_READ);
+        rocksdb_options_set_skip_checking_sst_file_sizes_on_db_open(engine->options[i], 1);
+    }
+}
+
 static char *open_db(struct engine *engine, const char *dir, enum engine_open_mode mode)
 {
     char *text = NULL;
     rocksdb_options_t *options = engine->options[STORE_STATE];
     rocksdb_options_set_create_if_missing(options, mode == ENGINE_CREATE);
     rocksdb_options_set_create_missing_column_families(options, mode == ENGINE_CREATE);
-    if (mode == ENGINE_READ_ONLY)
+    engine->unverified = mode == ENGINE_UNVERIFIED;
+    if (mode == ENGINE_LENIENT || mode == ENGINE_UNVERIFIED)
+        be_lenient(engine);
+    if (mode == ENGINE_READ_ONLY || mode == ENGINE_LENIENT || mode == ENGINE_UNVERIFIED)
         engine->db = rocksdb_open_for_read_only_column_families(
             options, dir, STORE_FAMILIES, family_names,
             (const rocksdb_options_t *const *)engine->options, engine->families, 0, &text);
@@ -256,6 +271,15 @@ enum rc engine_sync(struct engine *engine, char error[ENGINE_ERROR_MAX])
     return take_error(text, error);
 }
 
+enum rc engine_flush(struct engine *engine, enum store_family family, char error[ENGINE_ERROR_MAX])
+{
+    char *text = NULL;
+    rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
+    rocksdb_flush_cf(engine->db, options, engine->families[family], &text);
+    rocksdb_flushoptions_destroy(options);
+    return take_error(text, error);
+}
+
 /* ---- copies and repair -------------------------------------------------------------------------
  */
 
@@ -345,7 +369,7 @@ struct engine_cursor *engine_cursor_open(struct engine *engine, enum store_famil
 {
     struct engine_cursor *cursor = mem_new(sizeof(*cursor) + until.len);
     cursor->options = rocksdb_readoptions_create();
-    rocksdb_readoptions_set_verify_checksums(cursor->options, 1);
+    rocksdb_readoptions_set_verify_checksums(cursor->options, !engine->unverified);
     if (until.len > 0) {
         memcpy(cursor->until, until.data, until.len);
         rocksdb_readoptions_set_iterate_upper_bound(cursor->options, (const char *)cursor->until,
@@ -379,6 +403,26 @@ enum rc engine_cursor_next(struct engine_cursor *cursor, struct bytes *key, stru
     data = rocksdb_iter_value(cursor->iterator, &len);
     *value = bytes_of(data, len);
     return RC_OK;
+}
+
+enum rc engine_cursor_state(struct engine_cursor *cursor)
+{
+    char *text = NULL;
+    if (rocksdb_iter_valid(cursor->iterator))
+        return RC_OK;
+    rocksdb_iter_get_error(cursor->iterator, &text);
+    if (text == NULL)
+        return RC_NOT_FOUND;
+    rocksdb_free(text);
+    return RC_INVALID;
+}
+
+void engine_cursor_error(struct engine_cursor *cursor, char error[ENGINE_ERROR_MAX])
+{
+    char *text = NULL;
+    error[0] = '\0';
+    rocksdb_iter_get_error(cursor->iterator, &text);
+    take_error(text, error);
 }
 
 void engine_cursor_close(struct engine_cursor *cursor)

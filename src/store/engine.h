@@ -27,7 +27,13 @@ enum engine_profile {
     ENGINE_SMALL, /* little memory, few writes */
 };
 
-enum engine_open_mode { ENGINE_CREATE, ENGINE_EXISTING, ENGINE_READ_ONLY };
+enum engine_open_mode {
+    ENGINE_CREATE, /* or finishes one that was being created */
+    ENGINE_EXISTING,
+    ENGINE_READ_ONLY,
+    ENGINE_LENIENT,    /* read only; what is damaged or missing shows when it is read */
+    ENGINE_UNVERIFIED, /* the same, and checksums are not compared: what is read may be altered */
+};
 
 enum engine_sync { ENGINE_BUFFERED, ENGINE_SYNCED };
 
@@ -53,11 +59,15 @@ enum rc engine_write(struct engine *engine, struct bytes batch, enum engine_sync
 /* Brings to the disk what was written ENGINE_BUFFERED. */
 enum rc engine_sync(struct engine *engine, char error[ENGINE_ERROR_MAX]);
 
+/* Brings to the disk what memory holds, as files that stand without the log. */
+enum rc engine_flush(struct engine *engine, enum store_family family, char error[ENGINE_ERROR_MAX]);
+
 /* A consistent copy in the new folder `to` (hard links where possible). RC_EXISTS, RC_FULL, RC_IO.
  */
 enum rc engine_checkpoint(struct engine *engine, const char *to, char error[ENGINE_ERROR_MAX]);
 
-/* Rebuilds the index of a damaged store from the files that can be read, in place. */
+/* Rebuilds the index of a damaged store from the files that can be read, in place. What is in the
+ * logs of a family of which there is no file is lost. */
 enum rc engine_repair(const char *dir, char error[ENGINE_ERROR_MAX]);
 
 /* Reads all of a family again and compares checksums. RC_INVALID: `error` says where. */
@@ -83,6 +93,12 @@ struct engine_cursor *engine_cursor_open(struct engine *engine, enum store_famil
 
 /* The next pair, borrowed until the next call. RC_NOT_FOUND: the end. RC_INVALID: damage. */
 enum rc engine_cursor_next(struct engine_cursor *cursor, struct bytes *key, struct bytes *value);
+
+/* RC_OK: there is a pair where the cursor stands. RC_NOT_FOUND: the end. RC_INVALID: damage. */
+enum rc engine_cursor_state(struct engine_cursor *cursor);
+
+/* After RC_INVALID: what is wrong, with the name of the file. */
+void engine_cursor_error(struct engine_cursor *cursor, char error[ENGINE_ERROR_MAX]);
 
 void engine_cursor_close(struct engine_cursor *cursor);
 

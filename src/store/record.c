@@ -200,6 +200,8 @@ bool record_key_parse(struct bytes key, struct record_key *out)
     size_t rest = key.len - NUMBER_AT;
     if (shape == -3 || (shape >= 0 && rest != (size_t)shape) || (shape == -1 && rest < 8))
         return false;
+    if (shape == 17 && key.data[SECOND_AT] != 0)
+        return false;
     if (shape == -2) {
         out->text = bytes_of(key.data + NUMBER_AT, rest);
         return true;

@@ -108,6 +108,9 @@ static void key_that_is_none_is_refused(void **state)
     for (size_t cut = 0; cut < len; cut++)
         assert_false(record_key_parse(bytes_of(key, cut), &parsed));
     assert_false(record_key_parse(bytes_of(key, len + 1), &parsed));
+    assert_true(record_key_parse(bytes_of(key, len), &parsed));
+    key[11] = 1; /* between the numbers */
+    assert_false(record_key_parse(bytes_of(key, len), &parsed));
     struct store_key filter = record_key_subscription(1, 2, bytes_of_str(""));
     len = whole_key(&filter, key);
     assert_true(record_key_parse(bytes_of(key, len), &parsed));

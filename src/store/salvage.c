@@ -1,0 +1,580 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/salvage.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "store/blob.h"
+#include "store/folder.h"
+#include "store/lock.h"
+#include "store/logs.h"
+#include "store/walk.h"
+#include "store/writer.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SEED_FIRST_NUMBER = 900000, TEXT_SHOWN = 200 };
+
+struct gaps {
+    struct audit_gap *first, **last;
+};
+
+struct salvage {
+    const char *dir; /* the damaged store */
+    char work[SALVAGE_PATH_MAX];
+    FILE *list;
+    struct writer writer;
+    struct walk walk; /* of a view: copies records, notes gaps */
+    struct gaps gaps; /* that are left */
+    struct audit_gap
+        *seen; /* when it was read as it is: what is damaged, wherever it was found then */
+    struct blob_walk blobs;
+    struct audit audit;        /* of what was written */
+    struct audit_gap **sorted; /* for the blob files */
+    size_t gap_count;
+    uint64_t copied, from_blobs, filled;
+    uint32_t shard_max;  /* seen */
+    uint64_t number_max; /* of sessions and messages */
+    struct salvaged *out;
+    char *error;
+};
+
+/* ---- the list of what is lost ------------------------------------------------------------------
+ */
+
+__attribute__((format(printf, 2, 3))) static void lost(struct salvage *s, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vfprintf(s->list, format, args);
+    va_end(args);
+    fputc('\n', s->list);
+    s->out->losses++;
+}
+
+/* "shard 3, session 12, entry 7", "topic a/b". */
+static void describe(struct bytes key, const char *none, char *out, size_t room)
+{
+    struct record_key parsed;
+    if (key.len == 0)
+        snprintf(out, room, "%s", none);
+    else if (!record_key_parse(key, &parsed) &&
+             (key.len < 3 || !record_key_parse(bytes_of(key.data, key.len - 1), &parsed)))
+        snprintf(out, room, "a key of %zu bytes", key.len);
+    else if (parsed.kind == RECORD_RETAINED)
+        snprintf(out, room, "shard %u, topic %.*s", parsed.shard,
+                 parsed.text.len > TEXT_SHOWN ? TEXT_SHOWN : (int)parsed.text.len,
+                 (const char *)parsed.text.data);
+    else if (parsed.kind == RECORD_QUEUED)
+        snprintf(out, room, "shard %u, queue of session %llu, entry %llu", parsed.shard,
+                 (unsigned long long)parsed.number, (unsigned long long)parsed.sequence);
+    else
+        snprintf(out, room, "shard %u, record '%c' %llu", parsed.shard, (int)parsed.kind,
+                 (unsigned long long)parsed.number);
+}
+
+static void list_gap(struct salvage *s, const struct audit_gap *gap)
+{
+    static const char *const names[STORE_FAMILIES] = {"sessions and subscriptions", "queues",
+                                                      "retained messages"};
+    char from[TEXT_SHOWN + 64], until[TEXT_SHOWN + 64];
+    describe(gap->from, "the beginning", from, sizeof(from));
+    describe(gap->until, "the end", until, sizeof(until));
+    lost(s, "%s: not all can be read from %s to %s: %s", names[gap->family], from, until,
+         gap->error);
+}
+
+static void list_gaps(struct salvage *s)
+{
+    for (const struct audit_gap *gap = s->seen; gap != NULL; gap = gap->next)
+        list_gap(s, gap);
+    for (const struct audit_gap *gap = s->gaps.first; s->seen == NULL && gap != NULL;
+         gap = gap->next)
+        if (!gap->filled)
+            list_gap(s, gap);
+    if (s->filled > 0)
+        lost(s, "%llu records there were found in other files; some may be older than what is lost",
+             (unsigned long long)s->filled);
+}
+
+static void file_unreadable(void *arg, const char *name, const char *error)
+{
+    lost(arg, "file %s: cannot be read: %s", name, error);
+}
+
+/* The second copy of the same files. */
+static void said_before(void *arg, const char *name, const char *error)
+{
+    (void)arg, (void)name, (void)error;
+}
+
+static void lost_before(void *arg, const struct logs_loss *loss)
+{
+    (void)arg, (void)loss;
+}
+
+static void log_lost(void *arg, const struct logs_loss *loss)
+{
+    if (loss->changes > 0)
+        lost(arg, "log %s: %llu bytes at %llu with %llu changes cannot be read", loss->name,
+             (unsigned long long)loss->bytes, (unsigned long long)loss->at,
+             (unsigned long long)loss->changes);
+    else
+        lost(arg, "log %s: %llu bytes at %llu cannot be read", loss->name,
+             (unsigned long long)loss->bytes, (unsigned long long)loss->at);
+}
+
+static void blob_damaged(struct blob_walk *walk, const char *name, uint64_t at)
+{
+    lost(CONTAINER_OF(walk, struct salvage, blobs), "file %s: damaged at byte %llu", name,
+         (unsigned long long)at);
+}
+
+/* ---- copying -----------------------------------------------------------------------------------
+ */
+
+static enum rc copy_record(struct salvage *s, enum store_family family, struct bytes whole,
+                           struct bytes value)
+{
+    struct record_key key;
+    if (whole.len == 3 && whole.data[2] == 'x')
+        return RC_OK; /* a seed of ours */
+    if (!record_key_parse(whole, &key) || !audit_record_good(family, &key, value)) {
+        char text[TEXT_SHOWN + 64];
+        describe(whole, "", text, sizeof(text));
+        lost(s, "record not readable: %s", text);
+        return RC_OK;
+    }
+    if (key.kind != RECORD_META) {
+        s->shard_max = key.shard > s->shard_max ? key.shard : s->shard_max;
+        s->number_max = key.number > s->number_max ? key.number : s->number_max;
+    }
+    s->copied++;
+    return writer_put(&s->writer, family, whole, &value, 1, s->error);
+}
+
+static enum rc copy_of_view(struct walk *walk, enum store_family family, struct bytes key,
+                            struct bytes value)
+{
+    return copy_record(CONTAINER_OF(walk, struct salvage, walk), family, key, value);
+}
+
+static enum rc note_gap(struct walk *walk, enum store_family family, struct bytes from,
+                        struct bytes until, const char *error)
+{
+    struct salvage *s = CONTAINER_OF(walk, struct salvage, walk);
+    *s->gaps.last = audit_gap_new(family, from, until, error);
+    s->gaps.last = &(*s->gaps.last)->next;
+    return RC_OK;
+}
+
+static void gaps_begin(struct salvage *s)
+{
+    s->gaps.first = NULL;
+    s->gaps.last = &s->gaps.first;
+}
+
+/* All that the view has of what is missing so far; what it lacks is what is missing then. */
+static enum rc fill_from(struct salvage *s, struct engine *view)
+{
+    struct audit_gap *missing = s->gaps.first;
+    enum rc rc = RC_OK;
+    gaps_begin(s);
+    for (struct audit_gap *gap = missing; gap != NULL && rc == RC_OK; gap = gap->next)
+        rc = walk_range(view, &s->walk, gap->family, gap->from, gap->until);
+    if (missing != s->seen)
+        audit_gaps_free(missing);
+    return rc;
+}
+
+/* Everything is missing. */
+static void gaps_of_all(struct salvage *s, const char *error)
+{
+    gaps_begin(s);
+    for (int family = 0; family < STORE_FAMILIES; family++)
+        note_gap(&s->walk, (enum store_family)family, bytes_of("", 0), bytes_of("", 0), error);
+}
+
+/* ---- the views ---------------------------------------------------------------------------------
+ */
+
+static enum rc make_copy(struct salvage *s, const char *name,
+                         void (*unreadable)(void *arg, const char *name, const char *error),
+                         char path[SALVAGE_PATH_MAX + 16])
+{
+    snprintf(path, SALVAGE_PATH_MAX + 16, "%s/%s", s->work, name);
+    return folder_copy_store(s->dir, path, unreadable, s, s->error);
+}
+
+/* What stands in the way of reading the copy as it is; NULL: nothing. */
+static const char *obstacle(struct salvage *s, const char *path, char error[ENGINE_ERROR_MAX])
+{
+    struct logs_report report;
+    enum rc rc = logs_check(path, &report, error);
+    if ((rc == RC_INVALID && report.fault == LOGS_CURRENT) || rc == RC_NOT_FOUND) {
+        lost(s, "%s", error);
+        if (logs_mend_current(path) == RC_OK)
+            rc = logs_check(path, &report, error);
+    }
+    if (rc == RC_OK)
+        return NULL;
+    if (report.fault == LOGS_RECORDS) { /* that was said when they were mended */
+        if (report.logs == 0)
+            lost(s, "%s", error);
+        return NULL;
+    }
+    lost(s, "%s", error);
+    return error; /* an index that is not whole would hide what it does not name */
+}
+
+/* 2: bits that are wrong in a block of sessions seldom hit what says who they are. */
+static enum rc read_unverified(struct salvage *s, const char *path)
+{
+    struct engine *view;
+    char error[ENGINE_ERROR_MAX];
+    uint64_t before = s->copied;
+    enum rc rc = RC_OK;
+    if (engine_open(path, ENGINE_UNVERIFIED, ENGINE_NORMAL, &view, error) != RC_OK)
+        return RC_OK;
+    gaps_begin(s);
+    for (struct audit_gap *gap = s->seen; gap != NULL && rc == RC_OK; gap = gap->next)
+        rc = gap->family == STORE_STATE
+                 ? walk_range(view, &s->walk, gap->family, gap->from, gap->until)
+                 : note_gap(&s->walk, gap->family, gap->from, gap->until, gap->error);
+    engine_close(view);
+    if (s->copied > before)
+        lost(s,
+             "%llu records of sessions and subscriptions were read without their checksum, and "
+             "may be altered",
+             (unsigned long long)(s->copied - before));
+    return rc;
+}
+
+/* 1: as it is. A view that cannot be opened leaves everything missing. */
+static enum rc read_as_it_is(struct salvage *s)
+{
+    char path[SALVAGE_PATH_MAX + 16], error[ENGINE_ERROR_MAX];
+    struct engine *view;
+    enum rc rc = make_copy(s, "as-it-is", file_unreadable, path);
+    if (rc == RC_OK)
+        rc = logs_mend(path, log_lost, s, s->error);
+    if (rc != RC_OK)
+        return rc;
+    if (obstacle(s, path, error) != NULL) {
+        gaps_of_all(s, error);
+        return RC_OK;
+    }
+    if (engine_open(path, ENGINE_LENIENT, ENGINE_NORMAL, &view, error) != RC_OK) {
+        lost(s, "%s", error);
+        gaps_of_all(s, error);
+        return RC_OK;
+    }
+    gaps_of_all(s, "");
+    rc = fill_from(s, view);
+    engine_close(view);
+    s->seen = s->gaps.first;
+    return rc == RC_OK && s->seen != NULL ? read_unverified(s, path) : rc;
+}
+
+/* A file for each family, so that the rebuilt index knows all of them. */
+static enum rc make_seeds(struct salvage *s, const char *target)
+{
+    char path[SALVAGE_PATH_MAX + 16], from[SALVAGE_PATH_MAX + 300], to[SALVAGE_PATH_MAX + 300];
+    struct writer seeds;
+    uint8_t name[] = {0xFF, 0xFF, 'x'};
+    struct bytes key = bytes_of(name, sizeof(name)), value = bytes_of("x", 1);
+    snprintf(path, sizeof(path), "%s/seeds", s->work);
+    enum rc rc = writer_open(&seeds, path, s->error);
+    if (rc != RC_OK)
+        return rc;
+    for (int family = 0; family < STORE_FAMILIES && rc == RC_OK; family++)
+        rc = writer_put(&seeds, (enum store_family)family, key, &value, 1, s->error);
+    if (rc == RC_OK)
+        rc = writer_flush(&seeds, s->error);
+    for (int family = 0; family < STORE_FAMILIES && rc == RC_OK; family++)
+        rc = engine_flush(seeds.engine, (enum store_family)family, s->error);
+    writer_close(&seeds);
+    for (int number = 1, seed = 0; number < 100 && rc == RC_OK; number++) {
+        snprintf(from, sizeof(from), "%s/%06d.sst", path, number);
+        snprintf(to, sizeof(to), "%s/%06d.sst", target, SEED_FIRST_NUMBER + seed);
+        if (access(from, F_OK) == 0 && ++seed > 0)
+            rc = folder_link(from, to);
+    }
+    return rc;
+}
+
+/* Rebuilding moves files that it cannot read into a folder of their own. */
+static void list_dropped(struct salvage *s, const char *path)
+{
+    char lost_path[SALVAGE_PATH_MAX + 32];
+    snprintf(lost_path, sizeof(lost_path), "%s/lost", path);
+    DIR *folder = opendir(lost_path);
+    if (folder == NULL)
+        return;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        const char *dot = strrchr(entry->d_name, '.');
+        if (dot != NULL && strcmp(dot, ".sst") == 0)
+            lost(s, "file %s: damaged; an index can be rebuilt from whole files only",
+                 entry->d_name);
+    }
+    closedir(folder);
+}
+
+/* 3: with an index made from the files. */
+static enum rc read_rebuilt(struct salvage *s)
+{
+    char path[SALVAGE_PATH_MAX + 16], error[ENGINE_ERROR_MAX];
+    struct engine *view;
+    enum rc rc = make_copy(s, "rebuilt", said_before, path);
+    if (rc == RC_OK)
+        rc = logs_mend(path, lost_before, s, s->error);
+    if (rc == RC_OK)
+        rc = make_seeds(s, path);
+    if (rc != RC_OK)
+        return rc;
+    if (engine_repair(path, error) != RC_OK ||
+        engine_open(path, ENGINE_LENIENT, ENGINE_NORMAL, &view, error) != RC_OK) {
+        lost(s, "the index cannot be rebuilt: %s", error);
+        return RC_OK;
+    }
+    uint64_t before = s->copied;
+    rc = fill_from(s, view);
+    s->filled += s->seen != NULL ? s->copied - before : 0;
+    engine_close(view);
+    list_dropped(s, path);
+    return rc;
+}
+
+static int compare(struct bytes a, struct bytes b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* The gap that the key lies in; NULL: in none. */
+static struct audit_gap *gap_of(const struct salvage *s, enum store_family family, struct bytes key)
+{
+    size_t low = 0, high = s->gap_count; /* they are in order */
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        const struct audit_gap *gap = s->sorted[middle];
+        if (gap->family < family ||
+            (gap->family == family && gap->until.len > 0 && compare(gap->until, key) <= 0))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool in = low < s->gap_count && s->sorted[low]->family == family &&
+              compare(s->sorted[low]->from, key) <= 0;
+    return in ? s->sorted[low] : NULL;
+}
+
+static enum rc copy_blob(struct blob_walk *walk, enum store_family family, struct bytes key,
+                         struct bytes value)
+{
+    struct salvage *s = CONTAINER_OF(walk, struct salvage, blobs);
+    struct audit_gap *gap = gap_of(s, family, key);
+    if (gap == NULL)
+        return RC_OK;
+    gap->filled = true;
+    s->from_blobs++;
+    return copy_record(s, family, key, value);
+}
+
+/* 4: large values, of which only the place is lost. */
+static enum rc read_blobs(struct salvage *s)
+{
+    s->gap_count = 0;
+    for (const struct audit_gap *gap = s->gaps.first; gap != NULL; gap = gap->next)
+        s->gap_count++;
+    s->sorted = mem_new(s->gap_count * sizeof(s->sorted[0]));
+    size_t at = 0;
+    for (struct audit_gap *gap = s->gaps.first; gap != NULL; gap = gap->next)
+        s->sorted[at++] = gap;
+    enum rc rc = blob_walk(s->dir, &s->blobs, s->error);
+    mem_free(s->sorted);
+    if (s->from_blobs > 0)
+        lost(s,
+             "%llu large messages were taken from files without an index; some may have been "
+             "delivered before",
+             (unsigned long long)s->from_blobs);
+    return rc;
+}
+
+/* ---- putting the new store in order ------------------------------------------------------------
+ */
+
+static void audit_problem(struct audit *audit, const char *line)
+{
+    lost(CONTAINER_OF(audit, struct salvage, audit), "%s", line);
+}
+
+static enum rc audit_useless(struct audit *audit, enum store_family family, struct bytes key)
+{
+    struct salvage *s = CONTAINER_OF(audit, struct salvage, audit);
+    return writer_delete(&s->writer, family, key, s->error);
+}
+
+/* What the store says of itself, or the most likely. */
+static enum rc find_meta(struct salvage *s, uint32_t shards, struct meta_record *meta)
+{
+    enum rc rc = writer_flush(&s->writer, s->error);
+    if (rc != RC_OK)
+        return rc;
+    rc = audit_meta(s->writer.engine, meta);
+    if (rc == RC_OK && meta->format > STORE_FORMAT) {
+        snprintf(s->error, ENGINE_ERROR_MAX, "its format is %u, this version reads up to %u",
+                 meta->format, (unsigned)STORE_FORMAT);
+        return RC_REFUSED;
+    }
+    if (rc == RC_OK)
+        return RC_OK;
+    while (shards <= s->shard_max && s->copied > 0)
+        shards *= 2;
+    *meta = (struct meta_record){STORE_FORMAT, shards, (s->number_max >> 32) + 1};
+    s->out->shards_unknown = true;
+    lost(s, "the record of the store's format; shards: %u is assumed", shards);
+    return RC_OK;
+}
+
+static enum rc put_in_order(struct salvage *s, uint32_t shards)
+{
+    struct meta_record meta;
+    enum rc rc = find_meta(s, shards, &meta);
+    if (rc == RC_OK)
+        rc = writer_finish(&s->writer, &meta, s->error);
+    if (rc != RC_OK)
+        return rc;
+    s->audit = (struct audit){.problem = audit_problem,
+                              .useless = audit_useless,
+                              .say_holes = true,
+                              .gaps = s->seen != NULL ? s->seen : s->gaps.first};
+    rc = audit_run(s->writer.engine, &s->audit);
+    if (rc == RC_OK)
+        rc = writer_finish(&s->writer, &meta, s->error);
+    memcpy(s->out->counts, s->audit.counts, sizeof(s->out->counts));
+    s->out->shards = meta.shards;
+    return rc;
+}
+
+static enum rc build(struct salvage *s, uint32_t shards)
+{
+    char path[SALVAGE_PATH_MAX + 16];
+    snprintf(path, sizeof(path), "%s/new", s->work);
+    enum rc rc = writer_open(&s->writer, path, s->error);
+    if (rc != RC_OK)
+        return rc;
+    s->walk = (struct walk){.record = copy_of_view, .gap = note_gap};
+    s->blobs = (struct blob_walk){.record = copy_blob, .damaged = blob_damaged};
+    gaps_begin(s);
+    rc = read_as_it_is(s);
+    if (rc == RC_OK && s->gaps.first != NULL)
+        rc = read_rebuilt(s);
+    if (rc == RC_OK && s->gaps.first != NULL)
+        rc = read_blobs(s);
+    if (rc == RC_OK) {
+        list_gaps(s);
+        rc = put_in_order(s, shards);
+    }
+    if (s->seen != s->gaps.first)
+        audit_gaps_free(s->seen);
+    audit_gaps_free(s->gaps.first);
+    writer_close(&s->writer);
+    return rc;
+}
+
+/* ---- changing over -----------------------------------------------------------------------------
+ */
+
+static enum rc change_over(struct salvage *s, const char *data_dir)
+{
+    char path[SALVAGE_PATH_MAX + 16];
+    snprintf(path, sizeof(path), "%s/new", s->work);
+    folder_sync(path);
+    if (rename(s->dir, s->out->aside) != 0) {
+        snprintf(s->error, ENGINE_ERROR_MAX, "%s: %s", s->out->aside, strerror(errno));
+        return RC_IO;
+    }
+    if (rename(path, s->dir) != 0) {
+        snprintf(s->error, ENGINE_ERROR_MAX, "%s: %s", s->dir, strerror(errno));
+        if (rename(s->out->aside, s->dir) != 0)
+            snprintf(s->error, ENGINE_ERROR_MAX, "the store is now %s", s->out->aside);
+        return RC_IO;
+    }
+    return folder_sync(data_dir);
+}
+
+static void name_files(struct salvage *s, const char *data_dir)
+{
+    char when[32];
+    time_t now = (time_t)(clock_wall_ms() / 1000);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", &utc);
+    snprintf(s->out->aside, sizeof(s->out->aside), "%.*s/store.damaged-%s", STORE_PATH_MAX - 1,
+             data_dir, when);
+    snprintf(s->out->list, sizeof(s->out->list), "%.*s/store.damaged-%s.lost.txt",
+             STORE_PATH_MAX - 1, data_dir, when);
+    snprintf(s->work, sizeof(s->work), "%.*s/store.salvage", STORE_PATH_MAX - 1, data_dir);
+}
+
+static enum rc prepare(struct salvage *s)
+{
+    enum rc rc = folder_remove(s->work, s->error);
+    if (rc == RC_OK && mkdir(s->work, 0700) != 0) {
+        snprintf(s->error, ENGINE_ERROR_MAX, "%s: %s", s->work, strerror(errno));
+        rc = RC_IO;
+    }
+    if (rc != RC_OK)
+        return rc;
+    s->list = fopen(s->out->list, "we");
+    if (s->list == NULL) {
+        snprintf(s->error, ENGINE_ERROR_MAX, "%s: %s", s->out->list, strerror(errno));
+        return RC_IO;
+    }
+    return RC_OK;
+}
+
+static enum rc end_list(struct salvage *s, enum rc rc)
+{
+    bool bad = s->list != NULL && ferror(s->list) != 0;
+    if (s->list != NULL && (fclose(s->list) != 0 || bad) && rc == RC_OK) {
+        snprintf(s->error, ENGINE_ERROR_MAX, "%s cannot be written", s->out->list);
+        rc = RC_IO;
+    }
+    return rc;
+}
+
+enum rc salvage(const char *data_dir, uint32_t shards, struct salvaged *out,
+                char error[ENGINE_ERROR_MAX])
+{
+    char dir[STORE_PATH_MAX], ignored[ENGINE_ERROR_MAX];
+    int lock;
+    snprintf(dir, sizeof(dir), "%s/store", data_dir);
+    *out = (struct salvaged){0};
+    struct salvage s = {.dir = dir, .out = out, .error = error};
+    name_files(&s, data_dir);
+    enum rc rc = store_lock_take(dir, &lock);
+    if (rc != RC_OK) {
+        snprintf(error, ENGINE_ERROR_MAX, "%s: %s", dir, strerror(errno));
+        return rc;
+    }
+    rc = prepare(&s);
+    if (rc == RC_OK)
+        rc = build(&s, shards);
+    rc = end_list(&s, rc);
+    if (rc == RC_OK)
+        rc = change_over(&s, data_dir);
+    if (rc != RC_OK)
+        unlink(out->list);
+    folder_remove(s.work, ignored);
+    store_lock_drop(lock);
+    return rc;
+}
