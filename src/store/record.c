@@ -373,6 +373,25 @@ bool message_record_decode(struct bytes value, const struct record_clock *clock,
     return !reader.bad && out->qos <= 2 && out->topic.len > 0;
 }
 
+uint64_t message_record_wall_ms(struct bytes value)
+{
+    struct reader reader = reader_of(value);
+    if (!begin(&reader))
+        return 0;
+    get_le(&reader, 1);
+    uint64_t wall_ms = get_le(&reader, 8);
+    return reader.bad ? 0 : wall_ms;
+}
+
+uint64_t will_record_wall_ms(struct bytes value)
+{
+    struct reader reader = reader_of(value);
+    if (!begin(&reader))
+        return 0;
+    get_le(&reader, 4);
+    return reader.bad ? 0 : message_record_wall_ms(get_rest(&reader));
+}
+
 void high_water_record_encode(uint64_t number, struct record_value *out)
 {
     head_only(out, put_le(put_le(out->head, FORMAT, 1), number, 8));

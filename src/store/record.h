@@ -134,6 +134,10 @@ void message_record_encode(const struct publication *publication, const struct r
 bool message_record_decode(struct bytes value, const struct record_clock *clock,
                            struct publication *out, bool *expired);
 
+/* When the message came in, or the will was left, by the wall clock; 0: not readable. */
+uint64_t message_record_wall_ms(struct bytes value);
+uint64_t will_record_wall_ms(struct bytes value);
+
 /* How far an outbox has been worked off. 0: it cannot be read. */
 void high_water_record_encode(uint64_t number, struct record_value *out);
 uint64_t high_water_record_decode(struct bytes value);
