@@ -48,11 +48,14 @@ static const char *shown(char out[64], struct bytes text)
 /* Takes the part before the next `mark` (or all) off the front of *rest. */
 static struct bytes cut(struct bytes *rest, char mark)
 {
-    const uint8_t *found = rest->len == 0 ? NULL : memchr(rest->data, mark, rest->len);
-    size_t len = found == NULL ? rest->len : (size_t)(found - rest->data);
-    size_t skip = found == NULL ? len : len + 1;
-    struct bytes part = bytes_of(rest->data, len);
+    struct bytes part = *rest;
 
+    if (rest->len == 0)
+        return part;
+    const uint8_t *found = memchr(rest->data, mark, rest->len);
+    if (found != NULL)
+        part.len = (size_t)(found - rest->data);
+    size_t skip = found == NULL ? part.len : part.len + 1;
     *rest = bytes_of(rest->data + skip, rest->len - skip);
     return part;
 }
