@@ -44,8 +44,8 @@ static void client_copy(struct client *client, const struct session *session)
         .expiry_s = session->expiry_s,
         .subscriptions = session->subscription_count,
         .worker = session->table->worker,
-        .queued = session->queue == NULL ? 0 : session->queue->count,
-        .queued_bytes = session->queue == NULL ? 0 : session->queue->bytes,
+        .queued = queue_size(session->queue),
+        .queued_bytes = queue_bytes(session->queue),
         .inflight = session->inflight == NULL ? 0 : session->inflight->unacknowledged,
     };
     if (client->id != NULL) {

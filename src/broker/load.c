@@ -3,10 +3,16 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "broker/api.h"
 #include "broker/node.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct api_store_ops load_store_ops;
 
 /* What a person can do about a store that does not open. */
 static int explain(enum rc rc, const char *data_dir, const char *error)
@@ -52,6 +58,7 @@ int load_open(struct broker *broker, const char *data_dir)
         .interval_ms = config->durability_interval_ms,
     };
     enum rc rc = store_open(&options, &broker->store, error);
+    broker->store_ops = &load_store_ops;
     return rc == RC_OK ? BROKER_EXIT_OK : explain(rc, data_dir, error);
 }
 
@@ -98,3 +105,41 @@ int load_finish(struct broker *broker, const char *data_dir)
     store_start(broker->store);
     return BROKER_EXIT_OK;
 }
+
+/* ---- for the API -------------------------------------------------------------------------------
+ */
+
+static void tell_numbers(void *arg, void (*each)(void *arg, const char *name, double value),
+                         void *each_arg)
+{
+    struct store *store = arg;
+    uint64_t disk, memory;
+    store_sizes(store, &disk, &memory);
+    each(each_arg, "disk_bytes", (double)disk);
+    each(each_arg, "memory_bytes", (double)memory);
+    each(each_arg, "starts", (double)store_starts(store));
+    each(each_arg, "works", store_state(store) == RC_OK);
+}
+
+/* A backup is a data directory with nothing but a store in it. */
+static enum rc back_up(void *store, const char *path, char *detail, size_t room)
+{
+    char target[STORE_PATH_MAX], error[ENGINE_ERROR_MAX] = "";
+    if (mkdir(path, 0700) != 0) {
+        snprintf(detail, room, "%s: %s", path, strerror(errno));
+        return errno == EEXIST ? RC_EXISTS : RC_IO;
+    }
+    snprintf(target, sizeof(target), "%s/store", path);
+    enum rc rc = store_checkpoint(store, target, error);
+    if (rc != RC_OK) {
+        snprintf(detail, room, "%s", error);
+        rmdir(path);
+    }
+    return rc;
+}
+
+static const struct api_store_ops load_store_ops = {
+    .kind = "rocksdb",
+    .stats = tell_numbers,
+    .backup = back_up,
+};

@@ -3,12 +3,14 @@
  */
 #include "cli/store.h"
 
+#include "cli/control_client.h"
 #include "store/folder.h"
 #include "store/lock.h"
 #include "store/logs.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -47,10 +49,39 @@ static int backup_directly(const char *data_dir, const char *to)
     return store_explain(data_dir, rc, error);
 }
 
+/* A broker serves from it: it makes the copy. */
+static int backup_by_broker(const char *data_dir, const char *to)
+{
+    struct control_answer answer;
+    char *path = to[0] == '/' ? strdup(to) : NULL, here[STORE_PATH_MAX];
+    if (path == NULL && getcwd(here, sizeof(here)) != NULL &&
+        asprintf(&path, "%s/%s", here, to) < 0)
+        path = NULL;
+    json_t *body = json_pack("{s:s}", "path", path == NULL ? to : path);
+    int code = control_ask("store", data_dir, HTTP_POST, "/v1/store/backup", body, &answer);
+    control_answer_free(&answer);
+    json_decref(body);
+    free(path);
+    return code;
+}
+
+/* A socket that nobody answers at is left by a broker that was killed. */
+static bool broker_runs(const char *data_dir)
+{
+    char dir[STORE_PATH_MAX];
+    int lock;
+    snprintf(dir, sizeof(dir), "%s/store", data_dir);
+    enum rc rc = store_lock_take(dir, &lock);
+    if (rc == RC_OK)
+        store_lock_drop(lock);
+    return rc == RC_EXISTS;
+}
+
 int store_backup(const struct store_args *args)
 {
     const char *data_dir = args->data_dir == NULL ? DEFAULT_DATA_DIR : args->data_dir;
-    int code = backup_directly(data_dir, args->paths[0]);
+    int code = broker_runs(data_dir) ? backup_by_broker(data_dir, args->paths[0])
+                                     : backup_directly(data_dir, args->paths[0]);
     if (code == EX_OK)
         printf("%s is a copy of the store in %s\n", args->paths[0], data_dir);
     return code;

@@ -292,7 +292,7 @@ enum rc engine_checkpoint(struct engine *engine, const char *to, char error[ENGI
     }
     rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(engine->db, &text);
     if (text == NULL)
-        rocksdb_checkpoint_create(checkpoint, to, 0, &text);
+        rocksdb_checkpoint_create(checkpoint, to, UINT64_MAX, &text); /* with its log: no flush */
     if (checkpoint != NULL)
         rocksdb_checkpoint_object_destroy(checkpoint);
     return take_error(text, error);
