@@ -24,29 +24,31 @@ static int say_errno(const char *path)
     return errno == EEXIST ? EX_CANTCREAT : EX_IOERR;
 }
 
-/* The store is ours: a copy by links where that is possible. */
+static void unreadable(void *arg, const char *name, const char *error)
+{
+    *(bool *)arg = true;
+    fprintf(stderr, "skein store: %s: %s\n", name, error);
+}
+
+/* The store is ours: a copy of its files, by links where that is possible. */
 static int backup_directly(const char *data_dir, const char *to)
 {
     struct opened_store opened;
-    struct engine *engine;
     char target[STORE_PATH_MAX + 16], error[ENGINE_ERROR_MAX] = "";
+    bool bad = false;
     int code = store_open_to_read(data_dir, &opened);
     if (code != EX_OK)
         return code;
-    store_close_read(&opened); /* a checkpoint has to write its own part of the log */
-    enum rc rc = engine_open(opened.dir, ENGINE_EXISTING, ENGINE_SMALL, &engine, error);
-    if (rc != RC_OK)
-        return store_explain(data_dir, rc, error);
     snprintf(target, sizeof(target), "%s/store", to);
     if (mkdir(to, 0700) != 0) {
-        engine_close(engine);
-        return say_errno(to);
+        code = say_errno(to);
+    } else {
+        enum rc rc = folder_copy_store(opened.dir, target, unreadable, &bad, error);
+        code = bad ? EX_IOERR : store_explain(data_dir, rc, error);
+        folder_sync(to);
     }
-    rc = engine_checkpoint(engine, target, error);
-    engine_close(engine);
-    if (rc != RC_OK)
-        rmdir(to);
-    return store_explain(data_dir, rc, error);
+    store_close_read(&opened);
+    return code;
 }
 
 /* A broker serves from it: it makes the copy. */
@@ -85,12 +87,6 @@ int store_backup(const struct store_args *args)
     if (code == EX_OK)
         printf("%s is a copy of the store in %s\n", args->paths[0], data_dir);
     return code;
-}
-
-static void unreadable(void *arg, const char *name, const char *error)
-{
-    *(bool *)arg = true;
-    fprintf(stderr, "skein store: %s: %s\n", name, error);
 }
 
 int store_restore(const struct store_args *args)

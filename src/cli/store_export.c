@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `skein store export`: one JSON object a line. First the header, then shard by shard: messages that
- * queues share, each session with what is its own behind it, outbox, retained messages. In bounded
- * memory.
+ * `skein store export`: one JSON object a line. First the header, then shard by shard: messages
+ * that queues share, each session with what is its own behind it, outbox, retained messages. In
+ * bounded memory.
  */
 #include "base/list.h"
 #include "cli/store.h"
@@ -15,7 +15,8 @@
 #include <string.h>
 #include <sysexits.h>
 
-struct export {
+struct export
+{
     struct walk sessions; /* over the sessions of a shard */
     struct walk rest;     /* over what belongs to one, or to none */
     struct engine *engine;

@@ -59,8 +59,7 @@ static struct record_clock clock_of(const struct publication *publication)
 
 static enum rc import_session(struct import *m, const json_t *line)
 {
-    struct session_record session = {.connected =
-                                         json_is_true(json_object_get(line, "connected"))};
+    struct session_record session = {.connected = json_is_true(json_object_get(line, "connected"))};
     struct record_value value;
     uint64_t expiry_s;
     void *owned;

@@ -62,9 +62,8 @@ static bool decode(const char *text, size_t len, uint8_t *out, size_t *out_len)
 void store_json_put(json_t *object, const char *name, struct bytes bytes)
 {
     if (utf8_valid_mqtt(bytes)) {
-        json_object_set_new(object, name,
-                            json_stringn(bytes.len == 0 ? "" : (const char *)bytes.data,
-                                         bytes.len));
+        json_object_set_new(
+            object, name, json_stringn(bytes.len == 0 ? "" : (const char *)bytes.data, bytes.len));
         return;
     }
     char name64[NAME_MAX_BYTES];

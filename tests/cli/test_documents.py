@@ -12,7 +12,7 @@ import yaml
 
 from kit.broker import ROOT
 
-MAN_PAGES = ["skein", "skein-serve", "skein-ctl", "skein-pub", "skein-sub", "skein-bench",
+MAN_PAGES = ["skein", "skein-serve", "skein-ctl", "skein-pub", "skein-sub", "skein-bench", "skein-store",
              "skein-version"]
 
 
@@ -135,7 +135,7 @@ def test_bash_completion_parses(generated):
 
 
 def test_bash_completes_commands(generated):
-    assert complete(generated, "s") == ["serve", "sub"]
+    assert complete(generated, "s") == ["serve", "sub", "store"]
 
 
 def test_bash_completes_options(generated):
