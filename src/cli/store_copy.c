@@ -27,6 +27,10 @@ static int backup_directly(const char *data_dir, const char *to)
     struct opened_store opened;
     struct engine *engine;
     char target[STORE_PATH_MAX + 16], error[ENGINE_ERROR_MAX] = "";
+    if (access(to, F_OK) == 0) {
+        errno = EEXIST;
+        return say_errno(to);
+    }
     int code = store_open_to_read(data_dir, &opened);
     if (code != EX_OK)
         return code;
@@ -36,8 +40,9 @@ static int backup_directly(const char *data_dir, const char *to)
         return store_explain(data_dir, rc, error);
     snprintf(target, sizeof(target), "%s/store", to);
     if (mkdir(to, 0700) != 0) {
+        code = say_errno(to);
         engine_close(engine);
-        return say_errno(to);
+        return code;
     }
     rc = engine_checkpoint(engine, target, error);
     engine_close(engine);
