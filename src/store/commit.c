@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "store/logs.h"
 
 #include <poll.h>
 #include <sys/statvfs.h>
@@ -125,10 +126,10 @@ static void set_trouble(struct store *store, enum rc rc)
     store->retry_at_ms = clock_ms() + RETRY_MS;
 }
 
-static bool disk_has_room(struct store *store)
+static bool disk_has_room(struct store *store, uint64_t more)
 {
     struct statvfs status;
-    uint64_t need = STORE_FREE_MIN + store->group_used;
+    uint64_t need = STORE_FREE_MIN + store->group_used + more;
     return statvfs(store->dir, &status) != 0 || (uint64_t)status.f_bavail * status.f_frsize >= need;
 }
 
@@ -150,9 +151,10 @@ static bool open_again(struct store *store)
 static void try_again(struct store *store)
 {
     store->retry_at_ms = clock_ms() + RETRY_MS;
-    if (!disk_has_room(store))
-        return;
     bool only_full = store->group_used == 0;
+    /* opening again writes what is in the logs, and the engine aborts when that finds no room */
+    if (!disk_has_room(store, only_full ? 0 : logs_bytes(store->dir)))
+        return;
     if (!only_full && (!open_again(store) || write_group(store, true) != RC_OK))
         return;
     set_trouble(store, RC_OK);
@@ -169,7 +171,7 @@ static void look_at_disk(struct store *store)
     store->look_at_ms = now_ms + LOOK_MS;
     if (store_state(store) != RC_OK) {
         try_again(store);
-    } else if (!disk_has_room(store)) {
+    } else if (!disk_has_room(store, 0)) {
         LOG(LOG_ERROR, "store.disk_full", log_text("dir", store->dir));
         set_trouble(store, RC_FULL);
     }

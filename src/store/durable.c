@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- records ------------------------------------------------------------------------------------
@@ -313,6 +314,28 @@ uint64_t store_starts(const struct store *store)
     return store->starts;
 }
 
+/* The engine, as Debian builds it, aborts when the disk gets full while it is opened. */
+static enum rc check_room(const char *dir, char error[ENGINE_ERROR_MAX])
+{
+    struct statvfs status;
+    uint64_t need = logs_bytes(dir) + STORE_OPEN_MIN;
+    if (statvfs(dir, &status) != 0) { /* it is to be made */
+        char parent[STORE_PATH_MAX];
+        const char *slash = strrchr(dir, '/');
+        int len = slash == NULL ? 1 : (int)(slash - dir) + 1;
+        snprintf(parent, sizeof(parent), "%.*s", len, slash == NULL ? "." : dir);
+        if (statvfs(parent, &status) != 0)
+            return RC_OK; /* who makes it says what is wrong */
+    }
+    uint64_t have = (uint64_t)status.f_bavail * status.f_frsize;
+    if (have >= need)
+        return RC_OK;
+    snprintf(error, ENGINE_ERROR_MAX,
+             "%llu bytes are free, %llu bytes are needed to open the store",
+             (unsigned long long)have, (unsigned long long)need);
+    return RC_FULL;
+}
+
 /* Looks for damage that the engine would not see. A store that has been written to is never
  * completed by empty parts. */
 static enum rc check_files(const char *dir, enum engine_open_mode *mode,
@@ -349,7 +372,9 @@ enum rc store_open(const struct store_options *options, struct store **out,
     struct engine *engine;
     struct meta_record meta;
     enum engine_open_mode mode;
-    enum rc rc = check_files(options->dir, &mode, error);
+    enum rc rc = check_room(options->dir, error);
+    if (rc == RC_OK)
+        rc = check_files(options->dir, &mode, error);
     if (rc == RC_OK)
         rc = engine_open(options->dir, mode, options->profile, &engine, error);
     if (rc != RC_OK)

@@ -21,6 +21,7 @@ enum {
     STORE_BATCH_HIGH = 4 * 1024 * 1024, /* of one worker's open batch: publishers are slowed */
     STORE_BACKLOG_MAX = 64 * 1024 * 1024,
     STORE_PATH_MAX = 4096,
+    STORE_OPEN_MIN = 4 * 1024 * 1024, /* and what is in the logs: to open the store */
     STORE_FREE_MIN = 8 * 1024 * 1024, /* bytes that the disk must have left for new work */
 };
 

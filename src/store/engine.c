@@ -5,6 +5,8 @@
 #include "base/memory.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
@@ -142,9 +144,21 @@ static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_f
 /* ---- open and close ----------------------------------------------------------------------------
  */
 
+/* Files that say the same twice are fine. Takes options, gives others. */
+static rocksdb_options_t *without_consistency_checks(rocksdb_options_t *options)
+{
+    char *text = NULL;
+    rocksdb_options_t *lenient = rocksdb_options_create();
+    rocksdb_get_options_from_string(options, "force_consistency_checks=false", lenient, &text);
+    CHECK(text == NULL);
+    rocksdb_options_destroy(options);
+    return lenient;
+}
+
 static void be_lenient(struct engine *engine)
 {
     for (int i = 0; i < STORE_FAMILIES; i++) {
+        engine->options[i] = without_consistency_checks(engine->options[i]);
         rocksdb_options_set_paranoid_checks(engine->options[i], 0);
         rocksdb_options_set_wal_recovery_mode(engine->options[i], LOG_WHAT_CAN_BE_READ);
         rocksdb_options_set_skip_checking_sst_file_sizes_on_db_open(engine->options[i], 1);
@@ -154,12 +168,12 @@ static void be_lenient(struct engine *engine)
 static char *open_db(struct engine *engine, const char *dir, enum engine_open_mode mode)
 {
     char *text = NULL;
-    rocksdb_options_t *options = engine->options[STORE_STATE];
-    rocksdb_options_set_create_if_missing(options, mode == ENGINE_CREATE);
-    rocksdb_options_set_create_missing_column_families(options, mode == ENGINE_CREATE);
     engine->unverified = mode == ENGINE_UNVERIFIED;
     if (mode == ENGINE_LENIENT || mode == ENGINE_UNVERIFIED)
         be_lenient(engine);
+    rocksdb_options_t *options = engine->options[STORE_STATE];
+    rocksdb_options_set_create_if_missing(options, mode == ENGINE_CREATE);
+    rocksdb_options_set_create_missing_column_families(options, mode == ENGINE_CREATE);
     if (mode == ENGINE_READ_ONLY || mode == ENGINE_LENIENT || mode == ENGINE_UNVERIFIED)
         engine->db = rocksdb_open_for_read_only_column_families(
             options, dir, STORE_FAMILIES, family_names,
@@ -213,6 +227,26 @@ static enum rc look_for_store(const char *dir, char error[ENGINE_ERROR_MAX])
     return rc;
 }
 
+/* Whether the manifest names all families. When one is missing, opening would first write what the
+ * logs have of the others. */
+static enum rc look_for_families(const struct engine *engine, const char *dir,
+                                 char error[ENGINE_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t count = 0, found = 0;
+    char **names = rocksdb_list_column_families(engine->options[STORE_STATE], dir, &count, &text);
+    if (text != NULL)
+        return take_error(text, error);
+    for (size_t i = 0; i < count; i++)
+        for (int family = 0; family < STORE_FAMILIES; family++)
+            found += strcmp(names[i], family_names[family]) == 0;
+    rocksdb_list_column_families_destroy(names, count);
+    if (found == STORE_FAMILIES)
+        return RC_OK;
+    snprintf(error, ENGINE_ERROR_MAX, "the manifest lacks parts of the store");
+    return RC_INVALID;
+}
+
 enum rc engine_open(const char *dir, enum engine_open_mode mode, enum engine_profile profile,
                     struct engine **out, char error[ENGINE_ERROR_MAX])
 {
@@ -230,7 +264,9 @@ enum rc engine_open(const char *dir, enum engine_open_mode mode, enum engine_pro
     engine->verifying = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(engine->verifying, 1);
     error[0] = '\0';
-    enum rc rc = take_error(open_db(engine, dir, mode), error);
+    enum rc rc = mode == ENGINE_CREATE ? RC_OK : look_for_families(engine, dir, error);
+    if (rc == RC_OK)
+        rc = take_error(open_db(engine, dir, mode), error);
     if (rc != RC_OK) {
         free_all(engine);
         bool file_missing = there == RC_OK && strstr(error, "No such file") != NULL;
@@ -283,6 +319,23 @@ enum rc engine_flush(struct engine *engine, enum store_family family, char error
 /* ---- copies and repair -------------------------------------------------------------------------
  */
 
+/* A copy has all in tables and no log, where a store that has lost its log looks the same. An empty
+ * log makes the difference. */
+static enum rc add_empty_log(const char *dir, char error[ENGINE_ERROR_MAX])
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/000001.log", dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || fsync(fd) != 0) {
+        snprintf(error, ENGINE_ERROR_MAX, "%.200s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return RC_IO;
+    }
+    close(fd);
+    return RC_OK;
+}
+
 enum rc engine_checkpoint(struct engine *engine, const char *to, char error[ENGINE_ERROR_MAX])
 {
     char *text = NULL;
@@ -295,7 +348,8 @@ enum rc engine_checkpoint(struct engine *engine, const char *to, char error[ENGI
         rocksdb_checkpoint_create(checkpoint, to, UINT64_MAX, &text); /* with its log: no flush */
     if (checkpoint != NULL)
         rocksdb_checkpoint_object_destroy(checkpoint);
-    return take_error(text, error);
+    enum rc rc = take_error(text, error);
+    return rc == RC_OK ? add_empty_log(to, error) : rc;
 }
 
 enum rc engine_repair(const char *dir, char error[ENGINE_ERROR_MAX])
@@ -303,6 +357,7 @@ enum rc engine_repair(const char *dir, char error[ENGINE_ERROR_MAX])
     char *text = NULL;
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_info_log_level(options, LOG_LEVEL_FATAL);
+    options = without_consistency_checks(options);
     rocksdb_repair_db(options, dir, &text);
     rocksdb_options_destroy(options);
     return take_error(text, error);

@@ -237,6 +237,21 @@ static uint32_t list_logs(const char *dir, uint64_t numbers[LOGS_MAX])
     return count;
 }
 
+uint64_t logs_bytes(const char *dir)
+{
+    uint64_t *numbers = mem_new(LOGS_MAX * sizeof(*numbers)), bytes = 0;
+    uint32_t count = list_logs(dir, numbers);
+    for (uint32_t i = 0; i < count; i++) {
+        char path[4096 + LOGS_NAME_MAX];
+        struct stat status;
+        snprintf(path, sizeof(path), "%s/%06llu.log", dir, (unsigned long long)numbers[i]);
+        if (stat(path, &status) == 0)
+            bytes += (uint64_t)status.st_size;
+    }
+    mem_free(numbers);
+    return bytes;
+}
+
 static enum rc check_log(const char *dir, uint64_t number, struct log_reader *reader,
                          struct logs_report *out, char error[ENGINE_ERROR_MAX])
 {

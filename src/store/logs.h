@@ -34,6 +34,9 @@ struct logs_report {
  * says where. RC_IO. */
 enum rc logs_check(const char *dir, struct logs_report *out, char error[ENGINE_ERROR_MAX]);
 
+/* Bytes of all write-ahead logs of a folder: so much is written when the store is opened. */
+uint64_t logs_bytes(const char *dir);
+
 /* Lets CURRENT of a copy name the newest manifest that is good. RC_NOT_FOUND: there is none. */
 enum rc logs_mend_current(const char *dir);
 
