@@ -35,29 +35,21 @@ static int backup_directly(const char *data_dir, const char *to)
 {
     struct opened_store opened;
     char target[STORE_PATH_MAX + 16], error[ENGINE_ERROR_MAX] = "";
-<<<<<<< HEAD
     bool bad = false;
-=======
     if (access(to, F_OK) == 0) {
         errno = EEXIST;
         return say_errno(to);
     }
->>>>>>> origin/store
     int code = store_open_to_read(data_dir, &opened);
     if (code != EX_OK)
         return code;
     snprintf(target, sizeof(target), "%s/store", to);
     if (mkdir(to, 0700) != 0) {
         code = say_errno(to);
-<<<<<<< HEAD
     } else {
         enum rc rc = folder_copy_store(opened.dir, target, unreadable, &bad, error);
         code = bad ? EX_IOERR : store_explain(data_dir, rc, error);
         folder_sync(to);
-=======
-        engine_close(engine);
-        return code;
->>>>>>> origin/store
     }
     store_close_read(&opened);
     return code;
