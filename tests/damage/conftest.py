@@ -79,6 +79,9 @@ def subscribers(broker):
         client.close()
 
 
+SOCKET = shutil.ignore_patterns("control.sock")
+
+
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory):
     """Data directories of a broker that was killed: "log" has everything in a log, "tables" nearly
@@ -88,11 +91,11 @@ def filled(tmp_path_factory):
     subscribers(broker)
     fill(broker)
     broker.kill()
-    shutil.copytree(broker.folder / "data", folder / "log")
+    shutil.copytree(broker.folder / "data", folder / "log", ignore=SOCKET)
     broker.start()  # what is in the log comes into tables
     fill(broker, 60, 5)
     broker.kill()
-    shutil.copytree(broker.folder / "data", folder / "tables")
+    shutil.copytree(broker.folder / "data", folder / "tables", ignore=SOCKET)
     shutil.rmtree(broker.folder)
     return folder
 
