@@ -15,7 +15,7 @@ enum { PATH_LEN = 4096, COPY_BYTES = 64 * 1024 };
 static enum rc failed(char error[ENGINE_ERROR_MAX], const char *path)
 {
     int number = errno;
-    snprintf(error, ENGINE_ERROR_MAX, "%s: %s", path, strerror(number));
+    snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", path, strerror(number));
     return number == ENOSPC || number == EDQUOT ? RC_FULL : RC_IO;
 }
 

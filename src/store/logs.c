@@ -53,7 +53,7 @@ static enum rc map_file(const char *dir, const char *name, struct bytes *out,
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     *out = bytes_of(NULL, 0);
     if (fd < 0 || fstat(fd, &status) != 0) {
-        snprintf(error, ENGINE_ERROR_MAX, "%s: %s", name, strerror(errno));
+        snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", name, strerror(errno));
         enum rc rc = errno == ENOENT ? RC_NOT_FOUND : RC_IO;
         if (fd >= 0)
             close(fd);
@@ -66,7 +66,7 @@ static enum rc map_file(const char *dir, const char *name, struct bytes *out,
     }
     close(fd);
     if (status.st_size > 0 && out->data == NULL) {
-        snprintf(error, ENGINE_ERROR_MAX, "%s: %s", name, strerror(errno));
+        snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", name, strerror(errno));
         return RC_IO;
     }
     return RC_OK;
@@ -459,7 +459,7 @@ static enum rc mend_log(const char *dir, const char *name, struct mending *m,
         rc = RC_IO;
     }
     if (rc != RC_OK)
-        snprintf(error, ENGINE_ERROR_MAX, "%s: %s", mended, strerror(errno));
+        snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", mended, strerror(errno));
     unmap(m->file);
     return rc;
 }

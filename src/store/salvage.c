@@ -499,13 +499,13 @@ static enum rc change_over(struct salvage *s, const char *data_dir)
     snprintf(path, sizeof(path), "%s/new", s->work);
     folder_sync(path);
     if (rename(s->dir, s->out->aside) != 0) {
-        snprintf(s->error, ENGINE_ERROR_MAX, "%s: %s", s->out->aside, strerror(errno));
+        snprintf(s->error, ENGINE_ERROR_MAX, "%.300s: %s", s->out->aside, strerror(errno));
         return RC_IO;
     }
     if (rename(path, s->dir) != 0) {
-        snprintf(s->error, ENGINE_ERROR_MAX, "%s: %s", s->dir, strerror(errno));
+        snprintf(s->error, ENGINE_ERROR_MAX, "%.300s: %s", s->dir, strerror(errno));
         if (rename(s->out->aside, s->dir) != 0)
-            snprintf(s->error, ENGINE_ERROR_MAX, "the store is now %s", s->out->aside);
+            snprintf(s->error, ENGINE_ERROR_MAX, "the store is now %.300s", s->out->aside);
         return RC_IO;
     }
     return folder_sync(data_dir);
@@ -529,14 +529,14 @@ static enum rc prepare(struct salvage *s)
 {
     enum rc rc = folder_remove(s->work, s->error);
     if (rc == RC_OK && mkdir(s->work, 0700) != 0) {
-        snprintf(s->error, ENGINE_ERROR_MAX, "%s: %s", s->work, strerror(errno));
+        snprintf(s->error, ENGINE_ERROR_MAX, "%.300s: %s", s->work, strerror(errno));
         rc = RC_IO;
     }
     if (rc != RC_OK)
         return rc;
     s->list = fopen(s->out->list, "we");
     if (s->list == NULL) {
-        snprintf(s->error, ENGINE_ERROR_MAX, "%s: %s", s->out->list, strerror(errno));
+        snprintf(s->error, ENGINE_ERROR_MAX, "%.300s: %s", s->out->list, strerror(errno));
         return RC_IO;
     }
     return RC_OK;
@@ -546,7 +546,7 @@ static enum rc end_list(struct salvage *s, enum rc rc)
 {
     bool bad = s->list != NULL && ferror(s->list) != 0;
     if (s->list != NULL && (fclose(s->list) != 0 || bad) && rc == RC_OK) {
-        snprintf(s->error, ENGINE_ERROR_MAX, "%s cannot be written", s->out->list);
+        snprintf(s->error, ENGINE_ERROR_MAX, "%.300s cannot be written", s->out->list);
         rc = RC_IO;
     }
     return rc;
@@ -563,7 +563,7 @@ enum rc salvage(const char *data_dir, uint32_t shards, struct salvaged *out,
     name_files(&s, data_dir);
     enum rc rc = store_lock_take(dir, &lock);
     if (rc != RC_OK) {
-        snprintf(error, ENGINE_ERROR_MAX, "%s: %s", dir, strerror(errno));
+        snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", dir, strerror(errno));
         return rc;
     }
     rc = prepare(&s);
