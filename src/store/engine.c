@@ -130,8 +130,10 @@ static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_f
         rocksdb_options_set_min_blob_size(options, BLOB_MIN);
         rocksdb_options_set_enable_blob_gc(options, 1);
     }
-    if (family == STORE_QUEUE)
+    if (family == STORE_QUEUE) {
+        rocksdb_options_set_compaction_style(options, rocksdb_universal_compaction);
         options = with_hints(options);
+    }
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(table, cache);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);

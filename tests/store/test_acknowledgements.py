@@ -198,8 +198,8 @@ def test_pubrec_of_a_repeat_waits_for_what_the_first_one_waits_for(away_late, du
     bob.expect_quiet()
 
 
-def test_puback_for_what_is_retained_waits_for_the_shard_of_the_topic(late, durable, topic):
-    alice = durable(late)
+def test_puback_for_what_is_retained_waits_for_the_shard_of_the_topic(late, durable):
+    alice, topic = durable(late), client_id_of(pace=2)
     with waits_for(topic):
         send_and_ping(alice, publish(topic, "retained", 1, 7, retain=True))
         alice.expect(PINGRESP)
