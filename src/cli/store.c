@@ -190,6 +190,11 @@ int store_open_to_read(const char *data_dir, struct opened_store *out)
         return store_explain(data_dir, rc, error);
     }
     rc = logs_check(out->dir, &report, error);
+    if (rc == RC_OK && report.torn[0] != '\0')
+        fprintf(stderr,
+                "skein store: %s ends torn at byte %llu: the change that was being written there "
+                "is not in the store\n",
+                report.torn, (unsigned long long)report.torn_at);
     if (rc == RC_OK)
         rc = engine_open(out->dir, ENGINE_READ_ONLY, ENGINE_SMALL, &out->engine, error);
     if (rc == RC_OK)

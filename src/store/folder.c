@@ -43,6 +43,8 @@ static enum rc copy_file(const char *from, const char *to)
         return RC_IO;
     int target = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     enum rc rc = target < 0 ? RC_FULL : copy_bytes(source, target);
+    if (rc == RC_OK && fsync(target) != 0)
+        rc = RC_FULL;
     int number = errno;
     close(source);
     if (target >= 0)
@@ -90,6 +92,8 @@ enum rc folder_copy_store(const char *from, const char *to,
             rc = failed(error, target);
     }
     closedir(folder);
+    if (rc == RC_OK && folder_sync(to) != RC_OK)
+        rc = failed(error, to);
     return rc;
 }
 

@@ -6,7 +6,7 @@
 #include "store/engine.h"
 
 /* Makes `to` and puts a store's files there: what the engine never changes as links, the rest as
- * copies. A file that cannot be read is left out and told. */
+ * copies, all of it on the disk. A file that cannot be read is left out and told. */
 enum rc folder_copy_store(const char *from, const char *to,
                           void (*unreadable)(void *arg, const char *name, const char *error),
                           void *arg, char error[ENGINE_ERROR_MAX]);

@@ -11,6 +11,7 @@ from kit import V5, Will
 from kit.broker import Broker, free_port
 
 SESSIONS = 12
+NO_SOCKET = shutil.ignore_patterns("control.sock*")
 
 
 class Node(Broker):
@@ -23,7 +24,7 @@ class Node(Broker):
         self.data = self.folder / "data"
         self.store = self.data / "store"
         if data is not None:
-            shutil.copytree(data, self.data)
+            shutil.copytree(data, self.data, ignore=NO_SOCKET)
 
     def start(self):
         if self.made:
@@ -91,11 +92,19 @@ def filled(tmp_path_factory):
     subscribers(broker)
     fill(broker)
     broker.kill()
+<<<<<<< HEAD
     shutil.copytree(broker.folder / "data", folder / "log", ignore=SOCKET)
     broker.start()  # what is in the log comes into tables
     fill(broker, 60, 5)
     broker.kill()
     shutil.copytree(broker.folder / "data", folder / "tables", ignore=SOCKET)
+=======
+    shutil.copytree(broker.folder / "data", folder / "log", ignore=NO_SOCKET)
+    broker.start()  # what is in the log comes into tables
+    fill(broker, 60, 5)
+    broker.kill()
+    shutil.copytree(broker.folder / "data", folder / "tables", ignore=NO_SOCKET)
+>>>>>>> origin/store
     shutil.rmtree(broker.folder)
     return folder
 

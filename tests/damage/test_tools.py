@@ -66,6 +66,25 @@ def test_backup_is_the_same_store(filled, node):
     copy.kill()
 
 
+def test_backup_of_a_broker_that_serves_is_whole(filled, node):
+    n = node(filled / "tables")
+    n.start()
+    publisher = n.client(V5)
+    publisher.connect()
+    publisher.publish("all", "the last one before", 1)
+    done = n.tool("backup", "-d", n.data, n.folder / "copy")
+    assert done.returncode == 0, done.stderr
+    publisher.publish("all", "the first one behind", 1)
+    n.stop()
+    copy = node(n.folder / "copy")
+    assert copy.tool("check", copy.data).returncode == 0
+    payloads = {line.get("payload") for line in copy.lines()}
+    assert "the last one before" in payloads and "the first one behind" not in payloads
+    copy.start()
+    copy.client(V5).connect()
+    copy.kill()
+
+
 def test_backup_overwrites_nothing(filled, node):
     n = node(filled / "tables")
     (n.folder / "copy").mkdir()
