@@ -80,9 +80,6 @@ def subscribers(broker):
         client.close()
 
 
-SOCKET = shutil.ignore_patterns("control.sock")
-
-
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory):
     """Data directories of a broker that was killed: "log" has everything in a log, "tables" nearly
@@ -92,19 +89,11 @@ def filled(tmp_path_factory):
     subscribers(broker)
     fill(broker)
     broker.kill()
-<<<<<<< HEAD
-    shutil.copytree(broker.folder / "data", folder / "log", ignore=SOCKET)
-    broker.start()  # what is in the log comes into tables
-    fill(broker, 60, 5)
-    broker.kill()
-    shutil.copytree(broker.folder / "data", folder / "tables", ignore=SOCKET)
-=======
     shutil.copytree(broker.folder / "data", folder / "log", ignore=NO_SOCKET)
     broker.start()  # what is in the log comes into tables
     fill(broker, 60, 5)
     broker.kill()
     shutil.copytree(broker.folder / "data", folder / "tables", ignore=NO_SOCKET)
->>>>>>> origin/store
     shutil.rmtree(broker.folder)
     return folder
 

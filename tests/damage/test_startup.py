@@ -273,14 +273,10 @@ def test_second_broker_on_the_same_directory_is_refused(filled, node):
     n = node(filled / "tables")
     n.start()
     code, said = n.refused()
-<<<<<<< HEAD
-    assert code == 69 and "another broker uses this data directory" in said
-=======
     assert code == UNAVAILABLE and "another broker uses this data directory" in said
     (n.data / "control.sock").rename(n.data / "elsewhere")  # the lock of the store holds alone
     code, said = n.refused()
     assert code == IO_ERROR and "another process uses the data directory" in said
->>>>>>> origin/store
     n.client(V5).connect()
     for action in (["check", n.data], ["salvage", n.data], ["export", n.data]):
         done = n.tool(*action)
