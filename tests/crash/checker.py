@@ -451,7 +451,9 @@ class Checker:
         delay = connect.will["delay"]
         if delay == 0:
             return "must"
-        ended_s = min([closed.t, *(self.events[n].t for n in self.kills if connect.n < n < closed.n)])
+        ends = [e.t for e in mine if e.kind == "disconnect" and e.conn == connect.conn]
+        ends += [self.events[n].t for n in self.kills if connect.n < n < closed.n]
+        ended_s = min([closed.t, *ends])  # at the earliest
         if back and back.t - ended_s < delay and not self._connect_of(back).clean:
             return "must not"
         away_until = tried or self.events[-1]
