@@ -57,6 +57,9 @@ class Skein:
         path.write_text(json.dumps(config))  # JSON is YAML
         return [self.binary, "serve", "-c", str(path), "-d", str(self.data)]
 
+    def backup_command(self, name):
+        return [self.binary, "store", "backup", "-d", str(self.data), str(self.folder / name)]
+
     def start(self, fault=None):
         """`fault`: NAME:N, where the broker shall kill itself."""
         self.fault = fault

@@ -446,12 +446,14 @@ class Checker:
         tried = next((e for e in after if e.kind == "connect"), None)
         if closed.how == "disconnect":
             until = back.n if back else len(self.events)
-            killed = any(connack.n < n < until for n in self.kills)  # the broker may not have read it
+            killed = any(connect.n < n < until for n in self.kills)  # the broker may not have read it
             return "may" if killed else "must not"
         delay = connect.will["delay"]
         if delay == 0:
             return "must"
-        ended_s = min([closed.t, *(self.events[n].t for n in self.kills if connack.n < n < closed.n)])
+        ends = [e.t for e in mine if e.kind == "disconnect" and e.conn == connect.conn]
+        ends += [self.events[n].t for n in self.kills if connect.n < n < closed.n]
+        ended_s = min([closed.t, *ends])  # at the earliest
         if back and back.t - ended_s < delay and not self._connect_of(back).clean:
             return "must not"
         away_until = tried or self.events[-1]

@@ -32,8 +32,7 @@ BROKERS = {"skein": Skein, "mosquitto": Mosquitto}
 
 
 def sorts():
-    """store.checkpoint is passed by a backup only, which has tests of its own."""
-    return ["kill", "term", "power", *(p for p in fault_points() if p != "store.checkpoint")]
+    return ["kill", "term", "power", *fault_points()]
 
 
 def one_history(seed, sort, kills, broker="skein", **more):

@@ -36,7 +36,7 @@ class Kill:
         if sort == "power" and points and draw.random() < 0.4:
             point = draw.choice([p for p in points if p not in ("store.close", "store.checkpoint")])
         if point:
-            once = point in ("store.open", "store.loaded", "store.close")
+            once = point in ("store.open", "store.loaded", "store.close", "store.checkpoint")
             self.fault = f"{point}:{1 if once else draw.choice([1, 2, 3, draw.randint(4, 60)])}"
 
     def __repr__(self):
@@ -114,7 +114,21 @@ class Play:
         if kill.fault.startswith("store.close"):
             await asyncio.sleep(kill.after_s)
             self.broker.terminate()
+        if kill.fault.startswith("store.checkpoint"):
+            await asyncio.sleep(kill.after_s)
+            await self._back_up()
         await self._wait(self.broker.ended, FAULT_PATIENCE_S)
+
+    async def _back_up(self):
+        """Again until the broker listens."""
+        for number in range(100):
+            command = self.broker.backup_command(f"backup{self.history.now()}.{number}")
+            process = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
+            await process.wait()
+            if self.broker.ended() or process.returncode == 0:
+                return
+            await asyncio.sleep(0.05)
 
     # ---- the play ----
 
