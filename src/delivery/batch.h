@@ -10,6 +10,7 @@
 #define DELIVERY_BATCH_H
 
 #include "delivery/delivery.h"
+#include "store/record.h"
 
 /* ---- batch.c: deliveries between workers -------------------------------------------------------
  */
@@ -38,6 +39,7 @@ struct delivery_item {
     struct publish_ticket *ticket;
     struct subscription *member; /* of a share: the one chosen; an id here, not to be followed */
     struct share *share;         /* the same */
+    uint16_t member_shard; /* a share without a member: one of this shard got it, or will get it */
     struct commit_source source;
     struct shared_copies *copies; /* of its delivery, between slices */
     struct outbox_tag outbox;
@@ -123,7 +125,9 @@ struct addressees {
     const struct route *routes;
     uint32_t count;
     struct route_block *block;   /* they stand in here, which is held; NULL: they are copied */
-    struct subscription *member; /* of a share, with one route; NULL: not of a share */
+    struct subscription *member; /* of a share, with one route */
+    struct share *share;         /* NULL: not of a share */
+    uint16_t member_shard;       /* without a member: see struct delivery_item */
 };
 
 /* Adds an item to the batch for a worker. `packet` may be NULL. False: no memory; the ticket has
@@ -188,6 +192,14 @@ void commit_source_answer(struct commit_source *source);
 struct store_shard *outbox_for(struct delivery_hub *hub, const struct publication *publication,
                                const struct route_set *set);
 
+/* A share of an entry, and its member: chosen once, so that a replay cannot choose another. */
+struct outbox_choice {
+    struct outbox_share stored;
+    struct route route;          /* ... and these mean nothing after a restart */
+    struct subscription *member; /* an id, not to be followed */
+    struct share *share;         /* the same */
+};
+
 /* Stores the publication in the outbox; it is delivered when that is safe. Shares message. */
 void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct message *message);
 
@@ -197,9 +209,14 @@ void outbox_delivered(struct outbox_entry *entry, enum rc rc);
 /* A message of a share has come to its new session, or has not (rc). Takes record. */
 void moved_delivered(struct moved_record *record, enum rc rc);
 
-/* Delivers an entry: delivery.c. `replayed`: after a restart. Gives the ticket, or NULL. */
+/* Delivers an entry: delivery.c. Its share number i goes with the tag's number + 1 + i; without
+ * choices every share chooses now. Gives the ticket, or NULL. */
 struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
-                                         struct outbox_tag tag, bool replayed);
+                                         struct outbox_tag tag, const struct outbox_choice *choices,
+                                         uint32_t count);
+
+/* "$share/name/filter" of the member's share. */
+uint64_t outbox_share_hash(struct subscription *member);
 
 /* Has this shard got that entry already? */
 bool high_water_covers(struct delivery_hub *hub, const struct store_shard *store,

@@ -91,7 +91,7 @@ static void deliver_run(struct delivery_hub *hub, struct delivery *delivery,
     struct merged merged;
     if (!merge(delivery->publication, run, count, &merged))
         return;
-    if (delivery->outbox.number != 0 && merged.as.qos > 0 && session_stored(session) &&
+    if (delivery->outbox.replayed && merged.as.qos > 0 && session_stored(session) &&
         high_water_covers(hub, session->store, delivery->outbox))
         return; /* it got this before the broker ended */
     merged.as.share = member;
@@ -198,16 +198,12 @@ static void deliver_to_share(struct routing *routing, struct share *share)
                       &route))
         return;
     uint32_t worker = session_ref_worker(route.session);
-    bool from_outbox = routing->delivery.outbox.number != 0;
     /* One that ended, and has not left the share yet, is found out when the batch is worked off. */
-    if (worker != hub->worker || deliveries_pending(hub) || from_outbox ||
+    if (worker != hub->worker || deliveries_pending(hub) || routing->delivery.outbox.number != 0 ||
         session_of_ref(hub->sessions, route.session) == NULL) {
-        /* The high water of a shard tells nothing of a member: another may be chosen next time. */
-        struct outbox_tag tag = routing->delivery.outbox;
-        routing->delivery.outbox = (struct outbox_tag){0};
-        put_on_batch(routing, worker,
-                     &(struct addressees){.routes = &route, .count = 1, .member = member});
-        routing->delivery.outbox = tag;
+        put_on_batch(
+            routing, worker,
+            &(struct addressees){.routes = &route, .count = 1, .member = member, .share = share});
         return;
     }
     hub->work++;
@@ -240,7 +236,7 @@ static void end(struct routing *routing, const struct message *message)
     route_block_drop(routing->block);
 }
 
-static void deliver_to_set(struct routing *routing, const struct route_set *set)
+static void deliver_to_routes(struct routing *routing, const struct route_set *set)
 {
     if (routing->hub->worker_count == 1) {
         if (set->count > 0)
@@ -254,6 +250,11 @@ static void deliver_to_set(struct routing *routing, const struct route_set *set)
             deliver_to_worker(routing, worker, set->routes + i, n);
         }
     }
+}
+
+static void deliver_to_set(struct routing *routing, const struct route_set *set)
+{
+    deliver_to_routes(routing, set);
     for (uint32_t i = 0; i < set->share_count; i++)
         deliver_to_share(routing, set->shares[i]);
 }
@@ -288,8 +289,63 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     return routing.outcome;
 }
 
+/* The share of an entry that was replayed: whoever got it, or was to get it, is of that shard. */
+static void deliver_to_chosen_shard(struct routing *routing, struct share *share,
+                                    const struct outbox_share *chosen)
+{
+    const struct route somebody = {.qos = routing->delivery.publication->qos,
+                                   .flags = SUBSCRIPTION_DURABLE};
+    put_on_batch(
+        routing, chosen->shard % routing->hub->worker_count,
+        &(struct addressees){
+            .routes = &somebody, .count = 1, .share = share, .member_shard = chosen->shard});
+}
+
+/* Shares that are new since the entry was made get nothing of it. */
+static void replay_shares(struct routing *routing, const struct route_set *set,
+                          const struct outbox_choice *choices, uint32_t count)
+{
+    struct outbox_tag tag = routing->delivery.outbox;
+    for (uint32_t i = 0; i < count; i++) {
+        routing->delivery.outbox.number = tag.number + 1 + i;
+        for (uint32_t n = 0; n < set->share_count; n++) {
+            struct subscription *any;
+            struct route route;
+            if (share_choose(set->shares[n], CHOOSE_RANDOM, 0, bytes_of("", 0), 0, &any, &route) &&
+                outbox_share_hash(any) == choices[i].stored.filter_hash)
+                deliver_to_chosen_shard(routing, set->shares[n], &choices[i].stored);
+        }
+    }
+    routing->delivery.outbox = tag;
+}
+
+/* Nothing is known of the shares of an entry: it had none, or it was imported. */
+static void replay_to_anybody(struct routing *routing, const struct route_set *set)
+{
+    routing->delivery.outbox = (struct outbox_tag){0}; /* tells nothing of a member */
+    for (uint32_t i = 0; i < set->share_count; i++)
+        deliver_to_share(routing, set->shares[i]);
+}
+
+static void deliver_to_members(struct routing *routing, const struct outbox_choice *choices,
+                               uint32_t count)
+{
+    struct outbox_tag tag = routing->delivery.outbox;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct outbox_choice *choice = &choices[i];
+        routing->delivery.outbox.number = tag.number + 1 + i;
+        put_on_batch(routing, session_ref_worker(choice->route.session),
+                     &(struct addressees){.routes = &choice->route,
+                                          .count = 1,
+                                          .member = choice->member,
+                                          .share = choice->share});
+    }
+    routing->delivery.outbox = tag;
+}
+
 struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
-                                         struct outbox_tag tag, bool replayed)
+                                         struct outbox_tag tag, const struct outbox_choice *choices,
+                                         uint32_t count)
 {
     struct routing routing;
     struct wire_cache wire;
@@ -298,12 +354,18 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
     const struct publication *publication = &message->publication;
     begin(&routing, hub, publication, message, &wire, NULL);
     routing.delivery.outbox = tag;
-    if (replayed && publication->retain) {
+    if (tag.replayed && publication->retain) {
         delivery_retain(hub, message);
         retained_keep(hub, publication, &routing.source);
     }
     route_find(&hub->reader, publication->topic, &set);
-    deliver_to_set(&routing, &set);
+    deliver_to_routes(&routing, &set);
+    if (choices == NULL)
+        replay_to_anybody(&routing, &set);
+    else if (tag.replayed)
+        replay_shares(&routing, &set, choices, count);
+    else
+        deliver_to_members(&routing, choices, count);
     struct publish_ticket *ticket = commit_source_close(&routing.source, &rc);
     end(&routing, message);
     return ticket;
@@ -335,6 +397,8 @@ static void choose_again(struct delivery_hub *hub, struct delivery_item *item)
     struct route_set set;
     begin(&routing, hub, &item->publication, item->message, &wire, NULL);
     routing.again = item;
+    routing.delivery.outbox = item->outbox;
+    routing.delivery.outbox.replayed = false; /* whoever is chosen now has not got it */
     route_find(&hub->reader, item->publication.topic, &set);
     for (uint32_t i = 0; i < set.share_count; i++)
         if (set.shares[i] == item->share)
@@ -352,6 +416,21 @@ static void note_arrival(struct delivery_hub *hub, const struct delivery_item *i
             !high_water_covers(hub, session->store, item->outbox))
             high_water_set(hub, session->store, item->outbox);
     }
+}
+
+/* Somebody of that shard got the message before the broker ended, or was to get it: finds the
+ * member, which is none when it is done, and then there is nothing to deliver. */
+static bool find_chosen(struct delivery_hub *hub, struct delivery_item *item)
+{
+    struct store_shard *store = &hub->sessions->stores[item->member_shard];
+    struct route_set set;
+    if (high_water_covers(hub, store, item->outbox))
+        return false;
+    route_find(&hub->reader, item->publication.topic, &set);
+    for (uint32_t i = 0; i < set.share_count; i++)
+        if (set.shares[i] == item->share)
+            share_find_member(item->share, item->member_shard, &item->member, &item->copied[0]);
+    return true;
 }
 
 /* Delivers up to DELIVERY_SLICE routes of the item; true when it is finished. */
@@ -372,18 +451,21 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
     bool slow = false;
     /* All of an outbox entry's goes into one batch, with the note that it has come. */
     uint32_t slice = item->outbox.number != 0 ? UINT32_MAX : DELIVERY_SLICE, budget = slice;
+    bool shared = item->member != NULL || item->share != NULL;
+    if (item->share != NULL && item->member == NULL && !find_chosen(hub, item))
+        item->next = item->count;
     while (item->next < item->count && budget > 0) {
         const struct route *run = item->routes + item->next;
         uint32_t n = run_length(run, item->count - item->next);
         struct share_member *member = NULL;
-        if (item->member != NULL) {
+        if (shared) {
             member = member_of(hub, run, item);
             if (member == NULL) {
                 choose_again(hub, item);
                 delivery.message = item->message;
             }
         }
-        if (item->member == NULL || member != NULL)
+        if (!shared || member != NULL)
             deliver_run(hub, &delivery, run, n, member, source, &slow);
         item->next += n;
         budget -= n < budget ? n : budget;
@@ -486,8 +568,9 @@ static bool share_orphan(struct session_table *table, struct session *session,
     struct routing routing;
     struct wire_cache wire;
     begin(&routing, hub, p, message, &wire, NULL);
-    put_on_batch(&routing, session_ref_worker(route.session),
-                 &(struct addressees){.routes = &route, .count = 1, .member = other});
+    put_on_batch(
+        &routing, session_ref_worker(route.session),
+        &(struct addressees){.routes = &route, .count = 1, .member = other, .share = share});
     enum rc rc;
     struct publish_ticket *ticket = commit_source_close(&routing.source, &rc);
     if (ticket != NULL)

@@ -20,7 +20,10 @@ struct outbox_entry {
     struct delivery_hub *hub;
     struct store_shard *store;
     struct message *message;
-    uint64_t number;
+    uint64_t number; /* its own; those behind are its shares' */
+    uint32_t count;
+    bool chosen; /* replayed: choices were stored; without, members are chosen anew */
+    struct outbox_choice choices[];
 };
 
 /* ---- high water --------------------------------------------------------------------------------
@@ -107,6 +110,10 @@ static void entry_end(struct outbox_entry *entry)
 {
     struct store_key key = record_key_of(entry->store->shard, RECORD_OUTBOX, entry->number);
     store_delete(entry->store, STORE_STATE, &key);
+    if (entry->count > 0) {
+        key = record_key_of(entry->store->shard, RECORD_CHOICES, entry->number);
+        store_delete(entry->store, STORE_STATE, &key);
+    }
     message_drop(entry->message);
     mem_free(entry);
 }
@@ -125,8 +132,11 @@ void outbox_delivered(struct outbox_entry *entry, enum rc rc)
 
 static void dispatch(struct outbox_entry *entry, bool replayed)
 {
-    struct outbox_tag tag = {.number = entry->number, .shard = entry->store->shard};
-    struct publish_ticket *ticket = delivery_dispatch(entry->hub, entry->message, tag, replayed);
+    struct outbox_tag tag = {
+        .number = entry->number, .shard = entry->store->shard, .replayed = replayed};
+    bool anew = replayed && !entry->chosen;
+    struct publish_ticket *ticket = delivery_dispatch(entry->hub, entry->message, tag,
+                                                      anew ? NULL : entry->choices, entry->count);
     if (ticket != NULL)
         ticket->outbox = entry;
     else
@@ -143,9 +153,9 @@ static void committed(struct store_waiter *waiter, enum rc rc)
 }
 
 static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_shard *store,
-                                      struct message *message, uint64_t number)
+                                      struct message *message, uint64_t number, uint32_t shares)
 {
-    struct outbox_entry *entry = NEW(struct outbox_entry);
+    struct outbox_entry *entry = mem_new(sizeof(*entry) + shares * sizeof(entry->choices[0]));
     *entry = (struct outbox_entry){
         .waiter.done = committed,
         .hub = hub,
@@ -157,14 +167,70 @@ static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_sha
     return entry;
 }
 
+uint64_t outbox_share_hash(struct subscription *member)
+{
+    char small[256], *text = small;
+    size_t len = subscription_filter(member, small, sizeof(small));
+    if (len > sizeof(small)) {
+        text = mem_new(len);
+        subscription_filter(member, text, len);
+    }
+    uint64_t hash = bytes_hash(bytes_of(text, len));
+    if (text != small)
+        mem_free(text);
+    return hash;
+}
+
+static void choose_members(struct outbox_entry *entry, const struct route_set *set)
+{
+    const struct publication *p = &entry->message->publication;
+    for (uint32_t i = 0; i < set->share_count; i++) {
+        struct outbox_choice *choice = &entry->choices[entry->count];
+        if (!share_choose(set->shares[i], entry->hub->router->share_choice, p->publisher_hash,
+                          p->topic, 0, &choice->member, &choice->route))
+            continue;
+        choice->share = set->shares[i];
+        choice->stored = (struct outbox_share){
+            .filter_hash = outbox_share_hash(choice->member),
+            .shard = atomic_load_explicit(&choice->member->shard, memory_order_relaxed)};
+        entry->count++;
+    }
+}
+
+static void put_choices(const struct outbox_entry *entry)
+{
+    struct store_key key = record_key_of(entry->store->shard, RECORD_CHOICES, entry->number);
+    struct outbox_share *shares = mem_new(entry->count * sizeof(*shares));
+    uint8_t *encoded = mem_new((size_t)entry->count * OUTBOX_SHARE_BYTES);
+    for (uint32_t i = 0; i < entry->count; i++)
+        shares[i] = entry->choices[i].stored;
+    struct record_value value;
+    choices_record_encode(shares, entry->count, encoded, &value);
+    record_put(entry->store, STORE_STATE, &key, &value);
+    mem_free(encoded);
+    mem_free(shares);
+}
+
+static void entry_put(const struct outbox_entry *entry)
+{
+    struct store_key key = record_key_of(entry->store->shard, RECORD_OUTBOX, entry->number);
+    struct record_clock clock = {entry->hub->sessions->now_ms, clock_wall_ms()};
+    struct record_value value;
+    message_record_encode(&entry->message->publication, &clock, &value);
+    record_put(entry->store, STORE_STATE, &key, &value);
+    if (entry->count > 0)
+        put_choices(entry);
+}
+
 void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct message *message)
 {
-    struct outbox_entry *entry = entry_new(hub, store, message, ++hub->sessions->next_number);
-    struct store_key key = record_key_of(store->shard, RECORD_OUTBOX, entry->number);
-    struct record_clock clock = {hub->sessions->now_ms, clock_wall_ms()};
-    struct record_value value;
-    message_record_encode(&message->publication, &clock, &value);
-    record_put(store, STORE_STATE, &key, &value);
+    struct route_set set;
+    route_find(&hub->reader, message->publication.topic, &set);
+    uint64_t number = hub->sessions->next_number + 1;
+    hub->sessions->next_number += 1 + set.share_count;
+    struct outbox_entry *entry = entry_new(hub, store, message, number, set.share_count);
+    choose_members(entry, &set);
+    entry_put(entry);
     enum rc rc = store_wait(store, &entry->waiter);
     if (rc != RC_AGAIN)
         committed(&entry->waiter, rc);
@@ -172,6 +238,27 @@ void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct mess
 
 /* ---- start-up ----------------------------------------------------------------------------------
  */
+
+/* Delivers an entry again, with the choices that stand in the store. */
+static void replay(struct delivery_hub *hub, struct engine *engine, struct store_shard *store,
+                   struct message *message, uint64_t number)
+{
+    struct store_key key = record_key_of(store->shard, RECORD_CHOICES, number);
+    struct bytes shares = bytes_of("", 0);
+    void *value = NULL;
+    size_t len;
+    if (engine_get(engine, STORE_STATE, bytes_of(key.head, key.head_len), &value, &len) == RC_OK &&
+        !choices_record_decode(bytes_of(value, len), &shares))
+        shares = bytes_of("", 0);
+    uint32_t count = (uint32_t)(shares.len / OUTBOX_SHARE_BYTES);
+    struct outbox_entry *entry = entry_new(hub, store, message, number, count);
+    entry->chosen = value != NULL;
+    while (entry->count < count)
+        choices_record_next(&shares, &entry->choices[entry->count++].stored);
+    if (value != NULL)
+        engine_free(value);
+    dispatch(entry, true);
+}
 
 static enum rc replay_shard(struct delivery_hub *hub, struct engine *engine,
                             struct store_shard *store)
@@ -193,7 +280,7 @@ static enum rc replay_shard(struct delivery_hub *hub, struct engine *engine,
         struct message *message = message_new(&publication);
         if (message == NULL)
             continue;
-        dispatch(entry_new(hub, store, message, key.number), true);
+        replay(hub, engine, store, message, key.number);
         message_drop(message);
     }
     engine_cursor_close(cursor);

@@ -117,6 +117,8 @@ struct subscription *subscription_add(struct delivery_hub *hub, struct session *
         router_subscribe(hub->router, session->ref, filter, share, options, session_flags(session));
     if (s == NULL)
         return NULL;
+    if (session->store != NULL)
+        atomic_store_explicit(&s->shard, (uint16_t)session->store->shard, memory_order_relaxed);
     s->index_hash = key_hash(&key);
     map_insert(&hub->subscriptions, s->index_hash, s);
     link_subscription(session, s);

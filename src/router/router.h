@@ -46,6 +46,7 @@ struct subscription {
     session_ref session; /* what readers copy stands together */
     _Atomic uint32_t identifier;
     _Atomic uint8_t qos, flags; /* enum subscription_flags */
+    _Atomic uint16_t shard; /* the session's, as the home worker says; the router does not look */
     struct trie_node *node;
     struct share *share;          /* NULL: ordinary */
     struct subscriber_list *list; /* where it is listed, of the node or share; the writers' */
@@ -178,6 +179,10 @@ void route_block_drop(struct route_block *block);
 bool share_choose(struct share *share, enum share_choice how, uint64_t publisher,
                   struct bytes topic, session_ref not_this, struct subscription **member,
                   struct route *route);
+
+/* A member whose session is of that shard; false when there is none. */
+bool share_find_member(struct share *share, uint16_t shard, struct subscription **member,
+                       struct route *route);
 
 /* A member's share, to hand a message on to another member; NULL when it is in none. */
 static inline struct share *subscription_share(const struct subscription *subscription)

@@ -92,6 +92,16 @@ static struct subscription *least_loaded(struct subscriber_list *list, uint32_t 
     return best;
 }
 
+static struct route route_to(struct subscription *s)
+{
+    return (struct route){
+        .session = s->session,
+        .identifier = atomic_load_explicit(&s->identifier, memory_order_relaxed),
+        .qos = atomic_load_explicit(&s->qos, memory_order_relaxed),
+        .flags = atomic_load_explicit(&s->flags, memory_order_relaxed),
+    };
+}
+
 bool share_choose(struct share *share, enum share_choice how, uint64_t publisher,
                   struct bytes topic, session_ref not_this, struct subscription **member,
                   struct route *route)
@@ -121,11 +131,22 @@ bool share_choose(struct share *share, enum share_choice how, uint64_t publisher
     if (how == CHOOSE_ROUND_ROBIN && passed > 0) /* or who stands behind a gap gets its turns too */
         atomic_fetch_add_explicit(&share->cursor, passed, memory_order_relaxed);
     *member = chosen;
-    *route = (struct route){
-        .session = chosen->session,
-        .identifier = atomic_load_explicit(&chosen->identifier, memory_order_relaxed),
-        .qos = atomic_load_explicit(&chosen->qos, memory_order_relaxed),
-        .flags = atomic_load_explicit(&chosen->flags, memory_order_relaxed),
-    };
+    *route = route_to(chosen);
     return true;
+}
+
+bool share_find_member(struct share *share, uint16_t shard, struct subscription **member,
+                       struct route *route)
+{
+    struct subscriber_list *list = LOAD(&share->members);
+    uint32_t used = list == NULL ? 0 : LOAD(&list->used);
+    for (uint32_t i = 0; i < used; i++) {
+        struct subscription *s = LOAD(&list->slots[i]);
+        if (s != NULL && atomic_load_explicit(&s->shard, memory_order_relaxed) == shard) {
+            *member = s;
+            *route = route_to(s);
+            return true;
+        }
+    }
+    return false;
 }

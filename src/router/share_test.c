@@ -76,6 +76,22 @@ static void share_prefers_a_member_that_is_online(void **state)
                              4);
 }
 
+static void share_finds_a_member_of_a_shard(void **state)
+{
+    struct group group = group_new(*state);
+    for (uint16_t i = 0; i < MEMBERS; i++)
+        atomic_store(&group.members[i]->shard, 10 + i);
+    struct share *share = find(group.f, "t").shares[0];
+    struct subscription *member;
+    struct route route;
+    for (uint16_t i = 0; i < MEMBERS; i++) {
+        assert_true(share_find_member(share, 10 + i, &member, &route));
+        assert_ptr_equal(member, group.members[i]);
+        assert_int_equal(route.session, i + 1);
+    }
+    assert_false(share_find_member(share, 9, &member, &route));
+}
+
 static void share_without_anybody_online_still_chooses(void **state)
 {
     struct group group = group_new(*state);
@@ -288,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RULE(share_prefers_a_member_that_is_online),
+        RULE(share_finds_a_member_of_a_shard),
         RULE(share_without_anybody_online_still_chooses),
         RULE(share_leaves_out_the_session_that_must_not_get_it),
         RULE(share_takes_one_offline_before_the_one_left_out),

@@ -135,6 +135,9 @@ void session_will_now(struct session *session)
 
 static bool hand_over(struct session *session, struct kept *kept)
 {
+    /* Two shards are not written in one: after a crash between them both members would have it. */
+    if (kept->qos == 2 && kept->stored && !session->ending)
+        return false;
     struct moved_record record = {
         .table = session->table,
         .session = session->number,

@@ -269,6 +269,7 @@ void session_trim(struct session *session);
 struct outbox_tag {
     uint64_t number;
     uint32_t shard;
+    bool replayed; /* after a restart: it may have arrived before */
 };
 
 /* One publication on its way to many sessions. The message is made when the first one has to keep

@@ -324,6 +324,19 @@ static void qos1_goes_out_at_once(void **state)
     assert_sent(&s->f, "a");
 }
 
+static void stored_qos2_message_of_a_share_waits_for_its_member(void **state)
+{
+    struct stored *s = *state;
+    struct fixture *f = &s->f;
+    struct session *session = connected(f, LONG_S);
+    deliver_as(session, "sent", &(struct deliver_as){.qos = 1, .share = &f->member});
+    deliver_as(session, "waits", &(struct deliver_as){.qos = 2, .share = &f->member});
+    f->adopt = PACKETS_MAX;
+    session_detach(session, SESSION_WILL_KEEP);
+    assert_int_equal(f->orphan_count, 1);
+    assert_string_equal(f->orphans[0], "sent");
+}
+
 static void released_message_survives_as_such(void **state)
 {
     struct stored *s = *state;
@@ -432,6 +445,7 @@ int main(void)
         STORED_RULE(messages_beyond_a_window_come_without_dup_after_a_crash),
         STORED_RULE(qos2_goes_out_after_its_commit_only),
         STORED_RULE(qos1_goes_out_at_once),
+        STORED_RULE(stored_qos2_message_of_a_share_waits_for_its_member),
         STORED_RULE(released_message_survives_as_such),
         STORED_RULE(released_message_survives_two_absences_without_a_crash),
         STORED_RULE(packet_ids_go_on_after_a_restart),

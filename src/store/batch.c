@@ -16,6 +16,7 @@ struct frame_head {
 enum {
     TYPE_DELETE = 0x0,
     TYPE_PUT = 0x1,
+    TYPE_LOG_DATA = 0x3,
     TYPE_FAMILY_DELETE = 0x4,
     TYPE_FAMILY_PUT = 0x5,
     TYPE_FAMILY_DELETE_RANGE = 0xE,
@@ -159,4 +160,23 @@ void batch_header(uint8_t out[BATCH_HEADER], uint32_t count)
     out[9] = (uint8_t)(count >> 8);
     out[10] = (uint8_t)(count >> 16);
     out[11] = (uint8_t)(count >> 24);
+}
+
+void batch_mark(uint8_t out[BATCH_MARK], uint64_t synced)
+{
+    out[0] = TYPE_LOG_DATA;
+    out[1] = sizeof(synced);
+    for (uint32_t i = 0; i < sizeof(synced); i++)
+        out[2 + i] = (uint8_t)(synced >> (8 * i));
+}
+
+bool batch_mark_read(struct bytes behind_header, uint64_t *synced)
+{
+    const uint8_t *at = behind_header.data;
+    if (behind_header.len < BATCH_MARK || at[0] != TYPE_LOG_DATA || at[1] != sizeof(*synced))
+        return false;
+    *synced = 0;
+    for (uint32_t i = 0; i < sizeof(*synced); i++)
+        *synced |= (uint64_t)at[2 + i] << (8 * i);
+    return true;
 }

@@ -69,4 +69,12 @@ uint8_t *batch_serialise(const struct batch *batch, uint8_t *out);
 /* Writes the header of a serialised batch of `count` records. */
 void batch_header(uint8_t out[BATCH_HEADER], uint32_t count);
 
+/* An entry behind the header that is in the log only and counts as nothing: up to which sequence
+ * number everything is on disk. logs_check() tells torn ends from damage by it. */
+enum { BATCH_MARK = 10 };
+
+void batch_mark(uint8_t out[BATCH_MARK], uint64_t synced);
+/* Reads it off the front of what follows the header. False: there is none. */
+bool batch_mark_read(struct bytes behind_header, uint64_t *synced);
+
 #endif

@@ -64,19 +64,21 @@ struct group {
     struct store_end *owner[]; /* of each, in order */
 };
 
+enum { GROUP_HEAD = BATCH_HEADER + BATCH_MARK };
+
 /* Adds the records of a batch to what is to be written. */
 static void add_batch(struct store *store, const struct batch *batch)
 {
     size_t need = store->group_used + batch_size(batch);
     if (store->group_used == 0)
-        need += BATCH_HEADER;
+        need += GROUP_HEAD;
     if (need > store->group_room) {
         while (store->group_room < need)
             store->group_room = store->group_room == 0 ? 64 * 1024 : store->group_room * 2;
         store->group = mem_resize(store->group, store->group_room);
     }
     if (store->group_used == 0)
-        store->group_used = BATCH_HEADER;
+        store->group_used = GROUP_HEAD;
     uint8_t *end = batch_serialise(batch, store->group + store->group_used);
     store->group_used = (size_t)(end - store->group);
     store->group_records += batch->live;
@@ -102,6 +104,7 @@ static enum rc write_group(struct store *store, bool sync)
     fault_point("store.before_write");
     if (store->group_records > 0) {
         batch_header(store->group, store->group_records);
+        batch_mark(store->group + BATCH_HEADER, store->synced_sequence);
         rc = engine_write(store->engine, bytes_of(store->group, store->group_used),
                           sync ? ENGINE_SYNCED : ENGINE_BUFFERED, error);
     } else if (sync) {
@@ -112,6 +115,8 @@ static enum rc write_group(struct store *store, bool sync)
             log_text("meaning", "nothing durable is acknowledged until it works again"));
         return rc == RC_FULL ? RC_FULL : RC_IO;
     }
+    if (sync)
+        store->synced_sequence = engine_sequence(store->engine);
     fault_point("store.after_write");
     group_done(store);
     return RC_OK;
@@ -186,7 +191,9 @@ static void flush_if_due(struct store *store)
     if (engine_sync(store->engine, error) != RC_OK) {
         LOG(LOG_ERROR, "store.flush_failed", log_text("error", error));
         set_trouble(store, RC_IO);
+        return;
     }
+    store->synced_sequence = engine_sequence(store->engine);
 }
 
 /* ---- the loop -----------------------------------------------------------------------------------

@@ -386,6 +386,7 @@ enum rc store_open(const struct store_options *options, struct store **out,
     }
     struct store *store = mem_new(sizeof(*store) + options->ends * sizeof(store->ends[0]));
     store->engine = engine;
+    store->synced_sequence = engine_sequence(engine); /* begin() has synced its record */
     store->starts = meta.starts;
     snprintf(store->dir, sizeof(store->dir), "%s", options->dir);
     store->profile = options->profile;

@@ -302,6 +302,11 @@ enum rc engine_write(struct engine *engine, struct bytes batch, enum engine_sync
     return take_error(text, error);
 }
 
+uint64_t engine_sequence(struct engine *engine)
+{
+    return rocksdb_get_latest_sequence_number(engine->db);
+}
+
 enum rc engine_sync(struct engine *engine, char error[ENGINE_ERROR_MAX])
 {
     char *text = NULL;

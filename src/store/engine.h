@@ -56,6 +56,9 @@ void engine_close(struct engine *engine);
 enum rc engine_write(struct engine *engine, struct bytes batch, enum engine_sync sync,
                      char error[ENGINE_ERROR_MAX]);
 
+/* Sequence number of the latest record. */
+uint64_t engine_sequence(struct engine *engine);
+
 /* Brings to the disk what was written ENGINE_BUFFERED. */
 enum rc engine_sync(struct engine *engine, char error[ENGINE_ERROR_MAX]);
 

@@ -46,6 +46,7 @@ struct store {
     uint8_t *group; /* header and records of the write that is being put together, or that failed */
     size_t group_used, group_room;
     uint32_t group_records;
+    uint64_t synced_sequence; /* what has a lower number, or this one, is on disk */
     uint64_t retry_at_ms, look_at_ms, flush_at_ms; /* flush_at_ms 0: nothing to flush */
     uint64_t backlog_dropped;
 

@@ -13,6 +13,7 @@
 
 #include "base/crc32c.h"
 #include "base/memory.h"
+#include "store/batch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -86,6 +87,8 @@ struct log_reader {
     bool (*record)(struct log_reader *reader, struct bytes head);
     /* Whether a record that begins like this may stand behind what has been read. */
     bool (*may_follow)(const struct log_reader *reader, struct bytes head);
+    /* Whether one behind a bad place says that this had been synced. NULL: any one does. */
+    bool (*proves)(const struct log_reader *reader, struct bytes head);
     uint64_t next;  /* sequence number that has to come; 0: any */
     uint64_t first; /* that came first; 0: none has */
     uint64_t last;  /* manifest: the highest that it names */
@@ -125,7 +128,8 @@ static bool record_behind(const struct log_reader *reader, struct bytes file, si
     struct fragment fragment;
     for (at++; at + FRAGMENT_HEAD < file.len; at++)
         if (fragment_at(file, at, &fragment) && fragment.type <= FIRST &&
-            reader->may_follow(reader, fragment.bytes) && fragment_sound(&fragment))
+            reader->may_follow(reader, fragment.bytes) && fragment_sound(&fragment) &&
+            (reader->proves == NULL || reader->proves(reader, fragment.bytes)))
             return true;
     return false;
 }
@@ -213,6 +217,20 @@ static bool batch_may_follow(const struct log_reader *reader, struct bytes head)
     return sequence >= reader->next && sequence - reader->next < 1ULL << 32;
 }
 
+/*
+ * Several records may have been on their way to the disk when power went, and any part of them may
+ * have got there: a hole, and whole records behind it. One that was written after the place had
+ * been synced says so; one without a mark is taken for such a one.
+ */
+static bool batch_proves(const struct log_reader *reader, struct bytes head)
+{
+    uint64_t synced;
+    if (head.len < BATCH_HEAD + BATCH_MARK)
+        return head.len <= BATCH_HEAD;
+    struct bytes behind = bytes_of(head.data + BATCH_HEAD, head.len - BATCH_HEAD);
+    return !batch_mark_read(behind, &synced) || synced >= reader->next;
+}
+
 static int by_number(const void *a, const void *b)
 {
     const uint64_t *left = a, *right = b;
@@ -283,7 +301,8 @@ static enum rc check_logs(const char *dir, uint64_t last, struct logs_report *ou
                           char error[ENGINE_ERROR_MAX])
 {
     uint64_t *numbers = mem_new(LOGS_MAX * sizeof(*numbers));
-    struct log_reader reader = {.record = batch_record, .may_follow = batch_may_follow};
+    struct log_reader reader = {
+        .record = batch_record, .may_follow = batch_may_follow, .proves = batch_proves};
     enum rc rc = RC_OK;
     out->logs = list_logs(dir, numbers);
     for (uint32_t i = 0; i < out->logs && rc == RC_OK; i++)

@@ -3,8 +3,9 @@
  * A look at the files that RocksDB starts from, before it does: CURRENT, the manifest and the
  * write-ahead logs. RocksDB takes everything behind a bad place in a log for what a crash left
  * behind, as long as the place is in the last 32 KiB; a flipped bit there would cost acknowledged
- * records silently. Here a torn end is one with nothing behind it: when a later record is whole,
- * or numbers are missing, the log is damaged. Reads only; any thread.
+ * records silently. Here a torn end is one with nothing behind it that was written after the place
+ * had been synced (batch_mark()): else, or when numbers are missing, the log is damaged. Reads
+ * only; any thread.
  */
 #ifndef STORE_LOGS_H
 #define STORE_LOGS_H

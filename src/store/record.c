@@ -169,6 +169,7 @@ static int key_shape(uint8_t kind)
     case RECORD_SESSION:
     case RECORD_WILL:
     case RECORD_OUTBOX:
+    case RECORD_CHOICES:
     case RECORD_SHARED:
         return 8;
     case RECORD_QUEUED:
@@ -390,6 +391,36 @@ uint64_t will_record_wall_ms(struct bytes value)
         return 0;
     get_le(&reader, 4);
     return reader.bad ? 0 : message_record_wall_ms(get_rest(&reader));
+}
+
+/* format, number of shares; hash and shard of each. */
+void choices_record_encode(const struct outbox_share *shares, uint32_t count, uint8_t *encoded,
+                           struct record_value *out)
+{
+    uint8_t *share = encoded;
+    head_only(out, put_le(put_le(out->head, FORMAT, 1), count, 2));
+    for (uint32_t i = 0; i < count; i++)
+        share = put_le(put_le(share, shares[i].filter_hash, 8), shares[i].shard, 2);
+    add_part(out, bytes_of(encoded, (size_t)(share - encoded)));
+}
+
+bool choices_record_decode(struct bytes value, struct bytes *shares)
+{
+    struct reader reader = reader_of(value);
+    if (!begin(&reader))
+        return false;
+    size_t count = get_le(&reader, 2);
+    *shares = get_bytes(&reader, count * OUTBOX_SHARE_BYTES);
+    return !reader.bad;
+}
+
+bool choices_record_next(struct bytes *rest, struct outbox_share *share)
+{
+    struct reader reader = reader_of(*rest);
+    share->filter_hash = get_le(&reader, 8);
+    share->shard = (uint16_t)get_le(&reader, 2);
+    *rest = get_rest(&reader);
+    return !reader.bad;
 }
 
 void high_water_record_encode(uint64_t number, struct record_value *out)

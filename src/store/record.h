@@ -11,6 +11,7 @@
  *  state     shard 'i' session packet-id           (empty): an inbound QoS 2 identifier
  *  state     shard 'w' session                     struct will_record
  *  state     shard 'o' number                      a message: the outbox of the shard's publishers
+ *  state     shard 'c' number                      which members of shares were chosen for it
  *  state     shard 'h' source-shard                number: outbox entries up to it have arrived
  *  state     0xFFFF 'v'                            struct meta_record
  *  queue     shard 'q' session 0 sequence          struct queue_record
@@ -36,6 +37,7 @@ enum record_kind {
     RECORD_RECEIVED = 'i',
     RECORD_WILL = 'w',
     RECORD_OUTBOX = 'o',
+    RECORD_CHOICES = 'c',
     RECORD_HIGH_WATER = 'h',
     RECORD_META = 'v',
     RECORD_QUEUED = 'q',
@@ -137,6 +139,23 @@ bool message_record_decode(struct bytes value, const struct record_clock *clock,
 /* When the message came in, or the will was left, by the wall clock; 0: not readable. */
 uint64_t message_record_wall_ms(struct bytes value);
 uint64_t will_record_wall_ms(struct bytes value);
+
+/* Of a share that has been given to a member: which one, and in which shard that member is. */
+struct outbox_share {
+    uint64_t filter_hash; /* of "$share/name/filter" */
+    uint16_t shard;
+};
+
+enum { OUTBOX_SHARE_BYTES = 10 };
+
+/* The shares of an outbox entry, in the order of their numbers behind the entry's. `encoded`: room
+ * for OUTBOX_SHARE_BYTES for each, borrowed by out. */
+void choices_record_encode(const struct outbox_share *shares, uint32_t count, uint8_t *encoded,
+                           struct record_value *out);
+/* *shares borrows from value: walk with choices_record_next(). */
+bool choices_record_decode(struct bytes value, struct bytes *shares);
+/* Takes the next share off the front; false at the end. */
+bool choices_record_next(struct bytes *rest, struct outbox_share *share);
 
 /* How far an outbox has been worked off. 0: it cannot be read. */
 void high_water_record_encode(uint64_t number, struct record_value *out);

@@ -192,6 +192,32 @@ static void message_is_read_as_it_was_written(void **state)
     }
 }
 
+static const struct outbox_share two_shares[] = {{0xF102030405060708, 65535}, {1, 2}};
+
+static struct value the_choices(void)
+{
+    struct record_value record;
+    uint8_t encoded[2 * OUTBOX_SHARE_BYTES];
+    choices_record_encode(two_shares, 2, encoded, &record);
+    return joined(&record);
+}
+
+static void choices_are_read_as_they_were_written(void **state)
+{
+    (void)state;
+    struct value value = the_choices();
+    struct bytes shares;
+    assert_true(choices_record_decode(bytes_in(&value), &shares));
+    struct outbox_share share;
+    for (int i = 0; i < 2; i++) {
+        assert_true(choices_record_next(&shares, &share));
+        assert_int_equal(share.filter_hash, two_shares[i].filter_hash);
+        assert_int_equal(share.shard, two_shares[i].shard);
+    }
+    assert_false(choices_record_next(&shares, &share));
+    free(value.data);
+}
+
 static struct value a_will(void)
 {
     struct record_value record;
@@ -425,6 +451,15 @@ static bool decode_message(struct bytes value)
     return true;
 }
 
+static bool decode_choices(struct bytes value)
+{
+    struct bytes shares;
+    if (!choices_record_decode(value, &shares))
+        return false;
+    read_within(value, shares);
+    return true;
+}
+
 static bool decode_will(struct bytes value)
 {
     struct will_record will;
@@ -460,6 +495,7 @@ static const struct sample {
     {a_session, decode_session, 31},
     {a_subscription, decode_subscription, 8},
     {a_message, decode_message, 24 + 8},
+    {the_choices, decode_choices, 3 + 2 * OUTBOX_SHARE_BYTES},
     {a_will, decode_will, 5 + 24 + 8},
     {a_queued_message, decode_queued, 8 + 12 + 11 + 24 + 8},
     {a_queued_shared, decode_queued, 16 + 12 + 11},
@@ -526,6 +562,7 @@ int main(void)
         cmocka_unit_test(session_is_read_as_it_was_written),
         cmocka_unit_test(subscription_is_read_as_it_was_written),
         cmocka_unit_test(message_is_read_as_it_was_written),
+        cmocka_unit_test(choices_are_read_as_they_were_written),
         cmocka_unit_test(will_is_read_as_it_was_written),
         cmocka_unit_test(queue_entry_of_each_kind_is_read_as_it_was_written),
         cmocka_unit_test(queue_entry_keeps_as_many_identifiers_as_it_may),

@@ -120,15 +120,12 @@ class Play:
         await self._wait(self.broker.ended, FAULT_PATIENCE_S)
 
     async def _back_up(self):
-        """Again until the broker listens."""
-        for number in range(100):
-            command = self.broker.backup_command(f"backup{self.history.now()}.{number}")
-            process = await asyncio.create_subprocess_exec(
-                *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
-            await process.wait()
-            if self.broker.ended() or process.returncode == 0:
-                return
-            await asyncio.sleep(0.05)
+        """Once somebody is served: before that, the command would open the store itself."""
+        await self._wait(self._stands, 10)
+        command = self.broker.backup_command(f"backup{self.history.now()}")
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL)
+        await process.wait()
 
     # ---- the play ----
 
