@@ -141,7 +141,7 @@ static int cmd_store(int argc, char **argv)
         options_fail(&o, "an action is missing: %s", store_operands[0].choices);
     else if (paths < action->paths_min)
         options_fail(&o, "%s: a path is missing", action->name);
-    return o.ended ? o.exit_code : action->run(&args);
+    return o.ended || action == NULL ? o.exit_code : action->run(&args);
 }
 
 /* ---- what the parts share ----------------------------------------------------------------------

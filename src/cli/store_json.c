@@ -49,8 +49,9 @@ static bool decode(const char *text, size_t len, uint8_t *out, size_t *out_len)
         if (i % 4 != 3)
             continue;
         size_t count = i + 1 == len ? 3 - padding : 3;
-        for (size_t k = 0; k < count; k++)
-            out[(*out_len)++] = (uint8_t)(group >> (16 - 8 * k));
+        const uint8_t bytes[] = {(uint8_t)(group >> 16), (uint8_t)(group >> 8), (uint8_t)group};
+        memcpy(out + *out_len, bytes, count);
+        *out_len += count;
         group = 0;
     }
     return true;

@@ -125,6 +125,7 @@ void child_table_free_later(struct child_table *table)
 static struct child_table *branch_of(const struct child_table *table, uint32_t shift)
 {
     uint32_t counts[CHILD_WAYS] = {0};
+    CHECK(table != NULL);
     for (uint32_t i = 0; i <= table->mask; i++)
         if (has_child(&table->slots[i]))
             counts[hash_of(&table->slots[i]) >> shift & (CHILD_WAYS - 1)]++;

@@ -57,11 +57,11 @@ struct store {
     struct store_end ends[];
 };
 
-void *store_commit_main(void *store);
+void *store_commit_main(void *arg);
 void store_wake_commit(struct store *store);
 
-void *store_read_main(void *store);
-void store_wake_read(void *store);
+void *store_read_main(void *arg);
+void store_wake_read(void *arg);
 
 /* Calls done() of the reads that were answered. */
 void store_end_reads(struct store_end *end);
