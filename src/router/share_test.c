@@ -79,12 +79,12 @@ static void share_prefers_a_member_that_is_online(void **state)
 static void share_finds_a_member_of_a_shard(void **state)
 {
     struct group group = group_new(*state);
-    for (uint16_t i = 0; i < MEMBERS; i++)
+    for (uint32_t i = 0; i < MEMBERS; i++)
         atomic_store(&group.members[i]->shard, 10 + i);
     struct share *share = find(group.f, "t").shares[0];
     struct subscription *member;
     struct route route;
-    for (uint16_t i = 0; i < MEMBERS; i++) {
+    for (uint32_t i = 0; i < MEMBERS; i++) {
         assert_true(share_find_member(share, 10 + i, &member, &route));
         assert_ptr_equal(member, group.members[i]);
         assert_int_equal(route.session, i + 1);
