@@ -152,8 +152,8 @@ void stream_end(struct stream *stream, enum stream_close_reason reason)
     if (stream->state >= STREAM_CLOSING)
         return;
     release(stream);
-    /* Closing takes it out of the set only when nobody else holds the open file for a moment, as who
-     * looks at /proc does: then events would come for a stream that is gone. */
+    /* Closing takes it out of the set only when nobody else holds the open file for a moment, as
+     * who looks at /proc does: then events would come for a stream that is gone. */
     set_change(stream, EPOLL_CTL_DEL, 0);
     close(stream->fd);
     stream->fd = -1;
