@@ -4,10 +4,11 @@
 import json
 import shutil
 import subprocess
+import time
 
 import pytest
 
-from kit import V5, Will
+from kit import V5, Will, patience
 from kit.broker import Broker, free_port
 
 SESSIONS = 12
@@ -29,6 +30,10 @@ class Node(Broker):
     def start(self):
         if self.made:
             super().start()
+            deadline = time.monotonic() + patience()  # it listens before it looks at its store
+            while "broker.started" not in self.log and self.process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
 
     def close(self):
         if self.process is not None:

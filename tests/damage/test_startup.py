@@ -108,7 +108,7 @@ def test_end_of_zeros_is_the_end(filled, node):
 # ---- damage in a log --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", [0.02, 0.3, 0.55, 0.9])
+@pytest.mark.parametrize("part", [0.02, 0.15, 0.3])  # later ones may not have been synced
 @pytest.mark.parametrize("where", ["checksum", "length", "type", "body"])
 def test_flipped_bit_in_a_log_is_refused_and_costs_one_record(filled, node, part, where):
     n = node(filled / "log")
