@@ -46,16 +46,28 @@ static int idle_ms(const struct loop *loop)
     return timers_wait_ms(loop);
 }
 
+/* False when somebody has woken the loop since it looked for work the last time. */
+static bool may_sleep(struct loop *loop)
+{
+    enum loop_state awake = LOOP_AWAKE;
+
+    return atomic_compare_exchange_strong_explicit(&loop->state, &awake, LOOP_ASLEEP,
+                                                   memory_order_acq_rel, memory_order_relaxed);
+}
+
 /* Gives how many of loop->events there are. */
 static int events_wait(struct loop *loop, int timeout_ms)
 {
-    bool sleeps = timeout_ms > 0;
+    bool sleeps = timeout_ms > 0 && may_sleep(loop);
     int count;
 
     if (sleeps && loop->ops->sleep != NULL)
         loop->ops->sleep(loop->owner);
-    count = epoll_wait(loop->events_fd, loop->events, LOOP_EVENTS_PER_TURN, timeout_ms);
+    count = epoll_wait(loop->events_fd, loop->events, LOOP_EVENTS_PER_TURN,
+                       sleeps ? timeout_ms : 0);
     CHECK(count >= 0 || errno == EINTR);
+    /* Before mail is looked at; pairs with the exchange in loop_wake(). */
+    atomic_exchange_explicit(&loop->state, LOOP_AWAKE, memory_order_acq_rel);
     loop->began_ns = clock_ns();
     loop->now_ms = loop->began_ns / 1000000u;
     if (sleeps && loop->ops->awake != NULL)
@@ -77,10 +89,7 @@ static void events_handle(struct loop *loop, int count)
         void *source = loop->events[i].data.ptr;
         if (source == &loop->uv)
             libuv_ready = true;
-        else if (source == &loop->wake_fd)
-            /* Before mail is looked at; pairs with the exchange in loop_wake(). */
-            atomic_exchange_explicit(&loop->woken, false, memory_order_acq_rel);
-        else
+        else if (source != &loop->wake_fd)
             stream_ready(source, loop->events[i].events);
     }
     if (libuv_ready || libuv_is_due(loop))
@@ -229,8 +238,8 @@ void loop_wake(struct loop *loop)
     const uint64_t one = 1;
 
     /* What was posted before is seen by the turn that this exchange, or the one that it finds
-     * done, brings about: pairs with the exchange in events_handle(). */
-    if (atomic_exchange_explicit(&loop->woken, true, memory_order_acq_rel))
+     * done, brings about: pairs with those in may_sleep() and events_wait(). */
+    if (atomic_exchange_explicit(&loop->state, LOOP_WOKEN, memory_order_acq_rel) != LOOP_ASLEEP)
         return;
     CHECK(write(loop->wake_fd, &one, sizeof(one)) == (ssize_t)sizeof(one));
 }

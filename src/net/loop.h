@@ -57,9 +57,16 @@ struct loop_counters {
     _Atomic uint64_t turns, reads, read_bytes, writes, write_bytes, accepts;
 };
 
+/* What loop_wake() has to know: only a loop that sleeps needs a system call. */
+enum loop_state {
+    LOOP_AWAKE,  /* will look for work before it sleeps */
+    LOOP_ASLEEP, /* in the kernel, or about to be */
+    LOOP_WOKEN   /* somebody has woken it, and it has not looked since */
+};
+
 struct loop {
     /* What other threads touch is first, away from what is touched for each message. */
-    _Atomic bool woken; /* wake_fd was written to, and that has not been seen yet */
+    _Atomic(enum loop_state) state;
     _Atomic bool stop_asked;
     int wake_fd; /* an eventfd, edge-triggered, so that nobody has to read it */
     uv_loop_t uv;
