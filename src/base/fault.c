@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,4 +27,27 @@ void fault_point(const char *name)
         return;
     if (atomic_fetch_sub_explicit(&fault_left, 1, memory_order_relaxed) == 1)
         raise(SIGKILL);
+}
+
+/* ---- failures ----------------------------------------------------------------------------------
+ */
+
+_Atomic bool fault_failing;
+static char failing_name[64];                    /* set before fault_failing is */
+static _Atomic long failing_after, failing_left; /* passes until then, and failures */
+
+void fault_fail(const char *name, long skip, long count)
+{
+    atomic_store(&fault_failing, false);
+    snprintf(failing_name, sizeof(failing_name), "%s", name);
+    atomic_store(&failing_after, skip);
+    atomic_store(&failing_left, count);
+    atomic_store(&fault_failing, count > 0);
+}
+
+bool fault_fails_now(const char *name)
+{
+    if (strcmp(name, failing_name) != 0 || atomic_fetch_sub(&failing_after, 1) > 0)
+        return false;
+    return atomic_fetch_sub(&failing_left, 1) > 0;
 }

@@ -7,6 +7,9 @@
 #ifndef BASE_FAULT_H
 #define BASE_FAULT_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 /* X("name", where it is). */
 #define FAULT_POINTS(X)                                                                            \
     X("store.open", "the store is open, nothing has been loaded")                                  \
@@ -23,5 +26,26 @@ void fault_init(void);
 
 /* `name` is one of FAULT_POINTS. */
 void fault_point(const char *name);
+
+/* ---- places where a test lets something fail ---------------------------------------------------
+ */
+
+/* X("name", what). */
+#define FAULT_FAILURES(X)                                                                          \
+    X("memory", "an allocation that may fail")                                                     \
+    X("store.sync", "the engine flushes what it wrote")
+
+/* Of the next passes of the place `skip` go well, and `count` then fail. Unit tests only. */
+void fault_fail(const char *name, long skip, long count);
+
+extern _Atomic bool fault_failing; /* some place is to fail */
+bool fault_fails_now(const char *name);
+
+/* Whether the place, one of FAULT_FAILURES, is to fail this time. */
+static inline bool fault_fails(const char *name)
+{
+    return __builtin_expect(atomic_load_explicit(&fault_failing, memory_order_relaxed), 0) &&
+           fault_fails_now(name);
+}
 
 #endif

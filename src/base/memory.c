@@ -2,6 +2,7 @@
 #include "base/memory.h"
 
 #include "base/check.h"
+#include "base/fault.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -15,7 +16,7 @@ void *mem_new(size_t size)
 
 void *mem_try(size_t size)
 {
-    return malloc(size);
+    return fault_fails("memory") ? NULL : malloc(size);
 }
 
 void *mem_resize(void *old, size_t size)
@@ -27,7 +28,7 @@ void *mem_resize(void *old, size_t size)
 
 void *mem_try_resize(void *old, size_t size)
 {
-    return realloc(old, size);
+    return fault_fails("memory") ? NULL : realloc(old, size);
 }
 
 void mem_free(void *block)

@@ -10,6 +10,7 @@
 #include "store/logs.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -95,6 +96,30 @@ static void group_done(struct store *store)
     }
 }
 
+static bool engine_has_failed(const struct store *store)
+{
+    return atomic_load_explicit(&store->engine_failed, memory_order_relaxed);
+}
+
+/* RocksDB, as Debian builds it, aborts when it is asked for anything more after an error. */
+static enum rc engine_fails(struct store *store, enum rc rc, const char *error)
+{
+    atomic_store_explicit(&store->engine_failed, true, memory_order_relaxed);
+    store->flush_at_ms = 0; /* opening it again flushes all that it has */
+    LOG(LOG_ERROR, "store.write_failed", log_text("error", error),
+        log_text("meaning", "nothing durable is acknowledged until it works again"));
+    return rc == RC_FULL ? RC_FULL : RC_IO;
+}
+
+static enum rc sync_engine(struct store *store, char error[ENGINE_ERROR_MAX])
+{
+    if (fault_fails("store.sync")) {
+        snprintf(error, ENGINE_ERROR_MAX, "a test has asked for it");
+        return RC_IO;
+    }
+    return engine_sync(store->engine, error);
+}
+
 static enum rc write_group(struct store *store, bool sync)
 {
     char error[ENGINE_ERROR_MAX] = "";
@@ -108,13 +133,10 @@ static enum rc write_group(struct store *store, bool sync)
         rc = engine_write(store->engine, bytes_of(store->group, store->group_used),
                           sync ? ENGINE_SYNCED : ENGINE_BUFFERED, error);
     } else if (sync) {
-        rc = engine_sync(store->engine, error);
+        rc = sync_engine(store, error);
     }
-    if (rc != RC_OK) {
-        LOG(LOG_ERROR, "store.write_failed", log_text("error", error),
-            log_text("meaning", "nothing durable is acknowledged until it works again"));
-        return rc == RC_FULL ? RC_FULL : RC_IO;
-    }
+    if (rc != RC_OK)
+        return engine_fails(store, rc, error);
     if (sync)
         store->synced_sequence = engine_sequence(store->engine);
     fault_point("store.after_write");
@@ -127,8 +149,9 @@ static enum rc write_group(struct store *store, bool sync)
 
 static void set_trouble(struct store *store, enum rc rc)
 {
-    atomic_store_explicit(&store->trouble, rc, memory_order_relaxed);
-    store->retry_at_ms = clock_ms() + RETRY_MS;
+    /* seq_cst: who is woken after this sees it, and goes to sleep for nothing else */
+    atomic_store_explicit(&store->trouble, rc, memory_order_seq_cst);
+    store->look_at_ms = clock_ms() + RETRY_MS;
 }
 
 static bool disk_has_room(struct store *store, uint64_t more)
@@ -146,6 +169,7 @@ static bool open_again(struct store *store)
     engine_close(store->engine);
     store->engine = NULL;
     enum rc rc = engine_open(store->dir, ENGINE_EXISTING, store->profile, &store->engine, error);
+    atomic_store_explicit(&store->engine_failed, rc != RC_OK, memory_order_relaxed);
     pthread_rwlock_unlock(&store->engine_lock);
     if (rc != RC_OK)
         LOG(LOG_ERROR, "store.open_failed", log_text("error", error));
@@ -155,14 +179,15 @@ static bool open_again(struct store *store)
 /* Once a second while there is trouble. */
 static void try_again(struct store *store)
 {
-    store->retry_at_ms = clock_ms() + RETRY_MS;
-    bool only_full = store->group_used == 0;
+    bool only_full = !engine_has_failed(store);
     /* opening again writes what is in the logs, and the engine aborts when that finds no room */
     if (!disk_has_room(store, only_full ? 0 : logs_bytes(store->dir)))
         return;
     if (!only_full && (!open_again(store) || write_group(store, true) != RC_OK))
         return;
     set_trouble(store, RC_OK);
+    for (uint32_t i = 0; i < store->end_count; i++) /* somebody may be stuck there */
+        store->ends[i].answers.wake(store->ends[i].answers.owner);
     LOG(LOG_INFO, "store.works_again", log_uint("records_dropped", store->backlog_dropped));
     store->backlog_dropped = 0;
 }
@@ -185,12 +210,12 @@ static void look_at_disk(struct store *store)
 static void flush_if_due(struct store *store)
 {
     char error[ENGINE_ERROR_MAX];
-    if (store->flush_at_ms == 0 || clock_ms() < store->flush_at_ms || store->engine == NULL)
+    if (store->flush_at_ms == 0 || clock_ms() < store->flush_at_ms)
         return;
     store->flush_at_ms = 0;
-    if (engine_sync(store->engine, error) != RC_OK) {
-        LOG(LOG_ERROR, "store.flush_failed", log_text("error", error));
-        set_trouble(store, RC_IO);
+    enum rc rc = sync_engine(store, error);
+    if (rc != RC_OK) {
+        set_trouble(store, engine_fails(store, rc, error));
         return;
     }
     store->synced_sequence = engine_sequence(store->engine);
@@ -199,10 +224,11 @@ static void flush_if_due(struct store *store)
 /* ---- the loop -----------------------------------------------------------------------------------
  */
 
-/* While there is trouble: kept for later, as long as there is room. */
+/* While there is trouble: kept for later, until one finds no room. What is kept is then the state
+ * of one moment: nothing later is in it whose beginning is not. */
 static void keep_for_later(struct store *store, const struct batch *batch)
 {
-    if (store->group_used + batch_size(batch) <= STORE_BACKLOG_MAX)
+    if (store->backlog_dropped == 0 && store->group_used + batch_size(batch) <= STORE_BACKLOG_MAX)
         add_batch(store, batch);
     else
         store->backlog_dropped += batch->live;
@@ -219,7 +245,8 @@ static void answer(struct store_end *end, struct batch *batch, enum rc rc, bool 
 static bool commit(struct store *store, struct batch **taken)
 {
     bool sync = false, any = false;
-    bool full = store_state(store) == RC_FULL && store->group_used == 0; /* it works, and is full */
+    bool full =
+        store_state(store) == RC_FULL && !engine_has_failed(store); /* it works all the same */
     bool works = store_state(store) == RC_OK || full;
     for (uint32_t i = 0; i < store->end_count; i++) {
         /* acquire: pairs with the release of store_end_post() */
@@ -264,7 +291,7 @@ void *store_commit_main(void *arg)
     }
     mem_free(taken);
     char error[ENGINE_ERROR_MAX];
-    if (store->engine != NULL && engine_sync(store->engine, error) != RC_OK)
+    if (!engine_has_failed(store) && sync_engine(store, error) != RC_OK)
         LOG(LOG_ERROR, "store.flush_failed", log_text("error", error));
     return NULL;
 }

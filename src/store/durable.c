@@ -141,6 +141,29 @@ static enum rc durable_wait(struct store_shard *shard, struct store_waiter *wait
     return RC_AGAIN;
 }
 
+void store_wait_until_it_works(struct store_shard *shard, struct store_waiter *waiter)
+{
+    struct store_end *end = shard->end;
+    list_add_last(&end->stuck, &waiter->link);
+    if (store_trouble(shard) == RC_OK) /* it has been mended meanwhile */
+        end->answers.wake(end->answers.owner);
+}
+
+/* Tells those who wait for a store that works. */
+static void tell_stuck(struct store_end *end)
+{
+    struct list now;
+    struct list *link;
+    if (list_empty(&end->stuck) || store_state(end->store) != RC_OK)
+        return;
+    list_init(&now);
+    list_move_all(&now, &end->stuck);
+    while ((link = list_take_first(&now)) != NULL) {
+        struct store_waiter *waiter = CONTAINER_OF(link, struct store_waiter, link);
+        waiter->done(waiter, RC_OK);
+    }
+}
+
 static const struct store_ops durable_ops = {.wait = durable_wait};
 
 void store_durable_init(struct store_shard *shard, uint32_t number, struct store_end *end)
@@ -215,6 +238,7 @@ void store_end_turn(struct store_end *end, void (*commit_ns)(void *arg, uint64_t
         letter = next;
     }
     store_end_reads(end);
+    tell_stuck(end);
 }
 
 static bool awaited(const struct store_end *end, const struct batch *batch)
@@ -402,6 +426,7 @@ enum rc store_open(const struct store_options *options, struct store **out,
         struct store_end *end = &store->ends[i];
         end->store = store;
         list_init(&end->waiting);
+        list_init(&end->stuck);
         end->breaks_promises = breaks != NULL && strcmp(breaks, "ack_before_commit") == 0;
         store_end_wake_by(end, no_wake, NULL);
     }
@@ -449,6 +474,8 @@ void store_close(struct store *store)
         stop_threads(store);
     for (uint32_t i = 0; i < store->end_count; i++) {
         struct store_end *end = &store->ends[i];
+        while (list_take_first(&end->stuck) != NULL)
+            ; /* nobody is told any more */
         store_end_turn(end, NULL, NULL);
         if (end->spare != NULL)
             batch_deinit(end->spare);
@@ -471,7 +498,7 @@ enum rc store_checkpoint(struct store *store, const char *to, char error[ENGINE_
     pthread_rwlock_rdlock(&store->engine_lock);
     fault_point("store.checkpoint");
     enum rc rc = RC_IO;
-    if (store->engine == NULL)
+    if (atomic_load_explicit(&store->engine_failed, memory_order_relaxed))
         snprintf(error, ENGINE_ERROR_MAX, "the store is closed after an error");
     else
         rc = engine_checkpoint(store->engine, to, error);

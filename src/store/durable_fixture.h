@@ -8,7 +8,9 @@
 #include "store/store_fixture.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 enum { DEADLINE_MS = 20000 };
 
@@ -72,6 +74,29 @@ static inline void durable_settle(struct durable *d)
             return;
         store_end_post(d->end); /* asking took it back */
         durable_sleep(d, until_ms);
+    }
+}
+
+/* ---- a disk that takes nothing ------------------------------------------------------------------
+ */
+
+/* No file may grow beyond so many bytes: writes fail as they do on a disk that has errors. */
+static inline void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static inline void durable_turn_until(struct durable *d, bool works)
+{
+    uint64_t until_ms = clock_ms() + DEADLINE_MS;
+    while ((store_state(d->store) == RC_OK) != works) {
+        assert_true(clock_ms() < until_ms);
+        durable_turn(d);
+        poll(NULL, 0, 5);
     }
 }
 

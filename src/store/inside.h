@@ -21,6 +21,7 @@ struct store_end {
     uint64_t written, synced;    /* as that */
     uint64_t sync_asked;         /* the latest batch that will be flushed */
     struct list waiting;         /* struct store_waiter, by batch */
+    struct list stuck;           /* struct store_waiter: until there is no trouble any more */
     struct mailbox answers;      /* struct batch */
     struct mailbox read_answers; /* struct read_job */
     uint32_t reads;              /* under way */
@@ -39,6 +40,9 @@ struct store {
     bool started;
     _Atomic bool stopping;
     _Atomic int trouble; /* enum rc: RC_OK, or why nothing is made safe */
+    /* A write or a flush has failed: the engine is not to be asked for another, until it has been
+     * opened again. Written by the commit thread. */
+    _Atomic bool engine_failed;
 
     /* the commit thread's own */
     int commit_fd;
@@ -46,9 +50,9 @@ struct store {
     uint8_t *group; /* header and records of the write that is being put together, or that failed */
     size_t group_used, group_room;
     uint32_t group_records;
-    uint64_t synced_sequence; /* what has a lower number, or this one, is on disk */
-    uint64_t retry_at_ms, look_at_ms, flush_at_ms; /* flush_at_ms 0: nothing to flush */
-    uint64_t backlog_dropped;
+    uint64_t synced_sequence;         /* what has a lower number, or this one, is on disk */
+    uint64_t look_at_ms, flush_at_ms; /* flush_at_ms 0: nothing to flush */
+    uint64_t backlog_dropped;         /* records; while not 0 nothing more is kept: order */
 
     int read_fd;
     struct mailbox requests; /* struct read_job */
