@@ -20,6 +20,7 @@ struct drain {
     uint64_t session; /* session_ref: it may have ended meanwhile */
     uint64_t until;   /* what came from this number on may be missing in the answer */
     uint32_t epoch;   /* of the tail, when the read began */
+    bool partly;      /* some of what was recorded before is not on disk */
 };
 
 /* ---- what came back ----------------------------------------------------------------------------
@@ -109,6 +110,32 @@ static void all_read(struct session *session, uint64_t until)
     tail->count = (uint32_t)left;
 }
 
+/* What the disk had has come; what is left is written when the store works again, and read then. */
+static void all_read_but_the_backlog(struct session *session)
+{
+    struct queue_tail *tail = &session->queue->tail;
+    if (tail->from >= session->next_sequence)
+        return;
+    tail->count += tail->count == 0;
+    tail->blocked = true;
+    queue_await_store(session->queue);
+}
+
+/* What is to be read next, if anything. */
+static void go_on(struct session *session, const struct drain *drain)
+{
+    struct queue_tail *tail = &session->queue->tail;
+    if (drain->read.rc == RC_IO || (drain->partly && !drain->read.more))
+        all_read_but_the_backlog(session);
+    else if (drain->read.rc != RC_OK)
+        LOG_LIMITED(LOG_ERROR, "session.queue_not_readable",
+                    log_bytes("client", session_client_id(session)));
+    else if (!drain->read.more)
+        all_read(session, drain->until);
+    else if (tail->count == 0)
+        tail->count = 1; /* there is more than was counted */
+}
+
 static void read_done(struct store_read *read)
 {
     struct drain *drain = CONTAINER_OF(read, struct drain, read);
@@ -127,18 +154,13 @@ static void read_done(struct store_read *read)
             else
                 take_in(session, key, value, shared);
         }
-        if (read->rc != RC_OK)
-            LOG_LIMITED(LOG_ERROR, "session.queue_not_readable",
-                        log_bytes("client", session_client_id(session)));
-        else if (!read->more && current)
-            all_read(session, drain->until);
-        else if (current && queue->tail.count == 0)
-            queue->tail.count = 1; /* there is more than was counted */
+        if (current)
+            go_on(session, drain);
         metric_add(session->table->metrics, METRIC_QUEUED_MESSAGES, queue_size(queue) - messages);
         metric_add(session->table->metrics, METRIC_QUEUED_BYTES, queue_bytes(queue) - bytes);
         if (session->sink == NULL)
             stored_let_go(session);
-        else if (read->rc == RC_OK)
+        else if (read->rc != RC_INVALID)
             session_pump(session);
     }
     mem_free(read->data);
@@ -152,7 +174,7 @@ static void committed(struct store_waiter *waiter, enum rc rc)
 {
     struct drain *drain = CONTAINER_OF(waiter, struct drain, waiter);
     struct session *session = session_of_ref(drain->table, drain->session);
-    (void)rc; /* what did not get to the disk is missing from the answer */
+    drain->partly = rc != RC_OK;
     if (session == NULL || session->queue == NULL) {
         mem_free(drain);
         return;
@@ -173,7 +195,7 @@ static void committed(struct store_waiter *waiter, enum rc rc)
 void queue_read_tail(struct session *session)
 {
     struct queue *queue = session->queue;
-    if (queue == NULL || queue->tail.count == 0 || queue->tail.reading ||
+    if (queue == NULL || queue->tail.count == 0 || queue->tail.reading || queue->tail.blocked ||
         queue->count >= QUEUE_HEAD_MESSAGES / 2 || queue->bytes >= QUEUE_HEAD_BYTES / 2)
         return;
     struct drain *drain = NEW(struct drain);
@@ -184,8 +206,9 @@ void queue_read_tail(struct session *session)
     drain->waiter.done = committed;
     drain->waiter.written_is_enough = true;
     queue->tail.reading = true;
-    if (store_wait(session->store, &drain->waiter) != RC_AGAIN)
-        committed(&drain->waiter, RC_OK);
+    enum rc rc = store_wait(session->store, &drain->waiter);
+    if (rc != RC_AGAIN)
+        committed(&drain->waiter, rc);
 }
 
 /* ---- a tail that nobody will read ---------------------------------------------------------------

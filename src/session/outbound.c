@@ -395,8 +395,21 @@ static void send_queued(struct session *session, struct kept *kept)
 
 static void commit_done(struct store_waiter *waiter, enum rc rc)
 {
-    if (rc == RC_OK) /* else it waits for a commit that works, and another occasion to look */
-        session_pump(CONTAINER_OF(waiter, struct queue, waiter)->session);
+    struct queue *queue = CONTAINER_OF(waiter, struct queue, waiter);
+    if (rc == RC_OK) {
+        queue->tail.blocked = false;
+        session_pump(queue->session);
+    } else {
+        queue_await_store(queue);
+    }
+}
+
+void queue_await_store(struct queue *queue)
+{
+    if (list_linked(&queue->waiter.link))
+        return;
+    queue->waiter.done = commit_done;
+    store_wait_until_it_works(queue->session->store, &queue->waiter);
 }
 
 /*
@@ -410,7 +423,8 @@ static bool safe_to_send(struct session *session, const struct kept *kept)
         return true;
     if (!list_linked(&queue->waiter.link)) {
         queue->waiter.done = commit_done;
-        store_wait(session->store, &queue->waiter);
+        if (store_wait(session->store, &queue->waiter) != RC_AGAIN)
+            queue_await_store(queue);
     }
     return false;
 }

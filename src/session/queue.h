@@ -20,6 +20,7 @@ struct queue_tail {
     uint64_t bytes; /* the same */
     uint32_t epoch; /* how often all that was in memory has been let go to here */
     bool reading;
+    bool blocked; /* what is left is not on disk yet, and the store has trouble */
 };
 
 struct queue {
@@ -31,7 +32,7 @@ struct queue {
     struct queue_tail tail;
     uint64_t progress_ms;       /* when something last left it, or the client took bytes */
     size_t unsent;              /* what the client had not got at the last look */
-    struct store_waiter waiter; /* the oldest may not be sent before its commit */
+    struct store_waiter waiter; /* for the commit of the oldest, or a store that works again */
     struct session *session;    /* whose waiter it is */
 };
 

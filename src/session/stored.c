@@ -297,6 +297,7 @@ void stored_let_go(struct session *session)
     let_queue_go(queue, &from);
     queue->tail.from = from;
     queue->tail.epoch++;
+    queue->tail.blocked = false;
     list_remove(&queue->waiter.link);
     metric_add(metrics, METRIC_QUEUED_MESSAGES, queue_size(queue) - messages);
     metric_add(metrics, METRIC_QUEUED_BYTES, queue_bytes(queue) - bytes);

@@ -86,6 +86,9 @@ static inline bool queue_head_has_room(const struct queue *queue)
            queue->bytes < QUEUE_HEAD_BYTES;
 }
 
+/* The queue goes on when the store works again, if nothing else makes it. */
+void queue_await_store(struct queue *queue);
+
 /* Reads more of the tail when the ring runs low. */
 void queue_read_tail(struct session *session);
 
