@@ -318,8 +318,10 @@ static void attach(struct conn *conn, struct session *session, const struct conn
     delivery_session_changed(conn->worker->hub, session);
     if (connect->has_will) {
         bool delayed = property_present(&connect->will_properties, PROPERTY_WILL_DELAY_INTERVAL);
-        session_set_will(session, will_of(connect, session),
-                         delayed ? connect->will_properties.will_delay_s : 0);
+        struct message *will = will_of(connect, session);
+        if (will == NULL)
+            metric_inc(conn->worker->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+        session_set_will(session, will, delayed ? connect->will_properties.will_delay_s : 0);
     }
     conn->connected_s = (uint32_t)(conn->worker->loop->now_ms / 1000);
     conn->counted = true;

@@ -245,7 +245,7 @@ static void deliver(struct conn *conn, const struct publish *publish, struct byt
 {
     struct incoming in;
     if (!take_in(conn, publish, packet, &in)) {
-        refuse(conn, publish, MQTT_QUOTA_EXCEEDED);
+        refuse_kept(conn, publish, MQTT_QUOTA_EXCEEDED);
         return;
     }
     enum mqtt_reason reason = publish->retain ? retain(conn, &in) : MQTT_SUCCESS;
