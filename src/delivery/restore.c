@@ -113,8 +113,22 @@ static void load_will(struct restoring *r, const struct record_key *key, struct 
         damaged(r, whole, "will");
     } else {
         record.publication.publisher = session->ref;
-        session_restore_will(session, message_new(&record.publication), record.delay_s);
+        struct message *will = message_new(&record.publication);
+        if (will == NULL)
+            metric_inc(r->hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+        session_restore_will(session, will, record.delay_s);
     }
+}
+
+static void load_high_water(struct restoring *r, const struct record_key *key, struct bytes whole,
+                            struct bytes value)
+{
+    struct outbox_tag tag = {.number = high_water_record_decode(value),
+                             .shard = (uint32_t)key->sequence};
+    if (tag.number == 0)
+        damaged(r, whole, "outbox mark");
+    else
+        high_water_load(r->hub, key->shard, tag);
 }
 
 static enum rc load_state(struct restoring *r, const struct record_key *key, struct bytes whole,
@@ -130,9 +144,7 @@ static enum rc load_state(struct restoring *r, const struct record_key *key, str
         load_will(r, key, whole, value);
         return RC_OK;
     case RECORD_HIGH_WATER:
-        high_water_load(r->hub, key->shard,
-                        (struct outbox_tag){.number = high_water_record_decode(value),
-                                            .shard = (uint32_t)key->sequence});
+        load_high_water(r, key, whole, value);
         return RC_OK;
     case RECORD_RECEIVED:
         session = session_of(r, key->number);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
+#include "base/fault.h"
 #include "delivery/delivery_fixture.h"
 #include "session/stored.h"
 #include "store/durable.h"
@@ -20,8 +21,7 @@ struct node {
 
 /* ---- the node ------------------------------------------------------------------------------- */
 
-/* Starts with what the store has. */
-static void node_start(struct node *n)
+static void node_open(struct node *n)
 {
     char error[ENGINE_ERROR_MAX] = "";
     struct store_options options = {.dir = n->dir,
@@ -37,12 +37,23 @@ static void node_start(struct node *n)
             store_durable_init(&n->f->workers[worker].stores[shard], shard,
                                store_end_of(n->store, worker));
         }
+}
+
+static void node_load(struct node *n)
+{
     n->counts = (struct restored){0};
     n->refused = false;
     for (uint32_t worker = 0; worker < WORKERS; worker++)
         n->refused |= delivery_restore(&n->f->workers[worker].hub, store_engine(n->store),
                                        &n->counts) != RC_OK;
     store_start(n->store);
+}
+
+/* Starts with what the store has. */
+static void node_start(struct node *n)
+{
+    node_open(n);
+    node_load(n);
 }
 
 static bool node_turn(struct node *n)
@@ -431,22 +442,41 @@ static void records_that_cannot_be_read_are_counted_and_the_rest_is_served(void 
     struct store_key will = record_key_of(0, RECORD_WILL, number);
     struct store_key queued = record_key_queued(0, number, 500);
     struct store_key retained = record_key_retained(1, bytes_of_str("r"));
+    struct store_key mark = record_key_high_water(0, 1);
     struct store_key key = {.head = {0, 0, RECORD_RECEIVED, 1}, .head_len = 4};
     write_record(n, STORE_STATE, &session, value);
     write_record(n, STORE_STATE, &subscription, value);
     write_record(n, STORE_STATE, &invalid, value);
     write_record(n, STORE_STATE, &will, value);
+    write_record(n, STORE_STATE, &mark, value);
     write_record(n, STORE_STATE, &key, value);
     write_record(n, STORE_QUEUE, &queued, value);
     write_record(n, STORE_RETAINED, &retained, value);
     node_start(n);
     assert_false(n->refused);
-    assert_int_equal(n->counts.damaged, 7);
+    assert_int_equal(n->counts.damaged, 8);
     assert_int_equal(n->counts.sessions, 1);
     client = come(n, id_of(0), LONG_S);
     publish(n->f, 0, "a", "y", 1);
     node_settle(n);
     assert_got(client, "x y");
+}
+
+static void will_without_memory_at_start_up_is_counted(void **state)
+{
+    struct node *n = *state;
+    struct publication p = {.topic = bytes_of_str("w"), .payload = bytes_of_str("gone")};
+    struct client *client = come(n, id_of(0), LONG_S);
+    session_set_will(client->session, message_new(&p), 100);
+    node_crash(n);
+    node_open(n);
+    fault_fail("memory", 1, 1); /* the session itself is the first */
+    node_load(n);
+    fault_fail("memory", 0, 0);
+    assert_int_equal(n->counts.sessions, 1);
+    assert_int_equal(metric(n->f, METRIC_PUBLISH_DROPPED_NO_MEMORY), 1);
+    client = come(n, id_of(0), LONG_S);
+    assert_null(client->session->will);
 }
 
 static void retained_message_that_has_expired_is_deleted(void **state)
@@ -494,6 +524,7 @@ int main(void)
         RULE(retained_publication_is_acknowledged_after_its_commit),
         RULE(records_of_no_session_are_deleted),
         RULE(records_that_cannot_be_read_are_counted_and_the_rest_is_served),
+        RULE(will_without_memory_at_start_up_is_counted),
         RULE(retained_message_that_has_expired_is_deleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
