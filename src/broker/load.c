@@ -38,7 +38,7 @@ static int explain(enum rc rc, const char *data_dir, const char *error)
         fprintf(stderr, "skein: the disk of the data directory %s is full: %s\n", data_dir, error);
         return BROKER_EXIT_IO;
     default:
-        fprintf(stderr, "skein: the store in %s cannot be opened: %s\n", data_dir, error);
+        fprintf(stderr, "skein: the store in %s cannot be used: %s\n", data_dir, error);
         return BROKER_EXIT_IO;
     }
 }
@@ -98,8 +98,15 @@ int load_finish(struct broker *broker, const char *data_dir)
     }
     if (rc != RC_OK) {
         store_start(broker->store);
-        return explain(rc, data_dir, "it cannot be read to its end");
+        return explain(rc, data_dir,
+                       rc == RC_NO_MEMORY ? "there is not memory enough to load it"
+                                          : "it cannot be read to its end");
     }
+    uint32_t sessions = atomic_load_explicit(&broker->shared.sessions, memory_order_relaxed);
+    if (sessions > broker->config->limits.sessions)
+        LOG(LOG_WARN, "store.more_sessions_than_limit", log_uint("sessions", sessions),
+            log_text("key", "limits.sessions"), log_uint("value", broker->config->limits.sessions),
+            log_text("meaning", "all of them are kept; no new one is made until there are fewer"));
     pthread_barrier_wait(&broker->loaded);
     fault_point("store.loaded");
     store_start(broker->store);

@@ -63,8 +63,8 @@ static int events_wait(struct loop *loop, int timeout_ms)
 
     if (sleeps && loop->ops->sleep != NULL)
         loop->ops->sleep(loop->owner);
-    count = epoll_wait(loop->events_fd, loop->events, LOOP_EVENTS_PER_TURN,
-                       sleeps ? timeout_ms : 0);
+    count =
+        epoll_wait(loop->events_fd, loop->events, LOOP_EVENTS_PER_TURN, sleeps ? timeout_ms : 0);
     CHECK(count >= 0 || errno == EINTR);
     /* Before mail is looked at; pairs with the exchange in loop_wake(). */
     atomic_exchange_explicit(&loop->state, LOOP_AWAKE, memory_order_acq_rel);

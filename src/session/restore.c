@@ -19,7 +19,7 @@ enum rc session_restore(struct session_table *table, uint64_t number,
                         struct session **out)
 {
     struct session *session;
-    enum rc rc = session_new(table, record->client_id, &session);
+    enum rc rc = session_new_stored(table, record->client_id, &session);
     if (rc != RC_OK)
         return rc;
     session->number = number;

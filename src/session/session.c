@@ -75,15 +75,16 @@ static void slot_give(struct session_table *table, struct session *session)
     table->free_slot = slot + 1;
 }
 
-enum rc session_new(struct session_table *table, struct bytes client_id, struct session **out)
+static enum rc new_up_to(struct session_table *table, struct bytes client_id, uint32_t sessions_max,
+                         struct session **out)
 {
     uint32_t before = atomic_fetch_add_explicit(table->sessions, 1, memory_order_relaxed);
     struct session *session = NULL;
-    if (before < table->limits.sessions_max)
+    if (before < sessions_max)
         session = mem_try(sizeof(*session) + client_id.len);
     if (session == NULL) {
         atomic_fetch_sub_explicit(table->sessions, 1, memory_order_relaxed);
-        return before < table->limits.sessions_max ? RC_NO_MEMORY : RC_FULL;
+        return before < sessions_max ? RC_NO_MEMORY : RC_FULL;
     }
     uint32_t hash = client_id_hash(client_id);
     uint32_t slot = slot_take(table);
@@ -104,6 +105,17 @@ enum rc session_new(struct session_table *table, struct bytes client_id, struct 
     metric_inc(table->metrics, METRIC_SESSIONS_CURRENT);
     *out = session;
     return RC_OK;
+}
+
+enum rc session_new(struct session_table *table, struct bytes client_id, struct session **out)
+{
+    return new_up_to(table, client_id, table->limits.sessions_max, out);
+}
+
+enum rc session_new_stored(struct session_table *table, struct bytes client_id,
+                           struct session **out)
+{
+    return new_up_to(table, client_id, UINT32_MAX, out);
 }
 
 /* ---- will --------------------------------------------------------------------------------------

@@ -247,7 +247,7 @@ void session_end(struct session *session);
 /* Another session has the message for good. */
 void session_moved(const struct moved_record *record);
 
-/* Takes the will (NULL: none). */
+/* Takes the will (NULL: none). Whoever had no memory for one counts it as dropped. */
 void session_set_will(struct session *session, struct message *will, uint32_t delay_s);
 
 /* Publishes the will at once, if there is one: the old connection of a session that goes on. */

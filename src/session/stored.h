@@ -57,7 +57,11 @@ void stored_shared_deinit(struct session_table *table);
  * -------------------------------------------------------------------------
  */
 
-/* A session as it was written; it waits for its client. RC_NO_MEMORY, RC_FULL. */
+/* session_new() for one that is there already: the limit is not asked. RC_NO_MEMORY. */
+enum rc session_new_stored(struct session_table *table, struct bytes client_id,
+                           struct session **out);
+
+/* A session as it was written; it waits for its client. RC_NO_MEMORY. */
 enum rc session_restore(struct session_table *table, uint64_t number,
                         const struct session_record *record, const struct record_clock *clock,
                         struct session **out);

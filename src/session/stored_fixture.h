@@ -128,10 +128,9 @@ static inline void load_kind(struct stored *s, const struct record_clock *clock,
     engine_cursor_close(cursor);
 }
 
-/* Loads the store, so much later by the wall clock. */
-static inline void stored_load(struct stored *s, uint64_t later_ms)
+/* Loads the open store, so much later by the wall clock. */
+static inline void stored_restore(struct stored *s, uint64_t later_ms)
 {
-    stored_open(s);
     struct record_clock clock = {s->f.table.now_ms, clock_wall_ms() + later_ms};
     for (uint32_t shard = 0; shard < STORES; shard++) {
         load_kind(s, &clock, shard, STORE_STATE, RECORD_SESSION);
@@ -142,6 +141,12 @@ static inline void stored_load(struct stored *s, uint64_t later_ms)
     for (uint32_t i = 0; i < s->f.table.slot_count; i++)
         session_restored(s->f.table.slots[i].session, &clock);
     store_start(s->d.store);
+}
+
+static inline void stored_load(struct stored *s, uint64_t later_ms)
+{
+    stored_open(s);
+    stored_restore(s, later_ms);
 }
 
 static inline void crash_and_load(struct stored *s)

@@ -114,6 +114,23 @@ static void session_that_expires_deletes_all_records(void **state)
     assert_int_equal(stored_keys(s, STORE_QUEUE), 0);
 }
 
+static void stored_sessions_above_a_lowered_limit_all_come_back_and_no_new_one(void **state)
+{
+    struct stored *s = *state;
+    struct session *session;
+    attach(&s->f, session_of(&s->f, "a"), LONG_S);
+    attach(&s->f, session_of(&s->f, "b"), LONG_S);
+    stored_crash(s);
+    stored_open(s);
+    s->f.table.limits.sessions_max = 1;
+    stored_restore(s, 0);
+    found(s, "a");
+    session_end(found(s, "b"));
+    assert_int_equal(session_new(&s->f.table, bytes_of_str("c"), &session), RC_FULL);
+    session_end(found(s, "a"));
+    assert_int_equal(session_new(&s->f.table, bytes_of_str("c"), &session), RC_OK);
+}
+
 /* ---- restored ------------------------------------------------------------------------------- */
 
 static void session_is_there_after_a_restart(void **state)
@@ -423,6 +440,7 @@ static void message_keeps_all_that_it_is_sent_with(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        STORED_RULE(stored_sessions_above_a_lowered_limit_all_come_back_and_no_new_one),
         STORED_RULE(session_without_expiry_writes_nothing),
         STORED_RULE(session_with_expiry_writes_each_change),
         STORED_RULE(message_acknowledged_before_its_commit_is_never_written),

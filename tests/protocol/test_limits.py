@@ -74,6 +74,18 @@ def test_a_session_too_many_is_refused(connect, dial, three_sessions, version, r
     late.expect_refused(reason)
 
 
+def test_stored_sessions_above_a_lowered_limit_are_kept(own_broker, connect, client_id):
+    node = own_broker()
+    connect(V5, client_id, broker=node, properties=LASTING).disconnect()
+    for _ in range(2):
+        connect(V5, broker=node, properties=LASTING).disconnect()
+    node.stop()
+    node.config = {"limits": {"sessions": 2}}
+    node.start()
+    assert "store.more_sessions_than_limit sessions=3 key=limits.sessions value=2" in node.log
+    assert connect(V5, client_id, broker=node, clean_start=False).connack.session_present
+
+
 @pytest.mark.parametrize("clean_start", [False, True])
 def test_a_client_with_a_session_gets_in_at_the_limit(connect, three_sessions, client_id,
                                                       clean_start):
