@@ -103,8 +103,7 @@ static void many_filters_without_memory_are_a_fault(void **state)
         filters[i] = (struct subscribe_filter){.filter = bytes_of_str("a")};
     for (long piece = 0; piece < PIECES; piece++) {
         struct client *client = connected(*state, 0, MQTT_V5);
-        size_t size =
-            subscribe_encode(1, MQTT_V5, NULL, filters, FILTERS, packet, sizeof(packet));
+        size_t size = subscribe_encode(1, MQTT_V5, NULL, filters, FILTERS, packet, sizeof(packet));
         assert_true(size <= sizeof(packet));
         no_memory_after(piece);
         send_raw(client, packet, size);

@@ -75,14 +75,16 @@ static void take_in(struct session *session, struct bytes key, struct bytes valu
     struct queue_tail *tail = &session->queue->tail;
     struct record_key parsed;
     struct queue_record record;
-    if (!record_key_parse(key, &parsed) || parsed.sequence < tail->from ||
-        !queue_record_decode(value, &record))
-        return; /* dropped meanwhile; or damaged, and counted with what is missing in the end */
-    struct kept kept;
-    bool expired;
-    bool made =
-        make_kept(session, parsed.sequence, &record,
-                  record.kind == QUEUE_RECORD_SHARED ? shared : record.message, &kept, &expired);
+    if (!record_key_parse(key, &parsed) || parsed.sequence < tail->from)
+        return; /* dropped meanwhile */
+    struct kept kept = {.sequence = parsed.sequence, .stored = true};
+    bool expired = false, made = false;
+    if (queue_record_decode(value, &record))
+        made = make_kept(session, parsed.sequence, &record,
+                         record.kind == QUEUE_RECORD_SHARED ? shared : record.message, &kept,
+                         &expired);
+    else
+        record.size = 0;
     uint64_t size = record.size + sizeof(struct kept);
     tail->from = parsed.sequence + 1;
     tail->count -= tail->count > 0;
@@ -121,15 +123,26 @@ static void all_read_but_the_backlog(struct session *session)
     queue_await_store(session->queue);
 }
 
+/* What lies where nothing can be read is passed over, told and counted. */
+static void count_damage(struct session *session, const struct drain *drain)
+{
+    uint64_t lost = drain->read.unreadable;
+    if (drain->read.unreadable_from < drain->until)
+        lost += drain->until - drain->read.unreadable_from;
+    if (lost == 0)
+        return;
+    metric_add(session->table->metrics, METRIC_PUBLISH_DROPPED_DAMAGED, lost);
+    LOG(LOG_ERROR, "session.queue_damaged", log_bytes("client", session_client_id(session)),
+        log_uint("up_to_messages", lost));
+}
+
 /* What is to be read next, if anything. */
 static void go_on(struct session *session, const struct drain *drain)
 {
     struct queue_tail *tail = &session->queue->tail;
-    if (drain->read.rc == RC_IO || (drain->partly && !drain->read.more))
+    count_damage(session, drain);
+    if (drain->read.rc != RC_OK || (drain->partly && !drain->read.more))
         all_read_but_the_backlog(session);
-    else if (drain->read.rc != RC_OK)
-        LOG_LIMITED(LOG_ERROR, "session.queue_not_readable",
-                    log_bytes("client", session_client_id(session)));
     else if (!drain->read.more)
         all_read(session, drain->until);
     else if (tail->count == 0)
@@ -160,7 +173,7 @@ static void read_done(struct store_read *read)
         metric_add(session->table->metrics, METRIC_QUEUED_BYTES, queue_bytes(queue) - bytes);
         if (session->sink == NULL)
             stored_let_go(session);
-        else if (read->rc != RC_INVALID)
+        else
             session_pump(session);
     }
     mem_free(read->data);

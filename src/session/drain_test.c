@@ -4,6 +4,10 @@
 
 #include "base/memory.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
 /* A session whose client is away, with messages 1 to last of QoS 1 and a client id of its own. */
 static struct session *away_with(struct stored *s, int last)
 {
@@ -259,6 +263,87 @@ static void message_that_expired_on_disk_is_not_sent(void **state)
     assert_int_equal(metric(&s->f, METRIC_PUBLISH_DROPPED_EXPIRED), 1);
     session_puback(session, s->f.client.packets[0].packet_id);
     assert_all_gone(s);
+}
+
+/* ---- damage --------------------------------------------------------------------------------- */
+
+/* Writes the queues' table and flips a byte of it; below 0: so far from its end. */
+static void damage_table(struct stored *s, off_t at)
+{
+    char error[ENGINE_ERROR_MAX], path[DIR_ROOM + 256];
+    int tables = 0;
+    settle(s);
+    assert_int_equal(engine_flush(store_engine(s->d.store), STORE_QUEUE, error), RC_OK);
+    DIR *folder = opendir(s->d.dir);
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        struct stat status;
+        snprintf(path, sizeof(path), "%s/%s", s->d.dir, entry->d_name);
+        if (strstr(entry->d_name, ".sst") == NULL)
+            continue;
+        assert_int_equal(stat(path, &status), 0);
+        if (status.st_size < 16 * 1024)
+            continue; /* not one of queues */
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        uint8_t byte;
+        off_t from_begin = at < 0 ? status.st_size + at : at;
+        assert_int_equal(pread(fd, &byte, 1, from_begin), 1);
+        byte ^= 0x10;
+        assert_int_equal(pwrite(fd, &byte, 1, from_begin), 1);
+        close(fd);
+        tables++;
+    }
+    closedir(folder);
+    assert_int_equal(tables, 1);
+}
+
+/* Acknowledges all that comes; gives how many, in order, of the numbers from first to last. */
+static int take_some(struct stored *s, struct session *session, int first, int last)
+{
+    int taken = 0;
+    for (settle(s); s->f.client.count > 0; settle(s)) {
+        static struct packet packets[PACKETS_MAX];
+        uint32_t count = s->f.client.count;
+        memcpy(packets, s->f.client.packets, count * sizeof(*packets));
+        s->f.client.count = 0;
+        for (uint32_t i = 0; i < count; i++, taken++) {
+            int number = atoi(packets[i].payload);
+            assert_in_range(number, first, last);
+            first = number + 1;
+            acknowledge(session, &packets[i]);
+        }
+    }
+    return taken;
+}
+
+static void damage_in_a_queue_costs_what_is_in_it_and_is_counted(void **state)
+{
+    struct stored *s = *state;
+    struct session *session = away_with(s, 2000);
+    damage_table(s, 50000);
+    come(s, session);
+    int taken = take_some(s, session, 1, 2000);
+    assert_in_range(taken, 1800, 1999);
+    assert_int_equal(metric(&s->f, METRIC_PUBLISH_DROPPED_DAMAGED), 2000 - taken);
+    assert_int_equal(queue_size(session->queue), 0);
+    deliver(session, "2001", 1);
+    take_numbers(s, session, 2001, 2001);
+}
+
+/* Nothing that can be read is behind it. */
+static void damage_at_the_end_of_a_queue_is_counted_too(void **state)
+{
+    enum { BEHIND_MESSAGES = 4096 }; /* more than an index of a table so small takes */
+    struct stored *s = *state;
+    struct session *session = away_with(s, 2000);
+    damage_table(s, -BEHIND_MESSAGES);
+    come(s, session);
+    int taken = take_some(s, session, 1, 1999);
+    assert_in_range(taken, 1800, 1999);
+    assert_int_equal(metric(&s->f, METRIC_PUBLISH_DROPPED_DAMAGED), 2000 - taken);
+    assert_int_equal(metric(&s->f, METRIC_QUEUED_MESSAGES), 0);
+    deliver(session, "2001", 1);
+    take_numbers(s, session, 2001, 2001);
 }
 
 /* ---- limits --------------------------------------------------------------------------------- */
@@ -525,6 +610,8 @@ int main(void)
         STORED_RULE(message_acknowledged_out_of_order_does_not_come_again),
         STORED_RULE(qos0_of_an_absent_client_stays_in_memory),
         STORED_RULE(message_that_expired_on_disk_is_not_sent),
+        STORED_RULE(damage_in_a_queue_costs_what_is_in_it_and_is_counted),
+        STORED_RULE(damage_at_the_end_of_a_queue_is_counted_too),
         STORED_RULE(queue_on_disk_has_the_limits_of_any),
         STORED_RULE(queue_on_disk_gives_up_its_oldest),
         STORED_RULE(queue_that_gave_up_its_oldest_is_the_same_after_a_restart),

@@ -3,8 +3,11 @@
 #include "store/inside.h"
 
 #include "base/check.h"
+#include "base/list.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "store/record.h"
+#include "store/walk.h"
 
 #include <unistd.h>
 
@@ -35,6 +38,8 @@ bool store_read_start(struct store_shard *shard, struct store_read *read)
     read->used = 0;
     read->records = 0;
     read->more = false;
+    read->unreadable = 0;
+    read->unreadable_from = UINT64_MAX;
     end->reads++;
     mailbox_post(&end->store->requests, &job->letter);
     return true;
@@ -86,32 +91,69 @@ static void add_shared(struct store *store, struct read_job *job, struct bytes k
     job->read->records--; /* it comes with the one that follows */
 }
 
+struct reading {
+    struct walk walk;
+    struct store *store;
+    struct read_job *job;
+};
+
+static enum rc read_pair(struct walk *walk, enum store_family family, struct bytes key,
+                         struct bytes value)
+{
+    struct reading *reading = CONTAINER_OF(walk, struct reading, walk);
+    struct store_read *read = reading->job->read;
+    (void)family;
+    if (read->records >= read->records_max ||
+        (read->records > 0 && read->used + value.len > read->bytes_max)) {
+        read->more = true;
+        return RC_AGAIN;
+    }
+    if (!read->bare)
+        add_shared(reading->store, reading->job, key, value);
+    add_pair(reading->job, key, value);
+    return RC_OK;
+}
+
+/* The first number that is at, or behind, the beginning of a gap. */
+static uint64_t first_sequence(struct bytes from)
+{
+    struct record_key key;
+    if (record_key_parse(from, &key))
+        return key.sequence;
+    /* a walk has read what stands before that last byte */
+    return record_key_parse(bytes_of(from.data, from.len - 1), &key) ? key.sequence + 1 : 0;
+}
+
+static enum rc note_gap(struct walk *walk, enum store_family family, struct bytes from,
+                        struct bytes until, const char *error)
+{
+    struct store_read *read = CONTAINER_OF(walk, struct reading, walk)->job->read;
+    struct record_key first, end;
+    (void)family;
+    LOG_LIMITED(LOG_ERROR, "store.damage_found", log_text("error", error));
+    if (record_key_parse(until, &end) && end.kind == RECORD_QUEUED &&
+        record_key_parse(bytes_of(read->from.head, read->from.head_len), &first) &&
+        end.number == first.number)
+        read->unreadable += end.sequence - first_sequence(from);
+    else
+        read->unreadable_from = first_sequence(from);
+    return RC_OK;
+}
+
 static void run(struct store *store, struct read_job *job)
 {
     struct store_read *read = job->read;
+    struct reading reading = {
+        .walk = {.record = read_pair, .gap = note_gap}, .store = store, .job = job};
     if (store->engine == NULL) {
         read->rc = RC_IO;
         return;
     }
-    struct engine_cursor *cursor = engine_cursor_open(
-        store->engine, read->family, bytes_of(read->from.head, read->from.head_len),
-        bytes_of(read->until.head, read->until.head_len));
-    struct bytes key, value;
-    enum rc rc;
-    while ((rc = engine_cursor_next(cursor, &key, &value)) == RC_OK) {
-        bool enough = read->records >= read->records_max ||
-                      (read->records > 0 && read->used + value.len > read->bytes_max);
-        if (enough) {
-            read->more = true;
-            break;
-        }
-        if (!read->bare)
-            add_shared(store, job, key, value);
-        add_pair(job, key, value);
-    }
-    if (rc != RC_OK && rc != RC_NOT_FOUND)
+    enum rc rc = walk_range(store->engine, &reading.walk, read->family,
+                            bytes_of(read->from.head, read->from.head_len),
+                            bytes_of(read->until.head, read->until.head_len));
+    if (rc != RC_OK && rc != RC_AGAIN)
         read->rc = rc;
-    engine_cursor_close(cursor);
 }
 
 void *store_read_main(void *arg)

@@ -134,11 +134,14 @@ struct store_read {
     bool bare;        /* else the message that a queue's record shares comes as a pair before it */
     void (*done)(struct store_read *read);
 
-    enum rc rc;    /* RC_OK, RC_INVALID: damage on the way, RC_IO */
+    enum rc rc;    /* RC_OK, RC_IO */
     uint8_t *data; /* pairs one behind the other: see store_read_next() */
     size_t used;
     uint32_t records;
     bool more; /* the range goes on */
+    /* Of a queue: how many numbers lie where nothing can be read, and from which on nothing can be
+     * read to the end of the range (UINT64_MAX: none). The pairs around that have come. */
+    uint64_t unreadable, unreadable_from;
     void *job; /* durable.c */
 };
 
