@@ -117,6 +117,26 @@ static bool put_queued(json_t *line, const struct record_key *key, struct bytes 
     return record.kind != QUEUE_RECORD_MESSAGE || put_message(line, record.message);
 }
 
+/* A hash does not fit a JSON integer: it stands as 16 hexadecimal digits. */
+static bool put_choices(json_t *line, const struct record_key *key, struct bytes value)
+{
+    struct bytes shares;
+    struct outbox_share share;
+    char hash[17];
+    if (!choices_record_decode(value, &shares))
+        return false;
+    json_object_set_new(line, "shard", json_integer(key->shard));
+    json_object_set_new(line, "number", json_integer((json_int_t)key->number));
+    json_t *list = json_array();
+    while (choices_record_next(&shares, &share)) {
+        snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)share.filter_hash);
+        json_array_append_new(
+            list, json_pack("{s:s, s:i}", "filter_hash", hash, "shard", (int)share.shard));
+    }
+    json_object_set_new(line, "shares", list);
+    return true;
+}
+
 static const char *kind_name(enum record_kind kind)
 {
     switch (kind) {
@@ -132,6 +152,8 @@ static const char *kind_name(enum record_kind kind)
         return "shared";
     case RECORD_OUTBOX:
         return "outbox";
+    case RECORD_CHOICES:
+        return "choices";
     case RECORD_HIGH_WATER:
         return "mark";
     default:
@@ -151,6 +173,8 @@ static bool put_record(json_t *line, const struct record_key *key, struct bytes 
         return put_will(line, value);
     case RECORD_QUEUED:
         return put_queued(line, key, value);
+    case RECORD_CHOICES:
+        return put_choices(line, key, value);
     case RECORD_HIGH_WATER:
         json_object_set_new(line, "shard", json_integer(key->shard));
         json_object_set_new(line, "source", json_integer((json_int_t)key->sequence));
@@ -229,6 +253,8 @@ static enum rc export_shard(struct export *e, uint32_t shard)
         rc = walk_kind(e->engine, &e->sessions, STORE_STATE, shard, RECORD_SESSION);
     if (rc == RC_OK)
         rc = walk_kind(e->engine, &e->rest, STORE_STATE, shard, RECORD_OUTBOX);
+    if (rc == RC_OK)
+        rc = walk_kind(e->engine, &e->rest, STORE_STATE, shard, RECORD_CHOICES);
     if (rc == RC_OK)
         rc = walk_kind(e->engine, &e->rest, STORE_STATE, shard, RECORD_HIGH_WATER);
     if (rc == RC_OK)

@@ -3,6 +3,7 @@
  * `skein store import`: makes a store of what export wrote. In another number of shards than it was
  * exported from, a message that queues of a shard share stands in each of them. In bounded memory.
  */
+#include "base/memory.h"
 #include "cli/store.h"
 #include "cli/store_json.h"
 #include "session/session.h"
@@ -176,6 +177,41 @@ static enum rc import_mark(struct import *m, const json_t *line)
     return put(m, STORE_STATE, &key, &value);
 }
 
+static bool read_share(const json_t *line, uint32_t shards, struct outbox_share *out)
+{
+    const char *hash = json_string_value(json_object_get(line, "filter_hash"));
+    uint64_t shard;
+    char *end;
+    if (hash == NULL || !store_json_number(line, "shard", shards - 1, &shard))
+        return false;
+    out->filter_hash = strtoull(hash, &end, 16);
+    out->shard = (uint16_t)shard;
+    return *hash != '\0' && *end == '\0';
+}
+
+static enum rc import_choices(struct import *m, const json_t *line)
+{
+    const json_t *list = json_object_get(line, "shares");
+    uint64_t shard, number;
+    size_t count = json_array_size(list);
+    struct record_value value;
+    if (!store_json_number(line, "shard", m->from_shards - 1, &shard) ||
+        !store_json_number(line, "number", INT64_MAX, &number) || count > UINT16_MAX)
+        return bad(m, "not the choices of an outbox message");
+    struct outbox_share *shares = mem_new((count + 1) * sizeof(*shares));
+    uint8_t *encoded = mem_new((count + 1) * OUTBOX_SHARE_BYTES);
+    bool good = true;
+    for (size_t i = 0; i < count; i++)
+        good &= read_share(json_array_get(list, i), m->from_shards, &shares[i]);
+    choices_record_encode(shares, (uint32_t)count, encoded, &value);
+    struct store_key key = record_key_of((uint32_t)shard, RECORD_CHOICES, number);
+    enum rc rc =
+        good ? put(m, STORE_STATE, &key, &value) : bad(m, "not the choices of an outbox message");
+    mem_free(encoded);
+    mem_free(shares);
+    return rc;
+}
+
 /* ---- queues ------------------------------------------------------------------------------------
  */
 
@@ -297,6 +333,17 @@ static enum rc import_header(struct import *m, const json_t *line, uint32_t shar
     return RC_OK;
 }
 
+/* Who has got an outbox message is known by shard, and the shards change. */
+static enum rc on_their_way(struct import *m)
+{
+    char what[160];
+    snprintf(what, sizeof(what),
+             "messages are on their way between the %u shards; start a broker with shards: %u on "
+             "the exported store, stop it, and export again",
+             m->from_shards, m->from_shards);
+    return bad(m, what);
+}
+
 static enum rc import_line(struct import *m, const json_t *line)
 {
     const char *kind = json_string_value(json_object_get(line, "kind"));
@@ -319,12 +366,12 @@ static enum rc import_line(struct import *m, const json_t *line)
         return import_numbered(m, line, STORE_QUEUE, RECORD_SHARED);
     if (strcmp(kind, "mark") == 0)
         return other_shards ? RC_OK : import_mark(m, line);
-    if (strcmp(kind, "outbox") != 0)
-        return bad(m, "a kind of line that this version does not know");
-    if (other_shards)
-        return bad(m, "messages are on their way between shards; start a broker with the old "
-                      "number of shards once, stop it, and export again");
-    return import_numbered(m, line, STORE_STATE, RECORD_OUTBOX);
+    if (strcmp(kind, "outbox") == 0)
+        return other_shards ? on_their_way(m)
+                            : import_numbered(m, line, STORE_STATE, RECORD_OUTBOX);
+    if (strcmp(kind, "choices") == 0)
+        return other_shards ? on_their_way(m) : import_choices(m, line);
+    return bad(m, "a kind of line that this version does not know");
 }
 
 static enum rc import_all(struct import *m, FILE *in, uint32_t shards)

@@ -17,6 +17,7 @@ const char *const audit_kind_names[AUDIT_KINDS] = {
     [AUDIT_RECEIVED] = "inbound QoS 2 identifiers",
     [AUDIT_WILLS] = "wills",
     [AUDIT_OUTBOX] = "outbox messages",
+    [AUDIT_CHOICES] = "outbox choices",
     [AUDIT_HIGH_WATER] = "outbox marks",
     [AUDIT_QUEUED] = "queued messages",
     [AUDIT_SHARED] = "shared messages",
@@ -34,6 +35,7 @@ static const struct {
     [AUDIT_RECEIVED] = {RECORD_RECEIVED, STORE_STATE, "inbound QoS 2 identifier"},
     [AUDIT_WILLS] = {RECORD_WILL, STORE_STATE, "will"},
     [AUDIT_OUTBOX] = {RECORD_OUTBOX, STORE_STATE, "outbox message"},
+    [AUDIT_CHOICES] = {RECORD_CHOICES, STORE_STATE, "outbox choice"},
     [AUDIT_HIGH_WATER] = {RECORD_HIGH_WATER, STORE_STATE, "outbox mark"},
     [AUDIT_QUEUED] = {RECORD_QUEUED, STORE_QUEUE, "queued message"},
     [AUDIT_SHARED] = {RECORD_SHARED, STORE_QUEUE, "shared message"},
@@ -106,6 +108,7 @@ static bool value_good(enum record_kind kind, struct bytes value)
     struct will_record will;
     struct publication publication;
     struct meta_record meta;
+    struct bytes shares;
     bool expired;
     switch (kind) {
     case RECORD_SESSION:
@@ -120,6 +123,8 @@ static bool value_good(enum record_kind kind, struct bytes value)
         return message_record_decode(value, &clock, &publication, &expired);
     case RECORD_QUEUED:
         return queue_record_good(value);
+    case RECORD_CHOICES:
+        return choices_record_decode(value, &shares);
     case RECORD_HIGH_WATER:
         return high_water_record_decode(value) != 0;
     case RECORD_META:

@@ -184,6 +184,51 @@ def test_import_into_other_shards_keeps_queues(filled, node):
     copy.stop()
 
 
+# A publication of QoS 2 that has not been delivered yet, of which one share is settled.
+ON_ITS_WAY = """\
+{"skein-export":1,"shards":64,"starts":1}
+{"kind":"session","client":"taker","expiry_s":86400,"connected":false,"left_ms":4000000000000,"next":1,"sent":1}
+{"kind":"subscription","client":"taker","filter":"a/b","qos":2,"no_local":false,"retain_as_published":false,\
+"retain_handling":0,"identifier":0}
+{"kind":"outbox","shard":3,"number":4294967297,"topic":"a/b","message_qos":2,"message_retain":false,\
+"received_ms":1790000000000,"publisher":7,"payload":"on its way"}
+{"kind":"choices","shard":3,"number":4294967297,"shares":[{"filter_hash":"fedcba9876543210","shard":63}]}
+{"kind":"mark","shard":5,"source":3,"number":4294967200}
+"""
+
+
+def test_messages_on_their_way_are_exported_and_imported(node):
+    n = node()
+    first = n.folder / "first"
+    first.write_text(ON_ITS_WAY)
+    done = n.tool("import", first, n.data)
+    assert done.returncode == 0, done.stderr
+    assert n.tool("check", n.data).returncode == 0, n.tool("check", n.data).stdout
+    assert {json.dumps(line, sort_keys=True) for line in n.lines()} == \
+        {json.dumps(json.loads(line), sort_keys=True) for line in ON_ITS_WAY.splitlines()}
+
+
+def test_messages_on_their_way_are_delivered_before_the_shards_change(node):
+    n = node()
+    path, after = n.folder / "file", n.folder / "after"
+    path.write_text(ON_ITS_WAY)
+    done = n.tool("import", "--shards", 16, path, n.folder / "copy")
+    assert done.returncode == BAD_DATA
+    assert "start a broker with shards: 64" in done.stderr
+    assert n.tool("import", path, n.data).returncode == 0
+    n.start()
+    n.stop()
+    assert n.tool("export", n.data, after).returncode == 0
+    done = n.tool("import", "--shards", 16, after, n.folder / "copy")
+    assert done.returncode == 0, done.stderr
+    copy = node(n.folder / "copy", {"shards": 16})
+    copy.start()
+    client = copy.client(V5)
+    client.connect("taker", clean_start=False, properties={"session_expiry_interval": 86400})
+    assert client.receive().payload == b"on its way"
+    copy.stop()
+
+
 def test_import_refuses_what_is_no_export(filled, node):
     n = node()
     path = n.folder / "file"
@@ -191,6 +236,10 @@ def test_import_refuses_what_is_no_export(filled, node):
                        ('{"skein-export":2,"shards":64,"starts":1}\n', "a newer version"),
                        ('{"skein-export":1,"shards":64,"starts":1}\n{"kind":"session"}\n',
                         "line 2: not a session"),
+                       ('{"skein-export":1,"shards":64,"starts":1}\n'
+                        '{"kind":"choices","shard":0,"number":1,'
+                        '"shares":[{"filter_hash":"x","shard":1}]}\n',
+                        "line 2: not the choices"),
                        ('{"skein-export":1,"shards":64,"starts":1}\n{"kind":"song"}\n',
                         "does not know")]:
         path.write_text(text)
