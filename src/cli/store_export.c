@@ -123,7 +123,8 @@ static bool put_choices(json_t *line, const struct record_key *key, struct bytes
     struct bytes shares;
     struct outbox_share share;
     char hash[17];
-    if (!choices_record_decode(value, &shares))
+    enum outbox_whom whom;
+    if (!choices_record_decode(value, &shares, &whom))
         return false;
     json_object_set_new(line, "shard", json_integer(key->shard));
     json_object_set_new(line, "number", json_integer((json_int_t)key->number));
@@ -134,6 +135,7 @@ static bool put_choices(json_t *line, const struct record_key *key, struct bytes
             list, json_pack("{s:s, s:i}", "filter_hash", hash, "shard", (int)share.shard));
     }
     json_object_set_new(line, "shares", list);
+    json_object_set_new(line, "only_shares", json_boolean(whom == OUTBOX_SHARES));
     return true;
 }
 

@@ -203,7 +203,9 @@ static enum rc import_choices(struct import *m, const json_t *line)
     bool good = true;
     for (size_t i = 0; i < count; i++)
         good &= read_share(json_array_get(list, i), m->from_shards, &shares[i]);
-    choices_record_encode(shares, (uint32_t)count, encoded, &value);
+    bool only_shares = json_is_true(json_object_get(line, "only_shares"));
+    choices_record_encode(shares, (uint32_t)count, only_shares ? OUTBOX_SHARES : OUTBOX_ALL,
+                          encoded, &value);
     struct store_key key = record_key_of((uint32_t)shard, RECORD_CHOICES, number);
     enum rc rc =
         good ? put(m, STORE_STATE, &key, &value) : bad(m, "not the choices of an outbox message");

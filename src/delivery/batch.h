@@ -200,8 +200,19 @@ struct outbox_choice {
     struct share *share;         /* the same */
 };
 
+enum outbox_promise {
+    OUTBOX_ASKED, /* a publisher waits: when it cannot be stored, he is told, and it is dropped */
+    OUTBOX_PROMISED, /* nobody can be told: it is delivered when the store works again */
+};
+
 /* Stores the publication in the outbox; it is delivered when that is safe. Shares message. */
-void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct message *message);
+void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct message *message,
+                enum outbox_promise promise);
+
+/* The same for one share only, in one batch with what the caller deletes: a member that has ended
+ * had the message. */
+void outbox_hand_over(struct delivery_hub *hub, struct store_shard *store, struct message *message,
+                      struct share *share, struct subscription *member, const struct route *route);
 
 /* Every shard has it, or not all do (rc). */
 void outbox_delivered(struct outbox_entry *entry, enum rc rc);
@@ -213,7 +224,7 @@ void moved_delivered(struct moved_record *record, enum rc rc);
  * choices every share chooses now. Gives the ticket, or NULL. */
 struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
                                          struct outbox_tag tag, const struct outbox_choice *choices,
-                                         uint32_t count);
+                                         uint32_t count, enum outbox_whom whom);
 
 /* "$share/name/filter" of the member's share. */
 uint64_t outbox_share_hash(struct subscription *member);

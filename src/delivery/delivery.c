@@ -29,6 +29,7 @@ void delivery_deinit(struct delivery_hub *hub)
     route_reader_deinit(&hub->reader);
     map_deinit(&hub->subscriptions);
     high_water_deinit(hub);
+    mem_free(hub->orphans);
     mem_free(hub->spare_waiter);
     mem_free(hub->scratch);
 }
@@ -279,7 +280,7 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     if (outbox == NULL)
         deliver_to_set(&routing, &set);
     else if (delivery_message(&routing.delivery) != NULL)
-        outbox_add(hub, outbox, routing.delivery.message);
+        outbox_add(hub, outbox, routing.delivery.message, OUTBOX_ASKED);
     else
         routing.source.rc = RC_NO_MEMORY;
     if (publication->retain)
@@ -345,7 +346,7 @@ static void deliver_to_members(struct routing *routing, const struct outbox_choi
 
 struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
                                          struct outbox_tag tag, const struct outbox_choice *choices,
-                                         uint32_t count)
+                                         uint32_t count, enum outbox_whom whom)
 {
     struct routing routing;
     struct wire_cache wire;
@@ -354,12 +355,13 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
     const struct publication *publication = &message->publication;
     begin(&routing, hub, publication, message, &wire, NULL);
     routing.delivery.outbox = tag;
-    if (tag.replayed && publication->retain) {
+    if (tag.replayed && publication->retain && whom == OUTBOX_ALL) {
         delivery_retain(hub, message);
         retained_keep(hub, publication, &routing.source);
     }
     route_find(&hub->reader, publication->topic, &set);
-    deliver_to_routes(&routing, &set);
+    if (whom == OUTBOX_ALL)
+        deliver_to_routes(&routing, &set);
     if (choices == NULL)
         replay_to_anybody(&routing, &set);
     else if (tag.replayed)
@@ -533,7 +535,7 @@ static void publish_will(struct session_table *table, struct session *session, s
         delivery_retain(hub, will);
     if (session_stored(session) && will->publication.qos > 0) {
         /* In one batch with the record that the will is gone. */
-        outbox_add(hub, session->store, will);
+        outbox_add(hub, session->store, will, OUTBOX_PROMISED);
         message_drop(will);
         return;
     }
@@ -586,10 +588,34 @@ static bool share_orphan(struct session_table *table, struct session *session,
     return true;
 }
 
+static bool share_inherit(struct session_table *table, struct store_shard *store, session_ref ended,
+                          struct bytes share, struct message *message)
+{
+    struct delivery_hub *hub = table->owner;
+    const struct publication *p = &message->publication;
+    struct route_set set;
+    struct subscription *member;
+    struct route route;
+    uint64_t wanted = bytes_hash(share);
+    route_find(&hub->reader, p->topic, &set);
+    for (uint32_t i = 0; i < set.share_count; i++) {
+        struct share *found = set.shares[i];
+        if (!share_choose(found, CHOOSE_RANDOM, 0, p->topic, ended, &member, &route) ||
+            outbox_share_hash(member) != wanted ||
+            !share_choose(found, hub->router->share_choice, p->publisher_hash, p->topic, ended,
+                          &member, &route))
+            continue;
+        outbox_hand_over(hub, store, message, found, member, &route);
+        return true;
+    }
+    return false;
+}
+
 const struct session_ops delivery_session_ops = {
     .ended = delivery_session_ended,
     .publish_will = publish_will,
     .share_orphan = share_orphan,
+    .share_inherit = share_inherit,
     .share_filter = delivery_share_filter,
     .share_find = delivery_share_find,
 };

@@ -67,6 +67,12 @@ struct delivery_peer {
     uint64_t sent;             /* bytes put on batches for it in this turn */
 };
 
+/* At start-up: the queue of a session that ended, which other members of its shares get. */
+struct orphan_queue {
+    uint64_t session;
+    uint32_t shard;
+};
+
 struct delivery_hub {
     struct session_table *sessions;
     struct router *router;
@@ -84,6 +90,8 @@ struct delivery_hub {
     struct list parked;                          /* retained jobs that wait for their subscriber */
     struct map subscriptions;                    /* of all our sessions, by filter and session */
     struct map high_water;                       /* how far outboxes have been worked off */
+    struct orphan_queue *orphans;                /* between delivery_restore() and _replay() */
+    uint32_t orphan_count;
     struct store_waiter *spare_waiter;
     uint8_t *scratch; /* DELIVERY_SCRATCH bytes for ready-made packets */
     const struct hub_ops *ops;

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "session/stored.h"
 #include "store/record.h"
 
 struct outbox_entry {
@@ -23,6 +24,8 @@ struct outbox_entry {
     uint64_t number; /* its own; those behind are its shares' */
     uint32_t count;
     bool chosen; /* replayed: choices were stored; without, members are chosen anew */
+    enum outbox_whom whom;
+    enum outbox_promise promise;
     struct outbox_choice choices[];
 };
 
@@ -135,8 +138,8 @@ static void dispatch(struct outbox_entry *entry, bool replayed)
     struct outbox_tag tag = {
         .number = entry->number, .shard = entry->store->shard, .replayed = replayed};
     bool anew = replayed && !entry->chosen;
-    struct publish_ticket *ticket = delivery_dispatch(entry->hub, entry->message, tag,
-                                                      anew ? NULL : entry->choices, entry->count);
+    struct publish_ticket *ticket = delivery_dispatch(
+        entry->hub, entry->message, tag, anew ? NULL : entry->choices, entry->count, entry->whom);
     if (ticket != NULL)
         ticket->outbox = entry;
     else
@@ -146,10 +149,16 @@ static void dispatch(struct outbox_entry *entry, bool replayed)
 static void committed(struct store_waiter *waiter, enum rc rc)
 {
     struct outbox_entry *entry = CONTAINER_OF(waiter, struct outbox_entry, waiter);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
         dispatch(entry, false);
-    else
+    } else if (rc == RC_CLOSED) { /* the next start finds it in the store, or does not */
+        message_drop(entry->message);
+        mem_free(entry);
+    } else if (entry->promise == OUTBOX_PROMISED) {
+        store_wait_until_it_works(entry->store, &entry->waiter);
+    } else {
         entry_end(entry); /* its publisher is told that it was not kept */
+    }
 }
 
 static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_shard *store,
@@ -181,19 +190,26 @@ uint64_t outbox_share_hash(struct subscription *member)
     return hash;
 }
 
+static void add_choice(struct outbox_entry *entry, struct share *share, struct subscription *member,
+                       const struct route *route)
+{
+    entry->choices[entry->count++] = (struct outbox_choice){
+        .stored = {.filter_hash = outbox_share_hash(member),
+                   .shard = atomic_load_explicit(&member->shard, memory_order_relaxed)},
+        .route = *route,
+        .member = member,
+        .share = share};
+}
+
 static void choose_members(struct outbox_entry *entry, const struct route_set *set)
 {
     const struct publication *p = &entry->message->publication;
     for (uint32_t i = 0; i < set->share_count; i++) {
-        struct outbox_choice *choice = &entry->choices[entry->count];
-        if (!share_choose(set->shares[i], entry->hub->router->share_choice, p->publisher_hash,
-                          p->topic, 0, &choice->member, &choice->route))
-            continue;
-        choice->share = set->shares[i];
-        choice->stored = (struct outbox_share){
-            .filter_hash = outbox_share_hash(choice->member),
-            .shard = atomic_load_explicit(&choice->member->shard, memory_order_relaxed)};
-        entry->count++;
+        struct subscription *member;
+        struct route route;
+        if (share_choose(set->shares[i], entry->hub->router->share_choice, p->publisher_hash,
+                         p->topic, 0, &member, &route))
+            add_choice(entry, set->shares[i], member, &route);
     }
 }
 
@@ -201,11 +217,11 @@ static void put_choices(const struct outbox_entry *entry)
 {
     struct store_key key = record_key_of(entry->store->shard, RECORD_CHOICES, entry->number);
     struct outbox_share *shares = mem_new(entry->count * sizeof(*shares));
-    uint8_t *encoded = mem_new((size_t)entry->count * OUTBOX_SHARE_BYTES);
+    uint8_t *encoded = mem_new((size_t)entry->count * OUTBOX_SHARE_BYTES + 1);
     for (uint32_t i = 0; i < entry->count; i++)
         shares[i] = entry->choices[i].stored;
     struct record_value value;
-    choices_record_encode(shares, entry->count, encoded, &value);
+    choices_record_encode(shares, entry->count, entry->whom, encoded, &value);
     record_put(entry->store, STORE_STATE, &key, &value);
     mem_free(encoded);
     mem_free(shares);
@@ -222,18 +238,37 @@ static void entry_put(const struct outbox_entry *entry)
         put_choices(entry);
 }
 
-void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct message *message)
+static void store_entry(struct outbox_entry *entry)
+{
+    entry_put(entry);
+    enum rc rc = store_wait(entry->store, &entry->waiter);
+    if (rc != RC_AGAIN)
+        committed(&entry->waiter, rc);
+}
+
+void outbox_hand_over(struct delivery_hub *hub, struct store_shard *store, struct message *message,
+                      struct share *share, struct subscription *member, const struct route *route)
+{
+    uint64_t number = hub->sessions->next_number + 1;
+    hub->sessions->next_number += 2;
+    struct outbox_entry *entry = entry_new(hub, store, message, number, 1);
+    entry->whom = OUTBOX_SHARES;
+    entry->promise = OUTBOX_PROMISED;
+    add_choice(entry, share, member, route);
+    store_entry(entry);
+}
+
+void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct message *message,
+                enum outbox_promise promise)
 {
     struct route_set set;
     route_find(&hub->reader, message->publication.topic, &set);
     uint64_t number = hub->sessions->next_number + 1;
     hub->sessions->next_number += 1 + set.share_count;
     struct outbox_entry *entry = entry_new(hub, store, message, number, set.share_count);
+    entry->promise = promise;
     choose_members(entry, &set);
-    entry_put(entry);
-    enum rc rc = store_wait(store, &entry->waiter);
-    if (rc != RC_AGAIN)
-        committed(&entry->waiter, rc);
+    store_entry(entry);
 }
 
 /* ---- start-up ----------------------------------------------------------------------------------
@@ -245,14 +280,16 @@ static void replay(struct delivery_hub *hub, struct engine *engine, struct store
 {
     struct store_key key = record_key_of(store->shard, RECORD_CHOICES, number);
     struct bytes shares = bytes_of("", 0);
+    enum outbox_whom whom = OUTBOX_ALL;
     void *value = NULL;
     size_t len;
     if (engine_get(engine, STORE_STATE, bytes_of(key.head, key.head_len), &value, &len) == RC_OK &&
-        !choices_record_decode(bytes_of(value, len), &shares))
+        !choices_record_decode(bytes_of(value, len), &shares, &whom))
         shares = bytes_of("", 0);
     uint32_t count = (uint32_t)(shares.len / OUTBOX_SHARE_BYTES);
     struct outbox_entry *entry = entry_new(hub, store, message, number, count);
     entry->chosen = value != NULL;
+    entry->whom = whom;
     while (entry->count < count)
         choices_record_next(&shares, &entry->choices[entry->count++].stored);
     if (value != NULL)
@@ -294,5 +331,11 @@ enum rc delivery_replay(struct delivery_hub *hub, struct engine *engine)
     for (uint32_t shard = hub->worker; shard < table->shard_count && rc == RC_OK;
          shard += hub->worker_count)
         rc = replay_shard(hub, engine, &table->stores[shard]);
+    for (uint32_t i = 0; i < hub->orphan_count; i++)
+        queue_discard_orphans(table, &table->stores[hub->orphans[i].shard],
+                              hub->orphans[i].session);
+    mem_free(hub->orphans);
+    hub->orphans = NULL;
+    hub->orphan_count = 0;
     return rc;
 }

@@ -158,14 +158,32 @@ static enum rc load_state(struct restoring *r, const struct record_key *key, str
     }
 }
 
+/* Its session ended, and the broker before other members of the share had it. */
+static void note_orphan(struct restoring *r, uint64_t number, const struct queue_record *record)
+{
+    struct delivery_hub *hub = r->hub;
+    const struct orphan_queue *last =
+        hub->orphan_count == 0 ? NULL : &hub->orphans[hub->orphan_count - 1];
+    if (record->shared != 0)
+        stored_shared_hold(hub->sessions, r->store->shard, record->shared);
+    if (last != NULL && last->session == number && last->shard == r->store->shard)
+        return;
+    hub->orphans = mem_resize(hub->orphans, (hub->orphan_count + 1) * sizeof(*hub->orphans));
+    hub->orphans[hub->orphan_count++] =
+        (struct orphan_queue){.session = number, .shard = r->store->shard};
+}
+
 static void load_queued(struct restoring *r, const struct record_key *key, struct bytes whole,
                         struct bytes value)
 {
     struct session *session = session_of(r, key->number);
     struct queue_record record;
-    if (session == NULL) {
+    bool good = queue_record_decode(value, &record);
+    if (session == NULL && good && record.share.len > 0) {
+        note_orphan(r, key->number, &record);
+    } else if (session == NULL) {
         delete (r, STORE_QUEUE, whole);
-    } else if (!queue_record_decode(value, &record)) {
+    } else if (!good) {
         damaged(r, whole, "message");
     } else {
         session_restore_queued(session, key->sequence, &record);

@@ -227,34 +227,98 @@ void queue_read_tail(struct session *session)
 /* ---- a tail that nobody will read ---------------------------------------------------------------
  */
 
-/* Counts off what the records of an ended session share with others, piece by piece; then they are
- * deleted. */
+/* Works off the records of an ended session, a piece at a time: counts off what they share with
+ * others, and gives what came through a share to another member. */
 struct discard {
     struct store_waiter waiter;
     struct store_read read;
     struct session_table *table;
     struct store_shard *store;
     uint64_t number, from;
+    uint64_t ref;  /* of the session; 0: it ended before the broker did */
+    uint64_t sent; /* of QoS 2, what comes before this number is nobody else's [MQTT-4.8.2-5] */
+    bool inherited;
 };
 
 static void discard_next(struct discard *discard);
 
+/* Gives it to another member of its share; false when it is nobody's. */
+static bool pass_on(struct discard *discard, const struct queue_record *record,
+                    struct bytes message)
+{
+    struct session_table *table = discard->table;
+    struct record_clock clock = {table->now_ms, clock_wall_ms()};
+    struct publication publication;
+    bool expired;
+    if (record->share.len == 0 || !message_record_decode(message, &clock, &publication, &expired) ||
+        expired)
+        return false;
+    struct message *whole = message_new(&publication);
+    bool passed = whole != NULL && table->ops->share_inherit(table, discard->store, discard->ref,
+                                                             record->share, whole);
+    message_drop(whole);
+    return passed;
+}
+
+static void discard_pair(struct discard *discard, struct bytes key, struct bytes value,
+                         struct bytes shared)
+{
+    struct store_shard *store = discard->store;
+    struct record_key parsed;
+    struct queue_record record;
+    if (!record_key_parse(key, &parsed))
+        return;
+    discard->from = parsed.sequence + 1;
+    bool good = queue_record_decode(value, &record);
+    if (discard->inherited) {
+        bool own = good && record.qos == 2 && parsed.sequence < discard->sent;
+        struct bytes message = good && record.kind == QUEUE_RECORD_SHARED ? shared : record.message;
+        if (!good || own || !pass_on(discard, &record, message))
+            metric_inc(discard->table->metrics, METRIC_PUBLISH_DROPPED_SESSION_GONE);
+        struct store_key whole = record_key_queued(store->shard, discard->number, parsed.sequence);
+        store_delete(store, STORE_QUEUE, &whole); /* in the batch that has it for the other */
+    }
+    if (good && record.shared != 0)
+        stored_shared_drop(discard->table, store->shard, record.shared);
+}
+
+static void discard_committed(struct store_waiter *waiter, enum rc rc)
+{
+    struct discard *discard = CONTAINER_OF(waiter, struct discard, waiter);
+    if (rc == RC_CLOSED)
+        mem_free(discard); /* the next start goes on */
+    else if (rc != RC_OK && discard->inherited)
+        store_wait_until_it_works(discard->store, waiter);
+    else
+        discard_next(discard);
+}
+
+/* What was recorded is committed before more is read. */
+static void discard_go_on(struct discard *discard)
+{
+    enum rc rc = store_wait(discard->store, &discard->waiter);
+    if (rc != RC_AGAIN)
+        discard_committed(&discard->waiter, rc);
+}
+
 static void discard_done(struct store_read *read)
 {
     struct discard *discard = CONTAINER_OF(read, struct discard, read);
-    struct bytes key, value;
+    struct bytes key, value, shared = bytes_of("", 0);
     for (size_t at = 0; store_read_next(read, &at, &key, &value);) {
         struct record_key parsed;
-        struct queue_record record;
-        if (!record_key_parse(key, &parsed))
-            continue;
-        discard->from = parsed.sequence + 1;
-        if (queue_record_decode(value, &record) && record.shared != 0)
-            stored_shared_drop(discard->table, discard->store->shard, record.shared);
+        if (record_key_parse(key, &parsed) && parsed.kind == RECORD_SHARED)
+            shared = value; /* of the pair that follows */
+        else
+            discard_pair(discard, key, value, shared);
     }
     mem_free(read->data);
     if (read->rc == RC_OK && read->more) {
-        discard_next(discard);
+        discard_go_on(discard);
+        return;
+    }
+    if (read->rc != RC_OK && discard->inherited) {
+        store_wait_until_it_works(discard->store, &discard->waiter);
         return;
     }
     struct store_key all = record_key_of(discard->store->shard, RECORD_QUEUED, discard->number);
@@ -271,36 +335,55 @@ static void discard_next(struct discard *discard)
         .until = record_key_end(&all),
         .records_max = QUEUE_HEAD_MESSAGES,
         .bytes_max = QUEUE_HEAD_BYTES,
-        .bare = true,
+        .bare = !discard->inherited,
         .done = discard_done,
     };
     CHECK(store_read_start(discard->store, &discard->read));
 }
 
-static void discard_committed(struct store_waiter *waiter, enum rc rc)
+static struct discard *discard_new(struct session_table *table, struct store_shard *store,
+                                   uint64_t number)
 {
-    (void)rc;
-    discard_next(CONTAINER_OF(waiter, struct discard, waiter));
+    struct discard *discard = NEW(struct discard);
+    *discard = (struct discard){
+        .waiter = {.done = discard_committed, .written_is_enough = true},
+        .table = table,
+        .store = store,
+        .number = number,
+        .inherited = true,
+    };
+    list_init(&discard->waiter.link);
+    return discard;
+}
+
+bool queue_tail_is_inherited(const struct session *session)
+{
+    return store_keeps(session->store) && session->queue != NULL &&
+           session->queue->tail.count > 0 && session->share_count > 0 &&
+           session->table->ops->share_inherit != NULL;
 }
 
 void queue_discard_tail(struct session *session)
 {
     struct store_shard *store = session->store;
-    if (session->table->shared.count == 0) { /* nothing is shared with anybody */
+    bool inherited = queue_tail_is_inherited(session);
+    if (!inherited && session->table->shared.count == 0) { /* nothing is shared with anybody */
         struct store_key all = record_key_of(store->shard, RECORD_QUEUED, session->number);
         store_delete_prefix(store, STORE_QUEUE, &all);
         return;
     }
-    struct discard *discard = NEW(struct discard);
-    *discard = (struct discard){
-        .waiter = {.done = discard_committed, .written_is_enough = true},
-        .table = session->table,
-        .store = store,
-        .number = session->number,
-        .from = session->queue->tail.from,
-    };
-    if (store_wait(store, &discard->waiter) != RC_AGAIN)
-        discard_next(discard);
+    struct discard *discard = discard_new(session->table, store, session->number);
+    discard->from = session->queue->tail.from;
+    discard->ref = session->ref;
+    discard->sent = session->sent_sequence;
+    discard->inherited = inherited;
+    discard_go_on(discard);
+}
+
+void queue_discard_orphans(struct session_table *table, struct store_shard *store,
+                           uint64_t session_number)
+{
+    discard_next(discard_new(table, store, session_number));
 }
 
 void queue_drop_tail_first(struct session *session)

@@ -145,8 +145,29 @@ void session_will_now(struct session *session)
 /* ---- messages of shares whose member went away --------------------------------------------------
  */
 
+enum { SHARE_TEXT_MAX = 1024 };
+
+/* The session ends: the message goes to another member in the batch that deletes its record. */
+static bool bequeath(struct session *session, struct kept *kept)
+{
+    const struct session_ops *ops = session->table->ops;
+    char text[SHARE_TEXT_MAX];
+    size_t len = ops->share_filter(kept->share, text, sizeof(text));
+    if (len == 0 || !ops->share_inherit(session->table, session->store, session->ref,
+                                        bytes_of(text, len), kept->message))
+        return false;
+    stored_finished(session, kept);
+    return true;
+}
+
 static bool hand_over(struct session *session, struct kept *kept)
 {
+    if (kept->qos == 2 && kept->seen)
+        return false; /* it may have been sent [MQTT-4.8.2-5] */
+    if (session->ending && kept->stored && kept->share != NULL && kept->message != NULL &&
+        session->table->ops->share_inherit != NULL)
+        return bequeath(session, kept);
+
     /* Two shards are not written in one: after a crash between them both members would have it. */
     if (kept->qos == 2 && kept->stored && !session->ending)
         return false;
@@ -269,9 +290,10 @@ void session_detach(struct session *session, enum session_will will)
 static void count_lost(struct session *session)
 {
     uint64_t queued = queue_size(session->queue);
+    uint64_t handed_over = queue_tail_is_inherited(session) ? session->queue->tail.count : 0;
     uint32_t sent = session->inflight == NULL ? 0 : session->inflight->unacknowledged;
     struct metrics_shard *metrics = session->table->metrics;
-    metric_add(metrics, METRIC_PUBLISH_DROPPED_SESSION_GONE, queued);
+    metric_add(metrics, METRIC_PUBLISH_DROPPED_SESSION_GONE, queued - handed_over);
     metric_sub(metrics, METRIC_QUEUED_MESSAGES, queued);
     metric_sub(metrics, METRIC_QUEUED_BYTES, queue_bytes(session->queue));
     metric_sub(metrics, METRIC_INFLIGHT_MESSAGES, sent);

@@ -91,6 +91,11 @@ struct session_ops {
     bool (*share_orphan)(struct session_table *table, struct session *session,
                          struct share_member *member, struct message *message,
                          const struct moved_record *record);
+    /* A stored message of a member whose session, with the reference `ended`, is gone: true when
+     * another member gets it, for good once the caller's batch is committed. `share` is its
+     * "$share/name/filter". Shares message. NULL: share_orphan() is asked. */
+    bool (*share_inherit)(struct session_table *table, struct store_shard *store, uint64_t ended,
+                          struct bytes share, struct message *message);
     /* The filter of a member's subscription, "$share/name/filter"; gives its length, 0: too long.
      * For records; NULL: not needed. */
     size_t (*share_filter)(struct share_member *member, char *out, size_t room);

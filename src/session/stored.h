@@ -96,8 +96,16 @@ void queue_await_store(struct queue *queue);
 /* Reads more of the tail when the ring runs low. */
 void queue_read_tail(struct session *session);
 
-/* Deletes the records of a tail that nobody will read any more: its session ends. */
+/* Deletes the records of a tail that nobody will read any more: its session ends. What came through
+ * a share goes to other members, piece by piece. */
 void queue_discard_tail(struct session *session);
+
+/* Whether some of the tail goes to others when the session ends. */
+bool queue_tail_is_inherited(const struct session *session);
+
+/* At start-up: the same for records of a session that had ended before the broker did. */
+void queue_discard_orphans(struct session_table *table, struct store_shard *store,
+                           uint64_t session_number);
 
 /* Drops the oldest message of a queue that has none in memory. */
 void queue_drop_tail_first(struct session *session);

@@ -109,6 +109,7 @@ static bool value_good(enum record_kind kind, struct bytes value)
     struct publication publication;
     struct meta_record meta;
     struct bytes shares;
+    enum outbox_whom whom;
     bool expired;
     switch (kind) {
     case RECORD_SESSION:
@@ -124,7 +125,7 @@ static bool value_good(enum record_kind kind, struct bytes value)
     case RECORD_QUEUED:
         return queue_record_good(value);
     case RECORD_CHOICES:
-        return choices_record_decode(value, &shares);
+        return choices_record_decode(value, &shares, &whom);
     case RECORD_HIGH_WATER:
         return high_water_record_decode(value) != 0;
     case RECORD_META:

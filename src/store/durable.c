@@ -150,17 +150,15 @@ void store_wait_until_it_works(struct store_shard *shard, struct store_waiter *w
 }
 
 /* Tells those who wait for a store that works. */
-static void tell_stuck(struct store_end *end)
+static void tell_stuck(struct store_end *end, enum rc rc)
 {
     struct list now;
     struct list *link;
-    if (list_empty(&end->stuck) || store_state(end->store) != RC_OK)
-        return;
     list_init(&now);
     list_move_all(&now, &end->stuck);
     while ((link = list_take_first(&now)) != NULL) {
         struct store_waiter *waiter = CONTAINER_OF(link, struct store_waiter, link);
-        waiter->done(waiter, RC_OK);
+        waiter->done(waiter, rc);
     }
 }
 
@@ -238,7 +236,8 @@ void store_end_turn(struct store_end *end, void (*commit_ns)(void *arg, uint64_t
         letter = next;
     }
     store_end_reads(end);
-    tell_stuck(end);
+    if (store_state(end->store) == RC_OK)
+        tell_stuck(end, RC_OK);
 }
 
 static bool awaited(const struct store_end *end, const struct batch *batch)
@@ -474,8 +473,9 @@ void store_close(struct store *store)
         stop_threads(store);
     for (uint32_t i = 0; i < store->end_count; i++) {
         struct store_end *end = &store->ends[i];
+        tell_stuck(end, RC_CLOSED);
         while (list_take_first(&end->stuck) != NULL)
-            ; /* nobody is told any more */
+            ; /* who asked once more */
         store_end_turn(end, NULL, NULL);
         if (end->spare != NULL)
             batch_deinit(end->spare);

@@ -393,24 +393,27 @@ uint64_t will_record_wall_ms(struct bytes value)
     return reader.bad ? 0 : message_record_wall_ms(get_rest(&reader));
 }
 
-/* format, number of shares; hash and shard of each. */
-void choices_record_encode(const struct outbox_share *shares, uint32_t count, uint8_t *encoded,
-                           struct record_value *out)
+/* format, number of shares; hash and shard of each; whom. */
+void choices_record_encode(const struct outbox_share *shares, uint32_t count, enum outbox_whom whom,
+                           uint8_t *encoded, struct record_value *out)
 {
     uint8_t *share = encoded;
     head_only(out, put_le(put_le(out->head, FORMAT, 1), count, 2));
     for (uint32_t i = 0; i < count; i++)
         share = put_le(put_le(share, shares[i].filter_hash, 8), shares[i].shard, 2);
+    share = put_le(share, whom, 1);
     add_part(out, bytes_of(encoded, (size_t)(share - encoded)));
 }
 
-bool choices_record_decode(struct bytes value, struct bytes *shares)
+bool choices_record_decode(struct bytes value, struct bytes *shares, enum outbox_whom *whom)
 {
     struct reader reader = reader_of(value);
     if (!begin(&reader))
         return false;
     size_t count = get_le(&reader, 2);
     *shares = get_bytes(&reader, count * OUTBOX_SHARE_BYTES);
+    struct bytes rest = get_rest(&reader); /* of an older version: nothing */
+    *whom = rest.len > 0 && rest.data[0] == OUTBOX_SHARES ? OUTBOX_SHARES : OUTBOX_ALL;
     return !reader.bad;
 }
 

@@ -148,12 +148,17 @@ struct outbox_share {
 
 enum { OUTBOX_SHARE_BYTES = 10 };
 
+enum outbox_whom {
+    OUTBOX_ALL,    /* ordinary subscribers, and these shares */
+    OUTBOX_SHARES, /* these shares only: a member that ended has handed the message over */
+};
+
 /* The shares of an outbox entry, in the order of their numbers behind the entry's. `encoded`: room
- * for OUTBOX_SHARE_BYTES for each, borrowed by out. */
-void choices_record_encode(const struct outbox_share *shares, uint32_t count, uint8_t *encoded,
-                           struct record_value *out);
+ * for OUTBOX_SHARE_BYTES for each and one more byte, borrowed by out. */
+void choices_record_encode(const struct outbox_share *shares, uint32_t count, enum outbox_whom whom,
+                           uint8_t *encoded, struct record_value *out);
 /* *shares borrows from value: walk with choices_record_next(). */
-bool choices_record_decode(struct bytes value, struct bytes *shares);
+bool choices_record_decode(struct bytes value, struct bytes *shares, enum outbox_whom *whom);
 /* Takes the next share off the front; false at the end. */
 bool choices_record_next(struct bytes *rest, struct outbox_share *share);
 

@@ -197,8 +197,8 @@ static const struct outbox_share two_shares[] = {{0xF102030405060708, 65535}, {1
 static struct value the_choices(void)
 {
     struct record_value record;
-    uint8_t encoded[2 * OUTBOX_SHARE_BYTES];
-    choices_record_encode(two_shares, 2, encoded, &record);
+    uint8_t encoded[2 * OUTBOX_SHARE_BYTES + 1];
+    choices_record_encode(two_shares, 2, OUTBOX_SHARES, encoded, &record);
     return joined(&record);
 }
 
@@ -207,7 +207,9 @@ static void choices_are_read_as_they_were_written(void **state)
     (void)state;
     struct value value = the_choices();
     struct bytes shares;
-    assert_true(choices_record_decode(bytes_in(&value), &shares));
+    enum outbox_whom whom;
+    assert_true(choices_record_decode(bytes_in(&value), &shares, &whom));
+    assert_int_equal(whom, OUTBOX_SHARES);
     struct outbox_share share;
     for (int i = 0; i < 2; i++) {
         assert_true(choices_record_next(&shares, &share));
@@ -454,7 +456,8 @@ static bool decode_message(struct bytes value)
 static bool decode_choices(struct bytes value)
 {
     struct bytes shares;
-    if (!choices_record_decode(value, &shares))
+    enum outbox_whom whom;
+    if (!choices_record_decode(value, &shares, &whom))
         return false;
     read_within(value, shares);
     return true;

@@ -103,7 +103,7 @@ static inline enum rc store_wait(struct store_shard *shard, struct store_waiter 
 }
 
 /* Shares the waiter until the store makes things safe (again): its done() then gets RC_OK, in a
- * later turn. For what store_wait() could not do. */
+ * later turn; or RC_CLOSED, when the store is closed before. For what store_wait() could not do. */
 void store_wait_until_it_works(struct store_shard *shard, struct store_waiter *waiter);
 
 /* RC_OK, or why nothing new is made safe at the moment: refuse it before anything is changed. */

@@ -192,7 +192,12 @@ ON_ITS_WAY = """\
 "retain_handling":0,"identifier":0}
 {"kind":"outbox","shard":3,"number":4294967297,"topic":"a/b","message_qos":2,"message_retain":false,\
 "received_ms":1790000000000,"publisher":7,"payload":"on its way"}
-{"kind":"choices","shard":3,"number":4294967297,"shares":[{"filter_hash":"fedcba9876543210","shard":63}]}
+{"kind":"choices","shard":3,"number":4294967297,\
+"shares":[{"filter_hash":"fedcba9876543210","shard":63}],"only_shares":false}
+{"kind":"outbox","shard":3,"number":4294967300,"topic":"a/b","message_qos":2,"message_retain":false,\
+"received_ms":1790000000000,"publisher":7,"payload":"for a share that is gone"}
+{"kind":"choices","shard":3,"number":4294967300,\
+"shares":[{"filter_hash":"0000000000000000","shard":0}],"only_shares":true}
 {"kind":"mark","shard":5,"source":3,"number":4294967200}
 """
 
