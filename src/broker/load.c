@@ -47,7 +47,8 @@ int load_open(struct broker *broker, const char *data_dir)
 {
     const struct config *config = broker->config;
     char dir[STORE_PATH_MAX], error[ENGINE_ERROR_MAX] = "";
-    if (config->durability == DURABILITY_MEMORY)
+    enum durability strictest = config_strictest_durability(config);
+    if (strictest == DURABILITY_MEMORY)
         return BROKER_EXIT_OK;
     snprintf(dir, sizeof(dir), "%s/store", data_dir);
     struct store_options options = {
@@ -56,6 +57,7 @@ int load_open(struct broker *broker, const char *data_dir)
         .ends = broker->worker_count,
         .shards = config->shards,
         .interval_ms = config->durability_interval_ms,
+        .never_at_once = strictest == DURABILITY_INTERVAL,
     };
     enum rc rc = store_open(&options, &broker->store, error);
     broker->store_ops = &load_store_ops;

@@ -20,13 +20,14 @@ struct broker {
         metrics; /* one shard a worker, and one for the broker itself, worker 0's thread */
     struct router router;
     struct retained retained;
-    struct store *store;      /* NULL: durability is memory */
+    struct store *store;      /* NULL: the durability of everything is memory */
     pthread_barrier_t loaded; /* workers and the main thread: every worker has loaded its shards */
     _Atomic int load_rc;      /* enum rc: the first failure */
     struct worker *workers;
     uint32_t worker_count;
     struct sys_tree *sys;
     struct loop_timer sys_timer; /* on worker 0 */
+    bool promises_told;          /* the durability is in $SYS; worker 0 */
     uint64_t started_ms;
     uint16_t ports[CONFIG_LISTENERS_MAX]; /* of the listeners, as the system gave them */
     struct control control;

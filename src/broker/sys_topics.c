@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Publishes the $SYS topics, retained, every broker.sys_interval. On worker 0. */
+/* Publishes the $SYS topics, retained, every broker.sys_interval; what the configuration promises
+ * once. On worker 0. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "broker/node.h"
+#include "config/address.h"
 #include "config/version.h"
+
+#include <stdio.h>
 
 static void publish(void *arg, const char *topic, const char *text)
 {
@@ -35,6 +39,37 @@ static void copy_retained_gauges(struct broker *broker)
                    metrics_read(&broker->metrics, METRIC_RETAINED_BYTES));
 }
 
+enum { DURABILITY_TEXT_MAX = CONFIG_TEXT_MAX + 256 };
+
+static void tell_durability(struct worker *worker, const char *topic, const char *what,
+                            enum durability durability)
+{
+    char text[DURABILITY_TEXT_MAX];
+    snprintf(text, sizeof(text), "%s%s%s: %s", what, *what == '\0' ? "" : " ",
+             config_durability_name(durability), config_durability_promise(durability));
+    publish(worker, topic, text);
+}
+
+/* What an acknowledgement promises: by itself, through each listener, for each filter in order. */
+static void tell_promises(struct worker *worker)
+{
+    const struct config *config = worker->broker->config;
+    char topic[64], address[CONFIG_TEXT_MAX + 8];
+    tell_durability(worker, SYS_DURABILITY, "", config->durability);
+    for (uint32_t i = 0; i < config->listener_count; i++) {
+        struct config_listener listener = config->listeners[i];
+        listener.port = worker->broker->ports[i];
+        snprintf(topic, sizeof(topic), SYS_DURABILITY "/listeners/%u", i + 1);
+        address_format(&listener, address, sizeof(address));
+        tell_durability(worker, topic, address, config_listener_durability(config, i));
+    }
+    for (uint32_t i = 0; i < config->durability_topic_count; i++) {
+        snprintf(topic, sizeof(topic), SYS_DURABILITY "/topics/%u", i + 1);
+        tell_durability(worker, topic, config->durability_topics[i].filter,
+                        config->durability_topics[i].durability);
+    }
+}
+
 static void update(struct loop_timer *timer)
 {
     struct broker *broker = CONTAINER_OF(timer, struct broker, sys_timer);
@@ -50,6 +85,9 @@ static void update(struct loop_timer *timer)
         .heap_bytes = resident,
         .heap_bytes_max = resident_max,
     };
+    if (!broker->promises_told)
+        tell_promises(worker);
+    broker->promises_told = true;
     copy_retained_gauges(broker);
     sys_tree_update(broker->sys, &broker->metrics, &facts, now_ms, publish, worker);
     loop_timer_start(&worker->loop, timer, now_ms + broker->config->broker.sys_interval_s * 1000u);

@@ -39,7 +39,7 @@ static void open_mail(struct worker *worker)
 struct moving_conn {
     struct mail mail;
     int fd;
-    enum transport transport;
+    struct conn_origin origin;
     struct stream_filter *filter;
     uint8_t *unread;
     size_t unread_len;
@@ -49,13 +49,13 @@ static void open_moving_conn(struct mail *mail, void *receiver)
 {
     struct delivery_hub *hub = receiver;
     struct moving_conn *moving = CONTAINER_OF(mail, struct moving_conn, mail);
-    conn_accept(hub->owner, moving->fd, moving->transport, moving->filter, moving->unread,
+    conn_accept(hub->owner, moving->fd, &moving->origin, moving->filter, moving->unread,
                 moving->unread_len);
     mem_free(moving);
 }
 
 /* NOLINTBEGIN(readability-non-const-parameter): it takes `unread` */
-static void move_conn(void *owner, uint32_t to, int fd, enum transport transport,
+static void move_conn(void *owner, uint32_t to, int fd, const struct conn_origin *origin,
                       struct stream_filter *filter, uint8_t *unread, size_t unread_len)
 {
     struct worker *worker = owner;
@@ -63,7 +63,7 @@ static void move_conn(void *owner, uint32_t to, int fd, enum transport transport
     *moving = (struct moving_conn){
         .mail.open = open_moving_conn,
         .fd = fd,
-        .transport = transport,
+        .origin = *origin,
         .filter = filter,
         .unread = unread,
         .unread_len = unread_len,
@@ -254,7 +254,8 @@ static const struct loop_ops loop_ops = {
 static void accepted(struct listener *listener, int fd)
 {
     struct worker *worker = listener->owner;
-    conn_accept(&worker->conns, fd, listener->transport, NULL, NULL, 0);
+    struct conn_origin origin = {listener->transport, (uint32_t)(listener - worker->listeners)};
+    conn_accept(&worker->conns, fd, &origin, NULL, NULL, 0);
 }
 
 static enum queue_policy queue_policy(const struct config *config)

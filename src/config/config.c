@@ -25,8 +25,9 @@ void config_defaults(struct config *config)
     config->listener_count = sizeof(built_in) / sizeof(built_in[0]);
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
-        if (key->type == CONFIG_LISTENERS || key->type == CONFIG_TEXT)
-            continue; /* texts are empty by default */
+        if (key->type == CONFIG_LISTENERS || key->type == CONFIG_DURABILITY_TOPICS ||
+            key->type == CONFIG_TEXT)
+            continue; /* texts, and the list of topics, are empty by default */
         struct config_scalar scalar = {.text = key->fallback, .len = strlen(key->fallback)};
         CHECK(config_value_store(config, key, &scalar));
     }
@@ -48,6 +49,36 @@ static bool fail_listener(const struct config *config, const struct config_liste
                                  .line = listener->line,
                                  .path = "listeners"};
     return config_error_set(error, place, "%s", what);
+}
+
+static const struct config_choice *choice_of(enum durability durability)
+{
+    const struct config_choice *choice = config_durabilities;
+    while (choice->value != durability)
+        choice++;
+    return choice;
+}
+
+const char *config_durability_name(enum durability durability)
+{
+    return choice_of(durability)->name;
+}
+
+const char *config_durability_promise(enum durability durability)
+{
+    return choice_of(durability)->doc;
+}
+
+enum durability config_strictest_durability(const struct config *config)
+{
+    enum durability strictest = config->durability;
+    for (uint32_t i = 0; i < config->listener_count; i++)
+        if (config_listener_durability(config, i) < strictest)
+            strictest = config_listener_durability(config, i);
+    for (uint32_t i = 0; i < config->durability_topic_count; i++)
+        if (config->durability_topics[i].durability < strictest)
+            strictest = config->durability_topics[i].durability;
+    return strictest;
 }
 
 bool config_validate(const struct config *config, struct config_error *error)

@@ -9,12 +9,14 @@
 #define CONFIG_CONFIG_H
 
 #include "base/log.h"
+#include "model/durability.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum {
     CONFIG_LISTENERS_MAX = 64,
+    CONFIG_DURABILITY_TOPICS_MAX = 64,
     CONFIG_TEXT_MAX = 256,      /* bytes of a text, its NUL included */
     CONFIG_FILE_MAX = 1U << 20, /* bytes of a file */
 };
@@ -27,7 +29,6 @@ enum share_strategy {
     SHARE_STICKY_CLIENT, /* by the publisher's client id */
     SHARE_STICKY_TOPIC,
 };
-enum durability { DURABILITY_MEMORY, DURABILITY_INTERVAL, DURABILITY_FSYNC };
 enum store_profile { STORE_PROFILE_NORMAL, STORE_PROFILE_SMALL };
 enum queue_full_policy { QUEUE_DROP_NEWEST, QUEUE_DROP_OLDEST, QUEUE_DROP_QOS0_FIRST };
 enum slow_subscriber_policy { SLOW_DROP, SLOW_PAUSE_PUBLISHER };
@@ -36,7 +37,15 @@ struct config_listener {
     char host[CONFIG_TEXT_MAX]; /* address or name, without brackets */
     uint16_t port;              /* 0: one that the system chooses */
     enum config_transport transport;
+    bool has_durability; /* else the global one counts */
+    enum durability durability;
     int line; /* in the file; 0: not from a file */
+};
+
+/* What counts for the topics that match, whichever listener they come through. */
+struct config_durability_topic {
+    char filter[CONFIG_TEXT_MAX];
+    enum durability durability;
 };
 
 struct config {
@@ -90,6 +99,9 @@ struct config {
 
     enum durability durability;
     uint32_t durability_interval_ms; /* at most so long is written and not flushed */
+    struct config_durability_topic durability_topics[CONFIG_DURABILITY_TOPICS_MAX];
+    uint32_t durability_topic_count; /* the first that matches counts */
+    bool durability_property;        /* MQTT 5.0 clients are told in CONNACK */
     struct {
         enum store_profile profile;
     } store;
@@ -122,6 +134,21 @@ bool config_set(struct config *config, const char *assignment, struct config_err
 /* What no single key can say: duplicate listeners, a listener outside loopback without
  * authentication unless allow_anonymous. Call after everything has been read. */
 bool config_validate(const struct config *config, struct config_error *error);
+
+/* What counts for the sessions of that listener's clients. */
+static inline enum durability config_listener_durability(const struct config *config,
+                                                         uint32_t listener)
+{
+    const struct config_listener *l = &config->listeners[listener];
+    return l->has_durability ? l->durability : config->durability;
+}
+
+/* The strictest that anything in the configuration asks for: MEMORY needs no store. */
+enum durability config_strictest_durability(const struct config *config);
+
+/* "fsync", and what that promises in words. */
+const char *config_durability_name(enum durability durability);
+const char *config_durability_promise(enum durability durability);
 
 /* Replaces all listeners by one on 127.0.0.1:port. */
 void config_listen_loopback(struct config *config, uint16_t port);

@@ -74,11 +74,29 @@ static const char reference_listeners[] =
     "address;\n"
     "  `:1883` without a host is refused, because it does not say which of them is meant. Port 0\n"
     "  is one that the system chooses; the log says which.\n"
-    "- `transport` is `tcp` (the default) or `ws`, MQTT over WebSocket.\n\n"
+    "- `transport` is `tcp` (the default) or `ws`, MQTT over WebSocket.\n"
+    "- `durability` is that of its clients' sessions and messages; without it, the one above.\n\n"
     "The same address and port twice is an error, however it is written. A listener that other\n"
     "machines can reach starts only with `allow_anonymous: true`, because there is no\n"
     "authentication that could keep anybody out.\n\n"
     "`skein serve -p PORT` replaces all listeners by one on `127.0.0.1:PORT`.\n\n";
+
+static const char reference_durability[] =
+    "## Durability\n\n"
+    "```yaml\n"
+    "durability: fsync\n"
+    "durability_topics:\n"
+    "  - filter: alarms/#\n"
+    "    durability: fsync\n"
+    "  - filter: sensors/+/value\n"
+    "    durability: memory\n"
+    "```\n\n"
+    "The first filter that matches a message's topic says what its acknowledgement promises; "
+    "without\n"
+    "one, the listener that the publisher came through; without that, `durability`. Both keys of "
+    "an\n"
+    "entry are needed; shared filters (`$share/...`) are refused. What each promises:\n"
+    "[What an acknowledgement means](../guide/acknowledgements.md).\n\n";
 
 static void write_choices(FILE *out, const struct config_choice *choices)
 {
@@ -106,6 +124,9 @@ static void write_range(FILE *out, const struct config_key *key)
     case CONFIG_LISTENERS:
         fputs("[list](#listeners)", out);
         break;
+    case CONFIG_DURABILITY_TOPICS:
+        fputs("[list](#durability)", out);
+        break;
     default:
         fprintf(out, "%s, %s to %s%s%s", names[key->type],
                 config_value_format(key, key->min, low, sizeof(low)),
@@ -131,7 +152,7 @@ static void write_rows(FILE *out, const char *section)
         if (key->fallback != NULL)
             fprintf(out, " | `%s`", key->fallback);
         else
-            fputs(" | loopback", out);
+            fputs(key->type == CONFIG_LISTENERS ? " | loopback" : " | none", out);
         fprintf(out, " | %s | %s", key->since, key->doc);
         if (key->choices != NULL) {
             fputs(" One of ", out);
@@ -149,6 +170,7 @@ void config_write_reference(FILE *out)
     fputs("## Top level\n\n", out);
     write_rows(out, "");
     fputs(reference_listeners, out);
+    fputs(reference_durability, out);
     for (size_t i = 0; i < config_section_count; i++) {
         const struct config_section *section = &config_sections[i];
         fprintf(out, "## %s\n\n%s\n\n", section->path, section->doc);
@@ -214,6 +236,9 @@ static void json_type(FILE *out, const struct config_key *key)
     case CONFIG_LISTENERS:
         fputs("\"$ref\": \"#/$defs/listeners\"", out);
         break;
+    case CONFIG_DURABILITY_TOPICS:
+        fputs("\"$ref\": \"#/$defs/durability_topics\"", out);
+        break;
     }
 }
 
@@ -263,7 +288,25 @@ static void json_listeners(FILE *out)
             "          \"transport\": {",
             CONFIG_LISTENERS_MAX);
     json_choices(out, config_transports);
-    fputs(", \"default\": \"tcp\"}\n        }\n      }\n    }\n  }\n", out);
+    fputs(", \"default\": \"tcp\"},\n          \"durability\": {", out);
+    json_choices(out, config_durabilities);
+    fputs("}\n        }\n      }\n    }", out);
+}
+
+static void json_durability_topics(FILE *out)
+{
+    fprintf(out,
+            ",\n    \"durability_topics\": {\n"
+            "      \"type\": \"array\", \"maxItems\": %d,\n"
+            "      \"items\": {\n"
+            "        \"type\": \"object\", \"additionalProperties\": false,\n"
+            "        \"required\": [\"filter\", \"durability\"],\n"
+            "        \"properties\": {\n"
+            "          \"filter\": {\"type\": \"string\", \"minLength\": 1, \"maxLength\": %d},\n"
+            "          \"durability\": {",
+            CONFIG_DURABILITY_TOPICS_MAX, CONFIG_TEXT_MAX - 1);
+    json_choices(out, config_durabilities);
+    fputs("}\n        }\n      }\n    }\n  }\n", out);
 }
 
 void config_write_json_schema(FILE *out)
@@ -290,6 +333,7 @@ void config_write_json_schema(FILE *out)
     }
     fputs("\n  },\n", out);
     json_listeners(out);
+    json_durability_topics(out);
     fputs("}\n", out);
 }
 
@@ -338,6 +382,10 @@ static void yaml_keys(FILE *out, const char *section, const char *indent)
             fprintf(out, "%s# - %s: %s\n", indent, c->name, c->doc);
         if (key->type == CONFIG_LISTENERS)
             yaml_listeners(out);
+        else if (key->type == CONFIG_DURABILITY_TOPICS)
+            fputs("# For example: [{filter: sensors/+/value, durability: "
+                  "memory}]\n#durability_topics: []\n",
+                  out);
         else
             fprintf(out, "%s#%s: %s\n", indent, key_leaf(key), key->fallback);
     }

@@ -5,11 +5,7 @@
  * whatever the file looks like. Anchors, aliases and tags are refused: a configuration has no use
  * for them.
  */
-#include "config/address.h"
-#include "config/error.h"
-#include "config/nearest.h"
-#include "config/schema.h"
-#include "config/value.h"
+#include "config/reader.h"
 
 #include "base/check.h"
 
@@ -18,17 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <yaml.h>
-
-struct reader {
-    yaml_parser_t parser;
-    yaml_event_t event; /* the one just read */
-    struct config *config;
-    const char *name;
-    bool lines; /* messages tell them */
-    struct config_error *error;
-    int key_line[CONFIG_KEYS_MAX], section_line[CONFIG_SECTIONS_MAX]; /* 0: not seen yet */
-};
 
 /* ---- events -----------------------------------------------------------------------------------
  */
@@ -38,17 +23,15 @@ static int mark_line(const struct reader *r, yaml_mark_t mark)
     return r->lines ? (int)mark.line + 1 : 0;
 }
 
-static int event_line(const struct reader *r)
+int reader_line(const struct reader *r)
 {
     return mark_line(r, r->event.start_mark);
 }
 
-static struct config_place place_here(const struct reader *r, const char *path)
+struct config_place reader_place(const struct reader *r, const char *path)
 {
-    return (struct config_place){.name = r->name, .line = event_line(r), .path = path};
+    return (struct config_place){.name = r->name, .line = reader_line(r), .path = path};
 }
-
-#define FAIL(r, path, ...) config_error_set((r)->error, place_here((r), (path)), __VA_ARGS__)
 
 static bool fail_syntax(struct reader *r)
 {
@@ -87,7 +70,7 @@ static bool decorated(const yaml_event_t *event, const char **what)
 }
 
 /* Reads the next event into r->event. */
-static bool next(struct reader *r)
+bool reader_next(struct reader *r)
 {
     const char *what;
 
@@ -99,7 +82,7 @@ static bool next(struct reader *r)
     return true;
 }
 
-static struct config_scalar scalar_here(const struct reader *r)
+struct config_scalar reader_scalar(const struct reader *r)
 {
     return (struct config_scalar){
         .text = (const char *)r->event.data.scalar.value,
@@ -109,20 +92,20 @@ static struct config_scalar scalar_here(const struct reader *r)
 }
 
 /* Nothing, ~ or null: `limits:` with all its keys commented out. */
-static bool is_null(const struct reader *r)
+bool reader_is_null(const struct reader *r)
 {
     if (r->event.type != YAML_SCALAR_EVENT)
         return false;
-    struct config_scalar s = scalar_here(r);
+    struct config_scalar s = reader_scalar(r);
     return !s.quoted && (s.len == 0 || strcmp(s.text, "~") == 0 || strcmp(s.text, "null") == 0);
 }
 
 /* What stands here, for "got ...". */
-static const char *describe_here(const struct reader *r, char out[CONFIG_QUOTE_MAX])
+const char *reader_describe(const struct reader *r, char out[CONFIG_QUOTE_MAX])
 {
     switch (r->event.type) {
     case YAML_SCALAR_EVENT:
-        if (is_null(r))
+        if (reader_is_null(r))
             return "nothing";
         return config_quote((const char *)r->event.data.scalar.value, r->event.data.scalar.length,
                             out);
@@ -136,15 +119,15 @@ static const char *describe_here(const struct reader *r, char out[CONFIG_QUOTE_M
 /* ---- values -----------------------------------------------------------------------------------
  */
 
-static bool fail_value(struct reader *r, const struct config_key *key)
+bool reader_fail_value(struct reader *r, const struct config_key *key)
 {
     char expected[CONFIG_EXPECTED_MAX], quoted[CONFIG_QUOTE_MAX];
-    const char *got = describe_here(r, quoted);
+    const char *got = reader_describe(r, quoted);
     const char *nearest = NULL;
 
     config_value_expected(key, expected, sizeof(expected));
     if (r->event.type == YAML_SCALAR_EVENT) {
-        struct config_scalar scalar = scalar_here(r);
+        struct config_scalar scalar = reader_scalar(r);
         nearest = config_value_nearest(key, scalar.text);
         if (scalar.quoted && (key->type == CONFIG_INT || key->type == CONFIG_BOOL))
             return FAIL(r, key->path, "expected %s, got the text %s", expected, got);
@@ -156,121 +139,23 @@ static bool fail_value(struct reader *r, const struct config_key *key)
 
 static bool read_scalar(struct reader *r, const struct config_key *key)
 {
-    if (r->event.type != YAML_SCALAR_EVENT || is_null(r))
-        return fail_value(r, key);
-    struct config_scalar scalar = scalar_here(r);
-    return config_value_store(r->config, key, &scalar) || fail_value(r, key);
-}
-
-static bool read_address(struct reader *r, const char *path, struct config_listener *listener)
-{
-    char quoted[CONFIG_QUOTE_MAX];
-
-    if (r->event.type == YAML_SEQUENCE_START_EVENT)
-        return FAIL(r, path, "an IPv6 address goes in quotes, such as \"[::1]:1883\"");
-    if (r->event.type != YAML_SCALAR_EVENT || is_null(r))
-        return FAIL(r, path, "expected HOST:PORT, got %s", describe_here(r, quoted));
-    struct config_scalar scalar = scalar_here(r);
-    const char *wrong = address_parse(scalar.text, listener);
-    if (wrong != NULL || strlen(scalar.text) != scalar.len)
-        return FAIL(r, path, "%s, got %s", wrong != NULL ? wrong : "expected HOST:PORT",
-                    describe_here(r, quoted));
-    return true;
-}
-
-static bool read_transport(struct reader *r, const char *path, struct config_listener *listener)
-{
-    char quoted[CONFIG_QUOTE_MAX];
-
-    if (r->event.type == YAML_SCALAR_EVENT) {
-        struct config_scalar scalar = scalar_here(r);
-        for (const struct config_choice *t = config_transports; t->name != NULL; t++) {
-            if (strcmp(t->name, scalar.text) == 0) {
-                listener->transport = (enum config_transport)t->value;
-                return true;
-            }
-        }
-    }
-    return FAIL(r, path, "expected tcp or ws, got %s", describe_here(r, quoted));
-}
-
-static bool fail_listener_key(struct reader *r, const char *path, const char *word)
-{
-    struct nearest nearest = nearest_begin(word);
-    char quoted[CONFIG_QUOTE_MAX];
-
-    nearest_offer(&nearest, "address", "address");
-    nearest_offer(&nearest, "transport", "transport");
-    const char *best = nearest_get(&nearest);
-    describe_here(r, quoted);
-    if (best != NULL)
-        return FAIL(r, path, "unknown key %s; did you mean %s?", quoted, best);
-    return FAIL(r, path, "unknown key %s; expected address or transport", quoted);
-}
-
-/* One {address, transport}; `index` counts from 0. The event is its start. */
-static bool read_listener(struct reader *r, uint32_t index)
-{
-    struct config_listener *listener = &r->config->listeners[index];
-    bool has_address = false, has_transport = false;
-    char path[CONFIG_PATH_MAX], key_path[CONFIG_PATH_MAX + 16], quoted[CONFIG_QUOTE_MAX];
-
-    snprintf(path, sizeof(path), "listeners[%u]", index);
-    if (r->event.type != YAML_MAPPING_START_EVENT)
-        return FAIL(r, path, "expected {address: HOST:PORT, transport: tcp or ws}, got %s",
-                    describe_here(r, quoted));
-    *listener = (struct config_listener){.transport = CONFIG_TCP, .line = event_line(r)};
-    for (;;) {
-        if (!next(r))
-            return false;
-        if (r->event.type == YAML_MAPPING_END_EVENT)
-            break;
-        if (r->event.type != YAML_SCALAR_EVENT)
-            return FAIL(r, path, "expected a key, got %s", describe_here(r, quoted));
-        const char *word = (const char *)r->event.data.scalar.value;
-        bool is_address = strcmp(word, "address") == 0;
-        if (!is_address && strcmp(word, "transport") != 0)
-            return fail_listener_key(r, path, word);
-        snprintf(key_path, sizeof(key_path), "%s.%s", path, is_address ? "address" : "transport");
-        bool *seen = is_address ? &has_address : &has_transport;
-        if (*seen)
-            return FAIL(r, key_path, "given twice");
-        *seen = true;
-        if (!next(r) || !(is_address ? read_address(r, key_path, listener)
-                                     : read_transport(r, key_path, listener)))
-            return false;
-    }
-    struct config_place place = {.name = r->name, .line = listener->line, .path = path};
-    return has_address ||
-           config_error_set(r->error, place, "address is missing: expected {address: HOST:PORT}");
-}
-
-static bool read_listeners(struct reader *r, const struct config_key *key)
-{
-    struct config *config = r->config;
-
-    if (r->event.type != YAML_SEQUENCE_START_EVENT)
-        return fail_value(r, key);
-    config->listener_count = 0;
-    snprintf(config->listeners_from, sizeof(config->listeners_from), "%s", r->name);
-    for (;;) {
-        if (!next(r))
-            return false;
-        if (r->event.type == YAML_SEQUENCE_END_EVENT)
-            break;
-        if (config->listener_count == CONFIG_LISTENERS_MAX)
-            return FAIL(r, key->path, "expected at most %d entries", CONFIG_LISTENERS_MAX);
-        if (!read_listener(r, config->listener_count))
-            return false;
-        config->listener_count++;
-    }
-    return config->listener_count > 0 || FAIL(r, key->path, "expected at least one entry");
+    if (r->event.type != YAML_SCALAR_EVENT || reader_is_null(r))
+        return reader_fail_value(r, key);
+    struct config_scalar scalar = reader_scalar(r);
+    return config_value_store(r->config, key, &scalar) || reader_fail_value(r, key);
 }
 
 /* The event is the start of the key's value. */
 static bool read_value(struct reader *r, const struct config_key *key)
 {
-    return key->type == CONFIG_LISTENERS ? read_listeners(r, key) : read_scalar(r, key);
+    switch (key->type) {
+    case CONFIG_LISTENERS:
+        return read_listeners(r, key);
+    case CONFIG_DURABILITY_TOPICS:
+        return read_durability_topics(r, key);
+    default:
+        return read_scalar(r, key);
+    }
 }
 
 /* ---- keys -------------------------------------------------------------------------------------
@@ -301,12 +186,13 @@ static bool read_section(struct reader *r, const struct config_section *section)
 {
     char quoted[CONFIG_QUOTE_MAX];
 
-    if (!mark_line_once(r, section->path, &r->section_line[section - config_sections]) || !next(r))
+    if (!mark_line_once(r, section->path, &r->section_line[section - config_sections]) ||
+        !reader_next(r))
         return false;
-    if (is_null(r))
+    if (reader_is_null(r))
         return true;
     if (r->event.type != YAML_MAPPING_START_EVENT)
-        return FAIL(r, section->path, "expected keys below it, got %s", describe_here(r, quoted));
+        return FAIL(r, section->path, "expected keys below it, got %s", reader_describe(r, quoted));
     return read_mapping(r, section->path);
 }
 
@@ -317,16 +203,16 @@ static bool read_mapping(struct reader *r, const char *prefix)
     char path[CONFIG_PATH_MAX], quoted[CONFIG_QUOTE_MAX];
 
     for (;;) {
-        if (!next(r))
+        if (!reader_next(r))
             return false;
         if (r->event.type == YAML_MAPPING_END_EVENT)
             return true;
         if (r->event.type != YAML_SCALAR_EVENT)
-            return FAIL(r, prefix, "expected a key, got %s", describe_here(r, quoted));
-        struct config_scalar word = scalar_here(r);
+            return FAIL(r, prefix, "expected a key, got %s", reader_describe(r, quoted));
+        struct config_scalar word = reader_scalar(r);
         int len = snprintf(path, sizeof(path), "%s%s%s", prefix, *prefix ? "." : "", word.text);
         if (len >= (int)sizeof(path) || strlen(word.text) != word.len || strchr(word.text, '.'))
-            return FAIL(r, prefix, "unknown key %s", describe_here(r, quoted));
+            return FAIL(r, prefix, "unknown key %s", reader_describe(r, quoted));
 
         const struct config_key *key = config_key_find(path);
         const struct config_section *section = config_section_find(path);
@@ -334,7 +220,7 @@ static bool read_mapping(struct reader *r, const char *prefix)
             if (!read_section(r, section))
                 return false;
         } else if (key != NULL) {
-            if (!mark_line_once(r, path, &r->key_line[key - config_keys]) || !next(r) ||
+            if (!mark_line_once(r, path, &r->key_line[key - config_keys]) || !reader_next(r) ||
                 !read_value(r, key))
                 return false;
         } else {
@@ -366,21 +252,21 @@ static void reader_deinit(struct reader *r)
 /* Gets to the first event of the only document; *empty when there is none. */
 static bool enter_document(struct reader *r, bool *empty)
 {
-    if (!next(r)) /* the stream starts */
+    if (!reader_next(r)) /* the stream starts */
         return false;
-    if (!next(r)) /* the document starts, or the stream ends */
+    if (!reader_next(r)) /* the document starts, or the stream ends */
         return false;
     *empty = r->event.type == YAML_STREAM_END_EVENT;
-    return *empty || next(r);
+    return *empty || reader_next(r);
 }
 
 /* After the last value: the document ends here and no second one starts. */
 static bool leave_document(struct reader *r)
 {
-    if (!next(r))
+    if (!reader_next(r))
         return false;
     CHECK(r->event.type == YAML_DOCUMENT_END_EVENT);
-    if (!next(r))
+    if (!reader_next(r))
         return false;
     return r->event.type == YAML_STREAM_END_EVENT ||
            FAIL(r, NULL, "expected one YAML document, got a second one");
@@ -398,8 +284,8 @@ static bool read_document(struct reader *r)
     if (r->event.type == YAML_MAPPING_START_EVENT) {
         if (!read_mapping(r, ""))
             return false;
-    } else if (!is_null(r)) {
-        return FAIL(r, NULL, "expected `key: value` lines, got %s", describe_here(r, quoted));
+    } else if (!reader_is_null(r)) {
+        return FAIL(r, NULL, "expected `key: value` lines, got %s", reader_describe(r, quoted));
     }
     return leave_document(r);
 }

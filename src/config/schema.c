@@ -59,8 +59,8 @@ static const struct config_choice full_policies[] = {
     {0},
 };
 
-static const struct config_choice durabilities[] = {
-    {"memory", "nothing: sessions and messages end with the process", DURABILITY_MEMORY},
+const struct config_choice config_durabilities[] = {
+    {"memory", "nothing: what was acknowledged may end with the process", DURABILITY_MEMORY},
     {"interval",
      "what was acknowledged survives the death of the process; when the machine loses "
      "power the last durability_interval is lost",
@@ -100,7 +100,7 @@ const struct config_key config_keys[] = {
      .type = CONFIG_LISTENERS,
      FIELD(listeners),
      .since = "0.1.0",
-     .doc = "Where clients connect: 1 to 64 entries of an address and a transport."},
+     .doc = "Where clients connect: 1 to 64 entries of an address, a transport and a durability."},
     {.path = "allow_anonymous",
      BOOL(allow_anonymous),
      .fallback = "false",
@@ -122,7 +122,7 @@ const struct config_key config_keys[] = {
             "directory once it is made."},
 
     {.path = "durability",
-     ENUM(durability, durabilities),
+     ENUM(durability, config_durabilities),
      .fallback = "fsync",
      .since = "0.2.0",
      .doc = "What an acknowledgement promises for sessions that outlive their connection, their "
@@ -133,6 +133,18 @@ const struct config_key config_keys[] = {
      .since = "0.2.0",
      .doc = "With durability: interval, the longest time until what was written is flushed to the "
             "disk."},
+    {.path = "durability_topics",
+     .type = CONFIG_DURABILITY_TOPICS,
+     FIELD(durability_topics),
+     .since = "0.2.0",
+     .doc = "Topics with a durability of their own: up to 64 entries of a filter and a durability. "
+            "The first that matches counts, whichever listener a message comes through."},
+    {.path = "durability_property",
+     BOOL(durability_property),
+     .fallback = "false",
+     .since = "0.2.0",
+     .doc = "Tell MQTT 5.0 clients the durability of their listener in CONNACK, as the user "
+            "property `durability`."},
 
     {.path = "log.level",
      ENUM(log_level, log_levels),

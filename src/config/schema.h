@@ -11,13 +11,14 @@
 #include <stdint.h>
 
 enum config_type {
-    CONFIG_BOOL,      /* true, false */
-    CONFIG_INT,       /* 1000 or 1_000 */
-    CONFIG_SIZE,      /* bytes: 65536, 64K, 64KiB, 16M, 1G */
-    CONFIG_DURATION,  /* 500ms, 10s, 5m, 2h, 7d; 0 needs no unit */
-    CONFIG_TEXT,      /* into a char[] */
-    CONFIG_ENUM,      /* one of `choices` */
-    CONFIG_LISTENERS, /* a list of {address, transport} */
+    CONFIG_BOOL,              /* true, false */
+    CONFIG_INT,               /* 1000 or 1_000 */
+    CONFIG_SIZE,              /* bytes: 65536, 64K, 64KiB, 16M, 1G */
+    CONFIG_DURATION,          /* 500ms, 10s, 5m, 2h, 7d; 0 needs no unit */
+    CONFIG_TEXT,              /* into a char[] */
+    CONFIG_ENUM,              /* one of `choices` */
+    CONFIG_LISTENERS,         /* a list of {address, transport, durability} */
+    CONFIG_DURABILITY_TOPICS, /* a list of {filter, durability} */
 };
 
 struct config_choice {
@@ -54,7 +55,7 @@ extern const struct config_key config_keys[];
 extern const size_t config_key_count;
 extern const struct config_section config_sections[];
 extern const size_t config_section_count;
-extern const struct config_choice config_transports[];
+extern const struct config_choice config_transports[], config_durabilities[];
 
 enum { CONFIG_KEYS_MAX = 128, CONFIG_SECTIONS_MAX = 16, CONFIG_PATH_MAX = 64 };
 

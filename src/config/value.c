@@ -172,6 +172,7 @@ bool config_value_store(struct config *config, const struct config_key *key,
         break;
     case CONFIG_TEXT:
     case CONFIG_LISTENERS:
+    case CONFIG_DURABILITY_TOPICS:
         UNREACHABLE();
     }
     bool ranged = key->type != CONFIG_BOOL && key->type != CONFIG_ENUM;
@@ -208,7 +209,7 @@ const char *config_value_format(const struct config_key *key, uint64_t value, ch
     return out;
 }
 
-static void expect_choices(const struct config_choice *choices, char *out, size_t room)
+void config_choices_expected(const struct config_choice *choices, char *out, size_t room)
 {
     size_t used = (size_t)snprintf(out, room, "one of ");
 
@@ -247,10 +248,13 @@ const char *config_value_expected(const struct config_key *key, char *out, size_
         snprintf(out, room, "a text of at most %zu bytes", key->width - 1);
         break;
     case CONFIG_ENUM:
-        expect_choices(key->choices, out, room);
+        config_choices_expected(key->choices, out, room);
         break;
     case CONFIG_LISTENERS:
-        snprintf(out, room, "a list of {address: HOST:PORT, transport: tcp or ws}");
+        snprintf(out, room, "a list of %s", CONFIG_LISTENER_FORM);
+        break;
+    case CONFIG_DURABILITY_TOPICS:
+        snprintf(out, room, "a list of %s", CONFIG_DURABILITY_TOPIC_FORM);
         break;
     default:
         expect_number(key, out, room);

@@ -6,6 +6,10 @@
 #include "config/config.h"
 #include "config/schema.h"
 
+/* What one entry of a list looks like. */
+#define CONFIG_LISTENER_FORM "{address: HOST:PORT, transport: tcp or ws}"
+#define CONFIG_DURABILITY_TOPIC_FORM "{filter: TOPIC_FILTER, durability: memory, interval or fsync}"
+
 enum { CONFIG_EXPECTED_MAX = 320, CONFIG_NUMBER_MAX = 32 };
 
 /* A scalar as it was written. Borrows. */
@@ -22,6 +26,9 @@ bool config_value_store(struct config *config, const struct config_key *key,
 
 /* "a whole number from 0 to 256": what config_value_store() accepts. Gives out. */
 const char *config_value_expected(const struct config_key *key, char *out, size_t room);
+
+/* "one of fsync, interval, memory". */
+void config_choices_expected(const struct config_choice *choices, char *out, size_t room);
 
 /* The number in an integer, size, duration, enum or bool field. */
 uint64_t config_value_number(const struct config *config, const struct config_key *key);

@@ -17,8 +17,10 @@ static void handle_pubrec(struct conn *conn, const struct ack *ack)
 
 static void handle_pubrel(struct conn *conn, const struct ack *ack)
 {
+    /* An identifier that came back after a crash would hide the next message that has it, whatever
+     * that one was promised: so this waits as the strictest do. */
+    bool changed = session_received_is_kept(conn->session, ack->packet_id);
     bool known = session_received_remove(conn->session, ack->packet_id);
-    bool changed = known && session_durable(conn->session);
     conn_owe_ack(conn, PACKET_PUBCOMP, ack->packet_id,
                  known ? MQTT_SUCCESS : MQTT_PACKET_IDENTIFIER_NOT_FOUND, NULL,
                  changed ? OWED_SESSION_CHANGED : OWED_NO_CHANGES);

@@ -20,7 +20,7 @@ static const struct stream_ops conn_stream_ops;
 
 static void timer_fired(struct loop_timer *timer);
 
-void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
+void conn_accept(struct conn_worker *worker, int fd, const struct conn_origin *origin,
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len)
 {
     if (worker->draining) { /* the loop may have stopped: what it opens now is never closed */
@@ -37,8 +37,11 @@ void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
     conn->last_in_ms = worker->loop->now_ms;
     list_init(&conn->link);
     loop_timer_init(&conn->timer, timer_fired);
-    enum rc rc = stream_open(&conn->stream, worker->loop, &conn_stream_ops, fd, transport, filter,
-                             bytes_of(unread, unread_len));
+    const struct config *config = worker->shared->config;
+    conn->listener = (uint8_t)origin->listener;
+    conn->durability = (uint8_t)config_listener_durability(config, origin->listener);
+    enum rc rc = stream_open(&conn->stream, worker->loop, &conn_stream_ops, fd, origin->transport,
+                             filter, bytes_of(unread, unread_len));
     mem_free(unread);
     if (rc != RC_OK) {
         mem_free(conn);
@@ -49,7 +52,6 @@ void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
         atomic_fetch_add_explicit(&worker->shared->connections, 1, memory_order_relaxed);
     conn->open = true;
     metric_inc(worker->metrics, METRIC_CONNECTIONS_OPENED);
-    const struct config *config = worker->shared->config;
     if (open >= config->limits.connections + CONNECTIONS_GRACE) {
         metric_inc(worker->metrics, METRIC_LIMIT_CONNECTIONS);
         conn->state = CONN_CLOSING;

@@ -34,9 +34,15 @@ struct conn_shared {
     _Atomic bool queues_full;     /* all queues together hold queue.total_bytes_max */
 };
 
+/* How a connection came in. */
+struct conn_origin {
+    enum transport transport;
+    uint32_t listener; /* of the configuration */
+};
+
 struct conn_worker_ops {
     /* The session's home is another worker: takes descriptor, filter and unread bytes there. */
-    void (*move)(void *owner, uint32_t worker, int fd, enum transport transport,
+    void (*move)(void *owner, uint32_t worker, int fd, const struct conn_origin *origin,
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len);
 };
 
@@ -53,7 +59,8 @@ struct conn_worker {
     session_ref *yielded;    /* have bytes to parse and did enough for this turn */
     uint32_t yielded_count, yielded_room;
     struct owed *spare_owed;
-    struct list orphans; /* owed acknowledgements of connections that are gone */
+    struct topic_policy *policy; /* NULL: no topic has a durability of its own */
+    struct list orphans;         /* owed acknowledgements of connections that are gone */
     uint32_t worker, worker_count;
     uint32_t questions; /* asked of other workers so far; numbers them */
     const struct conn_worker_ops *ops;
@@ -75,7 +82,7 @@ void conn_worker_close(struct conn_worker *worker);
 
 /* A descriptor that a listener accepted, or that another worker moved here with what it had read
  * (takes both). It is closed when the worker shuts down. */
-void conn_accept(struct conn_worker *worker, int fd, enum transport transport,
+void conn_accept(struct conn_worker *worker, int fd, const struct conn_origin *origin,
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len);
 
 /* hub_ops of every hub; hub->owner is the conn_worker. */

@@ -79,12 +79,12 @@ static inline void on_wake_at(void *arg, uint64_t at_ms)
     (void)at_ms;
 }
 
-static inline void on_move(void *owner, uint32_t to, int fd, enum transport transport,
+static inline void on_move(void *owner, uint32_t to, int fd, const struct conn_origin *origin,
                            struct stream_filter *filter, uint8_t *unread, size_t unread_len)
 {
     struct fixture *f = ((struct worker *)owner)->f;
     f->moves++;
-    conn_accept(&f->workers[to].conns, fd, transport, filter, unread, unread_len);
+    conn_accept(&f->workers[to].conns, fd, origin, filter, unread, unread_len);
 }
 
 static const struct conn_worker_ops fixture_conn_ops = {.move = on_move};
@@ -402,7 +402,8 @@ static inline struct client *dial(struct fixture *f, uint32_t worker, enum mqtt_
     struct client *client = &f->clients[f->client_count++];
     *client = (struct client){.f = f, .fd = ends[1], .version = (uint8_t)version};
     name_of_worker(client, worker);
-    conn_accept(&f->workers[worker].conns, ends[0], TRANSPORT_TCP, NULL, NULL, 0);
+    conn_accept(&f->workers[worker].conns, ends[0], &(struct conn_origin){TRANSPORT_TCP, 0}, NULL,
+                NULL, 0);
     return client;
 }
 

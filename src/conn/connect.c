@@ -134,7 +134,7 @@ static bool conn_move(struct conn *conn, uint32_t home, size_t consumed)
     struct stream_filter *filter = NULL;
     uint8_t *unread = NULL;
     size_t unread_len = 0;
-    enum transport transport = conn->stream.transport;
+    struct conn_origin origin = {(enum transport)conn->stream.transport, conn->listener};
     conn->state = CONN_CLOSING;
     conn_count_closed(conn); /* before it is counted there */
     loop_timer_stop(worker->loop, &conn->timer);
@@ -144,7 +144,7 @@ static bool conn_move(struct conn *conn, uint32_t home, size_t consumed)
         stream_close(&conn->stream);
         return true;
     }
-    worker->ops->move(worker->owner, home, fd, transport, filter, unread, unread_len);
+    worker->ops->move(worker->owner, home, fd, &origin, filter, unread, unread_len);
     return true;
 }
 
@@ -196,7 +196,8 @@ static struct session *take_session(struct conn *conn, const struct connect *con
     return session;
 }
 
-static struct message *will_of(const struct connect *connect, const struct session *session)
+static struct message *will_of(const struct conn *conn, const struct connect *connect,
+                               const struct session *session)
 {
     const struct properties *p = &connect->will_properties;
     uint8_t *forward = mem_try(p->user.len + 1);
@@ -211,6 +212,7 @@ static struct message *will_of(const struct connect *connect, const struct sessi
         .qos = connect->will_qos,
         .retain = connect->will_retain,
         .has_expiry = property_present(p, PROPERTY_MESSAGE_EXPIRY_INTERVAL),
+        .durability = (uint8_t)conn_durability_of(conn, connect->will_topic),
         .expiry_s = p->message_expiry_s,
         .publisher_hash = session->hash,
         .publisher = session->ref,
@@ -222,6 +224,8 @@ static struct message *will_of(const struct connect *connect, const struct sessi
 
 /* ---- CONNACK ------------------------------------------------------------------------------------
  */
+
+enum { DURABILITY_PROPERTY_MAX = 32 };
 
 static void add_capabilities(const struct config *config, struct properties *p)
 {
@@ -247,6 +251,26 @@ static void add_capabilities(const struct config *config, struct properties *p)
         property_set(p, PROPERTY_TOPIC_ALIAS_MAXIMUM);
         p->topic_alias_maximum = config->mqtt.topic_alias_max;
     }
+}
+
+/* The durability of the client's listener, as a user property in its wire form. */
+static void add_durability(const struct conn *conn, struct properties *p,
+                           uint8_t wire[DURABILITY_PROPERTY_MAX])
+{
+    const struct bytes name = bytes_of_str("durability");
+    const struct bytes value =
+        bytes_of_str(config_durability_name((enum durability)conn->durability));
+    uint8_t *to = wire;
+    *to++ = PROPERTY_USER_PROPERTY;
+    for (int i = 0; i < 2; i++) {
+        struct bytes text = i == 0 ? name : value;
+        *to++ = 0; /* of the length */
+        *to++ = (uint8_t)text.len;
+        memcpy(to, text.data, text.len);
+        to += text.len;
+    }
+    property_set(p, PROPERTY_USER_PROPERTY);
+    p->user = bytes_of(wire, (size_t)(to - wire));
 }
 
 static void add_answers(struct conn *conn, const struct connect *connect, struct properties *p)
@@ -318,7 +342,7 @@ static void attach(struct conn *conn, struct session *session, const struct conn
     delivery_session_changed(conn->worker->hub, session);
     if (connect->has_will) {
         bool delayed = property_present(&connect->will_properties, PROPERTY_WILL_DELAY_INTERVAL);
-        struct message *will = will_of(connect, session);
+        struct message *will = will_of(conn, connect, session);
         if (will == NULL)
             metric_inc(conn->worker->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
         session_set_will(session, will, delayed ? connect->will_properties.will_delay_s : 0);
@@ -333,6 +357,7 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
     struct connect connect = *given;
     struct connack connack = {0};
     char assigned[64];
+    uint8_t user[DURABILITY_PROPERTY_MAX];
     if (connect.client_id.len == 0) {
         connect.client_id = bytes_of(assigned, assign_client_id(conn, assigned, sizeof(assigned)));
         property_set(&connack.properties, PROPERTY_ASSIGNED_CLIENT_IDENTIFIER);
@@ -355,6 +380,8 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
     if (conn->version == MQTT_V5) {
         add_capabilities(conn_config(conn), &connack.properties);
         add_answers(conn, &connect, &connack.properties);
+        if (conn_config(conn)->durability_property)
+            add_durability(conn, &connack.properties, user);
     }
     uint8_t packet[8 * 1024];
     size_t room = conn->packet_max_out < sizeof(packet) ? conn->packet_max_out : sizeof(packet);
@@ -363,8 +390,7 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
         conn_end(conn, SESSION_WILL_DISCARD); /* a client that cannot take a CONNACK */
         return;
     }
-    conn_owe(conn, bytes_of(packet, size), NULL,
-             session_durable(session) ? OWED_SESSION_CHANGED : OWED_NO_CHANGES);
+    conn_owe(conn, bytes_of(packet, size), NULL, conn_session_changed(conn));
     if (conn->state == CONN_ACCEPTED) { /* it waits, and so does everything else [MQTT-3.2.0-1] */
         conn->sink.hold = true;
         conn_set_busy(conn, CONN_BUSY_CONNACK);

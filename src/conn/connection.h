@@ -61,6 +61,8 @@ struct conn {
     uint8_t version;              /* enum mqtt_version, 0 before CONNECT */
     uint8_t state;                /* enum conn_state */
     uint8_t busy;                 /* enum conn_busy bits */
+    uint8_t listener;             /* of the configuration */
+    uint8_t durability;           /* enum durability: the listener's */
     bool problem_information : 1; /* reason strings and user properties are welcome everywhere */
     bool counted : 1;             /* in METRIC_CONNECTIONS_CURRENT */
     bool open : 1;                /* in shared->connections */
@@ -168,6 +170,24 @@ void conn_pace_packet(struct conn *conn);
 
 void conn_pace_free(struct conn *conn);
 
+/* ---- policy.c: durability by topic -------------------------------------------------------------
+ */
+
+/* NULL when the configuration has no such topics. Borrows config. */
+struct topic_policy *topic_policy_new(const struct config *config);
+
+/* What counts for the topic; `otherwise` when no filter matches. */
+enum durability topic_policy_of(struct topic_policy *policy, struct bytes topic,
+                                enum durability otherwise);
+
+/* What counts for what the client publishes to that topic. */
+static inline enum durability conn_durability_of(const struct conn *conn, struct bytes topic)
+{
+    enum durability own = (enum durability)conn->durability;
+    struct topic_policy *policy = conn->worker->policy;
+    return __builtin_expect(policy == NULL, 1) ? own : topic_policy_of(policy, topic, own);
+}
+
 /* subscribe.c */
 void conn_job_cancel(struct conn *conn);
 
@@ -188,7 +208,27 @@ void conn_alias_out_free(struct conn_extra *extra);
 /* What a client is told when the store, or every session's queue, has not kept its message. */
 enum mqtt_reason conn_reason_of(enum rc rc);
 
-enum owed_changes { OWED_NO_CHANGES, OWED_SESSION_CHANGED };
+enum owed_changes {
+    OWED_NO_CHANGES,
+    OWED_SESSION_CHANGED,
+    OWED_SESSION_WRITTEN, /* it changed, and it is enough when that is written */
+};
+
+/* What an acknowledgement of that durability waits for when the session changed. */
+static inline enum owed_changes owed_changed(enum durability durability)
+{
+    static const enum owed_changes changes[] = {[DURABILITY_FSYNC] = OWED_SESSION_CHANGED,
+                                                [DURABILITY_INTERVAL] = OWED_SESSION_WRITTEN,
+                                                [DURABILITY_MEMORY] = OWED_NO_CHANGES};
+    return changes[durability];
+}
+
+/* The same for a change of the connection's own session. */
+static inline enum owed_changes conn_session_changed(const struct conn *conn)
+{
+    return session_durable(conn->session) ? owed_changed((enum durability)conn->durability)
+                                          : OWED_NO_CHANGES;
+}
 
 /*
  * Sends an acknowledgement when what it promises is safe: when `ticket` (may be NULL) has been

@@ -187,7 +187,8 @@ void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *tic
     }
     struct owed *owed = owed_new(conn);
     enum rc rc = RC_OK;
-    if (changes == OWED_SESSION_CHANGED)
+    owed->waiter.written_is_enough = changes == OWED_SESSION_WRITTEN;
+    if (changes != OWED_NO_CHANGES)
         rc = store_wait(conn->session->store, &owed->waiter);
     if (rc == RC_AGAIN)
         owed->unanswered++;

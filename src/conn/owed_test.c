@@ -398,7 +398,7 @@ static void failure_of_another_type_forgets_nothing(void **state)
     struct client *keeper, *client = pair_on_late_store(f, MQTT_V5, &keeper);
     send_publish(client, 1, 7, "x");
     settle(f);
-    assert_int_equal(session_received_add(session_of(client), 7), RC_OK);
+    assert_int_equal(session_received_add(session_of(client), 7, DURABILITY_FSYNC), RC_OK);
     answer_client(keeper, RC_IO);
     expect_ack(client, PACKET_PUBACK, 7, MQTT_IMPLEMENTATION_SPECIFIC_ERROR);
     assert_true(session_received_has(session_of(client), 7));
@@ -541,7 +541,7 @@ static void repeat_does_not_wait_for_what_another_client_sent(void **state)
     settle(f);
     client_close(other); /* an orphan now, with the same identifier */
     assert_true(orphaned(f));
-    assert_int_equal(session_received_add(session_of(client), 7), RC_OK);
+    assert_int_equal(session_received_add(session_of(client), 7, DURABILITY_FSYNC), RC_OK);
     send_publish(client, 2, 7, "x");
     expect_ack(client, PACKET_PUBREC, 7, 0);
 }
@@ -553,7 +553,7 @@ static void repeat_does_not_wait_for_other_identifiers_and_types(void **state)
     send_publish(client, 1, 7, "x"); /* owes PUBACK 7 */
     send_publish(client, 2, 8, "x"); /* owes PUBREC 8 */
     settle(f);
-    assert_int_equal(session_received_add(session_of(client), 7), RC_OK);
+    assert_int_equal(session_received_add(session_of(client), 7, DURABILITY_FSYNC), RC_OK);
     send_publish(client, 2, 7, "x");
     settle(f);
     answer_client(keeper, RC_IO); /* PUBACK 7 fails, PUBREC 7 is safe */

@@ -112,7 +112,8 @@ static void refuse(struct conn *conn, const struct publish *publish, enum mqtt_r
             return; /* withheld: it is not safe, and 3.x cannot say so */
         reason = MQTT_SUCCESS;
         if (publish->qos == 2)
-            session_received_add(conn->session, publish->packet_id); /* for its PUBREL */
+            session_received_add(conn->session, publish->packet_id, /* for its PUBREL */
+                                 DURABILITY_FSYNC);
     }
     conn_owe_ack(conn, type, publish->packet_id, reason, NULL, OWED_NO_CHANGES);
 }
@@ -132,9 +133,9 @@ static bool count_open(struct conn *conn)
 }
 
 /* A QoS 2 publication that is here for the first time; false: it was answered already. */
-static bool begin_qos2(struct conn *conn, const struct publish *publish)
+static bool begin_qos2(struct conn *conn, const struct publish *publish, enum durability durability)
 {
-    switch (session_received_add(conn->session, publish->packet_id)) {
+    switch (session_received_add(conn->session, publish->packet_id, durability)) {
     case RC_OK:
         return true;
     case RC_EXISTS:           /* a repeat: acknowledge, do not deliver [MQTT-4.3.3-10] */
@@ -162,8 +163,8 @@ struct incoming {
     uint8_t *stripped_long; /* NULL: not needed */
 };
 
-static bool take_in(struct conn *conn, const struct publish *publish, struct bytes packet,
-                    struct incoming *in)
+static bool take_in(struct conn *conn, const struct publish *publish, enum durability durability,
+                    struct bytes packet, struct incoming *in)
 {
     in->message = NULL;
     in->stripped_long = NULL;
@@ -176,6 +177,7 @@ static bool take_in(struct conn *conn, const struct publish *publish, struct byt
         .qos = publish->qos,
         .retain = publish->retain,
         .has_expiry = publish->has_expiry,
+        .durability = (uint8_t)durability,
         .publisher_hash = conn->session->hash,
         .publisher = conn->session->ref,
     };
@@ -221,7 +223,7 @@ static void refuse_kept(struct conn *conn, const struct publish *publish, enum m
 }
 
 static void acknowledge(struct conn *conn, const struct publish *publish,
-                        const struct publish_outcome *outcome)
+                        enum durability durability, const struct publish_outcome *outcome)
 {
     if (publish->qos == 0)
         return;
@@ -238,13 +240,14 @@ static void acknowledge(struct conn *conn, const struct publish *publish,
         reason = MQTT_NO_MATCHING_SUBSCRIBERS; /* written in 5.0 only */
     bool changed = session_durable(conn->session) && publish->qos == 2;
     conn_owe_ack(conn, type, publish->packet_id, reason, outcome->ticket,
-                 changed ? OWED_SESSION_CHANGED : OWED_NO_CHANGES);
+                 changed ? owed_changed(durability) : OWED_NO_CHANGES);
 }
 
-static void deliver(struct conn *conn, const struct publish *publish, struct bytes packet)
+static void deliver(struct conn *conn, const struct publish *publish, enum durability durability,
+                    struct bytes packet)
 {
     struct incoming in;
-    if (!take_in(conn, publish, packet, &in)) {
+    if (!take_in(conn, publish, durability, packet, &in)) {
         refuse_kept(conn, publish, MQTT_QUOTA_EXCEEDED);
         return;
     }
@@ -255,7 +258,7 @@ static void deliver(struct conn *conn, const struct publish *publish, struct byt
         struct publish_outcome outcome =
             delivery_publish(conn->worker->hub, &in.publication, in.message,
                              in.is_ready_made ? &in.ready_made : NULL);
-        acknowledge(conn, publish, &outcome);
+        acknowledge(conn, publish, durability, &outcome);
         if (outcome.slow)
             conn_pause(conn, PAUSE_FOR_LAG, conn->worker->worker);
         if (outcome.backlog)
@@ -282,7 +285,7 @@ void conn_handle_publish(struct conn *conn, const struct frame *frame, const uin
     if (publish.qos > 0 && !count_open(conn))
         return;
     if (publish.qos == 2 && session_received_has(conn->session, publish.packet_id)) {
-        begin_qos2(conn, &publish);
+        begin_qos2(conn, &publish, DURABILITY_FSYNC); /* a repeat: nothing is added */
         return;
     }
     reason = refusal_of(conn, &publish);
@@ -290,7 +293,10 @@ void conn_handle_publish(struct conn *conn, const struct frame *frame, const uin
         refuse(conn, &publish, reason);
         return;
     }
-    if (publish.qos == 2 && !begin_qos2(conn, &publish))
+    enum durability durability = DURABILITY_MEMORY; /* QoS 0: nobody waits, nothing is written */
+    if (publish.qos > 0 || publish.retain)
+        durability = conn_durability_of(conn, publish.topic);
+    if (publish.qos == 2 && !begin_qos2(conn, &publish, durability))
         return;
-    deliver(conn, &publish, bytes_of(packet, frame->size));
+    deliver(conn, &publish, durability, bytes_of(packet, frame->size));
 }

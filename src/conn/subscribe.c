@@ -138,8 +138,7 @@ static void acknowledge(struct filter_job *job)
     uint8_t small[FILTERS_AT_ONCE + 16];
     uint8_t *packet = room <= sizeof(small) ? small : mem_new(room);
     size_t size = suback_encode(&suback, conn->version, packet, room);
-    conn_owe(conn, bytes_of(packet, size), NULL,
-             session_durable(conn->session) ? OWED_SESSION_CHANGED : OWED_NO_CHANGES);
+    conn_owe(conn, bytes_of(packet, size), NULL, conn_session_changed(conn));
     if (packet != small)
         mem_free(packet);
     job->acknowledged = true;

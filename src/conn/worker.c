@@ -122,6 +122,7 @@ void conn_worker_init(struct conn_worker *worker)
 {
     list_init(&worker->connections);
     list_init(&worker->orphans);
+    worker->policy = topic_policy_new(worker->shared->config);
 }
 
 void conn_worker_deinit(struct conn_worker *worker)
@@ -129,4 +130,5 @@ void conn_worker_deinit(struct conn_worker *worker)
     CHECK(list_empty(&worker->connections));
     mem_free(worker->yielded);
     mem_free(worker->spare_owed);
+    mem_free(worker->policy);
 }

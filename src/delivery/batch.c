@@ -202,7 +202,8 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
         .source = {.hub = hub->peers[worker].hub,
                    .answering = true,
                    .asked = asker.ticket,
-                   .asked_worker = asker.worker},
+                   .asked_worker = asker.worker,
+                   .written_is_enough = publication_written_is_enough(delivery->publication)},
     };
     if (to->block == NULL)
         memcpy(item->copied, to->routes, to->count * sizeof(*to->routes));

@@ -23,9 +23,10 @@ struct commit_source {
     bool answering;                /* receiving: make answers, not tickets */
     struct publish_ticket *asked;  /* receiving: the ticket of the publisher's worker */
     uint32_t asked_worker;
-    enum rc rc;   /* the store takes nothing at the moment */
-    bool taken;   /* a session has taken the message */
-    bool refused; /* one has not, by its queue's policy */
+    bool written_is_enough; /* the publication's durability is interval */
+    enum rc rc;             /* the store takes nothing at the moment */
+    bool taken;             /* a session has taken the message */
+    bool refused;           /* one has not, by its queue's policy */
 };
 
 /* One message and its routes on this worker, followed by its bytes when it is small. */
@@ -163,10 +164,22 @@ void deliveries_free(struct deliveries *batch);
 /* Tells the worker that the item came from to slow its publisher. */
 void deliveries_report_lag(struct delivery_hub *hub, const struct delivery_item *item);
 
+/* Whether anybody is told when sessions that are stored have the publication. */
+static inline bool publication_is_awaited(const struct publication *publication)
+{
+    return publication->qos > 0 && publication->durability != DURABILITY_MEMORY;
+}
+
+static inline bool publication_written_is_enough(const struct publication *publication)
+{
+    return publication->durability == DURABILITY_INTERVAL;
+}
+
 /* ---- commit.c: waiting for the store -----------------------------------------------------------
  */
 
-void commit_source_init(struct commit_source *source, struct delivery_hub *hub);
+void commit_source_init(struct commit_source *source, struct delivery_hub *hub,
+                        const struct publication *publication);
 
 /* The ticket, made if need be, with one more commit expected. */
 struct publish_ticket *commit_source_ticket(struct commit_source *source);

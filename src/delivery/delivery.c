@@ -102,7 +102,7 @@ static void deliver_run(struct delivery_hub *hub, struct delivery *delivery,
     if (merged.as.qos == 0 || source == NULL)
         return;
     note_result(source, result);
-    if (session_durable(session))
+    if (session_durable(session) && publication_is_awaited(delivery->publication))
         commit_source_await(source, session->store);
 }
 
@@ -130,7 +130,7 @@ struct routing {
 
 static bool waits_for_commit(const struct routing *routing, const struct route *run, uint32_t count)
 {
-    if (routing->delivery.publication->qos == 0)
+    if (!publication_is_awaited(routing->delivery.publication))
         return false;
     for (uint32_t i = 0; i < count; i++)
         if (run[i].qos > 0 && (run[i].flags & SUBSCRIPTION_DURABLE))
@@ -225,7 +225,7 @@ static void begin(struct routing *routing, struct delivery_hub *hub,
         .delivery = {.publication = publication, .message = message, .wire = wire},
         .ready_made = ready_made,
     };
-    commit_source_init(&routing->source, hub);
+    commit_source_init(&routing->source, hub, publication);
 }
 
 /* Gives back what the delivery has made; `message` is the caller's. */
@@ -276,7 +276,9 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     if (publication->payload.len >= DELIVERY_MESSAGE_MIN && routing.outcome.matched &&
         delivery_message(&routing.delivery) != NULL)
         routing.delivery.publication = &routing.delivery.message->publication;
-    struct store_shard *outbox = publication->qos == 2 ? outbox_for(hub, publication, &set) : NULL;
+    struct store_shard *outbox = publication->qos == 2 && publication_is_awaited(publication)
+                                     ? outbox_for(hub, publication, &set)
+                                     : NULL;
     if (outbox == NULL)
         deliver_to_set(&routing, &set);
     else if (delivery_message(&routing.delivery) != NULL)
@@ -533,7 +535,7 @@ static void publish_will(struct session_table *table, struct session *session, s
     struct delivery_hub *hub = table->owner;
     if (will->publication.retain)
         delivery_retain(hub, will);
-    if (session_stored(session) && will->publication.qos > 0) {
+    if (session_stored(session) && publication_is_awaited(&will->publication)) {
         /* In one batch with the record that the will is gone. */
         outbox_add(hub, session->store, will, OUTBOX_PROMISED);
         message_drop(will);

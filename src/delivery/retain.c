@@ -2,7 +2,8 @@
 /*
  * Retained messages: into the tree at once, on the publisher's worker; into the store by the worker
  * that is home to the topic's shard. That one writes what the tree has when it looks, so that two
- * publishers on two workers leave the same message in both.
+ * publishers on two workers leave the same message in both. One whose durability is memory is not
+ * written; the record of the one that it replaces goes.
  */
 #include "delivery/batch.h"
 
@@ -10,19 +11,18 @@
 #include "base/memory.h"
 #include "store/record.h"
 
-enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
+static bool has_record(const struct message *message)
 {
-    enum rc rc = RC_OK;
-    hub->work += RETAIN_WORK;
-    if (message->publication.payload.len == 0)
-        retained_clear(hub->retained, message->publication.topic); /* [MQTT-3.3.1-6] */
-    else
-        rc = retained_set(hub->retained, message);
-    if (rc != RC_OK) {
-        metric_inc(hub->metrics, METRIC_LIMIT_RETAINED);
-        metric_inc(hub->metrics, METRIC_RETAINED_REFUSED);
-    }
-    return rc;
+    return message != NULL && message->publication.durability != DURABILITY_MEMORY;
+}
+
+/* Whether the topic's message, as it is now, has a record, or is about to get one. */
+static bool retained_has_record(struct delivery_hub *hub, struct bytes topic)
+{
+    struct message *message = retained_get(hub->retained, topic, 0);
+    bool has = has_record(message);
+    message_drop(message);
+    return has;
 }
 
 /* On the home of the shard. */
@@ -30,8 +30,9 @@ static void record(struct delivery_hub *hub, struct store_shard *store, struct b
 {
     struct store_key key = record_key_retained(store->shard, topic);
     struct message *message = retained_get(hub->retained, topic, hub->sessions->now_ms);
-    if (message == NULL) {
+    if (!has_record(message)) {
         store_delete(store, STORE_RETAINED, &key);
+        message_drop(message);
         return;
     }
     struct record_clock clock = {hub->sessions->now_ms, clock_wall_ms()};
@@ -64,37 +65,67 @@ static void open_retained(struct mail *mail, void *receiver)
 }
 
 static void post(struct delivery_hub *hub, uint32_t home, struct store_shard *store,
-                 struct bytes topic, struct publish_ticket *ticket)
+                 struct bytes topic, const struct commit_source *source,
+                 struct publish_ticket *ticket)
 {
     struct delivery_peer *peer = &hub->peers[home];
     struct retained_mail *mail = mem_new(sizeof(*mail) + topic.len);
     mail->mail.open = open_retained;
-    mail->source = (struct commit_source){
-        .hub = peer->hub, .answering = true, .asked = ticket, .asked_worker = hub->worker};
+    mail->source =
+        (struct commit_source){.hub = peer->hub,
+                               .answering = true,
+                               .asked = ticket,
+                               .asked_worker = hub->worker,
+                               .written_is_enough = source != NULL && source->written_is_enough};
     mail->store = store;
     mail->topic_len = topic.len;
     memcpy(mail->topic, topic.data, topic.len);
     mailbox_post(peer->mailbox, &mail->mail.letter);
 }
 
-void retained_keep(struct delivery_hub *hub, const struct publication *publication,
-                   struct commit_source *source)
+/* `source` (may be NULL) waits for it. */
+static void keep(struct delivery_hub *hub, struct bytes topic, struct commit_source *source)
 {
-    struct bytes topic = publication->topic;
     struct session_table *table = hub->sessions;
     if (table->stores[0].ops->at_once || bytes_starts_with(topic, bytes_of_str("$SYS/")))
         return;
     uint32_t shard = client_id_hash(topic) % table->shard_count;
     uint32_t home = shard % hub->worker_count;
-    bool waits = publication->qos > 0;
     if (home != hub->worker) {
         struct store_shard *there = &hub->peers[home].hub->sessions->stores[shard];
-        post(hub, home, there, topic, waits ? commit_source_ticket(source) : NULL);
+        post(hub, home, there, topic, source, source != NULL ? commit_source_ticket(source) : NULL);
         return;
     }
     record(hub, &table->stores[shard], topic);
-    if (waits) {
+    if (source != NULL) {
         source->taken = true;
         commit_source_await(source, &table->stores[shard]);
     }
+}
+
+void retained_keep(struct delivery_hub *hub, const struct publication *publication,
+                   struct commit_source *source)
+{
+    if (publication->durability == DURABILITY_MEMORY)
+        return; /* delivery_retain() has seen to what it replaces */
+    keep(hub, publication->topic, publication->qos > 0 ? source : NULL);
+}
+
+enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
+{
+    enum rc rc = RC_OK;
+    bool replaces_record = message->publication.durability == DURABILITY_MEMORY &&
+                           retained_has_record(hub, message->publication.topic);
+    hub->work += RETAIN_WORK;
+    if (message->publication.payload.len == 0)
+        retained_clear(hub->retained, message->publication.topic); /* [MQTT-3.3.1-6] */
+    else
+        rc = retained_set(hub->retained, message);
+    if (rc != RC_OK) {
+        metric_inc(hub->metrics, METRIC_LIMIT_RETAINED);
+        metric_inc(hub->metrics, METRIC_RETAINED_REFUSED);
+    } else if (replaces_record) {
+        keep(hub, message->publication.topic, NULL);
+    }
+    return rc;
 }

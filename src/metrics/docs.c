@@ -50,4 +50,16 @@ void metrics_write_reference(FILE *out)
           "| topic | what it says |\n| --- | --- |\n",
           out);
     sys_topics_each(write_sys_row, out);
+    fputs("\n## What acknowledgements promise\n\n"
+          "Published once. [What that means](../guide/acknowledgements.md).\n\n"
+          "| topic | what it says |\n| --- | --- |\n",
+          out);
+    write_sys_row(
+        out, SYS_DURABILITY,
+        "What an acknowledgement promises, such as `fsync: what was acknowledged survives "
+        "a loss of power`.");
+    write_sys_row(out, SYS_DURABILITY "/listeners/+",
+                  "The same for each listener, from 1 on, behind its address.");
+    write_sys_row(out, SYS_DURABILITY "/topics/+",
+                  "The same for each entry of `durability_topics`, from 1 on, behind its filter.");
 }

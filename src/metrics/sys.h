@@ -20,6 +20,9 @@ struct sys_facts {
 
 enum { SYS_TEXT_MAX = 64 };
 
+/* What acknowledgements promise; published by the broker itself. */
+#define SYS_DURABILITY "$SYS/broker/durability"
+
 /* Borrows both for the call. */
 typedef void sys_emit(void *arg, const char *topic, const char *text);
 

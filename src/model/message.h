@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/rc.h"
+#include "model/durability.h"
 
 #include <stdatomic.h>
 
@@ -25,6 +26,7 @@ struct publication {
     uint8_t qos;          /* 0..2, of the publisher */
     bool retain;          /* of the publisher */
     bool has_expiry;
+    uint8_t durability;      /* enum durability */
     uint32_t publisher_hash; /* of the publisher's client id, for sticky shares */
     uint64_t publisher;      /* session reference of the publisher for No Local; 0: nobody */
 };

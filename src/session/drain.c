@@ -208,8 +208,12 @@ static void committed(struct store_waiter *waiter, enum rc rc)
 void queue_read_tail(struct session *session)
 {
     struct queue *queue = session->queue;
-    if (queue == NULL || queue->tail.count == 0 || queue->tail.reading || queue->tail.blocked ||
-        queue->count >= QUEUE_HEAD_MESSAGES / 2 || queue->bytes >= QUEUE_HEAD_BYTES / 2)
+    if (queue == NULL || queue->tail.count == 0 || queue->tail.reading || queue->tail.blocked)
+        return;
+    /* What stands in memory before the tail is enough for now; what stands behind it has to wait.
+     */
+    if (queue_front_in_memory(queue) &&
+        (queue->count >= QUEUE_HEAD_MESSAGES / 2 || queue->bytes >= QUEUE_HEAD_BYTES / 2))
         return;
     struct drain *drain = NEW(struct drain);
     drain->table = session->table;

@@ -167,16 +167,26 @@ static uint64_t bytes_to_keep(const struct publication *p)
            sizeof(struct kept);
 }
 
+static enum deliver_result not_stored(struct session *session)
+{
+    metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_STORE);
+    return NOT_STORED;
+}
+
 /* Behind everything else that is on disk alone. */
-static void to_tail(struct session *session, struct delivery *delivery, const struct deliver_as *as)
+static enum deliver_result to_tail(struct session *session, struct delivery *delivery,
+                                   const struct deliver_as *as)
 {
     struct queue_tail *tail = &session->queue->tail;
+    if (stored_is_spared(delivery, as->qos) && store_trouble(session->store) != RC_OK)
+        return not_stored(session);
     struct kept kept = {.sequence = session->next_sequence++, .qos = as->qos};
     stored_message(session, delivery, as, &kept);
     if (tail->count == 0 && !tail->reading)
         tail->from = kept.sequence;
     tail->count++;
     tail->bytes += bytes_to_keep(delivery->publication);
+    return DELIVERED;
 }
 
 static enum deliver_result to_ring(struct session *session, struct delivery *delivery,
@@ -190,9 +200,22 @@ static enum deliver_result to_ring(struct session *session, struct delivery *del
         kept_drop(&kept);
         return no_memory(session);
     }
-    if (as->qos > 0)
+    if (as->qos > 0 && !stored_is_spared(delivery, as->qos))
         stored_message(session, delivery, as, queue_at(session->queue, session->queue->count - 1));
     return DELIVERED;
+}
+
+/* Whether the message is to be on disk alone. One that need not be written stays in memory also
+ * while the client is away, as far as the head of the queue has room: behind it nothing is read
+ * back in between, so its place among those on disk is found when they are. */
+static bool belongs_to_tail(const struct session *session, const struct delivery *delivery,
+                            const struct deliver_as *as)
+{
+    if (as->qos == 0 || !session_stored(session))
+        return false;
+    if (session->sink != NULL)
+        return !queue_head_has_room(session->queue);
+    return !stored_is_spared(delivery, as->qos) || !queue_ring_has_room(session->queue);
 }
 
 static enum deliver_result enqueue(struct session *session, struct delivery *delivery,
@@ -210,9 +233,8 @@ static enum deliver_result enqueue(struct session *session, struct delivery *del
     }
     bool room = make_room(session, as->qos, bytes_to_keep(delivery->publication));
     enum deliver_result result = DELIVERED;
-    if (room && as->qos > 0 && session_stored(session) &&
-        (session->sink == NULL || !queue_head_has_room(queue)))
-        to_tail(session, delivery, as);
+    if (room && belongs_to_tail(session, delivery, as))
+        result = to_tail(session, delivery, as);
     else if (room)
         result = to_ring(session, delivery, as);
     count_queue(session, count, bytes);
@@ -313,11 +335,10 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
                                     const struct deliver_as *as)
 {
     /* What an outbox has promised is taken all the same: it is little, and nobody can be told. */
-    if (as->qos > 0 && delivery->outbox.number == 0 && session_stored(session) &&
-        store_trouble(session->store) != RC_OK) {
-        metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_STORE);
-        return NOT_STORED;
-    }
+    bool spared = stored_is_spared(delivery, as->qos);
+    if (as->qos > 0 && !spared && delivery->outbox.number == 0 && session_stored(session) &&
+        store_trouble(session->store) != RC_OK)
+        return not_stored(session);
     if (session->sink == NULL) {
         if (as->qos > 0 || session->table->limits.queue_qos0_offline)
             return enqueue(session, delivery, as);
@@ -338,7 +359,8 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
     struct kept kept;
     if (!keep(session, delivery, as, &kept))
         return no_memory(session);
-    stored_message(session, delivery, as, &kept);
+    if (!spared)
+        stored_message(session, delivery, as, &kept);
     return send_inflight(session, &kept);
 }
 

@@ -47,7 +47,7 @@ enum rc session_restore_received(struct session *session, uint16_t packet_id)
 {
     uint64_t number = session->number;
     session->number = 0; /* it has its record */
-    enum rc rc = session_received_add(session, packet_id);
+    enum rc rc = session_received_add(session, packet_id, DURABILITY_FSYNC);
     session->number = number;
     return rc == RC_EXISTS ? RC_OK : rc;
 }

@@ -396,12 +396,21 @@ bool session_table_advance(struct session_table *table, uint64_t now_ms)
 bool session_received_has(const struct session *session, uint16_t packet_id)
 {
     for (uint16_t i = 0; i < session->received_count; i++)
-        if (session->received[i] == packet_id)
+        if (session->received[i].packet_id == packet_id)
             return true;
     return false;
 }
 
-enum rc session_received_add(struct session *session, uint16_t packet_id)
+bool session_received_is_kept(const struct session *session, uint16_t packet_id)
+{
+    for (uint16_t i = 0; i < session->received_count; i++)
+        if (session->received[i].packet_id == packet_id)
+            return session_durable(session) && !session->received[i].only_in_memory;
+    return false;
+}
+
+enum rc session_received_add(struct session *session, uint16_t packet_id,
+                             enum durability durability)
 {
     if (session_received_has(session, packet_id))
         return RC_EXISTS;
@@ -409,27 +418,29 @@ enum rc session_received_add(struct session *session, uint16_t packet_id)
         uint32_t room = session->received_room == 0 ? 8 : session->received_room * 2u;
         if (room > UINT16_MAX)
             room = UINT16_MAX;
-        uint16_t *grown = mem_try_resize(session->received, room * sizeof(*grown));
+        struct received *grown = mem_try_resize(session->received, room * sizeof(*grown));
         if (grown == NULL || session->received_count == room)
             return RC_NO_MEMORY;
         session->received = grown;
         session->received_room = (uint16_t)room;
     }
-    session->received[session->received_count++] = packet_id;
-    stored_received(session, packet_id, STORED_ADDED);
+    struct received received = {packet_id, durability == DURABILITY_MEMORY};
+    session->received[session->received_count++] = received;
+    stored_received(session, &received, STORED_ADDED);
     return RC_OK;
 }
 
 bool session_received_remove(struct session *session, uint16_t packet_id)
 {
     for (uint16_t i = 0; i < session->received_count; i++) {
-        if (session->received[i] != packet_id)
+        struct received received = session->received[i];
+        if (received.packet_id != packet_id)
             continue;
         /* Releases come in order as a rule, so this is short. */
         memmove(session->received + i, session->received + i + 1,
-                (size_t)(session->received_count - i - 1) * sizeof(uint16_t));
+                (size_t)(session->received_count - i - 1) * sizeof(received));
         session->received_count--;
-        stored_received(session, packet_id, STORED_REMOVED);
+        stored_received(session, &received, STORED_REMOVED);
         return true;
     }
     return false;

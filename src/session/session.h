@@ -106,6 +106,12 @@ struct session_ops {
 
 enum { SESSION_NEVER_EXPIRES = 0xFFFFFFFF };
 
+/* A QoS 2 packet identifier of the client that is not released. */
+struct received {
+    uint16_t packet_id;
+    bool only_in_memory; /* of a message for which nothing is waited */
+};
+
 struct session {
     uint64_t ref;           /* session_ref: worker, slot, generation */
     uint64_t number;        /* of its records, unique in its shard for ever; 0: it is not stored */
@@ -116,7 +122,7 @@ struct session {
     struct store_shard *store; /* of its shard */
     struct inflight *inflight; /* NULL: nothing sent and unacknowledged */
     struct queue *queue;       /* NULL: nothing waits */
-    uint16_t *received; /* inbound QoS 2 ids not released, ascending by arrival; NULL: none */
+    struct received *received; /* inbound QoS 2, in the order of arrival; NULL: none */
     uint16_t received_count, received_room;
     struct message *will;
     struct subscription *subscriptions; /* linked by next/previous; the router's */
@@ -336,8 +342,11 @@ void session_forget_share(struct session *session, struct share_member *member);
  */
 
 /* Remembers an inbound QoS 2 packet id. RC_EXISTS: it is a repeat; RC_NO_MEMORY. */
-enum rc session_received_add(struct session *session, uint16_t packet_id);
+enum rc session_received_add(struct session *session, uint16_t packet_id,
+                             enum durability durability);
 bool session_received_has(const struct session *session, uint16_t packet_id);
+/* Whether removing it has to be safe before anybody is told. */
+bool session_received_is_kept(const struct session *session, uint16_t packet_id);
 /* PUBREL. False: it was not there. */
 bool session_received_remove(struct session *session, uint16_t packet_id);
 

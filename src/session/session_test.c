@@ -219,7 +219,7 @@ static void session_trim_gives_back_what_an_idle_session_does_not_need(void **st
     session->receive_maximum = 1;
     deliver(session, "a", 1);
     deliver(session, "b", 1);
-    session_received_add(session, 1);
+    session_received_add(session, 1, DURABILITY_FSYNC);
     session_trim(session); /* all of it is in use */
     assert_non_null(session->inflight);
     assert_non_null(session->queue);
@@ -380,7 +380,7 @@ static void received_id_is_known_until_it_is_released(void **state)
 {
     struct session *session = connected(*state, 10);
     assert_false(session_received_has(session, 5));
-    assert_int_equal(session_received_add(session, 5), RC_OK);
+    assert_int_equal(session_received_add(session, 5, DURABILITY_FSYNC), RC_OK);
     assert_true(session_received_has(session, 5));
     assert_true(session_received_remove(session, 5));
     assert_false(session_received_has(session, 5));
@@ -390,17 +390,17 @@ static void received_id_is_known_until_it_is_released(void **state)
 static void received_id_that_comes_again_is_a_repeat(void **state)
 {
     struct session *session = connected(*state, 10);
-    assert_int_equal(session_received_add(session, 5), RC_OK);
-    assert_int_equal(session_received_add(session, 5), RC_EXISTS);
+    assert_int_equal(session_received_add(session, 5, DURABILITY_FSYNC), RC_OK);
+    assert_int_equal(session_received_add(session, 5, DURABILITY_FSYNC), RC_EXISTS);
     session_received_remove(session, 5);
-    assert_int_equal(session_received_add(session, 5), RC_OK);
+    assert_int_equal(session_received_add(session, 5, DURABILITY_FSYNC), RC_OK);
 }
 
 static void received_ids_may_be_released_in_any_order(void **state)
 {
     struct session *session = connected(*state, 10);
     for (uint16_t id = 1; id <= 100; id++)
-        session_received_add(session, id);
+        session_received_add(session, id, DURABILITY_FSYNC);
     for (uint16_t i = 0; i < 100; i++) {
         uint16_t id = (uint16_t)(i * 37 % 100 + 1);
         assert_true(session_received_remove(session, id));
@@ -412,23 +412,24 @@ static void received_ids_may_be_released_in_any_order(void **state)
 static void received_ids_can_all_be_in_use(void **state)
 {
     struct session *session = connected(*state, 10);
-    session->received = malloc(UINT16_MAX * sizeof(uint16_t)); /* adding each takes too long */
+    session->received =
+        malloc(UINT16_MAX * sizeof(*session->received)); /* adding each takes too long */
     session->received_room = UINT16_MAX;
     for (uint16_t i = 0; i < UINT16_MAX - 1; i++)
-        session->received[i] = (uint16_t)(i + 1);
+        session->received[i] = (struct received){.packet_id = (uint16_t)(i + 1)};
     session->received_count = UINT16_MAX - 1;
-    assert_int_equal(session_received_add(session, UINT16_MAX), RC_OK);
-    assert_int_equal(session_received_add(session, UINT16_MAX), RC_EXISTS);
+    assert_int_equal(session_received_add(session, UINT16_MAX, DURABILITY_FSYNC), RC_OK);
+    assert_int_equal(session_received_add(session, UINT16_MAX, DURABILITY_FSYNC), RC_EXISTS);
     assert_true(session_received_remove(session, 1));
-    assert_int_equal(session_received_add(session, 1), RC_OK);
+    assert_int_equal(session_received_add(session, 1, DURABILITY_FSYNC), RC_OK);
 }
 
 static void received_ids_outlive_the_connection(void **state)
 {
     struct session *session = connected(*state, 10);
-    session_received_add(session, 5);
+    session_received_add(session, 5, DURABILITY_FSYNC);
     reconnect(*state, session, 10);
-    assert_int_equal(session_received_add(session, 5), RC_EXISTS);
+    assert_int_equal(session_received_add(session, 5, DURABILITY_FSYNC), RC_EXISTS);
 }
 
 int main(void)

@@ -57,11 +57,13 @@ void stored_will(struct session *session)
     record_put(session->store, STORE_STATE, &key, &value);
 }
 
-void stored_received(struct session *session, uint16_t packet_id, enum stored_change change)
+void stored_received(struct session *session, const struct received *received,
+                     enum stored_change change)
 {
-    if (!session_stored(session))
+    if (!session_stored(session) || received->only_in_memory)
         return;
-    struct store_key key = record_key_received(session->store->shard, session->number, packet_id);
+    struct store_key key =
+        record_key_received(session->store->shard, session->number, received->packet_id);
     if (change == STORED_ADDED)
         store_put(session->store, STORE_STATE, &key, NULL, 0);
     else
@@ -333,7 +335,7 @@ void stored_begin(struct session *session)
     stored_session(session);
     stored_will(session);
     for (uint16_t i = 0; i < session->received_count; i++)
-        stored_received(session, session->received[i], STORED_ADDED);
+        stored_received(session, &session->received[i], STORED_ADDED);
     for (uint32_t n = 0; n < inflight_size(session->inflight); n++)
         store_kept(session, inflight_at(session->inflight, n));
     for (uint32_t n = 0; session->queue != NULL && n < session->queue->count; n++)
@@ -350,7 +352,7 @@ void stored_ended(struct session *session)
     struct store_key key = record_key_of(store->shard, RECORD_SESSION, number);
     store_delete(store, STORE_STATE, &key);
     for (uint16_t i = 0; i < session->received_count; i++)
-        stored_received(session, session->received[i], STORED_REMOVED);
+        stored_received(session, &session->received[i], STORED_REMOVED);
     if (session->subscription_count > STORED_SUBSCRIPTIONS_ONE_BY_ONE) {
         key = record_key_of(store->shard, RECORD_SUBSCRIPTION, number);
         store_delete_prefix(store, STORE_STATE, &key);

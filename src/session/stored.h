@@ -22,7 +22,8 @@ void stored_session(struct session *session);
 /* Its will as it is now, or that there is none. */
 void stored_will(struct session *session);
 
-void stored_received(struct session *session, uint16_t packet_id, enum stored_change change);
+void stored_received(struct session *session, const struct received *received,
+                     enum stored_change change);
 
 /* Deletes all its records; its subscriptions are removed one by one when they are few. The session
  * is not a stored one any more. */
@@ -32,6 +33,13 @@ enum { STORED_SUBSCRIPTIONS_ONE_BY_ONE = 8 };
 
 /* ---- messages ----------------------------------------------------------------------------------
  */
+
+/* Whether the message need not be written, and is not while there is room in memory. One of QoS 2
+ * is: after a crash its packet identifier must not go to another message. */
+static inline bool stored_is_spared(const struct delivery *delivery, uint8_t qos)
+{
+    return qos == 1 && delivery->publication->durability == DURABILITY_MEMORY;
+}
 
 /* Writes a message of QoS 1 or 2 that the session is to get; fills in what kept says of its record.
  * kept->message may be NULL. */
@@ -83,11 +91,15 @@ enum {
     QUEUE_HEAD_BYTES = 256 * 1024,
 };
 
-/* Room in memory for one more of the queue. */
+static inline bool queue_ring_has_room(const struct queue *queue)
+{
+    return queue->count < QUEUE_HEAD_MESSAGES && queue->bytes < QUEUE_HEAD_BYTES;
+}
+
+/* Room in memory for one more of the queue, behind all others. */
 static inline bool queue_head_has_room(const struct queue *queue)
 {
-    return queue->tail.count == 0 && !queue->tail.reading && queue->count < QUEUE_HEAD_MESSAGES &&
-           queue->bytes < QUEUE_HEAD_BYTES;
+    return queue->tail.count == 0 && !queue->tail.reading && queue_ring_has_room(queue);
 }
 
 /* The queue goes on when the store works again, if nothing else makes it. */

@@ -8,7 +8,7 @@ static void session_without_expiry_writes_nothing(void **state)
     struct stored *s = *state;
     struct session *session = connected(&s->f, 0);
     session_set_will(session, will_of("w"), 0);
-    session_received_add(session, 1);
+    session_received_add(session, 1, DURABILITY_FSYNC);
     deliver(session, "a", 1);
     deliver(session, "b", 2);
     assert_false(session_stored(session));
@@ -24,8 +24,8 @@ static void session_with_expiry_writes_each_change(void **state)
     assert_int_equal(stored_keys(s, STORE_STATE), 1);
     session_set_will(session, will_of("w"), 0);
     assert_int_equal(stored_keys(s, STORE_STATE), 2);
-    session_received_add(session, 1);
-    session_received_add(session, 2);
+    session_received_add(session, 1, DURABILITY_FSYNC);
+    session_received_add(session, 2, DURABILITY_FSYNC);
     assert_int_equal(stored_keys(s, STORE_STATE), 4);
     session_received_remove(session, 1);
     assert_int_equal(stored_keys(s, STORE_STATE), 3);
@@ -56,7 +56,7 @@ static void session_that_becomes_durable_writes_all_that_it_has(void **state)
     struct session *session = connected(&s->f, 0);
     s->f.table.limits.inflight_max = 2;
     session->receive_maximum = 2;
-    session_received_add(session, 5);
+    session_received_add(session, 5, DURABILITY_FSYNC);
     deliver_letters(session, "abc", 1); /* one of them waits */
     session->sink = NULL;               /* it is taken over */
     attach(&s->f, session, LONG_S);
@@ -75,7 +75,7 @@ static void session_end_deletes_all_records(void **state)
     struct stored *s = *state;
     struct session *session = connected(&s->f, LONG_S);
     session_set_will(session, will_of("w"), 100);
-    session_received_add(session, 1);
+    session_received_add(session, 1, DURABILITY_FSYNC);
     s->f.client.hold_at = 3;
     deliver_numbers(session, 1, 1000, 1);
     deliver_numbers(session, 1001, 1010, 2);
@@ -138,8 +138,8 @@ static void session_is_there_after_a_restart(void **state)
     struct stored *s = *state;
     struct session *session = session_of(&s->f, "one");
     attach(&s->f, session, 77);
-    session_received_add(session, 7);
-    session_received_add(session, 65535);
+    session_received_add(session, 7, DURABILITY_FSYNC);
+    session_received_add(session, 65535, DURABILITY_FSYNC);
     uint64_t number = session->number;
     session_detach(session, SESSION_WILL_KEEP);
     crash_and_load(s);

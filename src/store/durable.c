@@ -118,7 +118,8 @@ static enum rc durable_wait(struct store_shard *shard, struct store_waiter *wait
 {
     struct store_end *end = shard->end;
     uint64_t last = last_with_records(end);
-    uint64_t safe = waiter->written_is_enough ? end->written : end->synced;
+    bool written_is_enough = waiter->written_is_enough || end->store->never_at_once;
+    uint64_t safe = written_is_enough ? end->written : end->synced;
     if (last <= safe || end->breaks_promises)
         return RC_OK;
     enum rc trouble = store_trouble(shard);
@@ -126,12 +127,12 @@ static enum rc durable_wait(struct store_shard *shard, struct store_waiter *wait
         return trouble;
     /* What failed has been answered, and was stored later or not: a new batch tells. */
     bool under_way = last > end->answered && (end->open == NULL || end->open->number != last);
-    if (under_way && (waiter->written_is_enough || last <= end->sync_asked)) {
+    if (under_way && (written_is_enough || last <= end->sync_asked)) {
         waiter->batch = last;
     } else {
         /* What was written and not flushed is flushed with the next batch, however empty. */
         struct batch *batch = open_batch(end);
-        if (!waiter->written_is_enough) {
+        if (!written_is_enough) {
             batch->sync = true;
             end->sync_asked = batch->number;
         }
@@ -178,8 +179,10 @@ enum rc store_trouble(const struct store_shard *shard)
 bool store_is_safe(const struct store_shard *shard, struct store_ref ref)
 {
     const struct store_end *end = shard->end;
-    return end == NULL || ref.batch == 0 || end->breaks_promises ||
-           (int32_t)((uint32_t)end->synced - ref.batch) >= 0;
+    if (end == NULL || ref.batch == 0 || end->breaks_promises)
+        return true;
+    uint64_t safe = end->store->never_at_once ? end->written : end->synced;
+    return (int32_t)((uint32_t)safe - ref.batch) >= 0;
 }
 
 bool store_is_behind(const struct store_shard *shard)
@@ -414,6 +417,7 @@ enum rc store_open(const struct store_options *options, struct store **out,
     snprintf(store->dir, sizeof(store->dir), "%s", options->dir);
     store->profile = options->profile;
     store->interval_ms = options->interval_ms;
+    store->never_at_once = options->never_at_once;
     store->end_count = options->ends;
     store->commit_fd = eventfd(0, EFD_CLOEXEC);
     store->read_fd = eventfd(0, EFD_CLOEXEC);

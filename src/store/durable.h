@@ -33,6 +33,7 @@ struct store_options {
     uint32_t ends;        /* workers */
     uint32_t shards;      /* a store that has others is refused */
     uint32_t interval_ms; /* between two flushes of what need not be flushed at once */
+    bool never_at_once;   /* nobody waits for the disk: written is enough for all */
 };
 
 /* Opens or makes the store; no thread runs yet. As engine_open(); RC_EXISTS: another process has it

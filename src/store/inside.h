@@ -35,6 +35,7 @@ struct store {
     char dir[STORE_PATH_MAX];
     enum engine_profile profile;
     uint32_t interval_ms;
+    bool never_at_once;
     uint64_t starts;
     pthread_t commit_thread, read_thread;
     bool started;

@@ -22,7 +22,7 @@
 struct store_waiter {
     struct list link;
     uint64_t batch;         /* durable.c: which commit it waits for */
-    bool written_is_enough; /* durability: interval; else it waits for the disk */
+    bool written_is_enough; /* else it waits for the disk, if the store flushes for anybody */
     /* RC_OK: safe. Else: it is not and will not be; do not acknowledge. On the shard's thread. */
     void (*done)(struct store_waiter *waiter, enum rc rc);
 };
@@ -109,7 +109,7 @@ void store_wait_until_it_works(struct store_shard *shard, struct store_waiter *w
 /* RC_OK, or why nothing new is made safe at the moment: refuse it before anything is changed. */
 enum rc store_trouble(const struct store_shard *shard);
 
-/* Whether a record is on disk; true for none. */
+/* Whether a record is as safe as anybody asks for; true for none. */
 bool store_is_safe(const struct store_shard *shard, struct store_ref ref);
 
 /* Too much waits for the disk: read less from publishers. */
