@@ -90,6 +90,7 @@ static void update(struct loop_timer *timer)
     broker->promises_told = true;
     copy_retained_gauges(broker);
     sys_tree_update(broker->sys, &broker->metrics, &facts, now_ms, publish, worker);
+    loop_wake(&worker->loop); /* a turn posts what is for other workers */
     loop_timer_start(&worker->loop, timer, now_ms + broker->config->broker.sys_interval_s * 1000u);
 }
 

@@ -59,11 +59,11 @@ enum { ENTRY_KEYS_MAX = 3 };
 
 /* How the mappings of a list are written. */
 struct entry_form {
-    const char *list;                           /* "listeners" */
-    const char *expected;                       /* "{address: HOST:PORT, ...}" */
-    const char *words;                          /* "address, transport or durability" */
+    const char *list;                            /* "listeners" */
+    const char *expected;                        /* "{address: HOST:PORT, ...}" */
+    const char *words;                           /* "address, transport or durability" */
     const struct entry_key keys[ENTRY_KEYS_MAX]; /* name NULL: no more */
-    uint32_t required;                          /* of them, from the first on */
+    uint32_t required;                           /* of them, from the first on */
 };
 
 static bool read_listener_transport(struct reader *r, const char *path, void *entry)
@@ -99,7 +99,8 @@ static bool read_topic_filter(struct reader *r, const char *path, void *entry)
             return true;
         }
     }
-    return FAIL(r, path, "expected a topic filter of at most %zu bytes, such as \"sensors/#\", got %s",
+    return FAIL(r, path,
+                "expected a topic filter of at most %zu bytes, such as \"sensors/#\", got %s",
                 sizeof(topic->filter) - 1, reader_describe(r, quoted));
 }
 
@@ -197,8 +198,7 @@ static bool next_entry(struct reader *r, const struct config_key *key, uint32_t 
     if (!reader_next(r))
         return false;
     *end = r->event.type == YAML_SEQUENCE_END_EVENT;
-    return *end || count < (uint32_t)max ||
-           FAIL(r, key->path, "expected at most %d entries", max);
+    return *end || count < (uint32_t)max || FAIL(r, key->path, "expected at most %d entries", max);
 }
 
 bool read_listeners(struct reader *r, const struct config_key *key)

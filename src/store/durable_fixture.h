@@ -19,6 +19,7 @@ struct durable {
     struct store *store;
     struct store_end *end;
     int woken; /* an eventfd */
+    bool never_at_once;
 };
 
 static inline void durable_wake(void *owner)
@@ -30,8 +31,12 @@ static inline void durable_wake(void *owner)
 static inline void durable_open(struct durable *d, uint32_t shards)
 {
     char error[ENGINE_ERROR_MAX] = "";
-    struct store_options options = {
-        .dir = d->dir, .profile = ENGINE_SMALL, .ends = 1, .shards = shards, .interval_ms = 1};
+    struct store_options options = {.dir = d->dir,
+                                    .profile = ENGINE_SMALL,
+                                    .ends = 1,
+                                    .shards = shards,
+                                    .interval_ms = 1,
+                                    .never_at_once = d->never_at_once};
     enum rc rc = store_open(&options, &d->store, error);
     assert_string_equal(error, "");
     assert_int_equal(rc, RC_OK);

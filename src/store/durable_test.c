@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
 #include "store/commit_fixture.h"
+#include "store/inside.h"
 
 /* ---- commits -------------------------------------------------------------------------------- */
 
@@ -178,6 +179,23 @@ static void waiter_content_with_written_flushes_nothing(void **state)
     turn_until_answered(f, 0);
     assert_false(store_is_safe(&f->shards[0], ref));
     assert_int_equal(wait_written(f, 0), RC_OK);
+}
+
+static void written_is_enough_for_everybody_in_a_store_that_flushes_for_nobody(void **state)
+{
+    struct fixture *f = *state;
+    f->d.never_at_once = true;
+    reopen(f);
+    store_start(f->d.store);
+    struct store_ref ref = record(f, 0, 1);
+    assert_false(store_is_safe(&f->shards[0], ref));
+    assert_int_equal(wait_synced(f, 0), RC_AGAIN);
+    turn_until_answered(f, 0);
+    assert_true(store_is_safe(&f->shards[0], ref));
+    assert_int_equal(wait_synced(f, 1), RC_OK);
+    /* and so it was not flushed: another one would be asked for that */
+    f->d.store->never_at_once = false;
+    assert_false(store_is_safe(&f->shards[0], ref));
 }
 
 static void waiter_that_needs_the_disk_flushes_what_was_only_written(void **state)
@@ -493,6 +511,7 @@ int main(void)
         RULE(waiter_is_answered_though_its_record_is_taken_back),
         RULE(waiter_that_needs_the_disk_makes_the_commit_a_flushed_one),
         RULE(waiter_content_with_written_flushes_nothing),
+        RULE(written_is_enough_for_everybody_in_a_store_that_flushes_for_nobody),
         RULE(waiter_that_needs_the_disk_flushes_what_was_only_written),
         RULE(waiter_content_with_written_does_not_lose_the_one_before_it),
         RULE(read_sees_what_was_committed_in_order),

@@ -95,17 +95,19 @@ class Broker:
     """A running broker with one TCP and one WebSocket listener on loopback.
 
     `config` is laid over the kit's own: nested dicts, as in the YAML file. `listeners` in it
-    replaces both listeners, and then only `port` of the first one is awaited.
+    replaces both listeners, and then only `port` of the first one is awaited. `data`: where it keeps
+    its data, if not in a folder of its own.
     """
 
     DEFAULTS = {"workers": 2}
 
-    def __init__(self, config=None, binary=None, arguments=(), environment=None):
+    def __init__(self, config=None, binary=None, arguments=(), environment=None, data=None):
         self.binary = pathlib.Path(binary or os.environ.get("SKEIN_BINARY")
                                    or ROOT / "build/release/skein")
         self.config = config or {}
         self.arguments, self.environment = list(arguments), environment or {}
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-test-"))
+        self.data = pathlib.Path(data or self.folder / "data")
         self.process = None
         self.stopped = False
         self.start()
@@ -136,7 +138,7 @@ class Broker:
         path.write_text(json.dumps(config, indent=1))  # JSON is YAML
         self._log = open(self.folder / "log", "ab")
         self.process = subprocess.Popen(
-            [self.binary, "serve", "-c", path, "-d", self.folder / "data", *self.arguments],
+            [self.binary, "serve", "-c", path, "-d", self.data, *self.arguments],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             env={**os.environ, **self.environment})
         self._log.close()
