@@ -197,7 +197,8 @@ static bool worker_turn(void *owner)
     more |= stores_wait(worker); /* after the deliveries, which start waits */
     more |= drain(worker);
     arm_session_timer(worker);
-    rcu_quiescent();
+    if (!worker->hub.walking)
+        rcu_quiescent();
     return more;
 }
 

@@ -184,6 +184,7 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
     if (batch == NULL) {
         if (asker.ticket != NULL)
             answers_add(hub, asker.worker, asker.ticket, 0, RC_NO_MEMORY);
+        mem_free(to->walk);
         return false;
     }
     struct delivery_item *item = (struct delivery_item *)(batch->data + batch->used);
@@ -199,6 +200,7 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
         .count = to->count,
         .routes = to->block == NULL ? item->copied : to->routes,
         .block = route_block_hold(to->block),
+        .walk = to->walk,
         .source = {.hub = hub->peers[worker].hub,
                    .answering = true,
                    .asked = asker.ticket,
@@ -258,20 +260,29 @@ bool deliveries_post_all(struct delivery_hub *hub)
     return hub->inbox_first != NULL;
 }
 
+/* A walk that is done may have left another worker behind: the publisher waits for that, too. */
+static bool question_passed_on(struct delivery_hub *hub, const struct delivery_item *item)
+{
+    for (uint32_t i = 0; item->from == hub->worker && i < hub->worker_count; i++)
+        if (i != hub->worker && deliveries_are_behind(&hub->peers[i]))
+            return delivery_ask(hub, i, item->publication.publisher, item->question);
+    return false;
+}
+
 void deliveries_item_done(struct delivery_hub *hub, struct deliveries *batch,
                           struct delivery_item *item)
 {
-    (void)hub;
     mem_free(item->copies);
     if (item->ticket != NULL)
         commit_source_answer(&item->source);
-    if (item->question != 0)
+    if (item->question != 0 && !question_passed_on(hub, item))
         answers_put(hub, item->from,
                     (struct answer){.kind = ANSWER_CAUGHT_UP,
                                     .publisher = item->publication.publisher,
                                     .question = item->question});
     message_drop(item->message);
     route_block_drop(item->block);
+    mem_free(item->walk);
     batch->at += item->size;
 }
 
@@ -293,6 +304,7 @@ void deliveries_free(struct deliveries *batch)
         message_drop(item->message);
         mem_free(item->copies);
         route_block_drop(item->block);
+        mem_free(item->walk);
         batch->at += item->size;
     }
     mem_free(batch);

@@ -50,6 +50,7 @@ struct delivery_item {
     uint32_t size;              /* of all of it in the batch */
     const struct route *routes; /* in `copied`, or of a wide set in `block` */
     struct route_block *block;  /* NULL: not of a wide set */
+    struct route_walk *walk;    /* NULL, or the routes are still to be found */
     struct route copied[];
 };
 
@@ -126,6 +127,7 @@ struct addressees {
     const struct route *routes;
     uint32_t count;
     struct route_block *block;   /* they stand in here, which is held; NULL: they are copied */
+    struct route_walk *walk;     /* instead of routes: to be found; taken */
     struct subscription *member; /* of a share, with one route */
     struct share *share;         /* NULL: not of a share */
     uint16_t member_shard;       /* without a member: see struct delivery_item */

@@ -253,9 +253,28 @@ static void deliver_to_routes(struct routing *routing, const struct route_set *s
     }
 }
 
+/* Very many: found in steps, as an item for ourselves. Until then the publisher has to wait, or
+ * what it sends next would overtake this on the way to other workers. */
+static void deliver_by_walk(struct routing *routing)
+{
+    struct delivery_hub *hub = routing->hub;
+    bool waits = routing->delivery.publication->qos > 0;
+    struct asker asker = {hub->worker, waits ? commit_source_ticket(&routing->source) : NULL};
+    if (!deliveries_add(hub, hub->worker, &routing->delivery, routing->ready_made, asker,
+                        &(struct addressees){.walk = NEW(struct route_walk)})) {
+        metric_add(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY, 1);
+        return;
+    }
+    routing->outcome.backlog = true;
+    routing->outcome.behind = hub->worker;
+}
+
 static void deliver_to_set(struct routing *routing, const struct route_set *set)
 {
-    deliver_to_routes(routing, set);
+    if (set->too_many)
+        deliver_by_walk(routing);
+    else
+        deliver_to_routes(routing, set);
     for (uint32_t i = 0; i < set->share_count; i++)
         deliver_to_share(routing, set->shares[i]);
 }
@@ -269,8 +288,9 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     struct wire_cache wire;
     struct route_set set;
     begin(&routing, hub, publication, message, &wire, ready_made);
-    route_find(&hub->reader, publication->topic, &set);
-    routing.outcome.matched = set.count > 0 || set.share_count > 0;
+    route_find(&hub->reader, publication->topic,
+               publication->qos == 2 ? ROUTE_AT_ONCE : ROUTE_STEPS, &set); /* see item_step() */
+    routing.outcome.matched = set.count > 0 || set.share_count > 0 || set.too_many;
     if (set.count > ROUTE_MEMO_ROUTES_MAX)
         routing.block = route_reader_take(&hub->reader);
     if (publication->payload.len >= DELIVERY_MESSAGE_MIN && routing.outcome.matched &&
@@ -361,7 +381,7 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
         delivery_retain(hub, message);
         retained_keep(hub, publication, &routing.source);
     }
-    route_find(&hub->reader, publication->topic, &set);
+    route_find(&hub->reader, publication->topic, ROUTE_AT_ONCE, &set);
     if (whom == OUTBOX_ALL)
         deliver_to_routes(&routing, &set);
     if (choices == NULL)
@@ -403,7 +423,7 @@ static void choose_again(struct delivery_hub *hub, struct delivery_item *item)
     routing.again = item;
     routing.delivery.outbox = item->outbox;
     routing.delivery.outbox.replayed = false; /* whoever is chosen now has not got it */
-    route_find(&hub->reader, item->publication.topic, &set);
+    route_find(&hub->reader, item->publication.topic, ROUTE_AT_ONCE, &set);
     for (uint32_t i = 0; i < set.share_count; i++)
         if (set.shares[i] == item->share)
             deliver_to_share(&routing, set.shares[i]);
@@ -430,11 +450,40 @@ static bool find_chosen(struct delivery_hub *hub, struct delivery_item *item)
     struct route_set set;
     if (high_water_covers(hub, store, item->outbox))
         return false;
-    route_find(&hub->reader, item->publication.topic, &set);
+    route_find(&hub->reader, item->publication.topic, ROUTE_AT_ONCE, &set);
     for (uint32_t i = 0; i < set.share_count; i++)
         if (set.shares[i] == item->share)
             share_find_member(item->share, item->member_shard, &item->member, &item->copied[0]);
     return true;
+}
+
+/* The next of very many subscribers go behind what is in the inboxes, each on its worker. True:
+ * that were all. */
+static bool walk_step(struct delivery_hub *hub, struct delivery_item *item)
+{
+    struct routing routing;
+    struct wire_cache wire;
+    struct route_set set;
+    struct ready_made ready_made = {item->packet, item->packet_v5};
+    bool more = true;
+    begin(&routing, hub, &item->publication, item->message, &wire,
+          item->packet.len > 0 ? &ready_made : NULL);
+    routing.source.ticket = item->ticket; /* of this worker: it counts those who are asked, too */
+    if (!hub->walking)
+        more = hub->walking =
+            route_walk_begin(&hub->reader, item->publication.topic, item->walk, &set);
+    if (hub->walking)
+        more = hub->walking = route_walk_step(&hub->reader, item->walk, &set);
+    if (set.count > 0)
+        routing.block = route_reader_take(&hub->reader);
+    deliver_to_routes(&routing, &set);
+    hub->work += DELIVERY_SLICE;
+    item->source.taken |= routing.source.taken;
+    item->source.refused = !item->source.taken; /* by itself; those who are asked may take it */
+    item->message = routing.delivery.message;
+    mem_free(routing.delivery.copies);
+    route_block_drop(routing.block);
+    return !more;
 }
 
 /* Delivers up to DELIVERY_SLICE routes of the item; true when it is finished. */
@@ -449,6 +498,8 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
         .outbox = item->outbox,
         .many = item->count > 1,
     };
+    if (item->walk != NULL)
+        return walk_step(hub, item);
     if (item->packet.len > 0)
         wire.packet[item->packet_v5] = item->packet;
     struct commit_source *source = item->ticket != NULL ? &item->source : NULL;
@@ -599,7 +650,7 @@ static bool share_inherit(struct session_table *table, struct store_shard *store
     struct subscription *member;
     struct route route;
     uint64_t wanted = bytes_hash(share);
-    route_find(&hub->reader, p->topic, &set);
+    route_find(&hub->reader, p->topic, ROUTE_AT_ONCE, &set);
     for (uint32_t i = 0; i < set.share_count; i++) {
         struct share *found = set.shares[i];
         if (!share_choose(found, CHOOSE_RANDOM, 0, p->topic, ended, &member, &route) ||

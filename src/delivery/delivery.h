@@ -96,6 +96,7 @@ struct delivery_hub {
     uint8_t *scratch; /* DELIVERY_SCRATCH bytes for ready-made packets */
     const struct hub_ops *ops;
     void *owner;
+    bool walking;  /* a walk in steps has begun: do not become quiescent (base/rcu.h) */
     uint32_t work; /* deliveries since the caller last set it to 0: for fairness */
 };
 

@@ -263,7 +263,7 @@ void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct mess
                 enum outbox_promise promise)
 {
     struct route_set set;
-    route_find(&hub->reader, message->publication.topic, &set);
+    route_find(&hub->reader, message->publication.topic, ROUTE_AT_ONCE, &set);
     uint64_t number = hub->sessions->next_number + 1;
     hub->sessions->next_number += 1 + set.share_count;
     struct outbox_entry *entry = entry_new(hub, store, message, number, set.share_count);

@@ -182,8 +182,7 @@ static bool matters_to_router(const struct session *session)
 {
     const struct subscription *first = session->subscriptions; /* all have the same flag */
     return session->share_count > 0 ||
-           (first != NULL && (atomic_load_explicit(&first->flags, memory_order_relaxed) &
-                              SUBSCRIPTION_DURABLE) != session_flags(session));
+           (first != NULL && first->durable != session_durable(session));
 }
 
 void delivery_session_changed(struct delivery_hub *hub, struct session *session)
@@ -192,8 +191,7 @@ void delivery_session_changed(struct delivery_hub *hub, struct session *session)
         return;
     for (struct subscription *s = session->subscriptions; s != NULL; s = s->next) {
         atomic_store_explicit(&s->member.online, session->sink != NULL, memory_order_relaxed);
-        uint8_t flags = atomic_load_explicit(&s->flags, memory_order_relaxed);
-        if ((flags & SUBSCRIPTION_DURABLE) != session_flags(session))
+        if (s->durable != session_durable(session))
             router_set_durable(hub->router, s, session_durable(session));
     }
 }

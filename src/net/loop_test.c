@@ -241,9 +241,10 @@ static void loop_now_is_the_same_from_awake_to_the_end_of_a_turn(void **state)
         continue;
     assert_int_equal(t->loop.now_ms, before_ms);
     loop_timer_init(&t->timer, on_tick);
-    loop_timer_start(&t->loop, &t->timer, clock_ms() + 20);
-    loop_turn(&t->loop, LOOP_MAY_SLEEP);
-    assert_int_equal(t->sleeps, 1);
+    while (t->sleeps == 0) { /* a busy machine may be later than the timer */
+        loop_timer_start(&t->loop, &t->timer, clock_ms() + 20);
+        loop_turn(&t->loop, LOOP_MAY_SLEEP);
+    }
     assert_true(t->loop.now_ms >= before_ms + 5);
     assert_int_equal(t->awake_ms, t->loop.now_ms);
     loop_deinit(&t->loop);

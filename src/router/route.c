@@ -16,8 +16,7 @@
 #define LOAD(pointer) atomic_load_explicit((pointer), memory_order_acquire)
 
 enum {
-    ROUTE_ROOM_KEPT = 4096, /* of the reader, between two walks */
-    PREFETCH = 8,
+    ROUTE_ROOM_KEPT = 4096,   /* of the reader, between two walks */
     PAGES_FROM = 1024 * 1024, /* bytes of a block */
 };
 
@@ -117,32 +116,40 @@ static void collect_piece(struct route_reader *reader, struct subscriber_list *p
     reserve(reader, used); /* it may have got longer since the list was measured */
     struct route *out = reader->block->routes + reader->count;
     for (uint32_t i = 0; i < used; i++) {
-        struct subscription *s = LOAD(&piece->slots[i]);
-        if (i + PREFETCH < used) /* each is somewhere else */
-            __builtin_prefetch(
-                atomic_load_explicit(&piece->slots[i + PREFETCH], memory_order_relaxed));
-        if (s == NULL)
-            continue;
-        *out++ = (struct route){
-            .session = s->session,
-            .identifier = atomic_load_explicit(&s->identifier, memory_order_relaxed),
-            .qos = atomic_load_explicit(&s->qos, memory_order_relaxed),
-            .flags = atomic_load_explicit(&s->flags, memory_order_relaxed),
-        };
+        const struct subscriber *slot = &piece->slots[i];
+        if (atomic_load_explicit(&slot->subscription, memory_order_relaxed) != NULL)
+            *out++ = subscriber_route(slot);
     }
     reader->count = (uint32_t)(out - reader->block->routes);
 }
 
-/* Makes room for all of it at once: growing step by step would copy what was found. */
-static void collect_list(struct route_reader *reader, struct subscriber_list *list)
+static uint32_t list_length(struct subscriber_list *list)
 {
     uint32_t used = 0;
     for (struct subscriber_list *piece = list; piece != NULL; piece = LOAD(&piece->next))
         used += LOAD(&piece->used);
-    reserve(reader, used);
+    return used;
+}
+
+/* Makes room for all of it at once: growing step by step would copy what was found. */
+static void collect_pieces(struct route_reader *reader, struct subscriber_list *list)
+{
+    reserve(reader, list_length(list));
     for (struct subscriber_list *piece = list; piece != NULL; piece = LOAD(&piece->next))
         collect_piece(reader, piece);
-    reader->lists++;
+}
+
+/* A long one is left out while it is the only one: those of two lists have to be put together. */
+static void collect_list(struct route_reader *reader, struct subscriber_list *list)
+{
+    if (reader->lists++ == 0 && reader->steps && list_length(list) >= ROUTE_WALK_MIN) {
+        reader->long_list = list;
+        return;
+    }
+    if (reader->long_list != NULL)
+        collect_pieces(reader, reader->long_list);
+    reader->long_list = NULL;
+    collect_pieces(reader, list);
 }
 
 static void collect_node(struct route_reader *reader, struct trie_node *node)
@@ -245,13 +252,15 @@ static void sort(struct route_reader *reader)
         sort_pass(reader, SESSION_REF_WORKER_SHIFT);
 }
 
-static void find_by_walk(struct route_reader *reader, struct bytes topic)
+static void find_by_walk(struct route_reader *reader, struct bytes topic, enum route_way way)
 {
     if (reader->block != NULL && reader->block->room > ROUTE_ROOM_KEPT) {
         block_free(reader->block);
         reader->block = NULL;
     }
     reader->count = reader->share_count = reader->lists = 0;
+    reader->long_list = NULL;
+    reader->steps = way == ROUTE_STEPS;
     bool hidden = topic.data[0] == '$'; /* [MQTT-4.7.2-1] */
     walk(reader, reader->router->root, topic_cursor_of(topic), !hidden);
     sort(reader);
@@ -260,11 +269,22 @@ static void find_by_walk(struct route_reader *reader, struct bytes topic)
 struct route_block *route_reader_take(struct route_reader *reader)
 {
     struct route_block *block = reader->block;
-    CHECK(reader->count > ROUTE_MEMO_ROUTES_MAX);
+    CHECK(reader->count > 0);
     atomic_init(&block->holders, 1);
     reader->block = NULL;
     reader->count = 0;
     return block;
+}
+
+static struct route_set found(const struct route_reader *reader)
+{
+    return (struct route_set){
+        .routes = reader->count == 0 ? NULL : reader->block->routes,
+        .count = reader->count,
+        .share_count = reader->share_count,
+        .shares = reader->shares,
+        .too_many = reader->long_list != NULL,
+    };
 }
 
 /* ---- the memory of hot topics ------------------------------------------------------------------
@@ -274,7 +294,7 @@ static void remember(struct route_reader *reader, struct bytes topic, uint64_t h
                      uint64_t generation)
 {
     struct route_memo_entry **slot = &reader->memo[hash % ROUTE_MEMO_SLOTS];
-    if (reader->count + reader->share_count > ROUTE_MEMO_ROUTES_MAX)
+    if (reader->count + reader->share_count > ROUTE_MEMO_ROUTES_MAX || reader->long_list != NULL)
         return;
     size_t routes_at = (sizeof(**slot) + topic.len + 7) & ~(size_t)7;
     size_t shares_at = routes_at + reader->count * sizeof(struct route);
@@ -297,7 +317,8 @@ static void remember(struct route_reader *reader, struct bytes topic, uint64_t h
         memcpy(entry->shares, reader->shares, entry->share_count * sizeof(struct share *));
 }
 
-void route_find(struct route_reader *reader, struct bytes topic, struct route_set *set)
+void route_find(struct route_reader *reader, struct bytes topic, enum route_way way,
+                struct route_set *set)
 {
     CHECK(topic.len > 0);
     uint64_t generation = LOAD(&reader->router->generation); /* pairs with changed() in trie.c */
@@ -306,15 +327,44 @@ void route_find(struct route_reader *reader, struct bytes topic, struct route_se
     if (entry != NULL && entry->hash == hash && entry->generation == generation &&
         bytes_equal(bytes_of(entry->topic, entry->topic_len), topic)) {
         reader->memo_hits++;
-        *set = (struct route_set){entry->routes, entry->count, entry->share_count, entry->shares};
+        *set = (struct route_set){.routes = entry->routes,
+                                  .count = entry->count,
+                                  .share_count = entry->share_count,
+                                  .shares = entry->shares};
         return;
     }
     reader->memo_misses++;
-    find_by_walk(reader, topic);
+    find_by_walk(reader, topic, way);
     uint64_t *seen = &reader->seen[hash % ROUTE_MEMO_SLOTS];
     if (*seen == hash)
         remember(reader, topic, hash, generation);
     *seen = hash;
-    *set = (struct route_set){reader->count == 0 ? NULL : reader->block->routes, reader->count,
-                              reader->share_count, reader->shares};
+    *set = found(reader);
+}
+
+/* ---- very many, in steps -----------------------------------------------------------------------
+ */
+
+bool route_walk_begin(struct route_reader *reader, struct bytes topic, struct route_walk *walk,
+                      struct route_set *set)
+{
+    find_by_walk(reader, topic, ROUTE_STEPS);
+    *set = found(reader);
+    *walk = (struct route_walk){.piece = reader->long_list};
+    return set->too_many;
+}
+
+bool route_walk_step(struct route_reader *reader, struct route_walk *walk, struct route_set *set)
+{
+    reader->count = reader->share_count = 0;
+    reader->long_list = NULL;
+    reader->lists = 1;
+    reserve(reader, ROUTE_WALK_STEP);
+    while (walk->piece != NULL && reader->count <= ROUTE_WALK_STEP - SUBSCRIBERS_MAX) {
+        collect_piece(reader, walk->piece);
+        walk->piece = LOAD(&walk->piece->next);
+    }
+    sort(reader);
+    *set = found(reader);
+    return reader->count > 0;
 }

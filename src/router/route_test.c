@@ -308,7 +308,7 @@ struct reading {
 static bool read_is_right(struct route_reader *reader, const char *topic)
 {
     struct route_set set;
-    route_find(reader, bytes_of_str(topic), &set);
+    route_find(reader, bytes_of_str(topic), ROUTE_AT_ONCE, &set);
     uint32_t constant = 0;
     for (uint32_t i = 0; i < set.count; i++) {
         session_ref session = set.routes[i].session;

@@ -43,14 +43,13 @@ enum subscription_flags {
 /* One session's interest in one filter. Published to readers; freed after a grace period. */
 struct subscription {
     struct rcu_entry rcu;
-    session_ref session; /* what readers copy stands together */
-    _Atomic uint32_t identifier;
-    _Atomic uint8_t qos, flags; /* enum subscription_flags */
+    session_ref session;
     _Atomic uint16_t shard; /* the session's, as the home worker says; the router does not look */
+    bool durable;           /* the home worker's own: SUBSCRIPTION_DURABLE, as it was set last */
     struct trie_node *node;
     struct share *share;          /* NULL: ordinary */
-    struct subscriber_list *list; /* where it is listed, of the node or share; the writers' */
-    uint32_t place;               /* in that list; under the lock */
+    struct subscriber_list *list; /* where it is listed with its options; under the lock */
+    uint32_t place;               /* in that list; the same */
     uint32_t index_hash;          /* as below */
     struct share_member member;   /* meaningful in a share */
     /* The home worker's own: the session's list and the index. The router does not look. */
@@ -128,11 +127,14 @@ struct route_set {
     uint32_t count;
     uint32_t share_count;
     struct share *const *shares;
+    bool too_many; /* only for ROUTE_STEPS: there are routes, and a walk finds them in steps */
 };
 
 enum {
     ROUTE_MEMO_SLOTS = 4096,
     ROUTE_MEMO_ROUTES_MAX = 1024, /* more are a wide set: see route_reader_take() */
+    ROUTE_WALK_MIN = 32 * 1024,   /* subscribers of one filter that are found in steps */
+    ROUTE_WALK_STEP = 4096,       /* routes */
 };
 
 /* The routes of a wide set, for who needs them longer than the reader does. */
@@ -147,11 +149,13 @@ struct route_memo_entry;
 struct route_reader {
     struct router *router;
     bool sort_always;          /* several workers */
+    bool steps;                /* of this walk: ROUTE_STEPS */
     struct route_block *block; /* what was found; NULL: no room yet */
     uint32_t count;
     struct share **shares;
     uint32_t share_count, share_room;
-    uint32_t lists; /* non-empty subscriber lists met in this walk */
+    uint32_t lists;                    /* non-empty subscriber lists met in this walk */
+    struct subscriber_list *long_list; /* NULL, or one of them that was left out so far */
     struct route_memo_entry **memo;
     uint64_t
         *seen; /* hash of the last topic that missed in each slot: memoise at the second miss */
@@ -161,11 +165,31 @@ struct route_reader {
 void route_reader_init(struct route_reader *reader, struct router *router, uint32_t workers);
 void route_reader_deinit(struct route_reader *reader);
 
-/* One walk, or none when the topic is hot and nothing has changed. The topic is a valid name. */
-void route_find(struct route_reader *reader, struct bytes topic, struct route_set *set);
+enum route_way {
+    ROUTE_AT_ONCE,
+    ROUTE_STEPS, /* very many subscribers of one filter are left to a walk */
+};
 
-/* Gives the routes that the last route_find() found, more than ROUTE_MEMO_ROUTES_MAX, without a
- * copy. They stay where the set says. */
+/* One walk, or none when the topic is hot and nothing has changed. The topic is a valid name. */
+void route_find(struct route_reader *reader, struct bytes topic, enum route_way way,
+                struct route_set *set);
+
+/* The subscribers of one filter, in steps. Whoever holds one that has begun must not become
+ * quiescent (base/rcu.h) before its end. */
+struct route_walk {
+    struct subscriber_list *piece; /* the next; pieces are small */
+};
+
+/* True: route_walk_step() is to be called until it says false. False: they are not that many any
+ * more, and `set` has them. */
+bool route_walk_begin(struct route_reader *reader, struct bytes topic, struct route_walk *walk,
+                      struct route_set *set);
+
+/* The next ROUTE_WALK_STEP at most, without shares; false when there are none left. */
+bool route_walk_step(struct route_reader *reader, struct route_walk *walk, struct route_set *set);
+
+/* Gives the routes that the reader found last, at least one, without a copy. They stay where the
+ * set says. */
 struct route_block *route_reader_take(struct route_reader *reader);
 
 /* Any thread. NULL is fine. */

@@ -135,7 +135,7 @@ static inline struct subscription *join(struct router_fixture *f, session_ref se
 static inline struct route_set find(struct router_fixture *f, const char *topic)
 {
     struct route_set set;
-    route_find(&f->reader, bytes_of_str(topic), &set);
+    route_find(&f->reader, bytes_of_str(topic), ROUTE_AT_ONCE, &set);
     return set;
 }
 

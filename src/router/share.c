@@ -51,23 +51,26 @@ static uint64_t next_random(void)
     return state;
 }
 
-static bool may_take(const struct subscription *s, session_ref not_this, bool online_only)
+/* The member of that slot if it may take the message. */
+static struct subscription *taker(struct subscriber *slot, session_ref not_this, bool online_only)
 {
-    return s != NULL && s->session != not_this &&
-           (!online_only || atomic_load_explicit(&s->member.online, memory_order_relaxed));
+    struct subscription *s = LOAD(&slot->subscription);
+    bool may = s != NULL && s->session != not_this &&
+               (!online_only || atomic_load_explicit(&s->member.online, memory_order_relaxed));
+    return may ? s : NULL;
 }
 
-/* The first member at or behind `start` that may take it; how many places were passed over. */
+/* The first member at or behind `start` that may take it, and where it stands. */
 static struct subscription *first_from(struct subscriber_list *list, uint32_t used, uint32_t start,
-                                       session_ref not_this, bool online_only, uint32_t *passed)
+                                       session_ref not_this, bool online_only, uint32_t *place)
 {
     for (uint32_t n = 0; n < used; n++) {
         uint32_t i = start + n;
         if (i >= used)
             i -= used;
-        struct subscription *s = LOAD(&list->slots[i]);
-        if (may_take(s, not_this, online_only)) {
-            *passed = n;
+        struct subscription *s = taker(&list->slots[i], not_this, online_only);
+        if (s != NULL) {
+            *place = i;
             return s;
         }
     }
@@ -75,31 +78,24 @@ static struct subscription *first_from(struct subscriber_list *list, uint32_t us
 }
 
 static struct subscription *least_loaded(struct subscriber_list *list, uint32_t used,
-                                         uint32_t start, session_ref not_this, bool online_only)
+                                         uint32_t start, session_ref not_this, bool online_only,
+                                         uint32_t *place)
 {
     struct subscription *best = NULL;
     uint32_t best_load = UINT32_MAX;
     for (uint32_t n = 0; n < used; n++) {
-        struct subscription *s = LOAD(&list->slots[(start + n) % used]);
-        if (!may_take(s, not_this, online_only))
+        uint32_t i = (start + n) % used;
+        struct subscription *s = taker(&list->slots[i], not_this, online_only);
+        if (s == NULL)
             continue;
         uint32_t load = atomic_load_explicit(&s->member.load, memory_order_relaxed);
         if (best == NULL || load < best_load) {
             best = s;
             best_load = load;
+            *place = i;
         }
     }
     return best;
-}
-
-static struct route route_to(struct subscription *s)
-{
-    return (struct route){
-        .session = s->session,
-        .identifier = atomic_load_explicit(&s->identifier, memory_order_relaxed),
-        .qos = atomic_load_explicit(&s->qos, memory_order_relaxed),
-        .flags = atomic_load_explicit(&s->flags, memory_order_relaxed),
-    };
 }
 
 bool share_choose(struct share *share, enum share_choice how, uint64_t publisher,
@@ -119,19 +115,19 @@ bool share_choose(struct share *share, enum share_choice how, uint64_t publisher
     else if (how == CHOOSE_STICKY_TOPIC)
         start = bytes_hash(topic) >> 17;
 
+    uint32_t first = (uint32_t)(start % used), place = 0;
     struct subscription *chosen = NULL;
-    uint32_t passed = 0;
     for (int online_only = 1; online_only >= 0 && chosen == NULL; online_only--)
-        chosen =
-            how == CHOOSE_LEAST_INFLIGHT
-                ? least_loaded(list, used, (uint32_t)(start % used), not_this, online_only)
-                : first_from(list, used, (uint32_t)(start % used), not_this, online_only, &passed);
+        chosen = how == CHOOSE_LEAST_INFLIGHT
+                     ? least_loaded(list, used, first, not_this, online_only, &place)
+                     : first_from(list, used, first, not_this, online_only, &place);
     if (chosen == NULL)
         return false;
-    if (how == CHOOSE_ROUND_ROBIN && passed > 0) /* or who stands behind a gap gets its turns too */
-        atomic_fetch_add_explicit(&share->cursor, passed, memory_order_relaxed);
+    if (how == CHOOSE_ROUND_ROBIN && place != first) /* or who stands behind a gap gets its turns */
+        atomic_fetch_add_explicit(&share->cursor, (place + used - first) % used,
+                                  memory_order_relaxed);
     *member = chosen;
-    *route = route_to(chosen);
+    *route = subscriber_route(&list->slots[place]);
     return true;
 }
 
@@ -141,10 +137,10 @@ bool share_find_member(struct share *share, uint16_t shard, struct subscription 
     struct subscriber_list *list = LOAD(&share->members);
     uint32_t used = list == NULL ? 0 : LOAD(&list->used);
     for (uint32_t i = 0; i < used; i++) {
-        struct subscription *s = LOAD(&list->slots[i]);
+        struct subscription *s = LOAD(&list->slots[i].subscription);
         if (s != NULL && atomic_load_explicit(&s->shard, memory_order_relaxed) == shard) {
             *member = s;
-            *route = route_to(s);
+            *route = subscriber_route(&list->slots[i]);
             return true;
         }
     }

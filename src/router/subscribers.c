@@ -15,8 +15,7 @@ enum { ROOM_BEHIND_FULL = 64 }; /* of a piece before one that is full */
 
 static struct subscriber_list *piece_new(uint32_t room, struct subscriber_list *next)
 {
-    struct subscriber_list *piece =
-        mem_try(sizeof(*piece) + room * sizeof(_Atomic(struct subscription *)));
+    struct subscriber_list *piece = mem_try(sizeof(*piece) + room * sizeof(struct subscriber));
     if (piece == NULL)
         return NULL;
     atomic_init(&piece->next, next);
@@ -26,13 +25,16 @@ static struct subscriber_list *piece_new(uint32_t room, struct subscriber_list *
     return piece;
 }
 
-static void append(struct subscriber_list *piece, struct subscription *s)
+static void append(struct subscriber_list *piece, struct subscription *s,
+                   const struct route *options)
 {
     uint32_t used = atomic_load_explicit(&piece->used, memory_order_relaxed);
     CHECK(used < piece->room);
     s->list = piece;
     s->place = used;
-    atomic_store_explicit(&piece->slots[used], s, memory_order_release);
+    piece->slots[used].session = s->session;
+    subscriber_set(&piece->slots[used], options);
+    atomic_store_explicit(&piece->slots[used].subscription, s, memory_order_release);
     piece->live++;
     atomic_store_explicit(&piece->used, used + 1, memory_order_release); /* pairs with readers */
 }
@@ -42,9 +44,12 @@ static void append_all(struct subscriber_list *to, struct subscriber_list *from)
 {
     uint32_t used = atomic_load_explicit(&from->used, memory_order_relaxed);
     for (uint32_t i = 0; i < used; i++) {
-        struct subscription *s = atomic_load_explicit(&from->slots[i], memory_order_relaxed);
-        if (s != NULL)
-            append(to, s);
+        const struct subscriber *slot = &from->slots[i];
+        struct subscription *s = atomic_load_explicit(&slot->subscription, memory_order_relaxed);
+        if (s == NULL)
+            continue;
+        struct route options = subscriber_route(slot);
+        append(to, s, &options);
     }
 }
 
@@ -71,7 +76,7 @@ static enum rc make_room(_Atomic(struct subscriber_list *) *list, uint32_t room_
 }
 
 enum rc subscriber_list_add(_Atomic(struct subscriber_list *) *list, struct subscription *s,
-                            uint32_t room_max)
+                            const struct route *options, uint32_t room_max)
 {
     struct subscriber_list *first = LOAD(list);
     if (first == NULL || atomic_load_explicit(&first->used, memory_order_relaxed) == first->room) {
@@ -80,7 +85,7 @@ enum rc subscriber_list_add(_Atomic(struct subscriber_list *) *list, struct subs
             return rc;
         first = LOAD(list);
     }
-    append(first, s);
+    append(first, s, options);
     return RC_OK;
 }
 
@@ -117,8 +122,9 @@ bool subscriber_list_remove(_Atomic(struct subscriber_list *) *list, struct subs
 {
     struct subscriber_list *piece = s->list;
     CHECK(s->place < piece->room);
-    CHECK(atomic_load_explicit(&piece->slots[s->place], memory_order_relaxed) == s);
-    atomic_store_explicit(&piece->slots[s->place], NULL, memory_order_release);
+    struct subscriber *slot = subscriber_of(s);
+    CHECK(atomic_load_explicit(&slot->subscription, memory_order_relaxed) == s);
+    atomic_store_explicit(&slot->subscription, NULL, memory_order_release);
     piece->live--;
     if (piece->live == 0) {
         STORE(link_to(list, piece), LOAD(&piece->next));

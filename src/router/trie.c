@@ -97,16 +97,13 @@ static void changed(struct router *router)
     atomic_fetch_add_explicit(&router->generation, 1, memory_order_release); /* pairs: route_find */
 }
 
-static void set_options(struct subscription *s, const struct subscription_options *options,
-                        uint8_t flags)
+static struct route as_route(const struct subscription_options *options, uint8_t flags)
 {
     if (options->no_local)
         flags |= SUBSCRIPTION_NO_LOCAL;
     if (options->retain_as_published)
         flags |= SUBSCRIPTION_RETAIN_AS_PUBLISHED;
-    atomic_store_explicit(&s->identifier, options->identifier, memory_order_relaxed);
-    atomic_store_explicit(&s->qos, options->qos, memory_order_relaxed);
-    atomic_store_explicit(&s->flags, flags, memory_order_relaxed);
+    return (struct route){.identifier = options->identifier, .qos = options->qos, .flags = flags};
 }
 
 /* Memories of routes that have the share end before the grace period starts that frees it. */
@@ -118,7 +115,8 @@ static void share_end(struct router *router, struct trie_node *node, struct shar
 }
 
 static struct subscription *subscribe_locked(struct router *router, struct subscription *s,
-                                             struct bytes filter, struct bytes share)
+                                             struct bytes filter, struct bytes share,
+                                             const struct route *options)
 {
     struct trie_node *node = router->root;
     struct topic_cursor cursor = topic_cursor_of(filter);
@@ -131,13 +129,13 @@ static struct subscription *subscribe_locked(struct router *router, struct subsc
     }
     s->node = node;
     if (share.len == 0) {
-        if (subscriber_list_add(&node->subscribers, s, SUBSCRIBERS_MAX) != RC_OK)
+        if (subscriber_list_add(&node->subscribers, s, options, SUBSCRIBERS_MAX) != RC_OK)
             goto no_memory;
     } else {
         s->share = share_find(node, share, true);
         if (s->share == NULL)
             goto no_memory;
-        if (subscriber_list_add(&s->share->members, s, UINT32_MAX) != RC_OK) {
+        if (subscriber_list_add(&s->share->members, s, options, UINT32_MAX) != RC_OK) {
             if (LOAD(&s->share->members) == NULL)
                 share_end(router, node, s->share);
             goto no_memory;
@@ -161,9 +159,10 @@ struct subscription *router_subscribe(struct router *router, session_ref session
     memset(s, 0, sizeof(*s));
     s->session = session;
     atomic_init(&s->member.online, true);
-    set_options(s, options, flags);
+    s->durable = flags & SUBSCRIPTION_DURABLE;
+    struct route listed = as_route(options, flags);
     pthread_mutex_lock(&router->lock);
-    struct subscription *published = subscribe_locked(router, s, filter, share);
+    struct subscription *published = subscribe_locked(router, s, filter, share, &listed);
     pthread_mutex_unlock(&router->lock);
     if (published == NULL)
         mem_free(s);
@@ -173,20 +172,27 @@ struct subscription *router_subscribe(struct router *router, session_ref session
 void router_change(struct router *router, struct subscription *subscription,
                    const struct subscription_options *options, uint8_t flags)
 {
+    struct route listed = as_route(options, flags);
+    subscription->durable = flags & SUBSCRIPTION_DURABLE;
     pthread_mutex_lock(&router->lock);
-    set_options(subscription, options, flags);
+    subscriber_set(subscriber_of(subscription), &listed);
     changed(router);
     pthread_mutex_unlock(&router->lock);
 }
 
 void router_set_durable(struct router *router, struct subscription *subscription, bool durable)
 {
+    pthread_mutex_lock(&router->lock);
+    subscription->durable = durable;
+    struct subscriber *listed = subscriber_of(subscription);
+    struct route options = subscriber_route(listed);
     if (durable)
-        atomic_fetch_or_explicit(&subscription->flags, SUBSCRIPTION_DURABLE, memory_order_relaxed);
+        options.flags |= SUBSCRIPTION_DURABLE;
     else
-        atomic_fetch_and_explicit(&subscription->flags, (uint8_t)~SUBSCRIPTION_DURABLE,
-                                  memory_order_relaxed);
+        options.flags &= (uint8_t)~SUBSCRIPTION_DURABLE;
+    subscriber_set(listed, &options);
     changed(router);
+    pthread_mutex_unlock(&router->lock);
 }
 
 void router_unsubscribe(struct router *router, struct subscription *subscription)
@@ -262,7 +268,7 @@ static void list_free_all(struct subscriber_list *list)
     while (list != NULL) {
         struct subscriber_list *next = LOAD(&list->next);
         for (uint32_t i = 0; i < LOAD(&list->used); i++)
-            mem_free(LOAD(&list->slots[i]));
+            mem_free(LOAD(&list->slots[i].subscription));
         mem_free(list);
         list = next;
     }

@@ -9,9 +9,18 @@
 
 #include "router/router.h"
 
+/* What readers copy of a subscription: in the list itself, so that they need not go anywhere else
+ * for each of very many. */
+struct subscriber {
+    _Atomic(struct subscription *) subscription; /* NULL: a hole */
+    session_ref session;
+    _Atomic uint32_t identifier;
+    _Atomic uint8_t qos, flags; /* enum subscription_flags */
+};
+
 /*
  * A piece of the subscribers of one filter, or all of them. Readers walk slots[0..used) of each
- * piece; a NULL slot is a hole. New ones go into the first piece, which is replaced by a larger
+ * piece, and pass over holes. New ones go into the first piece, which is replaced by a larger
  * copy until it has SUBSCRIBERS_MAX slots, and then stays behind another one: so no change copies
  * more than that. Members of a share are always one piece.
  */
@@ -20,7 +29,7 @@ struct subscriber_list {
     _Atomic(struct subscriber_list *) next;
     _Atomic uint32_t used;
     uint32_t room, live;
-    _Atomic(struct subscription *) slots[];
+    struct subscriber slots[];
 };
 
 enum { SUBSCRIBERS_MAX = 1024 };
@@ -77,6 +86,31 @@ struct share {
     uint8_t name[];
 };
 
+/* Readers and writers. */
+static inline struct route subscriber_route(const struct subscriber *subscriber)
+{
+    return (struct route){
+        .session = subscriber->session,
+        .identifier = atomic_load_explicit(&subscriber->identifier, memory_order_relaxed),
+        .qos = atomic_load_explicit(&subscriber->qos, memory_order_relaxed),
+        .flags = atomic_load_explicit(&subscriber->flags, memory_order_relaxed),
+    };
+}
+
+/* Under the lock. */
+static inline void subscriber_set(struct subscriber *subscriber, const struct route *options)
+{
+    atomic_store_explicit(&subscriber->identifier, options->identifier, memory_order_relaxed);
+    atomic_store_explicit(&subscriber->qos, options->qos, memory_order_relaxed);
+    atomic_store_explicit(&subscriber->flags, options->flags, memory_order_relaxed);
+}
+
+/* Under the lock: where a subscription is listed. */
+static inline struct subscriber *subscriber_of(const struct subscription *s)
+{
+    return &s->list->slots[s->place];
+}
+
 #define TRIE_TOMB ((struct trie_node *)1)
 
 static inline void free_later(struct rcu_entry *entry)
@@ -105,9 +139,10 @@ static inline uint32_t child_table_slots(const struct child_table *table)
     return table->mask == 0 ? CHILD_WAYS : table->mask + 1;
 }
 
-/* Under the lock: shares the subscription with the list's readers. `room_max`: of one piece. */
+/* Under the lock: shares the subscription, with its options, with the list's readers. `room_max`:
+ * of one piece. */
 enum rc subscriber_list_add(_Atomic(struct subscriber_list *) *list, struct subscription *s,
-                            uint32_t room_max);
+                            const struct route *options, uint32_t room_max);
 /* Under the lock. True when the list has become empty (and *list NULL). */
 bool subscriber_list_remove(_Atomic(struct subscriber_list *) *list, struct subscription *s);
 

@@ -41,7 +41,7 @@ static void fill(void)
 static void find(const char *topic)
 {
     struct route_set set;
-    route_find(&reader, bytes_of_str(topic), &set);
+    route_find(&reader, bytes_of_str(topic), ROUTE_AT_ONCE, &set);
     routes_found += set.count;
 }
 
