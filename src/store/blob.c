@@ -135,3 +135,53 @@ enum rc blob_walk(const char *dir, struct blob_walk *walk, char error[ENGINE_ERR
         snprintf(error, ENGINE_ERROR_MAX, "what was found cannot be written");
     return rc;
 }
+
+/* ---- one value ---------------------------------------------------------------------------------
+ */
+
+static bool get_varint(struct bytes *rest, uint64_t *out)
+{
+    *out = 0;
+    for (uint32_t shift = 0; shift < 64 && rest->len > 0; shift += 7) {
+        uint8_t byte = rest->data[0];
+        *rest = bytes_of(rest->data + 1, rest->len - 1);
+        *out |= (uint64_t)(byte & 0x7F) << shift;
+        if (!(byte & 0x80))
+            return true;
+    }
+    return false;
+}
+
+/* An index: 1, then number of the file, place of the value and its length as varints, and 0. */
+enum rc blob_read(const char *dir, struct bytes key, struct bytes index, uint8_t **value,
+                  size_t *len)
+{
+    uint64_t number, place, size;
+    char path[4096 + 64];
+    if (index.len < 2 || index.data[0] != 1)
+        return RC_INVALID;
+    struct bytes rest = bytes_of(index.data + 1, index.len - 1), found, body;
+    if (!get_varint(&rest, &number) || !get_varint(&rest, &place) || !get_varint(&rest, &size) ||
+        size > UINT32_MAX || place < RECORD_HEAD + key.len)
+        return RC_INVALID;
+    snprintf(path, sizeof(path), "%s/%06llu.blob", dir, (unsigned long long)number);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return RC_INVALID;
+    size_t whole = RECORD_HEAD + key.len + size;
+    uint8_t *record = mem_try(whole);
+    bool good = record != NULL &&
+                pread(fd, record, whole, (off_t)(place - key.len - RECORD_HEAD)) == (ssize_t)whole;
+    close(fd);
+    struct bytes file = bytes_of(record, good ? whole : 0);
+    good = good && record_at(file, 0, &found, &body) && bytes_equal(found, key) &&
+           body.len == size && record_sound(file, 0, found, body);
+    if (!good) {
+        mem_free(record);
+        return RC_INVALID;
+    }
+    memmove(record, body.data, size);
+    *value = record;
+    *len = size;
+    return RC_OK;
+}

@@ -19,4 +19,9 @@ struct blob_walk {
 /* All blob files of a folder, oldest first. */
 enum rc blob_walk(const char *dir, struct blob_walk *walk, char error[ENGINE_ERROR_MAX]);
 
+/* The value of a key, which stands where an index says that was found in a table. RC_INVALID: it
+ * does not. *value: to be freed with mem_free(). */
+enum rc blob_read(const char *dir, struct bytes key, struct bytes index, uint8_t **value,
+                  size_t *len);
+
 #endif

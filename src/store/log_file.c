@@ -27,16 +27,13 @@ enum { RECORD_HEAD_MAX = 256 }; /* bytes of a record that are looked at */
 /* ---- files -------------------------------------------------------------------------------------
  */
 
-enum rc log_file_map(const char *dir, const char *name, struct bytes *out,
-                        char error[ENGINE_ERROR_MAX])
+enum rc log_file_map_path(const char *path, struct bytes *out, char error[ENGINE_ERROR_MAX])
 {
-    char path[4096];
     struct stat status;
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     *out = bytes_of(NULL, 0);
     if (fd < 0 || fstat(fd, &status) != 0) {
-        snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", name, strerror(errno));
+        snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", path, strerror(errno));
         enum rc rc = errno == ENOENT ? RC_NOT_FOUND : RC_IO;
         if (fd >= 0)
             close(fd);
@@ -49,10 +46,21 @@ enum rc log_file_map(const char *dir, const char *name, struct bytes *out,
     }
     close(fd);
     if (status.st_size > 0 && out->data == NULL) {
-        snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", name, strerror(errno));
+        snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", path, strerror(errno));
         return RC_IO;
     }
     return RC_OK;
+}
+
+enum rc log_file_map(const char *dir, const char *name, struct bytes *out,
+                     char error[ENGINE_ERROR_MAX])
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    enum rc rc = log_file_map_path(path, out, error);
+    if (rc != RC_OK)
+        snprintf(error, ENGINE_ERROR_MAX, "%.300s: %s", name, strerror(errno));
+    return rc;
 }
 
 void log_file_unmap(struct bytes file)
@@ -75,7 +83,7 @@ bool log_fragment_at(struct bytes file, size_t at, struct log_fragment *out)
         at + LOG_FRAGMENT_HEAD + len > file.len)
         return false;
     *out = (struct log_fragment){.type = (enum log_fragment_type)head[6],
-                             .bytes = bytes_of(head + LOG_FRAGMENT_HEAD, len)};
+                                 .bytes = bytes_of(head + LOG_FRAGMENT_HEAD, len)};
     return true;
 }
 
@@ -200,4 +208,3 @@ uint32_t log_files_list(const char *dir, uint64_t numbers[LOG_FILES_MAX])
     qsort(numbers, count, sizeof(numbers[0]), by_number);
     return count;
 }
-

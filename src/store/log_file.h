@@ -26,6 +26,7 @@ static inline uint64_t log_get_le(const uint8_t *from, uint32_t bytes)
 /* Gives the file's bytes until log_file_unmap(). RC_NOT_FOUND, RC_IO. */
 enum rc log_file_map(const char *dir, const char *name, struct bytes *out,
                      char error[ENGINE_ERROR_MAX]);
+enum rc log_file_map_path(const char *path, struct bytes *out, char error[ENGINE_ERROR_MAX]);
 void log_file_unmap(struct bytes file);
 
 /* What is done with the beginning of each record. False: it makes no sense there. */

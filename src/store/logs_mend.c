@@ -180,4 +180,3 @@ enum rc logs_mend(const char *dir, void (*lost)(void *arg, const struct logs_los
     mem_free(numbers);
     return rc;
 }
-

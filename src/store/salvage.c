@@ -1,54 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "store/salvage.h"
-
 #include "base/clock.h"
 #include "base/list.h"
-#include "base/memory.h"
-#include "store/blob.h"
 #include "store/folder.h"
 #include "store/lock.h"
 #include "store/logs.h"
-#include "store/walk.h"
-#include "store/writer.h"
+#include "store/salvage_inside.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SEED_FIRST_NUMBER = 900000, TEXT_SHOWN = 200 };
-
-struct gaps {
-    struct audit_gap *first, **last;
-};
-
-struct salvage {
-    const char *dir; /* the damaged store */
-    char work[SALVAGE_PATH_MAX];
-    FILE *list;
-    struct writer writer;
-    struct walk walk; /* of a view: copies records, notes gaps */
-    struct gaps gaps; /* that are left */
-    struct audit_gap
-        *seen; /* when it was read as it is: what is damaged, wherever it was found then */
-    struct blob_walk blobs;
-    struct audit audit;        /* of what was written */
-    struct audit_gap **sorted; /* for the blob files */
-    size_t gap_count;
-    uint64_t copied, from_blobs, filled;
-    uint32_t shard_max;  /* seen */
-    uint64_t number_max; /* of sessions and messages */
-    struct salvaged *out;
-    char *error;
-};
+enum { SEED_FIRST_NUMBER = 900000 };
 
 /* ---- the list of what is lost ------------------------------------------------------------------
  */
 
-__attribute__((format(printf, 2, 3))) static void lost(struct salvage *s, const char *format, ...)
+void salvage_lost(struct salvage *s, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -86,8 +58,8 @@ static void list_gap(struct salvage *s, const struct audit_gap *gap)
     char from[TEXT_SHOWN + 64], until[TEXT_SHOWN + 64];
     describe(gap->from, "the beginning", from, sizeof(from));
     describe(gap->until, "the end", until, sizeof(until));
-    lost(s, "%s: not all can be read from %s to %s: %s", names[gap->family], from, until,
-         gap->error);
+    salvage_lost(s, "%s: not all can be read from %s to %s: %s", names[gap->family], from, until,
+                 gap->error);
 }
 
 static void list_gaps(struct salvage *s)
@@ -99,13 +71,14 @@ static void list_gaps(struct salvage *s)
         if (!gap->filled)
             list_gap(s, gap);
     if (s->filled > 0)
-        lost(s, "%llu records there were found in other files; some may be older than what is lost",
-             (unsigned long long)s->filled);
+        salvage_lost(
+            s, "%llu records there were found in other files; some may be older than what is lost",
+            (unsigned long long)s->filled);
 }
 
 static void file_unreadable(void *arg, const char *name, const char *error)
 {
-    lost(arg, "file %s: cannot be read: %s", name, error);
+    salvage_lost(arg, "file %s: cannot be read: %s", name, error);
 }
 
 /* The second copy of the same files. */
@@ -122,25 +95,25 @@ static void lost_before(void *arg, const struct logs_loss *loss)
 static void log_lost(void *arg, const struct logs_loss *loss)
 {
     if (loss->changes > 0)
-        lost(arg, "log %s: %llu bytes at %llu with %llu changes cannot be read", loss->name,
-             (unsigned long long)loss->bytes, (unsigned long long)loss->at,
-             (unsigned long long)loss->changes);
+        salvage_lost(arg, "log %s: %llu bytes at %llu with %llu changes cannot be read", loss->name,
+                     (unsigned long long)loss->bytes, (unsigned long long)loss->at,
+                     (unsigned long long)loss->changes);
     else
-        lost(arg, "log %s: %llu bytes at %llu cannot be read", loss->name,
-             (unsigned long long)loss->bytes, (unsigned long long)loss->at);
+        salvage_lost(arg, "log %s: %llu bytes at %llu cannot be read", loss->name,
+                     (unsigned long long)loss->bytes, (unsigned long long)loss->at);
 }
 
 static void blob_damaged(struct blob_walk *walk, const char *name, uint64_t at)
 {
-    lost(CONTAINER_OF(walk, struct salvage, blobs), "file %s: damaged at byte %llu", name,
-         (unsigned long long)at);
+    salvage_lost(CONTAINER_OF(walk, struct salvage, blobs), "file %s: damaged at byte %llu", name,
+                 (unsigned long long)at);
 }
 
 /* ---- copying -----------------------------------------------------------------------------------
  */
 
-static enum rc copy_record(struct salvage *s, enum store_family family, struct bytes whole,
-                           struct bytes value)
+enum rc salvage_copy(struct salvage *s, enum store_family family, struct bytes whole,
+                     struct bytes value)
 {
     struct record_key key;
     if (whole.len == 3 && whole.data[2] == 'x')
@@ -148,7 +121,7 @@ static enum rc copy_record(struct salvage *s, enum store_family family, struct b
     if (!record_key_parse(whole, &key) || !audit_record_good(family, &key, value)) {
         char text[TEXT_SHOWN + 64];
         describe(whole, "", text, sizeof(text));
-        lost(s, "record not readable: %s", text);
+        salvage_lost(s, "record not readable: %s", text);
         return RC_OK;
     }
     if (key.kind != RECORD_META) {
@@ -162,7 +135,7 @@ static enum rc copy_record(struct salvage *s, enum store_family family, struct b
 static enum rc copy_of_view(struct walk *walk, enum store_family family, struct bytes key,
                             struct bytes value)
 {
-    return copy_record(CONTAINER_OF(walk, struct salvage, walk), family, key, value);
+    return salvage_copy(CONTAINER_OF(walk, struct salvage, walk), family, key, value);
 }
 
 static enum rc note_gap(struct walk *walk, enum store_family family, struct bytes from,
@@ -218,7 +191,7 @@ static const char *obstacle(struct salvage *s, const char *path, char error[ENGI
     struct logs_report report;
     enum rc rc = logs_check(path, &report, error);
     if ((rc == RC_INVALID && report.fault == LOGS_CURRENT) || rc == RC_NOT_FOUND) {
-        lost(s, "%s", error);
+        salvage_lost(s, "%s", error);
         if (logs_mend_current(path) == RC_OK)
             rc = logs_check(path, &report, error);
     }
@@ -226,10 +199,10 @@ static const char *obstacle(struct salvage *s, const char *path, char error[ENGI
         return NULL;
     if (report.fault == LOGS_RECORDS) { /* that was said when they were mended */
         if (report.logs == 0)
-            lost(s, "%s", error);
+            salvage_lost(s, "%s", error);
         return NULL;
     }
-    lost(s, "%s", error);
+    salvage_lost(s, "%s", error);
     return error; /* an index that is not whole would hide what it does not name */
 }
 
@@ -249,10 +222,11 @@ static enum rc read_unverified(struct salvage *s, const char *path)
                  : note_gap(&s->walk, gap->family, gap->from, gap->until, gap->error);
     engine_close(view);
     if (s->copied > before)
-        lost(s,
-             "%llu records of sessions and subscriptions were read without their checksum, and "
-             "may be altered",
-             (unsigned long long)(s->copied - before));
+        salvage_lost(
+            s,
+            "%llu records of sessions and subscriptions were read without their checksum, and "
+            "may be altered",
+            (unsigned long long)(s->copied - before));
     return rc;
 }
 
@@ -271,7 +245,7 @@ static enum rc read_as_it_is(struct salvage *s)
         return RC_OK;
     }
     if (engine_open(path, ENGINE_LENIENT, ENGINE_NORMAL, &view, error) != RC_OK) {
-        lost(s, "%s", error);
+        salvage_lost(s, "%s", error);
         gaps_of_all(s, error);
         return RC_OK;
     }
@@ -309,23 +283,6 @@ static enum rc make_seeds(struct salvage *s, const char *target)
     return rc;
 }
 
-/* Rebuilding moves files that it cannot read into a folder of their own. */
-static void list_dropped(struct salvage *s, const char *path)
-{
-    char lost_path[SALVAGE_PATH_MAX + 32];
-    snprintf(lost_path, sizeof(lost_path), "%s/lost", path);
-    DIR *folder = opendir(lost_path);
-    if (folder == NULL)
-        return;
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
-        const char *dot = strrchr(entry->d_name, '.');
-        if (dot != NULL && strcmp(dot, ".sst") == 0)
-            lost(s, "file %s: damaged; an index can be rebuilt from whole files only",
-                 entry->d_name);
-    }
-    closedir(folder);
-}
-
 /* 3: with an index made from the files. */
 static enum rc read_rebuilt(struct salvage *s)
 {
@@ -340,71 +297,15 @@ static enum rc read_rebuilt(struct salvage *s)
         return rc;
     if (engine_repair(path, error) != RC_OK ||
         engine_open(path, ENGINE_LENIENT, ENGINE_NORMAL, &view, error) != RC_OK) {
-        lost(s, "the index cannot be rebuilt: %s", error);
+        salvage_lost(s, "the index cannot be rebuilt: %s", error);
         return RC_OK;
     }
     uint64_t before = s->copied;
     rc = fill_from(s, view);
     s->filled += s->seen != NULL ? s->copied - before : 0;
+    if (rc == RC_OK)
+        rc = salvage_dropped(s, path, view);
     engine_close(view);
-    list_dropped(s, path);
-    return rc;
-}
-
-static int compare(struct bytes a, struct bytes b)
-{
-    size_t len = a.len < b.len ? a.len : b.len;
-    int order = len == 0 ? 0 : memcmp(a.data, b.data, len);
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
-/* The gap that the key lies in; NULL: in none. */
-static struct audit_gap *gap_of(const struct salvage *s, enum store_family family, struct bytes key)
-{
-    size_t low = 0, high = s->gap_count; /* they are in order */
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        const struct audit_gap *gap = s->sorted[middle];
-        if (gap->family < family ||
-            (gap->family == family && gap->until.len > 0 && compare(gap->until, key) <= 0))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    bool in = low < s->gap_count && s->sorted[low]->family == family &&
-              compare(s->sorted[low]->from, key) <= 0;
-    return in ? s->sorted[low] : NULL;
-}
-
-static enum rc copy_blob(struct blob_walk *walk, enum store_family family, struct bytes key,
-                         struct bytes value)
-{
-    struct salvage *s = CONTAINER_OF(walk, struct salvage, blobs);
-    struct audit_gap *gap = gap_of(s, family, key);
-    if (gap == NULL)
-        return RC_OK;
-    gap->filled = true;
-    s->from_blobs++;
-    return copy_record(s, family, key, value);
-}
-
-/* 4: large values, of which only the place is lost. */
-static enum rc read_blobs(struct salvage *s)
-{
-    s->gap_count = 0;
-    for (const struct audit_gap *gap = s->gaps.first; gap != NULL; gap = gap->next)
-        s->gap_count++;
-    s->sorted = mem_new(s->gap_count * sizeof(s->sorted[0]));
-    size_t at = 0;
-    for (struct audit_gap *gap = s->gaps.first; gap != NULL; gap = gap->next)
-        s->sorted[at++] = gap;
-    enum rc rc = blob_walk(s->dir, &s->blobs, s->error);
-    mem_free(s->sorted);
-    if (s->from_blobs > 0)
-        lost(s,
-             "%llu large messages were taken from files without an index; some may have been "
-             "delivered before",
-             (unsigned long long)s->from_blobs);
     return rc;
 }
 
@@ -413,7 +314,7 @@ static enum rc read_blobs(struct salvage *s)
 
 static void audit_problem(struct audit *audit, const char *line)
 {
-    lost(CONTAINER_OF(audit, struct salvage, audit), "%s", line);
+    salvage_lost(CONTAINER_OF(audit, struct salvage, audit), "%s", line);
 }
 
 static enum rc audit_useless(struct audit *audit, enum store_family family, struct bytes key)
@@ -440,7 +341,7 @@ static enum rc find_meta(struct salvage *s, uint32_t shards, struct meta_record 
         shards *= 2;
     *meta = (struct meta_record){STORE_FORMAT, shards, (s->number_max >> 32) + 1};
     s->out->shards_unknown = true;
-    lost(s, "the record of the store's format; shards: %u is assumed", shards);
+    salvage_lost(s, "the record of the store's format; shards: %u is assumed", shards);
     return RC_OK;
 }
 
@@ -472,13 +373,13 @@ static enum rc build(struct salvage *s, uint32_t shards)
     if (rc != RC_OK)
         return rc;
     s->walk = (struct walk){.record = copy_of_view, .gap = note_gap};
-    s->blobs = (struct blob_walk){.record = copy_blob, .damaged = blob_damaged};
+    s->blobs.damaged = blob_damaged;
     gaps_begin(s);
     rc = read_as_it_is(s);
     if (rc == RC_OK && s->gaps.first != NULL)
         rc = read_rebuilt(s);
     if (rc == RC_OK && s->gaps.first != NULL)
-        rc = read_blobs(s);
+        rc = salvage_blobs(s);
     if (rc == RC_OK) {
         list_gaps(s);
         rc = put_in_order(s, shards);

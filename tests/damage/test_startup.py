@@ -222,6 +222,36 @@ def test_wrong_bit_in_the_table_of_sessions_costs_no_session(filled, node):
     starts(n)
 
 
+FOOT = 53  # bytes at the end of a table, by which its index is found
+
+
+@pytest.mark.parametrize("which", ["largest", "sessions"])
+@pytest.mark.parametrize("what", ["foot", "end"])
+def test_table_without_an_index_is_read_block_by_block(filled, node, which, what):
+    n = node(filled / "tables")
+    before = n.content()
+    table = largest(n.store, "*.sst") if which == "largest" else min(n.store.glob("*.sst"))
+    size = table.stat().st_size
+    flip(table, size - 4) if what == "foot" else os.truncate(table, size - FOOT)
+    said = recover(n)
+    assert f"{table.name}: damaged; " in said and "without its index" in said
+    assert n.content() == before
+    starts(n)
+
+
+def test_table_without_an_index_loses_its_bad_block_only(filled, node):
+    n = node(filled / "tables")
+    before = n.content()
+    table = largest(n.store, "*.sst")
+    flip(table, 6000)
+    flip(table, table.stat().st_size - 4)
+    recover(n)
+    lost = before - n.content()
+    assert lost and len(lost) < len(before) / 4
+    assert all('"kind": "queued"' in line or '"kind": "shared"' in line for line in lost)
+    starts(n)
+
+
 def test_missing_table_costs_what_was_in_it(filled, node):
     n = node(filled / "tables")
     table = largest(n.store, "*.sst")
