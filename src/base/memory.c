@@ -4,8 +4,10 @@
 #include "base/check.h"
 #include "base/fault.h"
 
+#include <link.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 void *mem_new(size_t size)
 {
@@ -52,4 +54,27 @@ void mem_free_pages(void *pages, size_t size)
 void mem_hint_all_used(void *pages, size_t size)
 {
     (void)madvise(pages, size, MADV_HUGEPAGE); /* a system without them gives small ones */
+}
+
+/* Segments that cannot be written have nothing that the file has not. */
+static int release_object(struct dl_phdr_info *object, size_t size, void *arg)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    (void)size;
+    (void)arg;
+    for (unsigned i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) != 0)
+            continue;
+        uintptr_t begin = (object->dlpi_addr + segment->p_vaddr) & ~(page - 1);
+        uintptr_t end = object->dlpi_addr + segment->p_vaddr + segment->p_memsz;
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* else they stay: no harm */
+    }
+    return 0;
+}
+
+void mem_release_code(void)
+{
+    (void)dl_iterate_phdr(release_object, NULL);
 }

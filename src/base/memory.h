@@ -37,6 +37,13 @@ void mem_free_pages(void *pages, size_t size);
 /* All of it will be used, and soon: the system may give it in larger pieces. */
 void mem_hint_all_used(void *pages, size_t size);
 
+/*
+ * After start-up: gives back the pages of the program and its libraries that are as in their files,
+ * most of which only starting needed. What is used again comes back by itself, from the system's
+ * page cache as a rule.
+ */
+void mem_release_code(void);
+
 #define NEW(type) ((type *)mem_new(sizeof(type)))
 
 #endif

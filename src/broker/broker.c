@@ -227,6 +227,7 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
         log_uint("listeners", broker->config->listener_count), log_int("pid", getpid()));
     watch_start(broker);
     control_start(&broker->control, broker);
+    mem_release_code();
     sd_notify(0, "READY=1");
     wait_for_end(broker, waited);
     sd_notify(0, "STOPPING=1");
