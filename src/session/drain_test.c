@@ -333,7 +333,7 @@ static void damage_in_a_queue_costs_what_is_in_it_and_is_counted(void **state)
 /* Nothing that can be read is behind it. */
 static void damage_at_the_end_of_a_queue_is_counted_too(void **state)
 {
-    enum { BEHIND_MESSAGES = 4096 }; /* more than an index of a table so small takes */
+    enum { BEHIND_MESSAGES = 2500 }; /* more than an index of a table so small takes */
     struct stored *s = *state;
     struct session *session = away_with(s, 2000);
     damage_table(s, -BEHIND_MESSAGES);

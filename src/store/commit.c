@@ -14,7 +14,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 1000, RETRY_MS = 1000 };
+enum { LOOK_MS = 1000, RETRY_MS = 1000, TIDY_MS = 5000 };
 
 /* ---- being woken --------------------------------------------------------------------------------
  */
@@ -192,7 +192,8 @@ static void try_again(struct store *store)
     store->backlog_dropped = 0;
 }
 
-/* Once a second: a disk that is nearly full takes nothing new, while it still works. */
+/* Once a second: a disk that is nearly full takes nothing new, while it still works. And now and
+ * then, space of what was deleted is taken back. */
 static void look_at_disk(struct store *store)
 {
     uint64_t now_ms = clock_ms();
@@ -204,6 +205,9 @@ static void look_at_disk(struct store *store)
     } else if (!disk_has_room(store, 0)) {
         LOG(LOG_ERROR, "store.disk_full", log_text("dir", store->dir));
         set_trouble(store, RC_FULL);
+    } else if (now_ms >= store->tidy_at_ms) {
+        store->tidy_at_ms = now_ms + TIDY_MS;
+        engine_tidy(store->engine);
     }
 }
 

@@ -22,6 +22,8 @@ enum {
     LOG_UP_TO_TORN_END = 2, /* logs_check() has seen that nothing is behind it */
     LOG_WHAT_CAN_BE_READ = 3,
     BLOB_MIN = 4 * KIB, /* larger payloads are not moved by every compaction */
+    QUEUE_BLOCK = 8 * KIB,
+    TIDY_MIN_BUFFERS = 4, /* tables of the queue together, in write buffers: less is left alone */
 };
 
 static const char *const family_names[STORE_FAMILIES] = {"default", "queue", "retained"};
@@ -34,6 +36,8 @@ struct engine {
     rocksdb_writeoptions_t *synced, *buffered;
     rocksdb_readoptions_t *verifying;
     bool unverified;
+    uint64_t tidy_min; /* bytes of the queue's tables */
+    bool tidying;
 };
 
 struct engine_cursor {
@@ -69,7 +73,7 @@ static enum rc take_error(char *text, char error[ENGINE_ERROR_MAX])
  */
 
 struct tuning {
-    size_t cache, write_buffer[STORE_FAMILIES], log_total;
+    size_t cache, write_buffer[STORE_FAMILIES], log_total, readahead;
     int write_buffers, open_files;
 };
 
@@ -77,11 +81,13 @@ static const struct tuning tunings[] = {
     [ENGINE_NORMAL] = {.cache = 32 * MIB,
                        .write_buffer = {16 * MIB, 32 * MIB, 16 * MIB},
                        .log_total = 192 * MIB,
+                       .readahead = 256 * KIB,
                        .write_buffers = 3,
                        .open_files = 512},
     [ENGINE_SMALL] = {.cache = 1 * MIB,
                       .write_buffer = {1 * MIB, 2 * MIB, 1 * MIB},
                       .log_total = 8 * MIB,
+                      .readahead = 64 * KIB,
                       .write_buffers = 2,
                       .open_files = 64},
 };
@@ -105,6 +111,40 @@ static rocksdb_options_t *with_hints(rocksdb_options_t *options)
     return hinted;
 }
 
+/*
+ * Messages are written once, read once and deleted, so every time that tables are merged is work
+ * for nothing: only when there are QUEUE_RUNS tables, QUEUE_MERGE_MIN to QUEUE_MERGE_MAX of about
+ * the same age and size become one. What is deleted does not shrink a table before it is merged;
+ * for that there is engine_tidy(). Writers are slowed only when merging is far behind.
+ */
+enum {
+    QUEUE_RUNS = 16,
+    QUEUE_MERGE_MIN = 8,
+    QUEUE_MERGE_MAX = 15,
+    QUEUE_SIZE_RATIO = 10,        /* percent */
+    QUEUE_AMPLIFICATION = 100000, /* percent: never for that reason */
+    QUEUE_RUNS_SLOW = 64,
+    QUEUE_RUNS_STOP = 128,
+    TIDY_RUNS = 2, /* while tidying: all tables become one */
+    TIDY_AMPLIFICATION = 5,
+};
+
+static void merge_rarely(rocksdb_options_t *options)
+{
+    rocksdb_universal_compaction_options_t *merging = rocksdb_universal_compaction_options_create();
+    rocksdb_universal_compaction_options_set_size_ratio(merging, QUEUE_SIZE_RATIO);
+    rocksdb_universal_compaction_options_set_min_merge_width(merging, QUEUE_MERGE_MIN);
+    rocksdb_universal_compaction_options_set_max_merge_width(merging, QUEUE_MERGE_MAX);
+    rocksdb_universal_compaction_options_set_max_size_amplification_percent(merging,
+                                                                            QUEUE_AMPLIFICATION);
+    rocksdb_options_set_compaction_style(options, rocksdb_universal_compaction);
+    rocksdb_options_set_universal_compaction_options(options, merging);
+    rocksdb_universal_compaction_options_destroy(merging);
+    rocksdb_options_set_level0_file_num_compaction_trigger(options, QUEUE_RUNS);
+    rocksdb_options_set_level0_slowdown_writes_trigger(options, QUEUE_RUNS_SLOW);
+    rocksdb_options_set_level0_stop_writes_trigger(options, QUEUE_RUNS_STOP);
+}
+
 static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_family family,
                                        rocksdb_cache_t *cache)
 {
@@ -120,6 +160,7 @@ static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_f
     rocksdb_options_set_allow_concurrent_memtable_write(options, 0); /* one thread writes */
     rocksdb_options_set_enable_write_thread_adaptive_yield(options, 0);
     rocksdb_options_set_bytes_per_sync(options, MIB);
+    rocksdb_options_compaction_readahead_size(options, tuning->readahead);
     rocksdb_options_set_info_log_level(options, LOG_LEVEL_FATAL);
     rocksdb_options_set_keep_log_file_num(options, 2);
     rocksdb_options_set_max_log_file_size(options, MIB);
@@ -131,13 +172,19 @@ static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_f
         rocksdb_options_set_enable_blob_gc(options, 1);
     }
     if (family == STORE_QUEUE) {
-        rocksdb_options_set_compaction_style(options, rocksdb_universal_compaction);
+        merge_rarely(options);
         options = with_hints(options);
     }
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(table, cache);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_format_version(table, 5);
+    if (family == STORE_QUEUE) {
+        rocksdb_block_based_options_set_block_size(table, QUEUE_BLOCK);
+        rocksdb_block_based_options_set_index_type(
+            table, rocksdb_block_based_table_index_type_two_level_index_search);
+        rocksdb_block_based_options_set_pin_top_level_index_and_filter(table, 1);
+    }
     rocksdb_options_set_block_based_table_factory(options, table);
     rocksdb_block_based_options_destroy(table);
     return options;
@@ -258,6 +305,7 @@ enum rc engine_open(const char *dir, enum engine_open_mode mode, enum engine_pro
     struct engine *engine = NEW(struct engine);
     const struct tuning *tuning = &tunings[profile];
     engine->cache = rocksdb_cache_create_lru(tuning->cache);
+    engine->tidy_min = TIDY_MIN_BUFFERS * tuning->write_buffer[STORE_QUEUE];
     for (int i = 0; i < STORE_FAMILIES; i++)
         engine->options[i] = make_options(tuning, (enum store_family)i, engine->cache);
     engine->synced = rocksdb_writeoptions_create();
@@ -321,6 +369,48 @@ enum rc engine_flush(struct engine *engine, enum store_family family, char error
     rocksdb_flush_cf(engine->db, options, engine->families[family], &text);
     rocksdb_flushoptions_destroy(options);
     return take_error(text, error);
+}
+
+/* ---- tidying -----------------------------------------------------------------------------------
+ */
+
+/* The number behind `name` in RocksDB's text. */
+static uint64_t number_in(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    return at == NULL ? 0 : strtoull(at + strlen(name), NULL, 10);
+}
+
+/* Whether at least half of the messages in the queue's tables have been deleted. */
+static bool is_half_dead(struct engine *engine)
+{
+    if (engine_disk_bytes(engine, STORE_QUEUE) < engine->tidy_min)
+        return false;
+    char *text = rocksdb_property_value_cf(engine->db, engine->families[STORE_QUEUE],
+                                           "rocksdb.aggregated-table-properties");
+    if (text == NULL)
+        return false;
+    uint64_t entries = number_in(text, "# entries="), deletions = number_in(text, "# deletions=");
+    rocksdb_free(text);
+    return deletions > 0 && 3 * deletions >= entries; /* a deletion is an entry too */
+}
+
+void engine_tidy(struct engine *engine)
+{
+    static const char *const names[] = {"level0_file_num_compaction_trigger",
+                                        "compaction_options_universal"};
+    bool due = is_half_dead(engine);
+    if (due == engine->tidying)
+        return;
+    char runs[32], merging[64], *text = NULL;
+    snprintf(runs, sizeof(runs), "%d", due ? TIDY_RUNS : QUEUE_RUNS);
+    snprintf(merging, sizeof(merging), "{max_size_amplification_percent=%d}",
+             due ? TIDY_AMPLIFICATION : QUEUE_AMPLIFICATION);
+    const char *const values[] = {runs, merging};
+    rocksdb_set_options_cf(engine->db, engine->families[STORE_QUEUE], 2, names, values, &text);
+    if (text == NULL)
+        engine->tidying = due;
+    rocksdb_free(text);
 }
 
 /* ---- copies and repair -------------------------------------------------------------------------

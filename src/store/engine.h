@@ -65,6 +65,10 @@ enum rc engine_sync(struct engine *engine, char error[ENGINE_ERROR_MAX]);
 /* Brings to the disk what memory holds, as files that stand without the log. */
 enum rc engine_flush(struct engine *engine, enum store_family family, char error[ENGINE_ERROR_MAX]);
 
+/* To be called now and then: when half of the messages that the queue's files hold have been
+ * deleted, they are written again without them, in the background. */
+void engine_tidy(struct engine *engine);
+
 /* A consistent copy in the new folder `to` (hard links where possible). RC_EXISTS, RC_FULL, RC_IO.
  */
 enum rc engine_checkpoint(struct engine *engine, const char *to, char error[ENGINE_ERROR_MAX]);

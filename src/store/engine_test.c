@@ -4,8 +4,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 struct fixture {
     char dir[DIR_ROOM];
@@ -414,6 +416,68 @@ static void engine_repair_brings_back_what_can_be_read(void **state)
     engine_close(engine);
 }
 
+/* ---- tidying -------------------------------------------------------------------------------- */
+
+enum { TIDY_KEYS = 60000, TIDY_EACH = 1000, TIDY_PATIENCE_S = 30 };
+
+/* Puts or deletes the keys of the queue from `first` to before `last`, into tables. */
+static void change_keys(struct engine *engine, enum batch_operation operation, int first, int last)
+{
+    char error[ENGINE_ERROR_MAX], key[16], text[200];
+    struct batch batch;
+    memset(text, 'v', sizeof(text));
+    struct bytes value = bytes_of(text, sizeof(text));
+    batch_init(&batch);
+    for (int i = first; i < last; i++) {
+        snprintf(key, sizeof(key), "%06d", i);
+        struct bytes k = bytes_of_str(key);
+        batch_add(&batch, &(struct batch_record){.operation = operation,
+                                                 .family = STORE_QUEUE,
+                                                 .key = &k,
+                                                 .key_parts = 1,
+                                                 .value = &value,
+                                                 .value_parts = 1});
+        if (batch.live == TIDY_EACH) {
+            assert_int_equal(write_batch(engine, &batch), RC_OK);
+            batch_reset(&batch);
+        }
+    }
+    batch_deinit(&batch);
+    assert_int_equal(engine_flush(engine, STORE_QUEUE, error), RC_OK);
+}
+
+static void engine_tidy_gives_back_the_space_of_what_was_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct engine *engine = engine_at(f->dir, ENGINE_CREATE);
+    change_keys(engine, BATCH_PUT, 0, TIDY_KEYS);
+    uint64_t full = engine_disk_bytes(engine, STORE_QUEUE);
+    change_keys(engine, BATCH_DELETE, 0, TIDY_KEYS - TIDY_EACH);
+    assert_true(engine_disk_bytes(engine, STORE_QUEUE) >= full);
+    time_t limit = time(NULL) + TIDY_PATIENCE_S;
+    while (engine_disk_bytes(engine, STORE_QUEUE) > full / 10 && time(NULL) < limit) {
+        engine_tidy(engine);
+        sched_yield();
+    }
+    assert_true(engine_disk_bytes(engine, STORE_QUEUE) <= full / 10);
+    assert_int_equal(key_count(engine, STORE_QUEUE), TIDY_EACH);
+    engine_close(engine);
+}
+
+static void engine_tidy_leaves_alone_what_is_mostly_wanted(void **state)
+{
+    struct fixture *f = *state;
+    struct engine *engine = engine_at(f->dir, ENGINE_CREATE);
+    change_keys(engine, BATCH_PUT, 0, TIDY_KEYS);
+    change_keys(engine, BATCH_DELETE, 0, TIDY_KEYS / 3);
+    uint64_t full = engine_disk_bytes(engine, STORE_QUEUE);
+    engine_tidy(engine);
+    engine_close(engine);
+    engine = engine_at(f->dir, ENGINE_EXISTING);
+    assert_int_equal(engine_disk_bytes(engine, STORE_QUEUE), full);
+    engine_close(engine);
+}
+
 #define RULE(rule) cmocka_unit_test_setup_teardown(rule, set_up, tear_down)
 
 int main(void)
@@ -438,6 +502,8 @@ int main(void)
         RULE(engine_without_its_current_file_is_damaged),
         RULE(engine_log_without_its_end_loses_only_that),
         RULE(engine_repair_brings_back_what_can_be_read),
+        RULE(engine_tidy_gives_back_the_space_of_what_was_deleted),
+        RULE(engine_tidy_leaves_alone_what_is_mostly_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

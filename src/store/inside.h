@@ -51,9 +51,10 @@ struct store {
     uint8_t *group; /* header and records of the write that is being put together, or that failed */
     size_t group_used, group_room;
     uint32_t group_records;
-    uint64_t synced_sequence;         /* what has a lower number, or this one, is on disk */
-    uint64_t look_at_ms, flush_at_ms; /* flush_at_ms 0: nothing to flush */
-    uint64_t backlog_dropped;         /* records; while not 0 nothing more is kept: order */
+    uint64_t synced_sequence; /* what has a lower number, or this one, is on disk */
+    uint64_t look_at_ms, tidy_at_ms;
+    uint64_t flush_at_ms;     /* 0: nothing to flush */
+    uint64_t backlog_dropped; /* records; while not 0 nothing more is kept: order */
 
     int read_fd;
     struct mailbox requests; /* struct read_job */
