@@ -57,8 +57,9 @@ def limits():
 class Kind:
     """One broker program. `command` gets folder, port and workers and returns the words."""
 
-    def __init__(self, name, command, version, can=lambda row: True):
+    def __init__(self, name, command, version, can=lambda row: True, own=False):
         self.name, self.command, self.version, self.can = name, command, version, can
+        self.own = own  # it is Skein, and tells its counters
 
     def start(self, cpu, workers=1):
         return Running(self, cpu, workers)
@@ -117,23 +118,39 @@ def first_line(words):
     return done.stdout.splitlines()[0].strip() if done.stdout else "?"
 
 
-def skein(binary):
+def skein(binary, name="skein", settings=()):
     def command(folder, port, workers):
-        return [str(binary), "serve", "-p", str(port), "-d", str(folder / "data"),
-                "--set", f"workers={workers}"]
-    return Kind("skein", command, first_line([str(binary), "version"]))
+        words = [str(binary), "serve", "-p", str(port), "-d", str(folder / "data")]
+        for setting in [f"workers={workers}", *settings]:
+            words += ["--set", setting]
+        return words
+    return Kind(name, command, first_line([str(binary), "version"]), own=True)
 
 
-def mosquitto():
+def mosquitto(name="mosquitto", conf=""):
     program = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if program is None:
         raise SystemExit("mosquitto is not installed; ./dev deps bench installs it")
 
     def command(folder, port, _workers):
         # It drops root for a user that could not read the folder.
-        (folder / "mosquitto.conf").write_text(MOSQUITTO_CONF.format(port=port) + "user root\n")
+        (folder / "mosquitto.conf").write_text(
+            MOSQUITTO_CONF.format(port=port) + "user root\n" + conf.format(dir=folder))
         return [program, "-c", str(folder / "mosquitto.conf")]
-    return Kind("mosquitto", command, first_line([program, "-h"]))
+    return Kind(name, command, first_line([program, "-h"]))
+
+
+# Names of what the durable rows compare.
+DURABLE, MEMORY, SMALL = "Skein", "Skein, memory", "Skein, small"
+PERSISTENT_MOSQUITTO = "mosquitto, unsynced"
+APPEND_FLOOR = "append + fdatasync"
+
+
+def durable_kinds(binary):
+    return [skein(binary, DURABLE, ["durability=fsync"]),
+            skein(binary, MEMORY, ["durability=memory"]),
+            skein(binary, SMALL, ["durability=fsync", "store.profile=small"]),
+            mosquitto(PERSISTENT_MOSQUITTO, "persistence true\npersistence_location {dir}/\n")]
 
 
 def floor(binary):

@@ -163,12 +163,15 @@ def markdown(run):
     text = [f"# Results\n\nWritten by `./dev bench` on {datetime.date.today()}; every round is in "
             "`results.json`.\n", f"- machine: {machine()}"]
     text += [f"- {kind.name}: {kind.version}" for kind in run.kinds]
-    text += [f"- rounds: {run.rounds}\n",
-             "us of broker CPU per delivered message, unless it says otherwise.\n",
-             table(run.measured, run.kinds)]
+    text += [f"- rounds: {run.rounds}\n"]
+    if run.measured:
+        text += ["us of broker CPU per delivered message, unless it says otherwise.\n",
+                 table(run.measured, run.kinds)]
     if run.workers:
         text += ["\n## Two workers\n\nOn all CPUs, with the generator, which sleeps.\n",
                  workers_table(run.workers, run.workers_at_most)]
+    if (section := run.durable_section()):
+        text += ["\n" + section]
     if run.idle_rss is not None:
         met = "met" if run.idle_rss <= run.idle_rss_at_most else "**not met**"
         text += [f"\n## Idle\n\nResident memory without a client: {run.idle_rss / 1e6:.1f} MB "

@@ -3,6 +3,8 @@
 
 import dataclasses
 
+import brokers
+
 SHORT = ["--warmup", "0.4", "-d", "1.5"]
 
 
@@ -81,3 +83,43 @@ WORKERS = [
 ]
 
 IDLE_RSS_AT_MOST = 10e6
+
+
+@dataclasses.dataclass
+class DurableRow:
+    """A row of the section Durable: between ways to run brokers, not between brokers alone."""
+    name: str
+    what: str
+    arguments: list
+    brokers: list
+    figure: str  # the rate
+    payload: int = 64
+    stored: bool = False  # counters are read when all is stored, before any of it is sent
+    floor: bool = False  # beside appending and flushing alone
+    quick: bool = False
+    spin: bool = True
+
+
+# The best peer that writes before it acknowledges, measured on the same kind of machine; it is not
+# run here.
+BEST_PEER, BEST_PEER_PER_S = "nats-server (9,600/s, not run here)", 9600
+
+def durable_online(name, window, quick=False):
+    return DurableRow(name, f"50 pairs, QoS 1, {window} messages under way each",
+                      ["pairs", "--persistent", "-q", "1", "-w", str(window), *SHORT],
+                      [brokers.DURABLE, brokers.MEMORY, brokers.PERSISTENT_MOSQUITTO],
+                      "delivered_per_s", quick=quick)
+
+
+DURABLE_ONLINE = [durable_online("durable-online", 20, quick=True),
+                  durable_online("durable-online-w100", 100)]
+DURABLE_OFFLINE = DurableRow(
+    "durable-offline", "1,000 sessions, 200 messages for each, QoS 1, 64 bytes, 50 publishers",
+    ["offline", "-q", "1", "--count", "1000", "--per-session", "200"],
+    [brokers.DURABLE, brokers.SMALL, brokers.MEMORY, brokers.PERSISTENT_MOSQUITTO], "store_per_s",
+    stored=True, floor=True, quick=True)
+DURABLE_SINGLE = DurableRow(
+    "durable-single", "one message in each commit",
+    ["offline", "-q", "1", "--publishers", "1", "-w", "1", "--count", "10", "--per-session", "100"],
+    [brokers.DURABLE, brokers.SMALL], "store_per_s", stored=True)
+DURABLE = [*DURABLE_ONLINE, DURABLE_OFFLINE, DURABLE_SINGLE]

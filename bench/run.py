@@ -15,6 +15,7 @@ import sys
 import time
 
 import brokers
+import durable
 import report
 import rows
 
@@ -30,7 +31,7 @@ class Run:
         self.options, self.kinds = options, kinds
         self.rounds = 1 if options.quick else options.rounds
         self.measured, self.workers, self.records, self.problems = [], [], [], []
-        self.idle_rss = None
+        self.idle_rss = self.durable = None
         self.workers_at_most, self.idle_rss_at_most = rows.WORKERS_AT_MOST, rows.IDLE_RSS_AT_MOST
 
     def load(self, row, broker, label, pinned):
@@ -95,10 +96,25 @@ class Run:
         if costs[1] and costs[2]:
             self.workers.append((row, costs[1], costs[2]))
 
+    def measure_durable(self, wanted):
+        self.durable = durable.Durable(self, built(self.options, "skein_append_floor"))
+        for row in wanted:
+            self.durable.measure(row)
+        if rows.DURABLE_SINGLE in wanted:
+            self.durable.measure_empty()
+
     def measure_idle(self):
         with self.kinds[0].start(None, 1) as broker:
             time.sleep(1)
             self.idle_rss = broker.rss_bytes()
+
+
+    @staticmethod
+    def say(text):
+        say(text)
+
+    def durable_section(self):
+        return durable.section(self.durable) if self.durable is not None else ""
 
 
 def say(text):
@@ -136,33 +152,39 @@ def parse():
     return options
 
 
-def floor_binary(options):
+def built(options, program):
+    """The path of a program of this folder, built."""
     build = options.binary.parent
-    subprocess.run(["cmake", "--build", build, "--target", "skein_floor"], check=True,
+    subprocess.run(["cmake", "--build", build, "--target", program], check=True,
                    stdout=subprocess.DEVNULL)
-    return build / "skein_floor"
+    return build / program
 
 
 def main():
     options = parse()
     kinds = [brokers.skein(options.binary), brokers.mosquitto()]
     if options.floor:
-        kinds.append(brokers.floor(floor_binary(options)))
+        kinds.append(brokers.floor(built(options, "skein_floor")))
     kinds += [brokers.peer(text) for text in options.peer]
     run = Run(options, kinds)
 
     every = [*rows.STREAMS, *rows.LATENCY, *rows.MEMORY]
     wanted = [row for row in every if row.quick or not options.quick]
     workers = [] if options.quick else rows.WORKERS
+    durable_rows = [row for row in rows.DURABLE if row.quick or not options.quick]
     if options.only:
         wanted = [row for row in every if row.name in options.only]
         workers = [row for row in rows.WORKERS if row.name in options.only]
-        if not wanted and not workers:
-            raise SystemExit("rows: " + " ".join(row.name for row in [*every, *rows.WORKERS]))
+        durable_rows = [row for row in rows.DURABLE if row.name in options.only]
+        if not wanted and not workers and not durable_rows:
+            raise SystemExit("rows: " + " ".join(
+                row.name for row in [*every, *rows.WORKERS, *rows.DURABLE]))
     for group in grouped(wanted):
         run.measure(group)
     for row in workers:
         run.measure_workers(row)
+    if durable_rows:
+        run.measure_durable(durable_rows)
     if not options.only:
         run.measure_idle()
 

@@ -169,6 +169,7 @@ static void open_answers(struct worker *worker)
     store_end_turn(end, record_commit, worker);
     struct store_figures figures = store_end_figures(end);
     metric_add(worker->hub.metrics, METRIC_STORE_COMMITS, figures.commits);
+    metric_add(worker->hub.metrics, METRIC_STORE_SYNCS, figures.syncs);
     metric_add(worker->hub.metrics, METRIC_STORE_RECORDS, figures.records);
     metric_add(worker->hub.metrics, METRIC_STORE_BYTES, figures.bytes);
 }

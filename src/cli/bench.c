@@ -27,6 +27,7 @@ enum {
     OPT_HOLD,
     OPT_LIMIT,
     OPT_SUBSCRIBE,
+    OPT_PERSISTENT,
     OPT_PID,
     OPT_CPU,
     OPT_SPIN,
@@ -90,6 +91,12 @@ static const struct option bench_options[] = {
      NULL},
     {OPT_LIMIT, "limit", "SECONDS", "Give up storing after so long. Default: 60.", 0, NULL},
     {OPT_SUBSCRIBE, "subscribe", NULL, "conns: one subscription on each connection.", 0, NULL},
+    {OPT_PERSISTENT, "persistent", NULL,
+     "fan-in, fan-out, pairs: subscribers whose sessions the broker keeps (clean session 0, in "
+     "MQTT "
+     "5.0 an expiry of an hour), so that QoS 1 and 2 messages to them have to be safe before they "
+     "are acknowledged.",
+     0, NULL},
     {'u', "username", "NAME", "User name of every connection.", 0, NULL},
     {'P', "pw", "PASSWORD", "Password of every connection.", 0, NULL},
     {'k', "keepalive", "SECONDS", "Keep alive of every connection, 0: none. Default: 600.", 0,
@@ -132,6 +139,8 @@ static const struct example bench_examples[] = {
     {"skein bench pairs -q 1 -V 5 --pid $(pidof skein)",
      "50 publishers with a subscriber each, QoS 1, MQTT 5.0, and what it costs the broker."},
     {"skein bench pairs --rate 5000 --json", "Latency at 5,000 messages a second, as JSON."},
+    {"skein bench pairs -q 1 --persistent --pid $(pidof skein)",
+     "The same to subscribers with durable sessions: what safety costs."},
     {"skein bench conns --count 19000 --subscribe --pid $(pidof skein)",
      "Bytes of broker memory for an idle connection with one subscription."},
     {0},
@@ -264,6 +273,9 @@ static bool take_load_option(struct bench_settings *settings, struct options *o)
         return true;
     case OPT_SUBSCRIBE:
         settings->subscribe = true;
+        return true;
+    case OPT_PERSISTENT:
+        settings->persistent = true;
         return true;
     default:
         return false;

@@ -50,8 +50,9 @@ struct bench_settings {
     double rate_per_s; /* 0: closed loop */
     uint32_t publishers, subscribers, count, per_session, concurrency;
     double warmup_s, duration_s, drain_s, hold_s, limit_s;
-    bool subscribe; /* conns: each connection holds one subscription */
-    bool spin;      /* never sleep */
+    bool subscribe;  /* conns: each connection holds one subscription */
+    bool persistent; /* subscribers of a stream keep their sessions */
+    bool spin;       /* never sleep */
     bool json;
     bool progress; /* a line on stderr while it runs */
     pid_t brokers[BENCH_BROKERS_MAX];

@@ -275,6 +275,21 @@ void load_subscribe(struct load *load,
     load_await_subscribed(load, load->wire.counters.subscribed + load->subscriber_count);
 }
 
+void load_keep_sessions(struct load *load)
+{
+    for (uint32_t i = 0; i < load->subscriber_count; i++)
+        load->subscribers[i].persistent = true;
+}
+
+void load_end_sessions(struct load *load)
+{
+    for (uint32_t i = 0; i < load->subscriber_count; i++) {
+        wire_goodbye(&load->wire, &load->subscribers[i]);
+        load->subscribers[i].persistent = false;
+    }
+    load_connect(load, load->subscribers, load->subscriber_count);
+}
+
 /* ---- Phases -----------------------------------------------------------------------------------
  */
 

@@ -79,6 +79,12 @@ void load_await_subscribed(struct load *load, uint64_t wanted);
 void load_subscribe(struct load *load,
                     void (*name)(const struct load *load, uint32_t subscriber, char *filter));
 
+/* Before they connect: the broker is to keep the subscribers' sessions. */
+void load_keep_sessions(struct load *load);
+
+/* Leaves no session behind: each subscriber connects once more, with a clean start. */
+void load_end_sessions(struct load *load);
+
 /* Open loop: everything that is due at now_ns, counted from start_ns. Gives when the next one
  * is due. */
 uint64_t load_publish_due(struct load *load, uint64_t start_ns, uint64_t now_ns);

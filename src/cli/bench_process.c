@@ -63,14 +63,28 @@ static void add_stat(struct process_use *use, pid_t pid)
     }
 }
 
+static void add_written(struct process_use *use, pid_t pid)
+{
+    static const char name[] = "write_bytes:";
+    char path[64], line[STAT_LINE_MAX];
+
+    snprintf(path, sizeof(path), "/proc/%d/io", (int)pid);
+    if (!read_line(path, name, line, sizeof(line))) {
+        use->written_known = false;
+        return;
+    }
+    use->written_bytes += strtoull(line + strlen(name), NULL, 10);
+}
+
 struct process_use process_use_of(const pid_t *pids, uint32_t count)
 {
-    struct process_use use = {0};
+    struct process_use use = {.written_known = count > 0};
 
     for (uint32_t i = 0; i < count; i++) {
         clockid_t clock;
         struct timespec now;
         add_stat(&use, pids[i]);
+        add_written(&use, pids[i]);
         if (clock_getcpuclockid(pids[i], &clock) == 0 && clock_gettime(clock, &now) == 0)
             use.cpu_s += seconds_of(now);
     }
@@ -84,6 +98,8 @@ struct process_use process_use_between(struct process_use a, struct process_use 
         .user_s = b.user_s - a.user_s,
         .system_s = b.system_s - a.system_s,
         .rss_bytes = b.rss_bytes,
+        .written_bytes = b.written_bytes - a.written_bytes,
+        .written_known = a.written_known && b.written_known,
     };
 }
 

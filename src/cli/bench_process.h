@@ -3,6 +3,7 @@
 #ifndef CLI_BENCH_PROCESS_H
 #define CLI_BENCH_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -10,6 +11,8 @@ struct process_use {
     double cpu_s;            /* by the process clock, in nanoseconds */
     double user_s, system_s; /* by the scheduler's ticks, coarse */
     uint64_t rss_bytes;
+    uint64_t written_bytes; /* that the kernel was to bring to disks, in whole pages */
+    bool written_known;     /* the kernel tells only who may know */
 };
 
 /* The sum over `count` processes; those that are gone count nothing. */

@@ -50,6 +50,8 @@ void report_set_broker(struct report *report, struct process_use before, struct 
     report_set(report, FIGURE_BROKER_CORES, use.cpu_s / seconds);
     report_set(report, FIGURE_BROKER_RSS_BEFORE, (double)before.rss_bytes);
     report_set(report, FIGURE_BROKER_RSS, (double)after.rss_bytes);
+    if (use.written_known && each > 0)
+        report_set(report, FIGURE_BROKER_WRITTEN, (double)use.written_bytes / (double)each);
 }
 
 static const char *version_name(enum mqtt_version version)

@@ -47,6 +47,8 @@ enum figure_unit {
     X(FIGURE_READ_SECONDS, "read_seconds", "reading took", UNIT_SECONDS)                           \
     X(FIGURE_READ_PER_S, "read_per_s", "read", UNIT_PER_SECOND)                                    \
     X(FIGURE_READ_CPU, "read_broker_cpu_us", "broker CPU a message read", UNIT_MICROSECONDS)       \
+    X(FIGURE_STORE_WRITTEN, "store_written_bytes_each", "written a message stored", UNIT_BYTES)    \
+    X(FIGURE_READ_WRITTEN, "read_written_bytes_each", "written a message read", UNIT_BYTES)        \
     X(FIGURE_BYTES_EACH, "bytes_each", "broker memory each", UNIT_BYTES)                           \
     X(FIGURE_KERNEL_BYTES_EACH, "kernel_bytes_each", "kernel TCP buffers each", UNIT_BYTES)        \
     X(FIGURE_IDLE_CPU, "idle_broker_cpu_percent", "broker CPU when idle", UNIT_PERCENT)            \
@@ -57,6 +59,7 @@ enum figure_unit {
     X(FIGURE_BROKER_CORES, "broker_cores", "broker's cores in use", UNIT_CORES)                    \
     X(FIGURE_BROKER_RSS_BEFORE, "broker_rss_before", "broker memory before", UNIT_BYTES)           \
     X(FIGURE_BROKER_RSS, "broker_rss", "broker memory", UNIT_BYTES)                                \
+    X(FIGURE_BROKER_WRITTEN, "broker_written_bytes_each", "written to disk each", UNIT_BYTES)      \
     X(FIGURE_OWN_CORES, "generator_cores", "generator's cores in use", UNIT_CORES)                 \
     X(FIGURE_SENT, "sent", "sent", UNIT_COUNT)                                                     \
     X(FIGURE_EXPECTED, "expected", "expected", UNIT_COUNT)                                         \

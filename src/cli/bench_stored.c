@@ -27,8 +27,14 @@ static void report_stored(const struct load *load, struct report *report,
     report_set(report, FIGURE_READ_PER_S, (double)load->received / read_s);
     if (load->settings->broker_count == 0)
         return;
-    report_set(report, FIGURE_STORE_CPU, (use[1].cpu_s - use[0].cpu_s) * 1e6 / sent);
-    report_set(report, FIGURE_READ_CPU, (use[2].cpu_s - use[1].cpu_s) * 1e6 / received);
+    struct process_use stored = process_use_between(use[0], use[1]);
+    struct process_use read = process_use_between(use[1], use[2]);
+    report_set(report, FIGURE_STORE_CPU, stored.cpu_s * 1e6 / sent);
+    report_set(report, FIGURE_READ_CPU, read.cpu_s * 1e6 / received);
+    if (stored.written_known)
+        report_set(report, FIGURE_STORE_WRITTEN, (double)stored.written_bytes / sent);
+    if (read.written_known)
+        report_set(report, FIGURE_READ_WRITTEN, (double)read.written_bytes / received);
     report_set(report, FIGURE_BYTES_EACH,
                ((double)use[1].rss_bytes - (double)use[0].rss_bytes) / sent);
     report_set(report, FIGURE_BROKER_RSS_BEFORE, (double)use[0].rss_bytes);
@@ -148,8 +154,7 @@ int bench_offline(const struct bench_settings *settings)
     load_init(&load, settings, LOAD_DIRECT, settings->publishers, settings->count);
     load.address = address_offline;
     load.quota = (uint64_t)(settings->count / settings->publishers) * settings->per_session;
-    for (uint32_t i = 0; i < load.subscriber_count; i++)
-        load.subscribers[i].persistent = true;
+    load_keep_sessions(&load);
     load_connect(&load, load.subscribers, load.subscriber_count);
     load_subscribe(&load, filter_offline);
     for (uint32_t i = 0; i < load.subscriber_count; i++)
@@ -166,13 +171,7 @@ int bench_offline(const struct bench_settings *settings)
     use[2] = broker_use(&load);
     report_stored(&load, &report, use, store_s, read_s);
     int exit_code = report_end(&report, load_report_books(&load, &report, expected));
-
-    /* Leave nothing behind: a clean start ends each session. */
-    for (uint32_t i = 0; i < load.subscriber_count; i++) {
-        wire_goodbye(&load.wire, &load.subscribers[i]);
-        load.subscribers[i].persistent = false;
-    }
-    load_connect(&load, load.subscribers, load.subscriber_count);
+    load_end_sessions(&load);
     load_deinit(&load);
     return exit_code;
 }

@@ -147,10 +147,14 @@ static int run_fan(struct load *load,
         snprintf(topic, sizeof(topic), "%s/fan/%u", load->settings->prefix, i);
         wire_fix_topic(&load->wire, &load->publishers[i], bytes_of_str(topic));
     }
+    if (load->settings->persistent)
+        load_keep_sessions(load);
     load_connect(load, load->subscribers, load->subscriber_count);
     load_connect(load, load->publishers, load->publisher_count);
     load_subscribe(load, filter);
     int exit_code = stream(load, &report);
+    if (load->settings->persistent)
+        load_end_sessions(load);
     load_deinit(load);
     return exit_code;
 }

@@ -103,6 +103,8 @@
       "QoS 1 and 2 messages sent and not yet acknowledged.")                                       \
     X(STORE_COMMITS, COUNTER, "commits", "store_commits",                                          \
       "Batches of workers that the store has answered.")                                           \
+    X(STORE_SYNCS, COUNTER, "commits", "store_syncs",                                              \
+      "Those of them that were on the disk itself by then.")                                       \
     X(STORE_RECORDS, COUNTER, "records", "store_records",                                          \
       "Records in those batches.")                                                                 \
     X(STORE_BYTES, COUNTER, "bytes", "store_bytes",                                                \

@@ -203,6 +203,7 @@ static void batch_answered(struct store_end *end, struct batch *batch)
             end->synced = batch->number;
     }
     end->figures.commits++;
+    end->figures.syncs += batch->rc == RC_OK && batch->sync;
     end->figures.records += batch->live;
     end->figures.bytes += batch->live_bytes;
     end->figures.failures += batch->rc != RC_OK;

@@ -61,7 +61,8 @@ void store_end_wake_by(struct store_end *end, void (*wake)(void *owner), void *o
 
 /* What one worker has seen of the commits that were answered since it last asked. */
 struct store_figures {
-    uint64_t commits, records, bytes; /* bytes: handed to the engine */
+    uint64_t commits, syncs; /* syncs: those that were flushed too */
+    uint64_t records, bytes; /* bytes: handed to the engine */
     uint64_t failures;
 };
 

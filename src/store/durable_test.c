@@ -48,6 +48,7 @@ static void records_of_many_turns_are_one_commit_while_the_disk_is_busy(void **s
     turn_until_answered(f, WAITERS - 1);
     struct store_figures figures = store_end_figures(f->d.end);
     assert_int_equal(figures.commits, 1);
+    assert_int_equal(figures.syncs, 1);
     assert_int_equal(figures.records, WAITERS);
     assert_true(figures.bytes > WAITERS * 5);
     assert_int_equal(figures.failures, 0);
@@ -61,6 +62,9 @@ static void records_without_a_waiter_are_stored_too(void **state)
     record(f, 1, 7);
     durable_settle(&f->d);
     assert_true(is_stored(f, 1, 7));
+    struct store_figures figures = store_end_figures(f->d.end);
+    assert_int_equal(figures.commits, 1);
+    assert_int_equal(figures.syncs, 0); /* nobody needs it on the disk yet */
 }
 
 static void records_are_there_after_the_store_is_closed(void **state)

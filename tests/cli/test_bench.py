@@ -17,7 +17,7 @@ STREAM = [*BOOKS, "publishers", "subscribers", "seconds", "published_per_s", "de
           "latency_count", "latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_p999_us",
           "latency_max_us", "latency_mean_us", "generator_cores"]
 BROKER = ["broker_cpu_us_each", "broker_cpu_s", "broker_user_s", "broker_system_s", "broker_cores",
-          "broker_rss", "broker_rss_before"]
+          "broker_rss", "broker_rss_before", "broker_written_bytes_each"]
 
 
 @pytest.fixture
@@ -72,6 +72,19 @@ def test_retained_are_stored_read_and_cleared(bench):
 def test_offline_sessions_get_what_they_missed_in_order(bench, version):
     figures = bench("offline", "--publishers", 5, "--count", 20, "--per-session", 30, "-V", version)
     assert figures["well"] and figures["received"] == 600 and figures["reordered"] == 0
+
+
+@pytest.mark.parametrize("version", ["311", "5"])
+@pytest.mark.parametrize("scenario", ["pairs", "fan-in", "fan-out"])
+def test_persistent_subscribers_have_stored_sessions_that_are_gone_at_the_end(
+        bench, broker, scenario, version):
+    if not hasattr(broker, "process"):
+        pytest.skip("the process of the other broker is not known")
+    for _ in range(2):  # what the first run left would be strange to the second
+        figures = bench(scenario, "--publishers", 5, "--subscribers", 3, "-q", 1, "--persistent",
+                        "-V", version, "--pid", broker.process.pid)
+        assert figures["well"] and figures["sent"] > 0
+        assert figures["broker_written_bytes_each"] > 0
 
 
 def test_storm(bench):
