@@ -441,7 +441,10 @@ enum rc store_open(const struct store_options *options, struct store **out,
 
 struct engine *store_engine(struct store *store)
 {
-    return store->engine;
+    pthread_rwlock_rdlock(&store->engine_lock); /* tests ask when it has been opened again */
+    struct engine *engine = store->engine;
+    pthread_rwlock_unlock(&store->engine_lock);
+    return engine;
 }
 
 struct store_end *store_end_of(struct store *store, uint32_t worker)
