@@ -283,6 +283,7 @@ void *store_commit_main(void *arg)
     struct store *store = arg;
     struct batch **taken = mem_new(store->end_count * sizeof(struct batch *));
     store->look_at_ms = clock_ms();
+    engine_thread_begin();
     for (;;) {
         bool any = commit(store, taken);
         look_at_disk(store);

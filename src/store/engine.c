@@ -339,6 +339,11 @@ void engine_close(struct engine *engine)
 /* ---- writing -----------------------------------------------------------------------------------
  */
 
+void engine_thread_begin(void)
+{
+    rocksdb_set_perf_level(rocksdb_disable);
+}
+
 enum rc engine_write(struct engine *engine, struct bytes batch, enum engine_sync sync,
                      char error[ENGINE_ERROR_MAX])
 {

@@ -159,6 +159,7 @@ static void run(struct store *store, struct read_job *job)
 void *store_read_main(void *arg)
 {
     struct store *store = arg;
+    engine_thread_begin();
     while (!atomic_load_explicit(&store->stopping, memory_order_seq_cst)) {
         uint64_t count;
         (void)!read(store->read_fd, &count, sizeof(count));
