@@ -77,10 +77,11 @@ int main(int argc, char **argv)
     }
     cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     qsort(took, (size_t)count, sizeof(*took), by_size);
+    size_t middle = (size_t)count / 2, late = (size_t)count * 99 / PER_CENT;
     printf("{\"batches_per_s\": %.1f, \"batch_p50_us\": %.1f, \"batch_p99_us\": %.1f, "
            "\"cpu_us_each\": %.1f}\n",
-           (double)count * NS_IN_S / (double)(last - start), (double)took[count / 2] / NS_IN_US,
-           (double)took[count * 99 / PER_CENT] / NS_IN_US, (double)cpu / NS_IN_US / (double)count);
+           (double)count * NS_IN_S / (double)(last - start), (double)took[middle] / NS_IN_US,
+           (double)took[late] / NS_IN_US, (double)cpu / NS_IN_US / (double)count);
     free(took);
     free(data);
     return close(fd) == 0 ? 0 : 1;
