@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 
+from .checker import WEAK
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # Nothing may be dropped by a limit: whatever is missing was lost.
 CONFIG = {
@@ -16,6 +18,8 @@ CONFIG = {
     "queue": {"messages_max": 10_000_000, "bytes_max": "10G"},
     "log": {"level": "info"},
     "broker": {"drain_timeout": "2s"},
+    "durability_topics": [{"filter": f"c/+/{letter}", "durability": durability}
+                          for letter, durability in WEAK.items()],
 }
 
 

@@ -3,6 +3,7 @@
 the retained messages. Topics:
 
     c/<publisher>/<a|b|c|d>     a, c: QoS 1; b, d: QoS 2; on c and d a third is retained
+    c/<publisher>/<e|f|g|h>     e, g: QoS 1; f, h: QoS 2; durability of e and f: memory, g and h: interval
     w/<client>                  wills
     k/<n>                       retained once, at the beginning
 """
@@ -14,7 +15,8 @@ from kit import PUBLISH, SUBACK, V5, V311, Will, wire
 
 from .client import Client, Link, id_of, payload
 
-TOPICS = {"a": (1, False), "b": (2, False), "c": (1, True), "d": (2, True)}
+TOPICS = {"a": (1, False), "b": (2, False), "c": (1, True), "d": (2, True),
+          "e": (1, False), "f": (2, False), "g": (1, False), "h": (2, False)}
 BACK_S = 0.01  # before another attempt to connect
 
 
@@ -87,7 +89,7 @@ class Publisher(Role):
             await asyncio.sleep(burst / self.rate * self.draw.uniform(0.5, 1.5))
             for _ in range(burst):
                 if self.connected and not self.quiet and len(self.out) < min(self.own_window, self.window):
-                    self.publish(self.message(self.draw.choice("abcd")))
+                    self.publish(self.message(self.draw.choice("abcdabcdefgh")))
 
     def acknowledged(self, _out):
         self._look()
@@ -325,7 +327,7 @@ def cast(world, draw):
         Subscriber(world, "online2", V5, every),
         Subscriber(world, "online1", V311, [("c/#", 1), ("w/+", 1)], lazy=True),
         Subscriber(world, "exact", V311, [(f"c/p0/{letter}", 2) for letter in TOPICS], present=(0.1, 0.8)),
-        Subscriber(world, "comes2", V5, [("c/+/b", 2), ("c/+/d", 2), ("c/p1/#", 1)], present=(0.05, 0.5),
+        Subscriber(world, "comes2", V5, [("c/+/b", 2), ("c/+/d", 2), ("c/+/f", 2), ("c/p1/#", 1)], present=(0.05, 0.5),
                    lazy=True, receive_maximum=5),
         Subscriber(world, "comes1", V5, [("c/#", 1)], present=(0.2, 1.0), receive_maximum=30),
         Subscriber(world, "comes3", V311, [("+/p1/+", 2), ("+/p2/#", 2)],

@@ -56,6 +56,11 @@ class Story(History):
         self.add("broker", what="kill", sort="kill", code=None)
         self.add("broker", what="start", sort=None, code=None)
 
+    def cut(self):
+        self.add("broker", what="kill", sort="power", code=None)
+        self.add("broker", what="cut", sort="cut drop", code=None)
+        self.add("broker", what="start", sort=None, code=None)
+
     def inspect(self, **values):
         self.add("inspect", "inspector", since=self.now(), values={f"c/p/{k}": v for k, v in values.items()})
 
@@ -111,6 +116,54 @@ def test_a_message_that_was_not_acknowledged_may_be_lost(story):
     story.subscribe("s", "c/#")
     story.publish("p/1", acked=False)
     assert story.kinds() == []
+
+
+MEMORY, INTERVAL = "c/p/e", "c/p/g"
+
+
+@pytest.mark.parametrize("topic", [MEMORY, INTERVAL])
+def test_a_message_of_a_weaker_durability_is_lost_while_the_broker_runs(story, topic):
+    story.subscribe("s", "c/#")
+    story.kill(), story.cut()
+    story.connect("s", present=True)
+    story.publish("p/1", topic)
+    assert story.kinds() == ["lost"]
+
+
+def test_a_message_of_memory_may_be_lost_when_the_process_ends(story):
+    story.subscribe("s", "c/#")
+    story.publish("p/1", MEMORY), story.publish("p/2", INTERVAL)
+    story.kill()
+    assert story.kinds() == ["lost"]
+
+
+def test_a_message_of_interval_may_be_lost_when_the_power_goes(story):
+    story.subscribe("s", "c/#")
+    story.publish("p/1", MEMORY), story.publish("p/2", INTERVAL), story.publish("p/3")
+    story.cut()
+    assert story.kinds() == ["lost"]
+
+
+def test_order_of_memory_counts_while_the_broker_runs(story):
+    story.subscribe("s", "c/#")
+    story.publish("p/1", MEMORY), story.publish("p/2", MEMORY)
+    story.deliver("s", "p/2", MEMORY), story.deliver("s", "p/1", MEMORY)
+    assert story.kinds() == ["order"]
+
+
+def test_order_of_memory_does_not_count_across_a_kill(story):
+    story.subscribe("s", "c/#")
+    story.publish("p/1", MEMORY), story.publish("p/2", MEMORY)
+    story.kill()
+    story.deliver("s", "p/2", MEMORY), story.deliver("s", "p/1", MEMORY)
+    assert story.kinds() == []
+
+
+def test_a_qos_2_message_of_memory_comes_once_while_the_broker_runs(story):
+    story.subscribe("s", "c/#")
+    story.publish("p/1", "c/p/f", qos=2)
+    story.deliver("s", "p/1", "c/p/f", qos=2), story.deliver("s", "p/1", "c/p/f", qos=2, pid=2)
+    assert story.kinds() == ["twice"]
 
 
 def test_a_subscription_that_is_forgotten_shows_in_lost_messages(story):

@@ -41,5 +41,11 @@ def test_a_broker_that_acknowledges_before_it_commits_is_caught(sort):
     assert missing("broken", sort, environment=BROKEN)
 
 
+def test_a_broker_that_takes_a_topic_of_fsync_for_one_of_memory_is_caught():
+    wrong = [{"filter": "c/+/a", "durability": "memory"}, {"filter": "c/+/b", "durability": "memory"}]
+    assert "lost" in missing("weak", "kill", config={"durability_topics": wrong})
+
+
 def test_a_broker_that_keeps_nothing_is_caught():
-    assert {"session", "lost"} <= missing("memory", "kill", config={"durability": "memory"})
+    assert {"session", "lost"} <= missing("memory", "kill", config={"durability": "memory",
+                                                                "durability_topics": []})
