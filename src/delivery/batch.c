@@ -205,7 +205,7 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
                    .answering = true,
                    .asked = asker.ticket,
                    .asked_worker = asker.worker,
-                   .written_is_enough = publication_written_is_enough(delivery->publication)},
+                   .durability = delivery->publication->durability},
     };
     if (to->block == NULL)
         memcpy(item->copied, to->routes, to->count * sizeof(*to->routes));

@@ -21,12 +21,12 @@ struct commit_source {
     struct publish_ticket *ticket; /* NULL until something waits */
     struct commit_answer *answer;  /* the same on a receiving worker */
     bool answering;                /* receiving: make answers, not tickets */
+    uint8_t durability;            /* enum durability: the publication's */
     struct publish_ticket *asked;  /* receiving: the ticket of the publisher's worker */
     uint32_t asked_worker;
-    bool written_is_enough; /* the publication's durability is interval */
-    enum rc rc;             /* the store takes nothing at the moment */
-    bool taken;             /* a session has taken the message */
-    bool refused;           /* one has not, by its queue's policy */
+    enum rc rc;   /* the store takes nothing at the moment */
+    bool taken;   /* a session has taken the message */
+    bool refused; /* one has not, by its queue's policy */
 };
 
 /* One message and its routes on this worker, followed by its bytes when it is small. */
@@ -172,16 +172,10 @@ static inline bool publication_is_awaited(const struct publication *publication)
     return publication->qos > 0 && publication->durability != DURABILITY_MEMORY;
 }
 
-static inline bool publication_written_is_enough(const struct publication *publication)
-{
-    return publication->durability == DURABILITY_INTERVAL;
-}
-
 /* ---- commit.c: waiting for the store -----------------------------------------------------------
  */
 
-void commit_source_init(struct commit_source *source, struct delivery_hub *hub,
-                        const struct publication *publication);
+void commit_source_init(struct commit_source *source, struct delivery_hub *hub, uint8_t durability);
 
 /* The ticket, made if need be, with one more commit expected. */
 struct publish_ticket *commit_source_ticket(struct commit_source *source);

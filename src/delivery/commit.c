@@ -17,11 +17,9 @@ struct commit_waiter {
     struct commit_answer *answer;  /* or */
 };
 
-void commit_source_init(struct commit_source *source, struct delivery_hub *hub,
-                        const struct publication *publication)
+void commit_source_init(struct commit_source *source, struct delivery_hub *hub, uint8_t durability)
 {
-    *source = (struct commit_source){
-        .hub = hub, .written_is_enough = publication_written_is_enough(publication)};
+    *source = (struct commit_source){.hub = hub, .durability = durability};
 }
 
 /* ---- tickets: the publisher's worker -----------------------------------------------------------
@@ -159,7 +157,7 @@ void commit_source_await(struct commit_source *source, struct store_shard *store
     struct delivery_hub *hub = source->hub;
     if (hub->spare_waiter == NULL)
         hub->spare_waiter = commit_waiter_new();
-    hub->spare_waiter->written_is_enough = source->written_is_enough;
+    hub->spare_waiter->written_is_enough = source->durability == DURABILITY_INTERVAL;
     enum rc rc = store_wait(store, hub->spare_waiter);
     if (rc == RC_AGAIN) {
         commit_waiter_expect(hub->spare_waiter, source);

@@ -225,7 +225,7 @@ static void begin(struct routing *routing, struct delivery_hub *hub,
         .delivery = {.publication = publication, .message = message, .wire = wire},
         .ready_made = ready_made,
     };
-    commit_source_init(&routing->source, hub, publication);
+    commit_source_init(&routing->source, hub, publication->durability);
 }
 
 /* Gives back what the delivery has made; `message` is the caller's. */

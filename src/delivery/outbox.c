@@ -167,7 +167,7 @@ static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_sha
     struct outbox_entry *entry = mem_new(sizeof(*entry) + shares * sizeof(entry->choices[0]));
     *entry = (struct outbox_entry){
         .waiter = {.done = committed,
-                   .written_is_enough = publication_written_is_enough(&message->publication)},
+                   .written_is_enough = message->publication.durability == DURABILITY_INTERVAL},
         .hub = hub,
         .store = store,
         .message = message_hold(message),

@@ -71,12 +71,11 @@ static void post(struct delivery_hub *hub, uint32_t home, struct store_shard *st
     struct delivery_peer *peer = &hub->peers[home];
     struct retained_mail *mail = mem_new(sizeof(*mail) + topic.len);
     mail->mail.open = open_retained;
-    mail->source =
-        (struct commit_source){.hub = peer->hub,
-                               .answering = true,
-                               .asked = ticket,
-                               .asked_worker = hub->worker,
-                               .written_is_enough = source != NULL && source->written_is_enough};
+    mail->source = (struct commit_source){.hub = peer->hub,
+                                          .answering = true,
+                                          .asked = ticket,
+                                          .asked_worker = hub->worker,
+                                          .durability = source == NULL ? 0 : source->durability};
     mail->store = store;
     mail->topic_len = topic.len;
     memcpy(mail->topic, topic.data, topic.len);

@@ -335,9 +335,8 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
                                     const struct deliver_as *as)
 {
     /* What an outbox has promised is taken all the same: it is little, and nobody can be told. */
-    bool spared = stored_is_spared(delivery, as->qos);
-    if (as->qos > 0 && !spared && delivery->outbox.number == 0 && session_stored(session) &&
-        store_trouble(session->store) != RC_OK)
+    if (as->qos > 0 && delivery->outbox.number == 0 && session_stored(session) &&
+        store_trouble(session->store) != RC_OK && !stored_is_spared(delivery, as->qos))
         return not_stored(session);
     if (session->sink == NULL) {
         if (as->qos > 0 || session->table->limits.queue_qos0_offline)
@@ -359,7 +358,7 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
     struct kept kept;
     if (!keep(session, delivery, as, &kept))
         return no_memory(session);
-    if (!spared)
+    if (!stored_is_spared(delivery, as->qos))
         stored_message(session, delivery, as, &kept);
     return send_inflight(session, &kept);
 }

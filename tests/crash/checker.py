@@ -134,6 +134,7 @@ class Checker:
         self.messages, self.subscribers = {}, {}
         self.violations, self._retained_by_topic = [], None
         self.cuts = [e.n for e in events if e.kind == "broker" and e.what == "cut"]
+        self.starts = [e.n for e in events if e.kind == "broker" and e.what == "start"]
         self.kills = [e.n for e in events if e.kind == "broker" and e.what in ("kill", "ended", "term")]
 
     def fail(self, kind, who, text, **place):
@@ -228,7 +229,7 @@ class Checker:
     def _no_promise(self, message, until=FOREVER):
         """Something between its first sending and then took what was promised."""
         durability = WEAK.get(message.topic[-1]) if message.topic.startswith("c/") else None
-        ends = {"memory": self.kills, "interval": self.cuts}.get(durability, [])
+        ends = {"memory": self.starts, "interval": self.cuts}.get(durability, [])
         return any(message.sent < n < until for n in ends)
 
     def check(self):
