@@ -341,7 +341,7 @@ static void mark_gaps(struct looking *looking, struct audit_session *session)
     struct store_key from = record_key_of(looking->shard, RECORD_QUEUED, session->number);
     struct store_key until = record_key_end(&from);
     for (const struct audit_gap *gap = looking->audit->gaps; gap != NULL; gap = gap->next)
-        if (gap->family == STORE_QUEUE &&
+        if (gap->family == STORE_QUEUE && !gap->suspected &&
             compare(gap->from, bytes_of(until.head, until.head_len)) < 0 &&
             (gap->until.len == 0 || compare(bytes_of(from.head, from.head_len), gap->until) < 0))
             session->in_gap = true;

@@ -50,7 +50,8 @@ struct audit_session {
 /* Keys from <= key < until cannot be read. Owned by who keeps it. */
 struct audit_gap {
     struct audit_gap *next;
-    bool filled; /* something in it was found elsewhere */
+    bool filled;    /* something in it was found elsewhere */
+    bool suspected; /* nothing in it is known to be damaged */
     enum store_family family;
     struct bytes from, until;
     char *error;

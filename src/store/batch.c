@@ -180,3 +180,64 @@ bool batch_mark_read(struct bytes behind_header, uint64_t *synced)
         *synced |= (uint64_t)at[2 + i] << (8 * i);
     return true;
 }
+
+static bool get_varint(struct bytes *rest, uint32_t *out)
+{
+    *out = 0;
+    for (uint32_t shift = 0; shift < 7 * VARINT32_MAX && rest->len > 0; shift += 7) {
+        uint8_t byte = rest->data[0];
+        *rest = bytes_of(rest->data + 1, rest->len - 1);
+        *out |= (uint32_t)(byte & 0x7F) << shift;
+        if (!(byte & 0x80))
+            return true;
+    }
+    return false;
+}
+
+/* A length and so many bytes. */
+static bool get_text(struct bytes *rest, struct bytes *out)
+{
+    uint32_t len;
+    if (!get_varint(rest, &len) || len > rest->len)
+        return false;
+    *out = bytes_of(rest->data, len);
+    *rest = bytes_of(rest->data + len, rest->len - len);
+    return true;
+}
+
+bool batch_change_next(struct bytes *rest, struct batch_change *out)
+{
+    static const struct {
+        uint8_t type;
+        bool family, value;
+        enum batch_operation operation;
+    } types[] = {{TYPE_DELETE, false, false, BATCH_DELETE},
+                 {TYPE_PUT, false, true, BATCH_PUT},
+                 {TYPE_FAMILY_DELETE, true, false, BATCH_DELETE},
+                 {TYPE_FAMILY_PUT, true, true, BATCH_PUT},
+                 {TYPE_FAMILY_DELETE_RANGE, true, true, BATCH_DELETE_RANGE},
+                 {TYPE_DELETE_RANGE, false, true, BATCH_DELETE_RANGE}};
+    while (rest->len > 0) {
+        uint8_t type = rest->data[0];
+        uint32_t family = STORE_STATE;
+        struct bytes text;
+        *rest = bytes_of(rest->data + 1, rest->len - 1);
+        if (type == TYPE_LOG_DATA) {
+            if (!get_text(rest, &text))
+                return false;
+            continue;
+        }
+        for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+            if (types[i].type != type)
+                continue;
+            *out = (struct batch_change){.operation = types[i].operation};
+            bool good = (!types[i].family || get_varint(rest, &family)) &&
+                        get_text(rest, &out->key) &&
+                        (!types[i].value || get_text(rest, &out->value));
+            out->family = (enum store_family)family;
+            return good && family < STORE_FAMILIES;
+        }
+        return false;
+    }
+    return false;
+}

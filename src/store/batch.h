@@ -69,6 +69,17 @@ uint8_t *batch_serialise(const struct batch *batch, uint8_t *out);
 /* Writes the header of a serialised batch of `count` records. */
 void batch_header(uint8_t out[BATCH_HEADER], uint32_t count);
 
+/* One change of a serialised batch. */
+struct batch_change {
+    enum batch_operation operation;
+    enum store_family family;
+    struct bytes key, value;
+};
+
+/* Takes the next change off the front of what follows the header; false at the end, or at what is
+ * none. */
+bool batch_change_next(struct bytes *rest, struct batch_change *out);
+
 /* An entry behind the header that is in the log only and counts as nothing: up to which sequence
  * number everything is on disk. logs_check() tells torn ends from damage by it. */
 enum { BATCH_MARK = 10 };

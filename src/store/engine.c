@@ -35,7 +35,6 @@ struct engine {
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *synced, *buffered;
     rocksdb_readoptions_t *verifying;
-    bool unverified;
     uint64_t tidy_min; /* bytes of the queue's tables */
     bool tidying;
 };
@@ -217,13 +216,12 @@ static void be_lenient(struct engine *engine)
 static char *open_db(struct engine *engine, const char *dir, enum engine_open_mode mode)
 {
     char *text = NULL;
-    engine->unverified = mode == ENGINE_UNVERIFIED;
-    if (mode == ENGINE_LENIENT || mode == ENGINE_UNVERIFIED)
+    if (mode == ENGINE_LENIENT)
         be_lenient(engine);
     rocksdb_options_t *options = engine->options[STORE_STATE];
     rocksdb_options_set_create_if_missing(options, mode == ENGINE_CREATE);
     rocksdb_options_set_create_missing_column_families(options, mode == ENGINE_CREATE);
-    if (mode == ENGINE_READ_ONLY || mode == ENGINE_LENIENT || mode == ENGINE_UNVERIFIED)
+    if (mode == ENGINE_READ_ONLY || mode == ENGINE_LENIENT)
         engine->db = rocksdb_open_for_read_only_column_families(
             options, dir, STORE_FAMILIES, family_names,
             (const rocksdb_options_t *const *)engine->options, engine->families, 0, &text);
@@ -454,17 +452,6 @@ enum rc engine_checkpoint(struct engine *engine, const char *to, char error[ENGI
     return rc == RC_OK ? add_empty_log(to, error) : rc;
 }
 
-enum rc engine_repair(const char *dir, char error[ENGINE_ERROR_MAX])
-{
-    char *text = NULL;
-    rocksdb_options_t *options = rocksdb_options_create();
-    rocksdb_options_set_info_log_level(options, LOG_LEVEL_FATAL);
-    options = without_consistency_checks(options);
-    rocksdb_repair_db(options, dir, &text);
-    rocksdb_options_destroy(options);
-    return take_error(text, error);
-}
-
 enum rc engine_verify(struct engine *engine, enum store_family family, char error[ENGINE_ERROR_MAX])
 {
     char *text = NULL;
@@ -526,7 +513,7 @@ struct engine_cursor *engine_cursor_open(struct engine *engine, enum store_famil
 {
     struct engine_cursor *cursor = mem_new(sizeof(*cursor) + until.len);
     cursor->options = rocksdb_readoptions_create();
-    rocksdb_readoptions_set_verify_checksums(cursor->options, !engine->unverified);
+    rocksdb_readoptions_set_verify_checksums(cursor->options, 1);
     if (until.len > 0) {
         memcpy(cursor->until, until.data, until.len);
         rocksdb_readoptions_set_iterate_upper_bound(cursor->options, (const char *)cursor->until,

@@ -31,8 +31,7 @@ enum engine_open_mode {
     ENGINE_CREATE, /* or finishes one that was being created */
     ENGINE_EXISTING,
     ENGINE_READ_ONLY,
-    ENGINE_LENIENT,    /* read only; what is damaged or missing shows when it is read */
-    ENGINE_UNVERIFIED, /* the same, and checksums are not compared: what is read may be altered */
+    ENGINE_LENIENT, /* read only; what is damaged or missing shows when it is read */
 };
 
 enum engine_sync { ENGINE_BUFFERED, ENGINE_SYNCED };
@@ -75,10 +74,6 @@ void engine_tidy(struct engine *engine);
 /* A consistent copy in the new folder `to` (hard links where possible). RC_EXISTS, RC_FULL, RC_IO.
  */
 enum rc engine_checkpoint(struct engine *engine, const char *to, char error[ENGINE_ERROR_MAX]);
-
-/* Rebuilds the index of a damaged store from the files that can be read, in place. What is in the
- * logs of a family of which there is no file is lost. */
-enum rc engine_repair(const char *dir, char error[ENGINE_ERROR_MAX]);
 
 /* Reads all of a family again and compares checksums. RC_INVALID: `error` says where. */
 enum rc engine_verify(struct engine *engine, enum store_family family,

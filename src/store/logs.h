@@ -48,9 +48,14 @@ struct logs_loss {
     uint64_t at, bytes, changes;
 };
 
-/* Writes the damaged write-ahead logs of a folder anew from the records that are whole. For a copy.
- * Calls `lost` for each bad place. */
-enum rc logs_mend(const char *dir, void (*lost)(void *arg, const struct logs_loss *loss), void *arg,
-                  char error[ENGINE_ERROR_MAX]);
+struct logs_mending {
+    void (*lost)(struct logs_mending *mending, const struct logs_loss *loss); /* a bad place */
+    /* A record that is whole: the serialised batch, with the number of its first change in front.
+     * NULL: not asked for. */
+    void (*record)(struct logs_mending *mending, struct bytes batch);
+};
+
+/* Writes the write-ahead logs of a folder anew from the records that are whole. For a copy. */
+enum rc logs_mend(const char *dir, struct logs_mending *mending, char error[ENGINE_ERROR_MAX]);
 
 #endif

@@ -18,8 +18,7 @@ struct mending {
     bool open;
     FILE *out;
     size_t out_at;
-    void (*lost)(void *arg, const struct logs_loss *loss);
-    void *arg;
+    struct logs_mending *told;
 };
 
 static void write_fragment(struct mending *m, enum log_fragment_type type, struct bytes bytes)
@@ -98,7 +97,7 @@ static void report_loss(struct mending *m, size_t from, size_t until, uint64_t n
     if (next != 0 && m->reader.next != 0 && next > m->reader.next)
         loss.changes = next - m->reader.next;
     if (loss.bytes > 0 && !(until == m->file.len && log_file_only_zeros(m->file, from)))
-        m->lost(m->arg, &loss);
+        m->told->lost(m->told, &loss);
 }
 
 static void mend_all(struct mending *m)
@@ -128,8 +127,12 @@ static void mend_all(struct mending *m)
             continue;
         whole = at;
         m->reader.next = 0; /* what is missing has been said */
-        if (log_batch_record(&m->reader, bytes_of(m->record, m->record_len)))
-            write_record(m);
+        struct bytes record = bytes_of(m->record, m->record_len);
+        if (!log_batch_record(&m->reader, record))
+            continue;
+        write_record(m);
+        if (m->told->record != NULL)
+            m->told->record(m->told, record);
     }
     if (whole < m->file.len)
         report_loss(m, whole, m->file.len, 0);
@@ -162,13 +165,11 @@ static enum rc mend_log(const char *dir, const char *name, struct mending *m,
     return rc;
 }
 
-enum rc logs_mend(const char *dir, void (*lost)(void *arg, const struct logs_loss *loss), void *arg,
-                  char error[ENGINE_ERROR_MAX])
+enum rc logs_mend(const char *dir, struct logs_mending *mending, char error[ENGINE_ERROR_MAX])
 {
     uint64_t *numbers = mem_new(LOG_FILES_MAX * sizeof(*numbers));
     struct mending m = {.reader = {.record = log_batch_record, .may_follow = log_batch_may_follow},
-                        .lost = lost,
-                        .arg = arg};
+                        .told = mending};
     enum rc rc = RC_OK;
     uint32_t count = log_files_list(dir, numbers);
     for (uint32_t i = 0; i < count && rc == RC_OK; i++) {

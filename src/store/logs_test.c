@@ -126,13 +126,14 @@ static void wrong_bit_in_the_last_record_is_a_torn_end(void **state)
 }
 
 struct losses {
+    struct logs_mending mending; /* first */
     struct logs_loss all[LOSSES_MAX];
     int count;
 };
 
-static void on_loss(void *arg, const struct logs_loss *loss)
+static void on_loss(struct logs_mending *mending, const struct logs_loss *loss)
 {
-    struct losses *losses = arg;
+    struct losses *losses = (struct losses *)mending;
     assert_true(losses->count < LOSSES_MAX);
     losses->all[losses->count++] = *loss;
 }
@@ -140,13 +141,13 @@ static void on_loss(void *arg, const struct logs_loss *loss)
 static void mended_log_lacks_what_was_damaged(void **state)
 {
     struct logs_report report;
-    struct losses losses = {.count = 0};
+    struct losses losses = {.mending.lost = on_loss};
     long each = log_size() / RECORDS;
     (void)state;
     flip(10 * each + 4);
     flip(50 * each);
     flip(51 * each + 30);
-    assert_int_equal(logs_mend(dir, on_loss, &losses, error), RC_OK);
+    assert_int_equal(logs_mend(dir, &losses.mending, error), RC_OK);
     assert_int_equal(losses.count, 2);
     assert_int_equal(losses.all[0].at, 10 * each);
     assert_int_equal(losses.all[0].changes, 1);

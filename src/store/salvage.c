@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SEED_FIRST_NUMBER = 900000 };
-
 /* ---- the list of what is lost ------------------------------------------------------------------
  */
 
@@ -64,16 +62,17 @@ static void list_gap(struct salvage *s, const struct audit_gap *gap)
 
 static void list_gaps(struct salvage *s)
 {
-    for (const struct audit_gap *gap = s->seen; gap != NULL; gap = gap->next)
-        list_gap(s, gap);
-    for (const struct audit_gap *gap = s->gaps.first; s->seen == NULL && gap != NULL;
-         gap = gap->next)
-        if (!gap->filled)
+    for (const struct audit_gap *gap = s->gaps.first; gap != NULL; gap = gap->next)
+        if (!gap->suspected && (s->seen || (s->holes && !gap->filled)))
             list_gap(s, gap);
     if (s->filled > 0)
-        salvage_lost(
-            s, "%llu records there were found in other files; some may be older than what is lost",
-            (unsigned long long)s->filled);
+        salvage_lost(s, "%llu records there were found in the files, read one by one",
+                     (unsigned long long)s->filled);
+    if (s->altered > 0)
+        salvage_lost(s,
+                     "%llu records of sessions and subscriptions were read without their "
+                     "checksum, and may be altered",
+                     (unsigned long long)s->altered);
 }
 
 static void file_unreadable(void *arg, const char *name, const char *error)
@@ -81,25 +80,15 @@ static void file_unreadable(void *arg, const char *name, const char *error)
     salvage_lost(arg, "file %s: cannot be read: %s", name, error);
 }
 
-/* The second copy of the same files. */
-static void said_before(void *arg, const char *name, const char *error)
+static void log_lost(struct logs_mending *mending, const struct logs_loss *loss)
 {
-    (void)arg, (void)name, (void)error;
-}
-
-static void lost_before(void *arg, const struct logs_loss *loss)
-{
-    (void)arg, (void)loss;
-}
-
-static void log_lost(void *arg, const struct logs_loss *loss)
-{
+    struct salvage *s = CONTAINER_OF(mending, struct salvage, logs);
     if (loss->changes > 0)
-        salvage_lost(arg, "log %s: %llu bytes at %llu with %llu changes cannot be read", loss->name,
+        salvage_lost(s, "log %s: %llu bytes at %llu with %llu changes cannot be read", loss->name,
                      (unsigned long long)loss->bytes, (unsigned long long)loss->at,
                      (unsigned long long)loss->changes);
     else
-        salvage_lost(arg, "log %s: %llu bytes at %llu cannot be read", loss->name,
+        salvage_lost(s, "log %s: %llu bytes at %llu cannot be read", loss->name,
                      (unsigned long long)loss->bytes, (unsigned long long)loss->at);
 }
 
@@ -116,8 +105,6 @@ enum rc salvage_copy(struct salvage *s, enum store_family family, struct bytes w
                      struct bytes value)
 {
     struct record_key key;
-    if (whole.len == 3 && whole.data[2] == 'x')
-        return RC_OK; /* a seed of ours */
     if (!record_key_parse(whole, &key) || !audit_record_good(family, &key, value)) {
         char text[TEXT_SHOWN + 64];
         describe(whole, "", text, sizeof(text));
@@ -161,8 +148,7 @@ static enum rc fill_from(struct salvage *s, struct engine *view)
     gaps_begin(s);
     for (struct audit_gap *gap = missing; gap != NULL && rc == RC_OK; gap = gap->next)
         rc = walk_range(view, &s->walk, gap->family, gap->from, gap->until);
-    if (missing != s->seen)
-        audit_gaps_free(missing);
+    audit_gaps_free(missing);
     return rc;
 }
 
@@ -176,14 +162,6 @@ static void gaps_of_all(struct salvage *s, const char *error)
 
 /* ---- the views ---------------------------------------------------------------------------------
  */
-
-static enum rc make_copy(struct salvage *s, const char *name,
-                         void (*unreadable)(void *arg, const char *name, const char *error),
-                         char path[SALVAGE_PATH_MAX + 16])
-{
-    snprintf(path, SALVAGE_PATH_MAX + 16, "%s/%s", s->work, name);
-    return folder_copy_store(s->dir, path, unreadable, s, s->error);
-}
 
 /* What stands in the way of reading the copy as it is; NULL: nothing. */
 static const char *obstacle(struct salvage *s, const char *path, char error[ENGINE_ERROR_MAX])
@@ -206,28 +184,35 @@ static const char *obstacle(struct salvage *s, const char *path, char error[ENGI
     return error; /* an index that is not whole would hide what it does not name */
 }
 
-/* 2: bits that are wrong in a block of sessions seldom hit what says who they are. */
-static enum rc read_unverified(struct salvage *s, const char *path)
+static bool wants_missing_file(const struct audit_gap *gap)
 {
-    struct engine *view;
-    char error[ENGINE_ERROR_MAX];
-    uint64_t before = s->copied;
-    enum rc rc = RC_OK;
-    if (engine_open(path, ENGINE_UNVERIFIED, ENGINE_NORMAL, &view, error) != RC_OK)
-        return RC_OK;
+    return strstr(gap->error, "No such file") != NULL;
+}
+
+/*
+ * An index that names files which are not there may be an older one, and lack what is newer, in
+ * families where it has no gap, too: all of them are read once more from the files.
+ */
+static void distrust_index(struct salvage *s)
+{
+    struct audit_gap *found = s->gaps.first;
+    const struct audit_gap *missing = found;
+    while (missing != NULL && !wants_missing_file(missing))
+        missing = missing->next;
+    if (missing == NULL)
+        return;
     gaps_begin(s);
-    for (struct audit_gap *gap = s->seen; gap != NULL && rc == RC_OK; gap = gap->next)
-        rc = gap->family == STORE_STATE
-                 ? walk_range(view, &s->walk, gap->family, gap->from, gap->until)
-                 : note_gap(&s->walk, gap->family, gap->from, gap->until, gap->error);
-    engine_close(view);
-    if (s->copied > before)
-        salvage_lost(
-            s,
-            "%llu records of sessions and subscriptions were read without their checksum, and "
-            "may be altered",
-            (unsigned long long)(s->copied - before));
-    return rc;
+    for (int family = 0; family < STORE_FAMILIES; family++) {
+        const struct audit_gap *own = found;
+        while (own != NULL && (int)own->family != family)
+            own = own->next;
+        struct audit_gap *all = audit_gap_new((enum store_family)family, bytes_of("", 0),
+                                              bytes_of("", 0), (own ? own : missing)->error);
+        all->suspected = own == NULL;
+        *s->gaps.last = all;
+        s->gaps.last = &all->next;
+    }
+    audit_gaps_free(found);
 }
 
 /* 1: as it is. A view that cannot be opened leaves everything missing. */
@@ -235,9 +220,10 @@ static enum rc read_as_it_is(struct salvage *s)
 {
     char path[SALVAGE_PATH_MAX + 16], error[ENGINE_ERROR_MAX];
     struct engine *view;
-    enum rc rc = make_copy(s, "as-it-is", file_unreadable, path);
+    snprintf(path, sizeof(path), "%s/as-it-is", s->work);
+    enum rc rc = folder_copy_store(s->dir, path, file_unreadable, s, s->error);
     if (rc == RC_OK)
-        rc = logs_mend(path, log_lost, s, s->error);
+        rc = logs_mend(path, &s->logs, s->error);
     if (rc != RC_OK)
         return rc;
     if (obstacle(s, path, error) != NULL) {
@@ -252,60 +238,8 @@ static enum rc read_as_it_is(struct salvage *s)
     gaps_of_all(s, "");
     rc = fill_from(s, view);
     engine_close(view);
-    s->seen = s->gaps.first;
-    return rc == RC_OK && s->seen != NULL ? read_unverified(s, path) : rc;
-}
-
-/* A file for each family, so that the rebuilt index knows all of them. */
-static enum rc make_seeds(struct salvage *s, const char *target)
-{
-    char path[SALVAGE_PATH_MAX + 16], from[SALVAGE_PATH_MAX + 300], to[SALVAGE_PATH_MAX + 300];
-    struct writer seeds;
-    uint8_t name[] = {0xFF, 0xFF, 'x'};
-    struct bytes key = bytes_of(name, sizeof(name)), value = bytes_of("x", 1);
-    snprintf(path, sizeof(path), "%s/seeds", s->work);
-    enum rc rc = writer_open(&seeds, path, s->error);
-    if (rc != RC_OK)
-        return rc;
-    for (int family = 0; family < STORE_FAMILIES && rc == RC_OK; family++)
-        rc = writer_put(&seeds, (enum store_family)family, key, &value, 1, s->error);
-    if (rc == RC_OK)
-        rc = writer_flush(&seeds, s->error);
-    for (int family = 0; family < STORE_FAMILIES && rc == RC_OK; family++)
-        rc = engine_flush(seeds.engine, (enum store_family)family, s->error);
-    writer_close(&seeds);
-    for (int number = 1, seed = 0; number < 100 && rc == RC_OK; number++) {
-        snprintf(from, sizeof(from), "%s/%06d.sst", path, number);
-        snprintf(to, sizeof(to), "%s/%06d.sst", target, SEED_FIRST_NUMBER + seed);
-        if (access(from, F_OK) == 0 && ++seed > 0)
-            rc = folder_link(from, to);
-    }
-    return rc;
-}
-
-/* 3: with an index made from the files. */
-static enum rc read_rebuilt(struct salvage *s)
-{
-    char path[SALVAGE_PATH_MAX + 16], error[ENGINE_ERROR_MAX];
-    struct engine *view;
-    enum rc rc = make_copy(s, "rebuilt", said_before, path);
-    if (rc == RC_OK)
-        rc = logs_mend(path, lost_before, s, s->error);
-    if (rc == RC_OK)
-        rc = make_seeds(s, path);
-    if (rc != RC_OK)
-        return rc;
-    if (engine_repair(path, error) != RC_OK ||
-        engine_open(path, ENGINE_LENIENT, ENGINE_NORMAL, &view, error) != RC_OK) {
-        salvage_lost(s, "the index cannot be rebuilt: %s", error);
-        return RC_OK;
-    }
-    uint64_t before = s->copied;
-    rc = fill_from(s, view);
-    s->filled += s->seen != NULL ? s->copied - before : 0;
-    if (rc == RC_OK)
-        rc = salvage_dropped(s, path, view);
-    engine_close(view);
+    s->seen = s->gaps.first != NULL;
+    distrust_index(s);
     return rc;
 }
 
@@ -356,7 +290,7 @@ static enum rc put_in_order(struct salvage *s, uint32_t shards)
     s->audit = (struct audit){.problem = audit_problem,
                               .useless = audit_useless,
                               .say_holes = true,
-                              .gaps = s->seen != NULL ? s->seen : s->gaps.first};
+                              .gaps = s->gaps.first};
     rc = audit_run(s->writer.engine, &s->audit);
     if (rc == RC_OK)
         rc = writer_finish(&s->writer, &meta, s->error);
@@ -374,18 +308,15 @@ static enum rc build(struct salvage *s, uint32_t shards)
         return rc;
     s->walk = (struct walk){.record = copy_of_view, .gap = note_gap};
     s->blobs.damaged = blob_damaged;
+    s->logs.lost = log_lost;
     gaps_begin(s);
     rc = read_as_it_is(s);
     if (rc == RC_OK && s->gaps.first != NULL)
-        rc = read_rebuilt(s);
-    if (rc == RC_OK && s->gaps.first != NULL)
-        rc = salvage_blobs(s);
+        rc = salvage_raw(s);
     if (rc == RC_OK) {
         list_gaps(s);
         rc = put_in_order(s, shards);
     }
-    if (s->seen != s->gaps.first)
-        audit_gaps_free(s->seen);
     audit_gaps_free(s->gaps.first);
     writer_close(&s->writer);
     return rc;

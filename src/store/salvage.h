@@ -5,10 +5,10 @@
  * before could not read:
  *
  *      1  the store as it is, read around what is damaged; logs are mended first
- *      2  the same without comparing checksums, sessions and subscriptions only: who they are
- *         decides over whole queues
- *      3  an index rebuilt from the files that can be read
- *      4  the blob files, record by record
+ *      2  the tables and logs one by one, without the engine and without the index: of each key the
+ *         newest counts. What is not whole is left out, but for sessions and subscriptions: who
+ *         they are decides over whole queues
+ *      3  the blob files, record by record
  *
  * Then what belongs to nobody is taken out, so that the new store is whole in itself. Space for a
  * second store is needed.

@@ -4,6 +4,7 @@
 #define STORE_SALVAGE_INSIDE_H
 
 #include "store/blob.h"
+#include "store/logs.h"
 #include "store/salvage.h"
 #include "store/table.h"
 #include "store/walk.h"
@@ -24,15 +25,17 @@ struct salvage {
     struct writer writer;
     struct walk walk; /* of a view: copies records, notes gaps */
     struct gaps gaps; /* that are left */
-    struct audit_gap
-        *seen; /* when it was read as it is: what is damaged, wherever it was found then */
+    bool seen;        /* it could be read as it is, and the gaps are what is damaged */
+    bool holes;       /* files were not whole when they were read one by one */
     struct blob_walk blobs;
+    struct logs_mending logs;
     struct table_walk tables;
-    struct engine *rebuilt;    /* while tables without an index are read */
+    enum rc log_rc;            /* while logs are read */
+    struct writer versions;    /* all that files have of what lies in gaps: salvage_raw.c */
     struct audit audit;        /* of what was written */
     struct audit_gap **sorted; /* for the blob files */
     size_t gap_count;
-    uint64_t copied, from_blobs, from_tables, filled;
+    uint64_t copied, from_blobs, filled, altered;
     uint32_t shard_max;  /* seen */
     uint64_t number_max; /* of sessions and messages */
     struct salvaged *out;
@@ -46,11 +49,7 @@ __attribute__((format(printf, 2, 3))) void salvage_lost(struct salvage *s, const
 enum rc salvage_copy(struct salvage *s, enum store_family family, struct bytes whole,
                      struct bytes value);
 
-/* Reads the tables that were moved to `path`/lost when the index was rebuilt, which `view` reads.
- */
-enum rc salvage_dropped(struct salvage *s, const char *path, struct engine *view);
-
-/* Reads large values, of which only the place is lost. */
-enum rc salvage_blobs(struct salvage *s);
+/* Reads what lies in gaps from the files, one by one, without the engine. */
+enum rc salvage_raw(struct salvage *s);
 
 #endif

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files that are read without the engine, for what it could not give. */
+/*
+ * What lies in gaps, from the files without the engine: of each key all versions are put into a
+ * store of their own, in the order of key and age, and the newest counts. Then the blob files, for
+ * large messages whose key is in no other file.
+ */
 #include "store/salvage_inside.h"
 
 #include "base/list.h"
@@ -11,15 +15,14 @@
 /* ---- gaps --------------------------------------------------------------------------------------
  */
 
-/* For gap_of(). Gives memory to be freed. */
-static void sort_gaps(struct salvage *s, struct audit_gap *first)
+/* For gap_of(). */
+static void sort_gaps(struct salvage *s)
 {
     size_t at = 0;
-    s->gap_count = 0;
-    for (const struct audit_gap *gap = first; gap != NULL; gap = gap->next)
+    for (const struct audit_gap *gap = s->gaps.first; gap != NULL; gap = gap->next)
         s->gap_count++;
-    s->sorted = mem_new((s->gap_count + 1) * sizeof(s->sorted[0]));
-    for (struct audit_gap *gap = first; gap != NULL; gap = gap->next)
+    s->sorted = mem_new(s->gap_count * sizeof(s->sorted[0]));
+    for (struct audit_gap *gap = s->gaps.first; gap != NULL; gap = gap->next)
         s->sorted[at++] = gap;
 }
 
@@ -48,6 +51,22 @@ static struct audit_gap *gap_of(const struct salvage *s, enum store_family famil
     return in ? s->sorted[low] : NULL;
 }
 
+/* ---- versions ----------------------------------------------------------------------------------
+ */
+
+enum { AGE = 8, VERSION_KEY_MAX = 128 * 1024 };
+enum version { VERSION_DELETED, VERSION_VALUE, VERSION_BLOB, VERSION_ALTERED };
+
+/* The key of a version: behind the record's stands its age, newest first. */
+static struct bytes version_key(struct bytes key, uint64_t sequence, uint8_t *out)
+{
+    if (key.len > 0)
+        memcpy(out, key.data, key.len);
+    for (uint32_t i = 0; i < AGE; i++)
+        out[key.len + i] = (uint8_t)(~sequence >> (8 * (AGE - 1 - i)));
+    return bytes_of(out, key.len + AGE);
+}
+
 static enum store_family family_of(enum record_kind kind)
 {
     return kind == RECORD_QUEUED || kind == RECORD_SHARED ? STORE_QUEUE
@@ -55,78 +74,153 @@ static enum store_family family_of(enum record_kind kind)
                                                           : STORE_STATE;
 }
 
-static bool in_view(struct engine *view, enum store_family family, struct bytes key)
+static enum rc put_version(struct salvage *s, enum version version, struct bytes key,
+                           uint64_t sequence, struct bytes value)
 {
-    void *value;
-    size_t len;
-    if (engine_get(view, family, key, &value, &len) != RC_OK)
-        return false;
-    engine_free(value);
-    return true;
+    struct record_key parsed;
+    if (!record_key_parse(key, &parsed))
+        return RC_OK;
+    enum store_family family = family_of(parsed.kind);
+    if (gap_of(s, family, key) == NULL || (version == VERSION_ALTERED && family != STORE_STATE))
+        return RC_OK;
+    uint8_t *whole = mem_new(key.len + AGE), kind = (uint8_t)version;
+    struct bytes parts[] = {bytes_of(&kind, 1), value};
+    enum rc rc =
+        writer_put(&s->versions, family, version_key(key, sequence, whole), parts, 2, s->error);
+    mem_free(whole);
+    return rc;
 }
 
-/* What other tables have of a key is taken before this; a message of a queue that was deleted is
- * not there again. */
-static enum rc copy_of_table(struct table_walk *walk, enum table_kind kind, struct bytes whole,
-                             struct bytes value)
+static enum rc take_from_table(struct table_walk *walk, const struct table_record *record)
 {
+    static const enum version versions[] = {[TABLE_DELETED] = VERSION_DELETED,
+                                            [TABLE_VALUE] = VERSION_VALUE,
+                                            [TABLE_BLOB] = VERSION_BLOB};
     struct salvage *s = CONTAINER_OF(walk, struct salvage, tables);
-    struct record_key key;
-    if (!record_key_parse(whole, &key) || key.kind == RECORD_META)
+    if (!record->sound && record->kind != TABLE_VALUE)
         return RC_OK;
-    enum store_family family = family_of(key.kind);
-    if (s->seen != NULL && gap_of(s, family, whole) == NULL)
+    return put_version(s, record->sound ? versions[record->kind] : VERSION_ALTERED, record->key,
+                       record->sequence, record->value);
+}
+
+static enum rc read_tables(struct salvage *s)
+{
+    char path[SALVAGE_PATH_MAX + 300], error[ENGINE_ERROR_MAX];
+    enum rc rc = RC_OK;
+    DIR *folder = opendir(s->dir);
+    if (folder == NULL)
         return RC_OK;
-    if (kind == TABLE_DELETED)
-        return family == STORE_QUEUE ? writer_delete(&s->writer, family, whole, s->error) : RC_OK;
+    s->tables.record = take_from_table;
+    for (struct dirent *entry; rc == RC_OK && (entry = readdir(folder)) != NULL;) {
+        const char *dot = strrchr(entry->d_name, '.');
+        if (dot == NULL || strcmp(dot, ".sst") != 0)
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", s->dir, entry->d_name);
+        rc = table_walk(path, &s->tables, error);
+        s->holes |= rc == RC_IO || s->tables.holes;
+        if (rc == RC_OK && s->tables.holes)
+            salvage_lost(s, "file %s: damaged; what is whole in it was read", entry->d_name);
+        rc = rc == RC_IO ? RC_OK : rc; /* that it cannot be read has been said */
+    }
+    closedir(folder);
+    return rc;
+}
+
+static void said_before(struct logs_mending *mending, const struct logs_loss *loss)
+{
+    (void)mending, (void)loss;
+}
+
+static void take_from_log(struct logs_mending *mending, struct bytes batch)
+{
+    enum { HEAD = 12, SEQUENCE = 8 };
+    struct salvage *s = CONTAINER_OF(mending, struct salvage, logs);
+    struct batch_change change;
+    uint64_t sequence = 0;
+    for (uint32_t i = 0; i < SEQUENCE; i++)
+        sequence |= (uint64_t)batch.data[i] << (8 * i);
+    struct bytes rest = bytes_of(batch.data + HEAD, batch.len - HEAD);
+    for (; s->log_rc == RC_OK && batch_change_next(&rest, &change); sequence++)
+        if (change.operation != BATCH_DELETE_RANGE)
+            s->log_rc =
+                put_version(s, change.operation == BATCH_PUT ? VERSION_VALUE : VERSION_DELETED,
+                            change.key, sequence, change.value);
+}
+
+/* Those that were mended before. */
+static enum rc read_logs(struct salvage *s)
+{
+    char path[SALVAGE_PATH_MAX + 16];
+    snprintf(path, sizeof(path), "%s/as-it-is", s->work);
+    s->logs = (struct logs_mending){.lost = said_before, .record = take_from_log};
+    enum rc rc = logs_mend(path, &s->logs, s->error);
+    return rc == RC_OK ? s->log_rc : rc;
+}
+
+/* ---- the newest of each ------------------------------------------------------------------------
+ */
+
+static enum rc copy_version(struct salvage *s, enum store_family family, struct bytes key,
+                            struct bytes value)
+{
+    struct record_key parsed;
+    enum version version = (enum version)value.data[0];
     uint8_t *blob = NULL;
     size_t len;
-    if (kind == TABLE_BLOB && blob_read(s->dir, whole, value, &blob, &len) == RC_OK)
+    value = bytes_of(value.data + 1, value.len - 1);
+    if (version == VERSION_DELETED) /* an older index may still have had it */
+        return writer_delete(&s->writer, family, key, s->error);
+    if (version == VERSION_BLOB) {
+        if (blob_read(s->dir, key, value, &blob, &len) != RC_OK)
+            return RC_OK; /* its file is damaged, and listed */
         value = bytes_of(blob, len);
+    }
     enum rc rc = RC_OK;
-    if (audit_record_good(family, &key, value) && !in_view(s->rebuilt, family, whole)) {
-        s->from_tables++;
-        rc = salvage_copy(s, family, whole, value);
+    if (record_key_parse(key, &parsed) &&
+        (version != VERSION_ALTERED || audit_record_good(family, &parsed, value))) {
+        gap_of(s, family, key)->filled = true;
+        s->filled++;
+        s->altered += version == VERSION_ALTERED;
+        rc = salvage_copy(s, family, key, value);
     }
     mem_free(blob);
     return rc;
 }
 
-static enum rc read_dropped_table(struct salvage *s, const char *name)
+static enum rc copy_newest(struct salvage *s, enum store_family family)
 {
-    char path[SALVAGE_PATH_MAX + 300], error[ENGINE_ERROR_MAX];
-    uint64_t before = s->from_tables;
-    snprintf(path, sizeof(path), "%s/%s", s->dir, name);
-    enum rc rc = table_walk(path, &s->tables, error);
-    if (rc == RC_IO)
-        return RC_OK; /* that it cannot be read has been said */
-    salvage_lost(s, "file %s: damaged; %llu records of it were read without its index", name,
-                 (unsigned long long)(s->from_tables - before));
+    uint8_t *last = mem_new(VERSION_KEY_MAX);
+    size_t last_len = 0;
+    struct bytes key, value, none = bytes_of("", 0);
+    struct engine_cursor *cursor = engine_cursor_open(s->versions.engine, family, none, none);
+    enum rc rc = RC_OK, next;
+    while (rc == RC_OK && (next = engine_cursor_next(cursor, &key, &value)) == RC_OK) {
+        key.len -= AGE;
+        if (bytes_equal(key, bytes_of(last, last_len)))
+            continue; /* an older one */
+        memcpy(last, key.data, key.len);
+        last_len = key.len;
+        rc = copy_version(s, family, key, value);
+    }
+    engine_cursor_close(cursor);
+    mem_free(last);
     return rc;
 }
 
-/* Later ones are newer. */
-enum rc salvage_dropped(struct salvage *s, const char *path, struct engine *view)
+/* ---- large messages ----------------------------------------------------------------------------
+ */
+
+/* Whether any file has said something of the key. */
+static bool has_version(struct salvage *s, enum store_family family, struct bytes key)
 {
-    char lost_path[SALVAGE_PATH_MAX + 32];
-    struct dirent **names;
-    enum rc rc = RC_OK;
-    snprintf(lost_path, sizeof(lost_path), "%s/lost", path);
-    int count = scandir(lost_path, &names, NULL, alphasort);
-    if (count < 0)
-        return RC_OK;
-    s->rebuilt = view;
-    s->tables.record = copy_of_table;
-    sort_gaps(s, s->seen);
-    for (int i = 0; i < count; i++) {
-        const char *dot = strrchr(names[i]->d_name, '.');
-        if (rc == RC_OK && dot != NULL && strcmp(dot, ".sst") == 0)
-            rc = read_dropped_table(s, names[i]->d_name);
-        free(names[i]);
-    }
-    free(names);
-    mem_free(s->sorted);
-    return rc;
+    uint8_t *bounds = mem_new(2 * (key.len + AGE));
+    struct bytes from = version_key(key, UINT64_MAX, bounds);
+    struct bytes until = version_key(key, 0, bounds + from.len);
+    struct engine_cursor *cursor = engine_cursor_open(s->versions.engine, family, from, until);
+    bool has = engine_cursor_state(cursor) == RC_OK;
+    engine_cursor_close(cursor);
+    mem_free(bounds);
+    return has;
 }
 
 static enum rc copy_blob(struct blob_walk *walk, enum store_family family, struct bytes key,
@@ -134,24 +228,43 @@ static enum rc copy_blob(struct blob_walk *walk, enum store_family family, struc
 {
     struct salvage *s = CONTAINER_OF(walk, struct salvage, blobs);
     struct audit_gap *gap = gap_of(s, family, key);
-    if (gap == NULL)
+    if (gap == NULL || has_version(s, family, key))
         return RC_OK;
     gap->filled = true;
     s->from_blobs++;
     return salvage_copy(s, family, key, value);
 }
 
-enum rc salvage_blobs(struct salvage *s)
+static enum rc read_blobs(struct salvage *s)
 {
-    sort_gaps(s, s->gaps.first);
     s->blobs.record = copy_blob;
     enum rc rc = blob_walk(s->dir, &s->blobs, s->error);
-    mem_free(s->sorted);
     if (s->from_blobs > 0)
-        salvage_lost(
-            s,
-            "%llu large messages were taken from files without an index; some may have been "
-            "delivered before",
-            (unsigned long long)s->from_blobs);
+        salvage_lost(s,
+                     "%llu large messages were taken from files without an index; some may have "
+                     "been delivered before",
+                     (unsigned long long)s->from_blobs);
+    return rc;
+}
+
+enum rc salvage_raw(struct salvage *s)
+{
+    char path[SALVAGE_PATH_MAX + 16];
+    snprintf(path, sizeof(path), "%s/versions", s->work);
+    enum rc rc = writer_open(&s->versions, path, s->error);
+    if (rc != RC_OK)
+        return rc;
+    sort_gaps(s);
+    rc = read_tables(s);
+    if (rc == RC_OK)
+        rc = read_logs(s);
+    if (rc == RC_OK)
+        rc = writer_flush(&s->versions, s->error);
+    for (int family = 0; family < STORE_FAMILIES && rc == RC_OK; family++)
+        rc = copy_newest(s, (enum store_family)family);
+    if (rc == RC_OK && (s->seen || s->holes))
+        rc = read_blobs(s);
+    writer_close(&s->versions);
+    mem_free(s->sorted);
     return rc;
 }

@@ -66,75 +66,99 @@ static bool get_entry(struct bytes *rest, size_t before, struct entry *out)
     return true;
 }
 
+enum block_state { BLOCK_NONE, BLOCK_ALTERED, BLOCK_SOUND };
+
 /* Whether a block of so many entries ends with `rest`, whose first bytes are its places. */
-static bool ends(struct bytes block, struct bytes rest, uint32_t entries)
+static enum block_state ends(struct bytes block, struct bytes rest, uint32_t entries)
 {
     uint32_t places = (entries + RESTART_EVERY - 1) / RESTART_EVERY;
     size_t len = (size_t)places * 4 + 4;
     if (rest.len < len + TRAILER || log_get_le(rest.data, 4) != 0 ||
         log_get_le(rest.data + len - 4, 4) != places || rest.data[len] != 0)
-        return false;
+        return BLOCK_NONE;
     size_t whole = (size_t)(rest.data - block.data) + len;
-    return (uint32_t)XXH3_64bits(block.data, whole) == log_get_le(rest.data + len + 1, 4);
+    return (uint32_t)XXH3_64bits(block.data, whole) == log_get_le(rest.data + len + 1, 4)
+               ? BLOCK_SOUND
+               : BLOCK_ALTERED;
 }
 
-/* Entries of the block that begins there; 0: none does. *len: with its trailer. */
-static uint32_t block_at(struct bytes file, size_t at, size_t *len)
+struct block {
+    enum block_state state;
+    uint32_t entries;
+    size_t len; /* with its trailer */
+};
+
+static struct block block_at(struct bytes file, size_t at)
 {
-    struct bytes block = bytes_of(file.data + at, file.len - at), rest = block;
+    struct bytes bytes = bytes_of(file.data + at, file.len - at), rest = bytes;
+    struct block block = {.state = BLOCK_NONE};
     struct entry entry;
     size_t key_len = 0;
-    for (uint32_t entries = 0; get_entry(&rest, key_len, &entry);) {
-        if (entries % RESTART_EVERY == 0 && entry.shared != 0)
-            return 0;
+    while (block.state == BLOCK_NONE && get_entry(&rest, key_len, &entry)) {
+        if (block.entries % RESTART_EVERY == 0 && entry.shared != 0)
+            break;
         key_len = entry.shared + entry.key.len;
-        if (!ends(block, rest, ++entries))
-            continue;
-        *len = (size_t)(rest.data - block.data) +
-               (entries + RESTART_EVERY - 1) / RESTART_EVERY * 4 + 4 + TRAILER;
-        return entries;
+        block.state = ends(bytes, rest, ++block.entries);
     }
-    return 0;
+    uint32_t places = (block.entries + RESTART_EVERY - 1) / RESTART_EVERY;
+    block.len = (size_t)(rest.data - bytes.data) + (size_t)places * 4 + 4 + TRAILER;
+    return block;
 }
 
 struct reading {
     struct table_walk *walk;
-    uint8_t *key, *last; /* KEY_MAX each; the last that was given, without its foot */
-    size_t key_len, last_len;
+    uint8_t *key; /* KEY_MAX */
+    size_t key_len;
+    uint64_t records;
 };
 
-static enum rc give(struct reading *reading, struct bytes value)
+static enum rc give(struct reading *reading, struct bytes value, bool sound)
 {
-    struct bytes key = bytes_of(reading->key, reading->key_len - KEY_FOOT);
-    struct table_walk *walk = reading->walk;
-    if (bytes_equal(key, bytes_of(reading->last, reading->last_len)))
-        return RC_OK; /* an older one */
-    memcpy(reading->last, key.data, key.len);
-    reading->last_len = key.len;
-    switch (reading->key[key.len]) {
+    const uint8_t *foot = reading->key + reading->key_len - KEY_FOOT;
+    struct table_record record = {
+        .sound = sound,
+        .sequence = log_get_le(foot + 1, KEY_FOOT - 1),
+        .key = bytes_of(reading->key, reading->key_len - KEY_FOOT),
+        .value = value,
+    };
+    switch (foot[0]) {
     case KIND_DELETED:
     case KIND_DELETED_ONCE:
-        return walk->record(walk, TABLE_DELETED, key, bytes_of("", 0));
+        record.kind = TABLE_DELETED;
+        break;
     case KIND_VALUE:
-        return walk->record(walk, TABLE_VALUE, key, value);
+        record.kind = TABLE_VALUE;
+        break;
     case KIND_BLOB:
-        return walk->record(walk, TABLE_BLOB, key, value);
+        record.kind = TABLE_BLOB;
+        break;
     default:
         return RC_OK; /* of the table's own, not a record */
     }
+    reading->records++;
+    return reading->walk->record(reading->walk, &record);
 }
 
-static enum rc give_block(struct reading *reading, struct bytes rest, uint32_t entries)
+static enum rc give_block(struct reading *reading, struct bytes rest, const struct block *block)
 {
     struct entry entry;
     enum rc rc = RC_OK;
     reading->key_len = 0;
-    while (entries-- > 0 && rc == RC_OK && get_entry(&rest, reading->key_len, &entry)) {
+    for (uint32_t i = 0; i < block->entries && rc == RC_OK; i++) {
+        if (!get_entry(&rest, reading->key_len, &entry))
+            break;
         memcpy(reading->key + entry.shared, entry.key.data, entry.key.len);
         reading->key_len = entry.shared + entry.key.len;
-        rc = give(reading, entry.value);
+        rc = give(reading, entry.value, block->state == BLOCK_SOUND);
     }
     return rc;
+}
+
+static bool has_end(struct bytes file)
+{
+    static const uint8_t magic[] = {0xf7, 0xcf, 0xf4, 0x85, 0xb7, 0x41, 0xe2, 0x88};
+    return file.len > sizeof(magic) &&
+           memcmp(file.data + file.len - sizeof(magic), magic, sizeof(magic)) == 0;
 }
 
 enum rc table_walk(const char *path, struct table_walk *walk, char error[ENGINE_ERROR_MAX])
@@ -143,16 +167,26 @@ enum rc table_walk(const char *path, struct table_walk *walk, char error[ENGINE_
     enum rc rc = log_file_map_path(path, &file, error);
     if (rc != RC_OK)
         return RC_IO;
-    struct reading reading = {.walk = walk, .key = mem_new(KEY_MAX), .last = mem_new(KEY_MAX)};
-    for (size_t at = 0, len; at < file.len && rc == RC_OK; at += len) {
-        uint32_t entries = file.data[at] == 0 ? block_at(file, at, &len) : 0;
-        if (entries == 0)
-            len = 1; /* damaged, or no block of records: the next one is looked for */
-        else
-            rc = give_block(&reading, bytes_of(file.data + at, file.len - at), entries);
+    struct reading reading = {.walk = walk, .key = mem_new(KEY_MAX)};
+    bool in_step = true; /* a block ended here; else the next one is looked for */
+    walk->holes = !has_end(file);
+    for (size_t at = 0; at < file.len && rc == RC_OK;) {
+        struct block block = {.state = BLOCK_NONE};
+        if (file.data[at] == 0)
+            block = block_at(file, at);
+        if (block.state == BLOCK_SOUND || (block.state == BLOCK_ALTERED && in_step)) {
+            uint64_t before = reading.records;
+            rc = give_block(&reading, bytes_of(file.data + at, file.len - at), &block);
+            if (reading.records > before) /* else a block of the table's own, behind its index */
+                walk->holes |= !in_step || block.state == BLOCK_ALTERED;
+            at += block.len;
+            in_step = true;
+        } else {
+            in_step = false;
+            at++;
+        }
     }
     mem_free(reading.key);
-    mem_free(reading.last);
     log_file_unmap(file);
     return rc;
 }

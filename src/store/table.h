@@ -15,13 +15,20 @@ enum table_kind {
     TABLE_BLOB, /* the value says where it stands: blob_read() */
 };
 
-struct table_walk {
-    /* The newest that the table has of a key; borrowed. */
-    enum rc (*record)(struct table_walk *walk, enum table_kind kind, struct bytes key,
-                      struct bytes value);
+struct table_record {
+    enum table_kind kind;
+    bool sound; /* else its block's checksum is wrong: it may be altered */
+    uint64_t sequence;
+    struct bytes key, value;
 };
 
-/* All blocks of a table that are whole. RC_IO: it cannot be read at all. */
+struct table_walk {
+    /* Borrows. */
+    enum rc (*record)(struct table_walk *walk, const struct table_record *record);
+    bool holes; /* result: there are bytes between blocks, or the end is missing */
+};
+
+/* All blocks of a table that can be read. RC_IO: it cannot be read at all. */
 enum rc table_walk(const char *path, struct table_walk *walk, char error[ENGINE_ERROR_MAX]);
 
 #endif
