@@ -400,23 +400,6 @@ static void engine_log_without_its_end_loses_only_that(void **state)
     engine_close(engine);
 }
 
-<<<<<<< HEAD
-static void engine_repair_brings_back_what_can_be_read(void **state)
-{
-    struct fixture *f = *state;
-    char path[PATH_MAX];
-    make_store(f, 1000);
-    into_tables(f);
-    find_file(f, "CURRENT", path);
-    assert_int_equal(unlink(path), 0);
-    find_file(f, "MANIFEST", path);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(engine_repair(f->dir, f->error), RC_OK);
-    struct engine *engine = engine_at(f->dir, ENGINE_CREATE);
-    assert_int_equal(key_count(engine, STORE_QUEUE), 1000);
-    engine_close(engine);
-}
-
 /* ---- tidying -------------------------------------------------------------------------------- */
 
 enum { TIDY_KEYS = 60000, TIDY_EACH = 1000, TIDY_PATIENCE_S = 30 };
@@ -479,8 +462,6 @@ static void engine_tidy_leaves_alone_what_is_mostly_wanted(void **state)
     engine_close(engine);
 }
 
-=======
->>>>>>> 8371326 (salvage: what is damaged is read from the files themselves, with their numbers)
 #define RULE(rule) cmocka_unit_test_setup_teardown(rule, set_up, tear_down)
 
 int main(void)
@@ -504,12 +485,8 @@ int main(void)
         RULE(engine_without_its_manifest_is_damaged),
         RULE(engine_without_its_current_file_is_damaged),
         RULE(engine_log_without_its_end_loses_only_that),
-<<<<<<< HEAD
-        RULE(engine_repair_brings_back_what_can_be_read),
         RULE(engine_tidy_gives_back_the_space_of_what_was_deleted),
         RULE(engine_tidy_leaves_alone_what_is_mostly_wanted),
-=======
->>>>>>> 8371326 (salvage: what is damaged is read from the files themselves, with their numbers)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 
 #include "store/made_fixture.h"
 
-enum { SESSIONS = 100, MANY = 2000, IN_A_BLOCK = 120 };
+enum { SESSIONS = 100, MANY = 2000, IN_A_BLOCK = 240 };
 
 /* Sessions, of which one has a queue, and retained messages. */
 static void make_store(struct made *m)

@@ -7,7 +7,7 @@
 #include "store/blob.h"
 #include "store/made_fixture.h"
 
-enum { MANY = 2000, IN_A_BLOCK = 120, LARGE = 20000 };
+enum { MANY = 2000, IN_A_BLOCK = 240, LARGE = 20000 };
 
 struct seen {
     struct table_walk tables;

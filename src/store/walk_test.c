@@ -4,7 +4,7 @@
 #include "base/list.h"
 #include "store/made_fixture.h"
 
-enum { MANY = 2000, IN_A_BLOCK = 120 };
+enum { MANY = 2000, IN_A_BLOCK = 240 };
 
 struct seen {
     struct walk walk;
