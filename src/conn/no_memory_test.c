@@ -84,13 +84,44 @@ static void publication_without_memory_is_refused_and_is_none_that_was_taken_in(
                             .payload = bytes_of_str("x"),
                             .properties = bytes_of(properties, sizeof(properties))};
     struct publish_form form = {.version = MQTT_V5, .qos = 2, .packet_id = 1, .topic_alias = 1};
-    no_memory_after(1); /* the alias is kept */
+    no_memory_after(2); /* the alias is kept, and the packet identifier */
     send_publication(client, &p, &form);
     expect_ack(client, PACKET_PUBREC, 1, MQTT_QUOTA_EXCEEDED);
     memory_again();
     send_publication(client, &p, &form);
     expect_ack(client, PACKET_PUBREC, 1, MQTT_SUCCESS);
     expect_publish(watcher, "x");
+}
+
+static void subscription_without_memory_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = connected(f, 0, MQTT_V5);
+    no_memory_after(0);
+    send_subscribe(client, 1, "a", (struct subscription_options){0});
+    expect_suback(client, 1, MQTT_QUOTA_EXCEEDED);
+    memory_again();
+    subscribe(client, "a", 0);
+}
+
+static void publication_goes_out_with_its_topic_when_there_is_no_memory_for_an_alias(void **state)
+{
+    struct fixture *f = *state;
+    f->config.mqtt.topic_alias_out_max = 10;
+    struct client *client = dial(f, 0, MQTT_V5);
+    struct connect connect = connect_of(client);
+    property_set(&connect.properties, PROPERTY_TOPIC_ALIAS_MAXIMUM);
+    connect.properties.topic_alias_maximum = 10;
+    connected_with(client, &connect);
+    subscribe(client, "room/lamp", 0);
+    struct client *publisher = connected(f, 0, MQTT_V5);
+    struct publication p = {.topic = bytes_of_str("room/lamp"), .payload = bytes_of_str("x")};
+    no_memory_after(0);
+    send_publication(publisher, &p, &(struct publish_form){.version = MQTT_V5});
+    struct publish got = expect_publish(client, "x");
+    memory_again();
+    assert_false(got.has_topic_alias);
+    assert_true(bytes_equal(got.topic, p.topic));
 }
 
 /* For each piece of memory that the packet needs. */
@@ -128,6 +159,8 @@ int main(void)
         MEMORY_RULE(topic_alias_without_memory_is_a_fault),
         MEMORY_RULE(retained_message_without_memory_is_refused_and_can_be_sent_again),
         MEMORY_RULE(publication_without_memory_is_refused_and_is_none_that_was_taken_in),
+        MEMORY_RULE(subscription_without_memory_is_refused),
+        MEMORY_RULE(publication_goes_out_with_its_topic_when_there_is_no_memory_for_an_alias),
         MEMORY_RULE(many_filters_without_memory_are_a_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

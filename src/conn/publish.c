@@ -218,7 +218,7 @@ static void refuse_kept(struct conn *conn, const struct publish *publish, enum m
 {
     if (publish->qos == 2)
         session_received_remove(conn->session, publish->packet_id);
-    if (conn->version == MQTT_V5 || reason == MQTT_QUOTA_EXCEEDED)
+    if (conn->version == MQTT_V5) /* withheld in 3.x */
         refuse(conn, publish, reason);
 }
 

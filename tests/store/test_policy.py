@@ -269,6 +269,17 @@ def test_retained_message_of_memory_ends_with_the_process(own_broker, clean, top
     assert retained(clean, broker, topic) == {"b": "stays"}
 
 
+def test_retained_message_of_qos_0_is_kept_as_its_topic_says(own_broker, clean, topic):
+    broker = own_broker(MIXED)
+    alice = clean(broker)
+    alice.send(publish(f"{topic}/spared/a", "gone", 0, retain=True),
+               publish(f"{topic}/kept/b", "stays", 0, retain=True), pingreq())
+    alice.expect(PINGRESP)
+    broker.stop()
+    broker.start()
+    assert retained(clean, broker, topic) == {"b": "stays"}
+
+
 @pytest.mark.parametrize("payload", ["new", ""], ids=["replaced", "cleared"])
 @WORKERS
 def test_retained_message_that_one_of_memory_took_the_place_of_does_not_come_back(
