@@ -494,6 +494,7 @@ void store_close(struct store *store)
     }
     fault_point("store.close");
     engine_close(store->engine);
+    logs_note_end(store->dir);
     close(store->commit_fd);
     close(store->read_fd);
     pthread_rwlock_destroy(&store->engine_lock);

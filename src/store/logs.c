@@ -9,9 +9,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#define NOTE "MANIFEST_END" /* a file of ours among RocksDB's, which it leaves alone */
 
 /* ---- write-ahead logs --------------------------------------------------------------------------
  */
@@ -179,6 +183,41 @@ static enum rc read_current(const char *dir, char name[LOGS_NAME_MAX], char erro
     return good ? RC_OK : RC_INVALID;
 }
 
+/* A note of logs_note_end(): a name and a length. An older one names another manifest, or one that
+ * has grown since. */
+static bool shorter_than_noted(const char *dir, const char *name, size_t len)
+{
+    char path[4096 + LOGS_NAME_MAX], noted[LOGS_NAME_MAX];
+    unsigned long long bytes;
+    snprintf(path, sizeof(path), "%s/" NOTE, dir);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    bool read = fscanf(file, "%63s %llu", noted, &bytes) == 2;
+    fclose(file);
+    return read && strcmp(noted, name) == 0 && len < bytes;
+}
+
+void logs_note_end(const char *dir)
+{
+    char name[LOGS_NAME_MAX], path[4096 + LOGS_NAME_MAX], error[ENGINE_ERROR_MAX];
+    struct stat status;
+    if (read_current(dir, name, error) != RC_OK)
+        return;
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    bool safe = fsync(fd) == 0 && fstat(fd, &status) == 0; /* never more than the disk has */
+    close(fd);
+    snprintf(path, sizeof(path), "%s/" NOTE, dir);
+    FILE *file = safe ? fopen(path, "we") : NULL;
+    if (file == NULL)
+        return;
+    fprintf(file, "%s %llu\n", name, (unsigned long long)status.st_size);
+    fclose(file);
+}
+
 /* A store without CURRENT is one that was never finished, or has lost it. */
 static enum rc missing_current(const char *dir, char error[ENGINE_ERROR_MAX])
 {
@@ -219,7 +258,7 @@ static enum rc check_manifest(const char *dir, uint64_t *last, enum logs_fault *
         return rc;
     rc = log_file_read(&reader, file, &end);
     log_file_unmap(file);
-    if (rc == RC_OK && reader.records == 0)
+    if (rc == RC_OK && (reader.records == 0 || shorter_than_noted(dir, name, file.len)))
         rc = RC_INVALID;
     if (rc != RC_OK)
         snprintf(error, ENGINE_ERROR_MAX, "%s is damaged behind byte %zu", name, end);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -157,6 +158,59 @@ static void mended_log_lacks_what_was_damaged(void **state)
     assert_int_equal(logs_check(dir, &report, error), RC_INVALID); /* their numbers are missing */
 }
 
+/* ---- a manifest that was cut ---------------------------------------------------------------- */
+
+static long cut_last_record(char manifest[128])
+{
+    long ends[2] = {0}, at = 0, size;
+    uint8_t head[7];
+    for (int number = 1; number < 100; number++) {
+        snprintf(manifest, 128, "%s/MANIFEST-%06d", dir, number);
+        if (access(manifest, F_OK) == 0)
+            break;
+    }
+    FILE *file = fopen(manifest, "re");
+    assert_non_null(file);
+    while (fseek(file, at, SEEK_SET) == 0 && fread(head, sizeof(head), 1, file) == 1) {
+        ends[0] = ends[1];
+        at += (long)sizeof(head) + (head[4] | head[5] << 8);
+        ends[1] = at;
+    }
+    fseek(file, 0, SEEK_END);
+    size = ftell(file);
+    fclose(file);
+    assert_int_equal(size, ends[1]);
+    assert_true(ends[0] > 0);
+    assert_int_equal(truncate(manifest, ends[0]), 0);
+    return ends[0];
+}
+
+static void manifest_that_has_lost_whole_records_since_an_orderly_end_is_damaged(void **state)
+{
+    struct logs_report report;
+    char manifest[128], expected[64];
+    (void)state;
+    logs_note_end(dir);
+    assert_int_equal(logs_check(dir, &report, error), RC_OK);
+    snprintf(expected, sizeof(expected), "damaged behind byte %ld", cut_last_record(manifest));
+    assert_int_equal(logs_check(dir, &report, error), RC_INVALID);
+    assert_int_equal(report.fault, LOGS_MANIFEST);
+    assert_non_null(strstr(error, expected));
+}
+
+static void note_of_another_manifest_tells_nothing(void **state)
+{
+    struct logs_report report;
+    char note[128];
+    (void)state;
+    snprintf(note, sizeof(note), "%s/MANIFEST_END", dir);
+    FILE *file = fopen(note, "we");
+    assert_non_null(file);
+    fprintf(file, "MANIFEST-999999 100000000\n");
+    fclose(file);
+    assert_int_equal(logs_check(dir, &report, error), RC_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +221,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(wrong_bit_in_the_last_record_is_a_torn_end, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(
+            manifest_that_has_lost_whole_records_since_an_orderly_end_is_damaged, set_up,
+            tear_down),
+        cmocka_unit_test_setup_teardown(note_of_another_manifest_tells_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mended_log_lacks_what_was_damaged, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
