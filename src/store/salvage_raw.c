@@ -193,18 +193,20 @@ static enum rc copy_newest(struct salvage *s, enum store_family family)
     size_t last_len = 0;
     struct bytes key, value, none = bytes_of("", 0);
     struct engine_cursor *cursor = engine_cursor_open(s->versions.engine, family, none, none);
-    enum rc rc = RC_OK, next;
-    while (rc == RC_OK && (next = engine_cursor_next(cursor, &key, &value)) == RC_OK) {
+    enum rc rc;
+    while ((rc = engine_cursor_next(cursor, &key, &value)) == RC_OK) {
         key.len -= AGE;
         if (bytes_equal(key, bytes_of(last, last_len)))
             continue; /* an older one */
         memcpy(last, key.data, key.len);
         last_len = key.len;
         rc = copy_version(s, family, key, value);
+        if (rc != RC_OK)
+            break;
     }
     engine_cursor_close(cursor);
     mem_free(last);
-    return rc;
+    return rc == RC_NOT_FOUND ? RC_OK : rc;
 }
 
 /* ---- large messages ----------------------------------------------------------------------------
