@@ -82,7 +82,7 @@ def test_stored_sessions_above_a_lowered_limit_are_kept(own_broker, connect, cli
     node.stop()
     node.config = {"limits": {"sessions": 2}}
     node.start()
-    assert "store.more_sessions_than_limit sessions=3 key=limits.sessions value=2" in node.log
+    node.wait_for_log("store.more_sessions_than_limit sessions=3 key=limits.sessions value=2")
     assert connect(V5, client_id, broker=node, clean_start=False).connack.session_present
 
 
