@@ -127,8 +127,7 @@ for each system call. `calls` are the most of them in one turn.
 
 A second of keep alives (one PINGREQ in 60 s from each, and the timers) costs
 {keep_alive_second_cpu_ms:.1f} ms of CPU; the longest turn took {keep_alive_longest_turn_ms:.1f} ms.
-A publication to all begins with one turn that finds them: the median of five is in the table, the
-worst took {publish_first_turn_ms:.1f} ms. Memory goes back to
+A publication to all finds them in steps; its first turn took {publish_first_turn_ms:.1f} ms at most. Memory goes back to
 the system while clients leave, {longest_shrink_ms:.1f} ms at a time at most.
 """
 

@@ -22,6 +22,7 @@ class Row:
     spin: bool = True
     rounds: int = None  # instead of --rounds
     run: str = None  # rows that share a run have the same
+    memory: bool = False  # Skein keeps it in memory only, as the peers do here
 
 
 def fan_in(subscribers, share, quick=False):
@@ -47,10 +48,12 @@ STREAMS = [
     pairs("pairs-w1", "one message in flight each", ["-w", "1"], 1.4, floor=True),
     Row("mixed", "100,000 subscriptions of four filter shapes, publish", ["mixed", *SHORT],
         share=6.5),
-    Row("retained-store", "100,000 retained messages, store", ["retained"],
-        figure="store_broker_cpu_us", share=6, run="retained"),
-    Row("retained-read", "100,000 retained messages, read by `#`", ["retained"],
-        figure="read_broker_cpu_us", share=4, run="retained"),
+    Row("retained-store", "100,000 retained messages in memory, store", ["retained"],
+        figure="store_broker_cpu_us", share=6, run="retained", memory=True),
+    Row("retained-read", "100,000 retained messages in memory, read by `#`", ["retained"],
+        figure="read_broker_cpu_us", share=4, run="retained", memory=True),
+    Row("retained-durable", "the same, Skein storing each on disk", ["retained"],
+        figure="store_broker_cpu_us"),
     Row("storm", "connect + CONNACK + DISCONNECT", ["storm", *SHORT], share=1.6, quick=True,
         floor=True),
 ]

@@ -63,6 +63,11 @@ class Run:
         self.records.append({"row": row.name, **figures})
         return figures
 
+    def variant(self, kind, row):
+        if row.memory and kind is self.kinds[0]:
+            return brokers.skein(self.options.binary, kind.name, ["durability=memory"])
+        return kind
+
     def measure(self, group):
         """Rows that read figures of one run, in interleaved rounds."""
         values = [(row, {}) for row in group]
@@ -73,7 +78,7 @@ class Run:
             if number % 2:
                 kinds.reverse()
             for kind in kinds:
-                with kind.start(self.options.broker_cpu) as broker:
+                with self.variant(kind, first).start(self.options.broker_cpu) as broker:
                     figures = self.load(first, broker, kind.name, pinned=True)
                 for row, by_name in values:
                     if row.figure in figures:

@@ -16,9 +16,16 @@ static bool has_record(const struct message *message)
     return message != NULL && message->publication.durability != DURABILITY_MEMORY;
 }
 
+static bool nothing_is_stored(const struct delivery_hub *hub)
+{
+    return hub->sessions->stores[0].ops->at_once;
+}
+
 /* Whether the topic's message, as it is now, has a record, or is about to get one. */
 static bool retained_has_record(struct delivery_hub *hub, struct bytes topic)
 {
+    if (nothing_is_stored(hub))
+        return false;
     struct message *message = retained_get(hub->retained, topic, 0);
     bool has = has_record(message);
     message_drop(message);
@@ -86,7 +93,7 @@ static void post(struct delivery_hub *hub, uint32_t home, struct store_shard *st
 static void keep(struct delivery_hub *hub, struct bytes topic, struct commit_source *source)
 {
     struct session_table *table = hub->sessions;
-    if (table->stores[0].ops->at_once || bytes_starts_with(topic, bytes_of_str("$SYS/")))
+    if (nothing_is_stored(hub) || bytes_starts_with(topic, bytes_of_str("$SYS/")))
         return;
     uint32_t shard = client_id_hash(topic) % table->shard_count;
     uint32_t home = shard % hub->worker_count;

@@ -35,8 +35,8 @@ struct logs_report {
  * says where. RC_IO. */
 enum rc logs_check(const char *dir, struct logs_report *out, char error[ENGINE_ERROR_MAX]);
 
-/* After an orderly close: writes down how long the manifest is, since one that was cut between two of
- * its records later looks whole, and without a log behind it nothing else tells. What cannot be
+/* After an orderly close: writes down how long the manifest is, since one that was cut between two
+ * of its records later looks whole, and without a log behind it nothing else tells. What cannot be
  * written down is not looked for. */
 void logs_note_end(const char *dir);
 
