@@ -207,7 +207,7 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
                    .asked_worker = asker.worker,
                    .durability = delivery->publication->durability},
     };
-    if (to->block == NULL)
+    if (to->block == NULL && to->count > 0)
         memcpy(item->copied, to->routes, to->count * sizeof(*to->routes));
     if (message == NULL)
         copy_inline(item, delivery->publication, packet);

@@ -488,7 +488,7 @@ void store_close(struct store *store)
         if (end->spare != NULL)
             batch_deinit(end->spare);
         mem_free(end->spare);
-        if (end->open != NULL)
+        if (claim(end) != NULL) /* nobody has taken it */
             batch_deinit(end->open);
         mem_free(end->open);
     }

@@ -282,8 +282,10 @@ static enum rc look_for_families(const struct engine *engine, const char *dir,
     char *text = NULL;
     size_t count = 0, found = 0;
     char **names = rocksdb_list_column_families(engine->options[STORE_STATE], dir, &count, &text);
-    if (text != NULL)
+    if (text != NULL) {
+        rocksdb_list_column_families_destroy(names, count);
         return take_error(text, error);
+    }
     for (size_t i = 0; i < count; i++)
         for (int family = 0; family < STORE_FAMILIES; family++)
             found += strcmp(names[i], family_names[family]) == 0;
