@@ -425,6 +425,8 @@ int main(int count, char **arguments)
     fuse_unmount(fuse);
     fuse_destroy(fuse);
     fuse_opt_free_args(&args);
+    (void)pthread_mutex_lock(&fs.mutex); /* after whatever the thread of commands() has done */
     tree_close(&fs.tree);
+    (void)pthread_mutex_unlock(&fs.mutex);
     return status;
 }
