@@ -483,9 +483,16 @@ class Checker:
         return [each for each in self._clients[event.who] if each.n >= event.n]
 
     def _quiet_s(self, since, until):
-        """The longest time between them without a kill: a delay may begin anew with each start."""
-        marks = [since.t, *(self.events[n].t for n in self.kills if since.n < n < until.n), until.t]
-        return max(after - before for before, after in zip(marks, marks[1:]))
+        """The longest time between them in which one broker served: a delay may begin anew with each
+        start, once the store is loaded."""
+        kills, longest, begin = set(self.kills), 0, since.t
+        for each in self.events[since.n + 1:until.n]:
+            if each.n in kills:
+                longest = max(longest, 0 if begin is None else each.t - begin)
+                begin = None
+            elif begin is None and each.kind == "connack":
+                begin = each.t
+        return max(longest, 0 if begin is None else until.t - begin)
 
 
 def check(events):

@@ -556,6 +556,20 @@ def test_a_delayed_will_of_a_client_that_stays_away_is_owed():
     assert willing(delay=5, back_after=6, times=0) == []  # too close to say
 
 
+def test_a_delay_begins_when_the_broker_serves_again():
+    story = Story()
+    story.connect("s")
+    story.subscribe("s", "w/#")
+    story.connect("w", will=will(delay=5))
+    story.closed("w", how="lost")
+    story.kill()
+    story.time += 50  # it opens its store
+    story.connect("s", present=True)
+    story.connect("w", present=True)
+    story.time += 100
+    assert story.kinds() == []
+
+
 def test_a_will_of_a_connect_without_answer_may_be_published_or_not():
     assert willing(answered=False, times=0) == [] and willing(answered=False, times=1) == []
 
