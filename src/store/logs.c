@@ -187,15 +187,16 @@ static enum rc read_current(const char *dir, char name[LOGS_NAME_MAX], char erro
  * has grown since. */
 static bool shorter_than_noted(const char *dir, const char *name, size_t len)
 {
-    char path[4096 + LOGS_NAME_MAX], noted[LOGS_NAME_MAX];
-    unsigned long long bytes;
+    char path[4096 + LOGS_NAME_MAX], line[2 * LOGS_NAME_MAX] = "";
     snprintf(path, sizeof(path), "%s/" NOTE, dir);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return false;
-    bool read = fscanf(file, "%63s %llu", noted, &bytes) == 2;
+    bool read = fgets(line, sizeof(line), file) != NULL;
     fclose(file);
-    return read && strcmp(noted, name) == 0 && len < bytes;
+    size_t name_len = strlen(name);
+    return read && strncmp(line, name, name_len) == 0 && line[name_len] == ' ' &&
+           len < strtoull(line + name_len, NULL, 10);
 }
 
 void logs_note_end(const char *dir)

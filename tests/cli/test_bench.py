@@ -74,6 +74,13 @@ def test_offline_sessions_get_what_they_missed_in_order(bench, version):
     assert figures["well"] and figures["received"] == 600 and figures["reordered"] == 0
 
 
+def in_memory(folder):
+    """Such a file system writes nothing."""
+    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True)
+    return kind.stdout.strip() == "tmpfs"
+
+
+
 @pytest.mark.parametrize("version", ["311", "5"])
 @pytest.mark.parametrize("scenario", ["pairs", "fan-in", "fan-out"])
 def test_persistent_subscribers_have_stored_sessions_that_are_gone_at_the_end(
@@ -84,7 +91,7 @@ def test_persistent_subscribers_have_stored_sessions_that_are_gone_at_the_end(
         figures = bench(scenario, "--publishers", 5, "--subscribers", 3, "-q", 1, "--persistent",
                         "-V", version, "--pid", broker.process.pid)
         assert figures["well"] and figures["sent"] > 0
-        assert figures["broker_written_bytes_each"] > 0
+        assert figures["broker_written_bytes_each"] > 0 or in_memory(broker.data)
 
 
 def test_storm(bench):
