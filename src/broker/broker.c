@@ -22,7 +22,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 4096, MALLOC_LARGE = 4 * 1024 * 1024 };
+enum { LISTEN_BACKLOG = 4096, MALLOC_LARGE = 4 * 1024 * 1024, STORE_END_S = 5 };
 
 /* ---- listeners ---------------------------------------------------------------------------------
  */
@@ -209,6 +209,25 @@ static void stop_workers(struct broker *broker)
         worker_join(&broker->workers[i]);
 }
 
+/* A thread of its own, since any other may be waiting for the disk. What is not finished is what a
+ * crash leaves, and the next start goes on from there. */
+static void *give_up(void *arg)
+{
+    const struct config *config = arg;
+    const struct timespec patience = {.tv_sec =
+                                          config->broker.drain_timeout_ms / 1000 + STORE_END_S};
+    nanosleep(&patience, NULL);
+    LOG(LOG_ERROR, "broker.store_not_ended", log_uint("waited_s", (uint64_t)patience.tv_sec));
+    _exit(BROKER_EXIT_OK);
+}
+
+static void end_in_time(struct broker *broker)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, give_up, (void *)broker->config) == 0)
+        pthread_detach(thread);
+}
+
 static int serve(struct broker *broker, const char *data_dir, const sigset_t *waited)
 {
     pthread_barrier_init(&broker->loaded, NULL, broker->worker_count + 1);
@@ -231,6 +250,7 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
     sd_notify(0, "READY=1");
     wait_for_end(broker, waited);
     sd_notify(0, "STOPPING=1");
+    end_in_time(broker);
     LOG(LOG_INFO, "broker.stopping",
         log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
     control_stop(&broker->control);

@@ -402,6 +402,7 @@ static void *worker_main(void *arg)
         loop_run(&worker->loop);
     else
         close_sockets(worker);
+    delivery_finish_walk(&worker->hub);
     rcu_reader_stop();
     return NULL;
 }
@@ -454,6 +455,7 @@ bool worker_clean_up(struct worker *worker)
     bool more = job_queue_run(&worker->jobs);
     stores_turn(worker, UINT64_MAX);
     more |= delivery_turn(&worker->hub);
+    delivery_finish_walk(&worker->hub);
     post_records(worker);
     more |= stores_wait(worker);
     if (store_end(worker) != NULL && store_end_busy(store_end(worker))) {

@@ -263,7 +263,9 @@ bool deliveries_post_all(struct delivery_hub *hub)
 /* A walk that is done may have left another worker behind: the publisher waits for that, too. */
 static bool question_passed_on(struct delivery_hub *hub, const struct delivery_item *item)
 {
-    for (uint32_t i = 0; item->from == hub->worker && i < hub->worker_count; i++)
+    if (item->from != hub->worker)
+        return false;
+    for (uint32_t i = 0; i < hub->worker_count; i++)
         if (i != hub->worker && deliveries_are_behind(&hub->peers[i]))
             return delivery_ask(hub, i, item->publication.publisher, item->question);
     return false;

@@ -258,7 +258,7 @@ static void deliver_to_routes(struct routing *routing, const struct route_set *s
 static void deliver_by_walk(struct routing *routing)
 {
     struct delivery_hub *hub = routing->hub;
-    bool waits = routing->delivery.publication->qos > 0;
+    bool waits = publication_is_awaited(routing->delivery.publication);
     struct asker asker = {hub->worker, waits ? commit_source_ticket(&routing->source) : NULL};
     if (!deliveries_add(hub, hub->worker, &routing->delivery, routing->ready_made, asker,
                         &(struct addressees){.walk = NEW(struct route_walk)})) {
@@ -568,6 +568,12 @@ static bool work_off_inbox(struct delivery_hub *hub)
             return hub->inbox_first != NULL;
     }
     return false;
+}
+
+void delivery_finish_walk(struct delivery_hub *hub)
+{
+    while (hub->walking)
+        work_off_inbox(hub);
 }
 
 bool delivery_turn(struct delivery_hub *hub)

@@ -142,6 +142,9 @@ bool delivery_ask(struct delivery_hub *hub, uint32_t worker, session_ref publish
  */
 bool delivery_turn(struct delivery_hub *hub);
 
+/* Before the thread may become quiescent for good: brings a walk that has begun to its end. */
+void delivery_finish_walk(struct delivery_hub *hub);
+
 /* ---- subscribe.c -------------------------------------------------------------------------------
  */
 

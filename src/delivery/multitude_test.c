@@ -2,7 +2,7 @@
 /* So many subscribers of one filter that they are found in steps. */
 #include "delivery/delivery_fixture.h"
 
-enum { MULTITUDE = ROUTE_WALK_MIN + 1000 };
+enum { MULTITUDE = 12 * ROUTE_WALK_MIN }; /* more than a turn has time for */
 
 /* Subscriptions to "all" of sessions that have just ended, on both workers, and those of a client
  * on each, at the beginning and at the end. */
@@ -36,6 +36,14 @@ static void multitude_ends(struct fixture *f, struct multitude *m)
     for (uint32_t i = 0; i < MULTITUDE; i++)
         router_unsubscribe(&f->router, m->gone[i]);
     free(m);
+}
+
+/* The first turn posts what was published, the next begins to look for who gets it. */
+static void begin_walk(struct fixture *f)
+{
+    turn(f, 0);
+    turn(f, 0);
+    assert_true(f->workers[0].hub.walking);
 }
 
 static void assert_all_got(const struct multitude *m, const char *payloads)
@@ -92,12 +100,29 @@ static void question_is_passed_on_to_a_worker_that_a_walk_has_left_behind(void *
     assert_int_equal(f->caught_up, 7);
 }
 
+static void walk_that_has_begun_is_finished_before_the_thread_is_no_reader_any_more(void **state)
+{
+    struct fixture *f = *state;
+    struct multitude *m = multitude_of(f, 0);
+    publish(f, 0, "all", "hello", 0);
+    begin_walk(f);
+    delivery_finish_walk(&f->workers[0].hub);
+    assert_false(f->workers[0].hub.walking);
+    multitude_ends(f, m);
+    rcu_sleep();
+    rcu_drain(); /* what was walked over is freed */
+    rcu_wake();
+    settle(f);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(f->clients[i].count, 1);
+}
+
 static void multitude_that_changes_while_it_is_found_loses_nobody_else(void **state)
 {
     struct fixture *f = *state;
     struct multitude *m = multitude_of(f, 0);
     publish(f, 0, "all", "hello", 0);
-    turn(f, 0);
+    begin_walk(f);
     for (uint32_t i = 0; i < MULTITUDE; i += 2) { /* pieces are replaced by smaller ones */
         router_unsubscribe(&f->router, m->gone[i]);
         m->gone[i] = NULL;
@@ -147,6 +172,7 @@ int main(void)
         RULE(multitude_is_found_in_steps_and_each_gets_one_copy),
         RULE(publisher_for_a_multitude_waits_until_it_is_found),
         RULE(question_is_passed_on_to_a_worker_that_a_walk_has_left_behind),
+        RULE(walk_that_has_begun_is_finished_before_the_thread_is_no_reader_any_more),
         RULE(multitude_that_changes_while_it_is_found_loses_nobody_else),
         RULE(multitude_that_has_gone_before_it_was_looked_for_gets_nothing),
         RULE(publication_for_a_multitude_is_acknowledged_when_all_have_it),

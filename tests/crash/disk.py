@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A disk whose power can be cut: the file system tests/c/power_loss_fs, mounted for one user of it."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -51,6 +52,15 @@ class Disk:
         answer = self.process.stdout.readline().strip()
         assert answer.startswith("ok"), f"{command}: {answer or 'power_loss_fs died'}"
         return answer
+
+    @contextlib.contextmanager
+    def stalled(self):
+        """Meanwhile no sync ends."""
+        self.tell("stall")
+        try:
+            yield
+        finally:
+            self.tell("resume")
 
     def cut(self, draw=None):
         """Power goes and comes back. Without `draw` everything not synced is gone; with it a third

@@ -2,13 +2,13 @@
 """Durability by listener and by topic: what each acknowledgement waits for, and what is there after
 the process, or the power, has gone."""
 
-import signal
 import types
 
 import pytest
 
 from crash.disk import Disk
-from kit import (PINGRESP, PUBACK, PUBLISH, PUBREC, V5, V311, pingreq, publish, pubrel, wire)
+from kit import (PINGRESP, PUBACK, PUBLISH, PUBREC, V5, V311, patience, pingreq, publish, pubrel,
+                 wire)
 from kit.broker import free_port
 from kit.shards import client_id_of
 
@@ -169,8 +169,7 @@ def test_while_the_disk_stalls_memory_is_acknowledged_and_fsync_is_not(disk, on_
     broker = on_disk(MIXED)
     bob, alice, carol = durable(broker), clean(broker), clean(broker)
     bob.subscribe(f"{topic}/#", 1)
-    disk.process.send_signal(signal.SIGSTOP)
-    try:
+    with disk.stalled():
         carol.send(publish(f"{topic}/kept", "kept", 1, 1))
         bob.receive(payload="kept")
         for number in range(1, 101):
@@ -179,9 +178,19 @@ def test_while_the_disk_stalls_memory_is_acknowledged_and_fsync_is_not(disk, on_
         carol.send(pingreq())
         carol.expect(PINGRESP)
         carol.expect_quiet()
-    finally:
-        disk.process.send_signal(signal.SIGCONT)
     carol.expect(PUBACK, id=1)
+
+
+def test_broker_ends_in_time_while_the_disk_stalls(disk, on_disk, durable, clean, topic):
+    broker = on_disk({"broker": {"drain_timeout": "0s"}})
+    bob, alice = durable(broker), clean(broker)
+    bob.subscribe(topic, 1)
+    with disk.stalled():
+        alice.send(publish(topic, "x", 1, 1))
+        bob.receive(payload="x")
+        broker.terminate()
+        assert broker.process.wait(timeout=4 * patience()) == 0
+    assert "broker.store_not_ended" in broker.log
 
 
 def test_death_of_the_process_loses_neither_fsync_nor_interval(disk, on_disk, durable, clean, topic):

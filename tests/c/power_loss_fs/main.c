@@ -8,6 +8,8 @@
  *     cut drop         everything that was not synced is gone; open files are dead
  *     cut torn SEED    some of it survives, drawn from SEED
  *     delay US         each sync takes up to so many microseconds more (0)
+ *     stall            syncs wait, until their process dies or for
+ *     resume           an end of that
  *     pending          how many changes of names and how many bytes are not synced
  *
  * At the end of its input it unmounts and ends. Nothing is cached by the kernel.
@@ -28,7 +30,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLOSES_S = 2 /* the kernel reports the last closes within this */ };
+enum {
+    CLOSES_S = 2,     /* the kernel reports the last closes within this */
+    STALL_US = 10000, /* a stalled sync looks so often whether it is over */
+};
 
 struct power_loss_fs {
     pthread_mutex_t mutex; /* around the tree */
@@ -37,6 +42,7 @@ struct power_loss_fs {
     struct tree tree;
     uint64_t random;
     unsigned delay_us;
+    bool stalled;
 };
 
 static struct power_loss_fs *lock(void)
@@ -216,16 +222,26 @@ static int fs_fallocate(const char *path, int mode, off_t at, off_t length,
     return unlock(fs, node->gone ? -EIO : 0);
 }
 
+/* Unlocked meanwhile. */
+static struct power_loss_fs *wait_unlocked(struct power_loss_fs *fs, unsigned us)
+{
+    (void)unlock(fs, 0);
+    (void)usleep(us);
+    return lock();
+}
+
 /* Also of directories, and fdatasync: the size belongs to the data. */
 static int fs_fsync(const char *path, int data_only, struct fuse_file_info *info)
 {
     (void)path, (void)data_only;
     struct power_loss_fs *fs = lock();
     unsigned wait_us = fs->delay_us ? (unsigned)(draw(&fs->random) % fs->delay_us) : 0;
-    if (wait_us) {
-        (void)unlock(fs, 0);
-        (void)usleep(wait_us);
-        fs = lock();
+    if (wait_us)
+        fs = wait_unlocked(fs, wait_us);
+    while (fs->stalled) {
+        if (fuse_interrupted())
+            return unlock(fs, -EINTR);
+        fs = wait_unlocked(fs, STALL_US);
     }
     struct node *node = opened(info);
     return unlock(fs, node->gone ? -EIO : tree_sync(&fs->tree, node));
@@ -357,6 +373,8 @@ static void command(struct power_loss_fs *fs, const char *line)
         error = tree_cut(&fs->tree, CUT_TORN, number);
     else if (sscanf(line, "delay %llu", &number) == 1)
         fs->delay_us = (unsigned)number;
+    else if (strcmp(line, "stall\n") == 0 || strcmp(line, "resume\n") == 0)
+        fs->stalled = line[0] == 's';
     else
         error = -EINVAL;
     (void)pthread_mutex_unlock(&fs->mutex);
@@ -370,6 +388,7 @@ static void wait_for_closes(struct power_loss_fs *fs)
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += CLOSES_S;
     (void)pthread_mutex_lock(&fs->mutex);
+    fs->stalled = false;
     while (fs->open_count > 0 && pthread_cond_timedwait(&fs->closed, &fs->mutex, &until) == 0)
         continue;
     (void)pthread_mutex_unlock(&fs->mutex);
