@@ -2,13 +2,19 @@
 /* Publications that no session had room for, or that the store does not keep. */
 #include "conn/conn_fixture.h"
 
-/* A session of that worker whose client is away, and whose queue takes nothing. */
-static void full_session(struct fixture *f, uint32_t worker)
+/* A session of that worker whose client is away. */
+static void absent_session(struct fixture *f, uint32_t worker)
 {
     struct client *keeper = connected_durable(f, worker, MQTT_V5);
     subscribe(keeper, "t", 2);
     client_close(keeper);
     settle(f);
+}
+
+/* The same, and its queue takes nothing. */
+static void full_session(struct fixture *f, uint32_t worker)
+{
+    absent_session(f, worker);
     f->workers[worker].sessions.limits.queue_messages_max = 0;
 }
 
@@ -42,6 +48,22 @@ static void refused_3_1_1_is_acknowledged_since_it_cannot_be_told(void **state)
     assert_int_equal(metric(f, METRIC_STORE_ERRORS), 0);
 }
 
+/* The publisher's own worker knows at once that its session refuses; the other one's answer counts. */
+static void one_session_that_takes_it_is_enough_wherever_it_lives(void **state)
+{
+    struct fixture *f = *state;
+    full_session(f, 0);
+    absent_session(f, 1);
+    for (uint32_t worker = 0; worker < WORKERS; worker++) {
+        struct client *client = connected(f, worker, MQTT_V5);
+        send_publish(client, 1, 7, "x");
+        expect_ack(client, PACKET_PUBACK, 7, MQTT_SUCCESS);
+        send_publish(client, 2, 8, "x");
+        expect_ack(client, PACKET_PUBREC, 8, MQTT_SUCCESS);
+        assert_true(session_received_has(session_of(client), 8));
+    }
+}
+
 /* ---- a store that says no at once ----------------------------------------------------------- */
 
 static enum rc refusal; /* what it says */
@@ -67,10 +89,7 @@ static void make_refusing(struct fixture *f, enum rc rc)
 static struct client *pair_with_store_that_refuses(struct fixture *f, enum mqtt_version version,
                                                    enum rc rc)
 {
-    struct client *keeper = connected_durable(f, 0, MQTT_V5);
-    subscribe(keeper, "t", 2);
-    client_close(keeper);
-    settle(f);
+    absent_session(f, 0);
     struct client *client = connected(f, 0, version);
     make_refusing(f, rc);
     return client;
@@ -125,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(refused_5_0_is_told),
         RULE(refused_3_1_1_is_acknowledged_since_it_cannot_be_told),
+        RULE(one_session_that_takes_it_is_enough_wherever_it_lives),
         RULE(publication_that_the_store_refuses_is_refused_with_its_reason),
         RULE(publication_that_the_store_refuses_is_not_acknowledged_in_3_1_1),
         RULE(change_of_a_session_that_the_store_refuses_is_not_acknowledged),
