@@ -172,13 +172,21 @@ static void open_answers(struct worker *worker)
     metric_add(worker->hub.metrics, METRIC_STORE_SYNCS, figures.syncs);
     metric_add(worker->hub.metrics, METRIC_STORE_RECORDS, figures.records);
     metric_add(worker->hub.metrics, METRIC_STORE_BYTES, figures.bytes);
+    metric_add(worker->hub.metrics, METRIC_STORE_SPARED, figures.spared);
 }
 
 static void post_records(struct worker *worker)
 {
     struct store_end *end = store_end(worker);
-    if (end != NULL)
-        store_end_post(end);
+    uint32_t again_ms = end == NULL ? 0 : store_end_post(end);
+    if (again_ms > 0 && !timer_running(&worker->store_timer.timer))
+        loop_timer_start(&worker->loop, &worker->store_timer, worker->loop.now_ms + again_ms);
+}
+
+/* The turn in which it fires has done what it is for. */
+static void store_timer_fired(struct loop_timer *timer)
+{
+    (void)timer;
 }
 
 static bool worker_turn(void *owner)
@@ -196,6 +204,7 @@ static bool worker_turn(void *owner)
     more |= delivery_turn(&worker->hub);
     post_records(worker);
     more |= stores_wait(worker); /* after the deliveries, which start waits */
+    more |= store_end(worker) != NULL && store_end_has_news(store_end(worker));
     more |= drain(worker);
     arm_session_timer(worker);
     if (!worker->hub.walking)
@@ -339,6 +348,7 @@ void worker_init(struct worker *worker, struct broker *broker, uint32_t index)
     mailbox_init(&worker->mailbox, wake, worker);
     job_queue_init(&worker->jobs);
     loop_timer_init(&worker->session_timer, session_timer_fired);
+    loop_timer_init(&worker->store_timer, store_timer_fired);
     loop_timer_init(&worker->drain_timer, drain_timer_fired);
     struct delivery_hub *hub = &worker->hub;
     hub->metrics = metrics_shard_get(&broker->metrics, index);

@@ -25,6 +25,7 @@ struct worker {
     struct mailbox mailbox;
     struct job_queue jobs;
     struct session_table sessions;
+    struct loop_timer store_timer;   /* the store holds something back */
     struct loop_timer session_timer; /* wakes the loop for the session table's wheel */
     struct delivery_hub hub;
     struct conn_worker conns;

@@ -184,8 +184,10 @@ struct publish_ticket *commit_source_ticket(struct commit_source *source);
  * for: *rc then says what became of it. */
 struct publish_ticket *commit_source_close(struct commit_source *source, enum rc *rc);
 
-/* The source waits until everything recorded in that shard is safe, unless it is already. */
-void commit_source_await(struct commit_source *source, struct store_shard *store);
+/* The source waits until everything recorded in that shard is safe, unless it is already; or for
+ * one record alone, see store_wait_for(), when that has a batch. */
+void commit_source_await(struct commit_source *source, struct store_shard *store,
+                         struct store_ref record);
 
 /* One expected commit was answered. */
 void ticket_answered(struct publish_ticket *ticket, enum rc rc);

@@ -152,13 +152,15 @@ static void commit_waiter_expect(struct store_waiter *waiter, struct commit_sour
     }
 }
 
-void commit_source_await(struct commit_source *source, struct store_shard *store)
+void commit_source_await(struct commit_source *source, struct store_shard *store,
+                         struct store_ref record)
 {
     struct delivery_hub *hub = source->hub;
     if (hub->spare_waiter == NULL)
         hub->spare_waiter = commit_waiter_new();
     hub->spare_waiter->written_is_enough = source->durability == DURABILITY_INTERVAL;
-    enum rc rc = store_wait(store, hub->spare_waiter);
+    enum rc rc = record.batch != 0 ? store_wait_for(store, record, hub->spare_waiter)
+                                   : store_wait(store, hub->spare_waiter);
     if (rc == RC_AGAIN) {
         commit_waiter_expect(hub->spare_waiter, source);
         hub->spare_waiter = NULL;

@@ -103,7 +103,7 @@ static void deliver_run(struct delivery_hub *hub, struct delivery *delivery,
         return;
     note_result(source, result);
     if (session_durable(session) && publication_is_awaited(delivery->publication))
-        commit_source_await(source, session->store);
+        commit_source_await(source, session->store, delivery->prompt);
 }
 
 static uint32_t run_length(const struct route *routes, uint32_t count)

@@ -109,6 +109,8 @@
       "Records in those batches.")                                                                 \
     X(STORE_BYTES, COUNTER, "bytes", "store_bytes",                                                \
       "Bytes of those records: keys, values and what is between them.")                            \
+    X(STORE_SPARED, COUNTER, "records", "store_records_spared",                                    \
+      "Records that needed not be written: acknowledged by all subscribers before their commit.")   \
     X(STORE_ERRORS, COUNTER, "errors", "store_errors",                                             \
       "Acknowledgements not given because the store could not keep what they promise.")            \
     /* limits that were hit */                                                                     \

@@ -334,6 +334,7 @@ static enum deliver_result send_qos0(struct session *session, struct delivery *d
 enum deliver_result session_deliver(struct session *session, struct delivery *delivery,
                                     const struct deliver_as *as)
 {
+    delivery->prompt = (struct store_ref){0};
     /* What an outbox has promised is taken all the same: it is little, and nobody can be told. */
     if (as->qos > 0 && delivery->outbox.number == 0 && session_stored(session) &&
         store_trouble(session->store) != RC_OK && !stored_is_spared(delivery, as->qos))
@@ -360,7 +361,11 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
         return no_memory(session);
     if (!stored_is_spared(delivery, as->qos))
         stored_message(session, delivery, as, &kept);
-    return send_inflight(session, &kept);
+    struct store_ref record = kept.ref;
+    enum deliver_result result = send_inflight(session, &kept);
+    if (result == DELIVERED && session->promptness >= PROMPT)
+        delivery->prompt = record;
+    return result;
 }
 
 /* ---- sending what waits ------------------------------------------------------------------------
@@ -482,7 +487,7 @@ void session_resume(struct session *session)
 
 static void finish(struct session *session, struct kept *kept)
 {
-    stored_finished(session, kept);
+    stored_acknowledged(session, kept);
     inflight_finish(session->inflight, kept);
     metric_dec(session->table->metrics, METRIC_INFLIGHT_MESSAGES);
     if (queue_size(session->queue) > 0)

@@ -97,6 +97,7 @@ static enum rc new_up_to(struct session_table *table, struct bytes client_id, ui
         .store = &table->stores[hash % table->shard_count],
         .hash = hash,
         .next_sequence = 1,
+        .promptness = PROMPT,
         .client_id_len = (uint16_t)client_id.len,
     };
     memcpy(session->client_id, client_id.data, client_id.len);

@@ -137,6 +137,7 @@ struct session {
     uint16_t client_id_len;
     uint8_t ending;        /* bool: out of the table, subscriptions are being removed */
     uint8_t was_connected; /* bool: at start-up, when the broker ended */
+    uint8_t promptness;    /* how often it has acknowledged in time lately: see PROMPT */
     char client_id[];      /* not terminated */
 };
 
@@ -292,6 +293,9 @@ struct delivery {
     struct shared_copies *copies; /* NULL until needed; the caller's to free */
     struct outbox_tag outbox;     /* it is stored there until every shard has it */
     bool many; /* several stored sessions get it: its bytes are stored once a shard */
+    /* Of the session that got it last, when that will probably acknowledge it before it is written:
+     * its record. Else batch 0. */
+    struct store_ref prompt;
 };
 
 /* Where the bytes of one delivery have been stored. */

@@ -220,18 +220,41 @@ void stored_released(struct session *session, struct kept *kept)
     kept->shared = 0;
 }
 
-void stored_finished(struct session *session, struct kept *kept)
+static void finished(struct session *session, struct kept *kept, bool taken_back)
 {
-    if (!kept->stored)
-        return;
-    struct store_key key =
-        record_key_queued(session->store->shard, session->number, kept->sequence);
-    if (!store_cancel(session->store, kept->ref))
+    if (!taken_back) {
+        struct store_key key =
+            record_key_queued(session->store->shard, session->number, kept->sequence);
         store_delete(session->store, STORE_QUEUE, &key);
+    }
     if (kept->shared != 0)
         stored_shared_drop(session->table, session->store->shard, kept->shared);
     kept->shared = 0;
     kept->stored = false;
+}
+
+void stored_finished(struct session *session, struct kept *kept)
+{
+    if (kept->stored)
+        finished(session, kept, store_cancel(session->store, kept->ref));
+}
+
+static void note_promptness(struct session *session, bool prompt)
+{
+    if (prompt && session->promptness < PROMPTNESS_MAX)
+        session->promptness++;
+    else if (!prompt && session->promptness > 0)
+        session->promptness--;
+}
+
+void stored_acknowledged(struct session *session, struct kept *kept)
+{
+    if (!kept->stored)
+        return;
+    bool taken_back = store_settle(session->store, kept->ref);
+    if (kept->qos == 1)
+        note_promptness(session, taken_back || store_is_recent(session->store, kept->ref));
+    finished(session, kept, taken_back);
 }
 
 /* ---- the client goes ---------------------------------------------------------------------------

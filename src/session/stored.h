@@ -52,6 +52,12 @@ void stored_released(struct session *session, struct kept *kept);
 /* The exchange has ended, or the message is dropped. */
 void stored_finished(struct session *session, struct kept *kept);
 
+/* The same because the client has the message: who waits for its record need not any more. */
+void stored_acknowledged(struct session *session, struct kept *kept);
+
+/* Of session.promptness. A new session is given credit. */
+enum { PROMPT = 2, PROMPTNESS_MAX = 3 };
+
 /* The client has gone: what is on disk need not be in memory. */
 void stored_let_go(struct session *session);
 

@@ -6,7 +6,8 @@
 
 /* Before each record. */
 struct frame_head {
-    uint32_t len; /* of the record behind it */
+    struct store_waiter *waiter; /* who waits for this record alone; NULL: nobody */
+    uint32_t len;                /* of the record behind it */
     uint16_t shard;
     uint8_t live;
     uint8_t unused;
@@ -124,17 +125,38 @@ size_t batch_add(struct batch *batch, const struct batch_record *record)
     return at;
 }
 
-bool batch_cancel(struct batch *batch, size_t at)
+static struct frame_head frame_at(const struct batch *batch, size_t at)
 {
     struct frame_head head;
     CHECK(at + sizeof(head) <= batch->used);
     memcpy(&head, batch->data + at, sizeof(head));
+    return head;
+}
+
+bool batch_await(struct batch *batch, size_t at, struct store_waiter *waiter)
+{
+    struct frame_head head = frame_at(batch, at);
+    if (!head.live)
+        return false;
+    CHECK(head.waiter == NULL);
+    head.waiter = waiter;
+    memcpy(batch->data + at, &head, sizeof(head));
+    batch->held++;
+    return true;
+}
+
+bool batch_cancel(struct batch *batch, size_t at, struct store_waiter **waiter)
+{
+    struct frame_head head = frame_at(batch, at);
+    *waiter = head.waiter;
     if (!head.live)
         return false;
     head.live = 0;
+    head.waiter = NULL;
     memcpy(batch->data + at, &head, sizeof(head));
     batch->live--;
     batch->live_bytes -= head.len;
+    batch->held -= *waiter != NULL;
     return true;
 }
 

@@ -22,16 +22,21 @@ enum {
 
 enum batch_operation { BATCH_PUT, BATCH_DELETE, BATCH_DELETE_RANGE };
 
+struct store_waiter;
+
 struct batch {
-    struct letter letter; /* on its way back to its worker */
+    struct letter letter; /* on its way back to its worker; before that, to the next younger one */
     uint64_t number;      /* counts from 1 on each worker */
     uint8_t *data;
     size_t used, room;
     size_t live_bytes;
     uint32_t live; /* records */
+    uint32_t held; /* of them, those that somebody waits for and that may be taken back soon */
+    bool urgent;   /* somebody waits for all of it */
     bool sync;     /* somebody waits for the disk */
     enum rc rc;    /* of the commit */
-    uint64_t opened_ns;
+    uint64_t opened_ns, posted_ns;
+    uint64_t before, sync_before; /* numbers: what had been posted when this one was */
 };
 
 void batch_init(struct batch *batch);
@@ -54,8 +59,12 @@ struct batch_record {
 /* Adds a record; gives its place. */
 size_t batch_add(struct batch *batch, const struct batch_record *record);
 
-/* Takes back the record at that place: it will not be written. False: it was taken back before. */
-bool batch_cancel(struct batch *batch, size_t at);
+/* Notes who waits for the record at that place alone; only one can. False: it was taken back. */
+bool batch_await(struct batch *batch, size_t at, struct store_waiter *waiter);
+
+/* Takes back the record at that place: it will not be written. Gives who waited for it alone, or
+ * NULL. False: it was taken back before. */
+bool batch_cancel(struct batch *batch, size_t at, struct store_waiter **waiter);
 
 /* Bytes of the live records in the serialised form, without the header. */
 static inline size_t batch_size(const struct batch *batch)

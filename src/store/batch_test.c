@@ -124,7 +124,7 @@ static void batch_record_that_was_taken_back_is_not_written(void **state)
         places[i] = add_put(&f->batch, STORE_QUEUE, key, "value");
     }
     for (int i = 0; i < 100; i += 3)
-        assert_true(batch_cancel(&f->batch, places[i]));
+        assert_true(batch_cancel(&f->batch, places[i], &(struct store_waiter *){NULL}));
     assert_int_equal(f->batch.live, 66);
     assert_int_equal(write_batch(f->engine, &f->batch), RC_OK);
     for (int i = 0; i < 100; i++) {
@@ -138,15 +138,16 @@ static void batch_record_is_taken_back_once(void **state)
     struct fixture *f = *state;
     size_t at = add_put(&f->batch, STORE_QUEUE, "a", "1");
     add_put(&f->batch, STORE_QUEUE, "b", "2");
-    assert_true(batch_cancel(&f->batch, at));
-    assert_false(batch_cancel(&f->batch, at));
+    assert_true(batch_cancel(&f->batch, at, &(struct store_waiter *){NULL}));
+    assert_false(batch_cancel(&f->batch, at, &(struct store_waiter *){NULL}));
     assert_int_equal(f->batch.live, 1);
 }
 
 static void batch_of_nothing_live_has_no_bytes(void **state)
 {
     struct fixture *f = *state;
-    assert_true(batch_cancel(&f->batch, add_put(&f->batch, STORE_STATE, "a", "1")));
+    assert_true(batch_cancel(&f->batch, add_put(&f->batch, STORE_STATE, "a", "1"),
+                             &(struct store_waiter *){NULL}));
     assert_int_equal(f->batch.live, 0);
     assert_int_equal(batch_size(&f->batch), 0);
     assert_int_equal(write_batch(f->engine, &f->batch), RC_OK);
@@ -160,7 +161,7 @@ static void batch_later_records_of_a_key_win(void **state)
     add_delete(&f->batch, STORE_STATE, "a");
     add_put(&f->batch, STORE_STATE, "a", "2");
     size_t last = add_put(&f->batch, STORE_STATE, "a", "3");
-    batch_cancel(&f->batch, last);
+    batch_cancel(&f->batch, last, &(struct store_waiter *){NULL});
     assert_int_equal(write_batch(f->engine, &f->batch), RC_OK);
     assert_value(f->engine, STORE_STATE, "a", "2");
 }

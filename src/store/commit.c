@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The thread that commits. Its limits: one batch of each worker in a group, and STORE_BACKLOG_MAX
- * bytes that are kept while the disk takes nothing. */
+/* The thread that commits. Its limits: the few batches of each worker in a group, and
+ * STORE_BACKLOG_MAX bytes that are kept while the disk takes nothing. */
 #include "store/inside.h"
 
 #include "base/check.h"
@@ -56,14 +56,6 @@ static void sleep_until_needed(struct store *store)
 
 /* ---- a group ------------------------------------------------------------------------------------
  */
-
-/* The batches of one commit. */
-struct group {
-    struct batch *first, *last; /* linked by their letters, each worker's in order */
-    uint32_t records;
-    bool sync;
-    struct store_end *owner[]; /* of each, in order */
-};
 
 enum { GROUP_HEAD = BATCH_HEADER + BATCH_MARK };
 
@@ -238,11 +230,36 @@ static void keep_for_later(struct store *store, const struct batch *batch)
         store->backlog_dropped += batch->live;
 }
 
+static struct batch *next_of(const struct batch *batch)
+{
+    return batch->letter.next == NULL ? NULL
+                                      : CONTAINER_OF(batch->letter.next, struct batch, letter);
+}
+
+/* Of a worker's batches, oldest first. */
 static void answer(struct store_end *end, struct batch *batch, enum rc rc, bool synced)
 {
-    batch->rc = rc;
-    batch->sync = synced;
-    mailbox_post(&end->answers, &batch->letter);
+    while (batch != NULL) {
+        struct batch *next = next_of(batch); /* the letter goes into another list */
+        batch->rc = rc;
+        batch->sync = synced;
+        mailbox_post(&end->answers, &batch->letter);
+        batch = next;
+    }
+}
+
+/* True: somebody waits for the flush of one of them. */
+static bool gather(struct store *store, const struct batch *batch, bool works)
+{
+    bool sync = false;
+    for (; batch != NULL; batch = next_of(batch)) {
+        sync |= batch->sync;
+        if (works)
+            add_batch(store, batch);
+        else
+            keep_for_later(store, batch);
+    }
+    return sync;
 }
 
 /* Takes what every worker has, writes it, tells them. False: there was nothing. */
@@ -253,16 +270,12 @@ static bool commit(struct store *store, struct batch **taken)
         store_state(store) == RC_FULL && !engine_has_failed(store); /* it works all the same */
     bool works = store_state(store) == RC_OK || full;
     for (uint32_t i = 0; i < store->end_count; i++) {
-        /* acquire: pairs with the release of store_end_post() */
+        /* acquire: pairs with the release of post() in end.c */
         taken[i] = atomic_exchange_explicit(&store->ends[i].slot, NULL, memory_order_acquire);
         if (taken[i] == NULL)
             continue;
         any = true;
-        sync |= taken[i]->sync;
-        if (works)
-            add_batch(store, taken[i]);
-        else
-            keep_for_later(store, taken[i]);
+        sync |= gather(store, taken[i], works);
     }
     if (!any)
         return false;
@@ -272,8 +285,7 @@ static bool commit(struct store *store, struct batch **taken)
     if (rc == RC_OK && !sync && store->flush_at_ms == 0)
         store->flush_at_ms = clock_ms() + store->interval_ms;
     for (uint32_t i = 0; i < store->end_count; i++)
-        if (taken[i] != NULL)
-            answer(&store->ends[i], taken[i], rc, sync);
+        answer(&store->ends[i], taken[i], rc, sync);
     fault_point("store.answered");
     return true;
 }
@@ -285,12 +297,14 @@ void *store_commit_main(void *arg)
     store->look_at_ms = clock_ms();
     engine_thread_begin();
     for (;;) {
+        /* before the slots: what was put into one before the end was asked for is still seen */
+        bool stopping = atomic_load_explicit(&store->stopping, memory_order_seq_cst);
         bool any = commit(store, taken);
         look_at_disk(store);
         flush_if_due(store);
         if (any)
             continue;
-        if (atomic_load_explicit(&store->stopping, memory_order_seq_cst))
+        if (stopping)
             break;
         sleep_until_needed(store);
     }

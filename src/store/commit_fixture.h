@@ -6,7 +6,7 @@
 #include "store/durable_fixture.h"
 #include "store/record.h"
 
-enum { SHARDS = 2, WAITERS = 8, KIB = 1024, MIB = 1024 * 1024 };
+enum { SHARDS = 2, WAITERS = 16, KIB = 1024, MIB = 1024 * 1024 };
 
 struct waiting {
     struct store_waiter waiter;

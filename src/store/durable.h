@@ -9,6 +9,10 @@
  *      commit thread:     slot -> write, flush -> worker's box
  *      worker: box -> waiters, in order               (begin of a turn)
  *
+ * A busy worker holds back what will probably be taken back before it is on the disk: messages that
+ * subscribers which are online have been sent. Nothing else waits for that: what somebody waits for
+ * in any other way is handed over at the end of the turn, together with all before it.
+ *
  * Another thread reads queues back. When a write fails nothing is acknowledged any more, what was
  * recorded is kept (BACKLOG_MAX), and the engine is opened afresh underneath until it writes again.
  */
@@ -21,8 +25,13 @@ enum {
     STORE_BATCH_HIGH = 4 * 1024 * 1024, /* of one worker's open batch: publishers are slowed */
     STORE_BACKLOG_MAX = 64 * 1024 * 1024,
     STORE_PATH_MAX = 4096,
-    STORE_OPEN_MIN = 4 * 1024 * 1024, /* and what is in the logs: to open the store */
-    STORE_FREE_MIN = 8 * 1024 * 1024, /* bytes that the disk must have left for new work */
+    STORE_OPEN_MIN = 4 * 1024 * 1024,   /* and what is in the logs: to open the store */
+    STORE_FREE_MIN = 8 * 1024 * 1024,   /* bytes that the disk must have left for new work */
+    STORE_HOLD_MIN = 8,                 /* records that are waited for: fewer are not held back */
+    STORE_HOLD_BYTES = 4 * 1024 * 1024, /* of a worker: more is not held back */
+    STORE_HOLD_SHARE = 256 * 1024,      /* of one batch that is */
+    STORE_HOLD_MIN_MS = 1,              /* a commit takes about so long... */
+    STORE_HOLD_MAX_MS = 8,              /* ...at least and at most, as far as holding back goes */
 };
 
 struct store;
@@ -63,6 +72,7 @@ void store_end_wake_by(struct store_end *end, void (*wake)(void *owner), void *o
 struct store_figures {
     uint64_t commits, syncs; /* syncs: those that were flushed too */
     uint64_t records, bytes; /* bytes: handed to the engine */
+    uint64_t spared;         /* records that were taken back */
     uint64_t failures;
 };
 
@@ -71,8 +81,12 @@ struct store_figures {
 void store_end_turn(struct store_end *end, void (*commit_ns)(void *arg, uint64_t ns), void *arg);
 struct store_figures store_end_figures(struct store_end *end);
 
-/* On the worker, at the end of a turn: hands over what was recorded. */
-void store_end_post(struct store_end *end);
+/* On the worker, at the end of a turn: hands over what was recorded. What is held back is handed
+ * over in time if this is called again after so many ms as it gives; 0: nothing is. */
+uint32_t store_end_post(struct store_end *end);
+
+/* True: somebody is to be told something by store_end_turn(); do not wait before. */
+bool store_end_has_news(const struct store_end *end);
 
 /* True while something is on its way: records, somebody who waits, a read. */
 bool store_end_busy(struct store_end *end);

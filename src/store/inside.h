@@ -11,20 +11,32 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { END_SPARES = 4, END_TIMES = 8 };
+
+/* Batches one behind the other, oldest first. */
+struct batch_chain {
+    struct batch *first, *last;
+};
+
 struct store_end {
     struct store *store;
-    struct batch *open;           /* the worker's; NULL: none, or it lies in the slot */
-    _Atomic(struct batch *) slot; /* for the commit thread to take */
-    struct batch *spare;
-    uint64_t last;               /* number of the latest batch */
-    uint64_t answered;           /* batches up to this one have been, well or not */
-    uint64_t written, synced;    /* as that */
-    uint64_t sync_asked;         /* the latest batch that will be flushed */
-    struct list waiting;         /* struct store_waiter, by batch */
-    struct list stuck;           /* struct store_waiter: until there is no trouble any more */
-    struct mailbox answers;      /* struct batch */
-    struct mailbox read_answers; /* struct read_job */
-    uint32_t reads;              /* under way */
+    struct batch *open;           /* records go here; NULL: none, or it lies in the slot */
+    struct batch_chain held;      /* older than that, and held back */
+    _Atomic(struct batch *) slot; /* the first of a chain, for the commit thread to take */
+    struct batch *spares[END_SPARES];
+    uint64_t last;                 /* number of the latest batch */
+    uint64_t posted, sync_posted;  /* the latest that was handed over; and that will be flushed */
+    uint64_t answered;             /* batches up to this one have been, well or not */
+    uint64_t written, synced;      /* as that */
+    uint64_t commit_ns;            /* how long a commit takes, about */
+    uint64_t now_ns;               /* of this turn */
+    uint64_t opened_ns[END_TIMES]; /* of the latest batches, by number % END_TIMES */
+    struct list waiting;           /* struct store_waiter, by batch */
+    struct list settled;           /* struct store_waiter: told in the next turn */
+    struct list stuck;             /* struct store_waiter: until there is no trouble any more */
+    struct mailbox answers;        /* struct batch */
+    struct mailbox read_answers;   /* struct read_job */
+    uint32_t reads;                /* under way */
     struct store_figures figures;
     bool breaks_promises; /* a test's: says "safe" before it is */
 };
@@ -68,6 +80,14 @@ void store_wake_commit(struct store *store);
 
 void *store_read_main(void *arg);
 void store_wake_read(void *arg);
+
+/* Hands over everything, held back or not. */
+void store_end_post_all(struct store_end *end);
+
+void store_end_init(struct store_end *end, struct store *store);
+
+/* Before that: store_end_post_all(), and the threads have ended. Waiters get RC_CLOSED. */
+void store_end_deinit(struct store_end *end);
 
 /* Calls done() of the reads that were answered. */
 void store_end_reads(struct store_end *end);

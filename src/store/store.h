@@ -6,8 +6,8 @@
  * once.
  *
  * One store_shard per shard, on its home worker's thread only. Implementations: memory.c (keeps
- * nothing, done at once), durable.c (RocksDB, committed in groups by a thread of its own), late.c
- * (for tests: done late, out of order between shards, or with an error).
+ * nothing, done at once), durable.c and end.c (RocksDB, committed in groups by a thread of its
+ * own), late.c (for tests: done late, out of order between shards, or with an error).
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -21,7 +21,7 @@
 /* Embedded in what waits. */
 struct store_waiter {
     struct list link;
-    uint64_t batch;         /* durable.c: which commit it waits for */
+    uint64_t batch;         /* end.c: which commit it waits for */
     bool written_is_enough; /* else it waits for the disk, if the store flushes for anybody */
     /* RC_OK: safe. Else: it is not and will not be; do not acknowledge. On the shard's thread. */
     void (*done)(struct store_waiter *waiter, enum rc rc);
@@ -55,7 +55,7 @@ struct store_ops {
 struct store_shard {
     const struct store_ops *ops;
     uint32_t shard;
-    struct store_end *end; /* durable.c: its worker's end of the store; NULL: nothing is kept */
+    struct store_end *end; /* end.c: its worker's end of the store; NULL: nothing is kept */
     uint64_t commits;      /* memory.c, late.c: waits so far */
     struct list waiting;   /* late.c: struct store_waiter, oldest first */
     uint64_t due_ms;       /* late.c */
@@ -92,6 +92,12 @@ void store_delete_prefix(struct store_shard *shard, enum store_family family,
 /* Takes a record back while nobody has committed it. False: too late, it has to be deleted. */
 bool store_cancel(struct store_shard *shard, struct store_ref ref);
 
+/* The same for a record that has served its purpose: who waits for it alone need not any more. */
+bool store_settle(struct store_shard *shard, struct store_ref ref);
+
+/* Whether the record was made so lately that it could still have been held back. */
+bool store_is_recent(const struct store_shard *shard, struct store_ref ref);
+
 /*
  * Commits what was recorded. RC_OK: everything is safe and the waiter was not used. RC_AGAIN:
  * shares the waiter until its done() is called. Else: nothing can be made safe now (RC_FULL,
@@ -101,6 +107,14 @@ static inline enum rc store_wait(struct store_shard *shard, struct store_waiter 
 {
     return shard->ops->wait(shard, waiter);
 }
+
+/*
+ * The same for one record, just made, that will probably be settled soon: that ends the wait, too,
+ * in the next turn. When there are many of these they are held back for about as long as a commit
+ * takes, so that most are never written.
+ */
+enum rc store_wait_for(struct store_shard *shard, struct store_ref ref,
+                       struct store_waiter *waiter);
 
 /* Shares the waiter until the store makes things safe (again): its done() then gets RC_OK, in a
  * later turn; or RC_CLOSED, when the store is closed before. For what store_wait() could not do. */
