@@ -110,7 +110,8 @@
     X(STORE_BYTES, COUNTER, "bytes", "store_bytes",                                                \
       "Bytes of those records: keys, values and what is between them.")                            \
     X(STORE_SPARED, COUNTER, "records", "store_records_spared",                                    \
-      "Records that needed not be written: acknowledged by all subscribers before their commit.")   \
+      "Records taken back before their commit and never written: most often because the "          \
+      "subscriber had acknowledged.")                                                              \
     X(STORE_ERRORS, COUNTER, "errors", "store_errors",                                             \
       "Acknowledgements not given because the store could not keep what they promise.")            \
     /* limits that were hit */                                                                     \

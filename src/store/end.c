@@ -245,9 +245,8 @@ static enum rc durable_wait(struct store_shard *shard, struct store_waiter *wait
 enum rc store_wait_for(struct store_shard *shard, struct store_ref ref, struct store_waiter *waiter)
 {
     struct store_end *end = shard->end;
-    if (end == NULL || end->breaks_promises || store_trouble(shard) != RC_OK ||
-        end->open == NULL || (uint32_t)end->open->number != ref.batch ||
-        !batch_await(end->open, ref.at, waiter))
+    if (end == NULL || end->breaks_promises || store_trouble(shard) != RC_OK || end->open == NULL ||
+        (uint32_t)end->open->number != ref.batch || !batch_await(end->open, ref.at, waiter))
         return store_wait(shard, waiter);
     struct batch *batch = end->open;
     batch->sync |= !written_is_enough(end, waiter);

@@ -219,7 +219,8 @@ static void record_is_recent_while_it_could_have_been_held_back(void **state)
         ref = record(f, 0, i);
         durable_settle(&f->d);
     }
-    assert_false(store_is_recent(&f->shards[0], (struct store_ref){.batch = ref.batch - END_TIMES}));
+    ref.batch -= END_TIMES;
+    assert_false(store_is_recent(&f->shards[0], ref));
 }
 
 /* The batch of both is empty, and opened by the first. */

@@ -181,6 +181,46 @@ def test_while_the_disk_stalls_memory_is_acknowledged_and_fsync_is_not(disk, on_
     carol.expect(PUBACK, id=1)
 
 
+def test_what_all_subscribers_have_acknowledged_does_not_wait_for_the_disk(disk, on_disk, durable,
+                                                                           clean, topic):
+    broker = on_disk({})
+    bob, away = durable(broker), durable(broker)
+    alice, carol = clean(broker), clean(broker)
+    bob.subscribe(f"{topic}/bob", 1)
+    away.subscribe(f"{topic}/away", 1)
+    away.disconnect()
+    with disk.stalled():
+        carol.send(publish(f"{topic}/away", "stalls", 1, 1), pingreq())
+        carol.expect(PINGRESP)
+        alice.send(*[publish(f"{topic}/bob", f"{number}", 1, number) for number in range(1, 21)])
+        got = [bob.expect(PUBLISH) for _ in range(20)]
+        alice.expect_quiet()  # bob has not acknowledged
+        for packet in got:
+            bob.acknowledge(packet)
+        for number in range(1, 21):
+            alice.expect(PUBACK, id=number)
+        carol.expect_quiet()
+        alice.send(publish(f"{topic}/away", "both", 1, 21), pingreq())
+        alice.expect(PINGRESP)
+        alice.expect_quiet()
+    carol.expect(PUBACK, id=1)
+    alice.expect(PUBACK, id=21)
+
+
+def test_a_subscriber_that_does_not_acknowledge_holds_nobody_back(on_disk, durable, clean, topic):
+    broker = on_disk({})
+    bob, alice = durable(broker), clean(broker)
+    bob.subscribe(topic, 1)
+    alice.send(*[publish(topic, f"{number}", 1, number) for number in range(1, 101)])
+    for number in range(1, 101):
+        alice.expect(PUBACK, id=number)
+    broker.kill()
+    broker.start()
+    again = durable(broker, client_id=bob.client_id)
+    for number in range(1, 101):
+        again.receive(payload=f"{number}")
+
+
 def test_broker_ends_in_time_while_the_disk_stalls(disk, on_disk, durable, clean, topic):
     broker = on_disk({"broker": {"drain_timeout": "0s"}})
     bob, alice = durable(broker), clean(broker)
