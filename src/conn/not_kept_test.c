@@ -48,8 +48,7 @@ static void refused_3_1_1_is_acknowledged_since_it_cannot_be_told(void **state)
     assert_int_equal(metric(f, METRIC_STORE_ERRORS), 0);
 }
 
-/* The publisher's own worker knows at once that its session refuses; the other one's answer counts.
- */
+/* The publisher's own worker knows at once that its session refuses; the other's answer counts. */
 static void one_session_that_takes_it_is_enough_wherever_it_lives(void **state)
 {
     struct fixture *f = *state;
