@@ -22,7 +22,7 @@
 enum {
     DELIVERY_INLINE_MAX = 512, /* local routes that are served at once */
     DELIVERY_SLICE = 256,      /* routes between two looks at the clock; of more: bulk */
-    RETAIN_WORK = 16,          /* what storing a retained message counts in `work` */
+    RETAIN_WORK = 4,           /* what storing a retained message counts in `work` */
     DELIVERY_WIDE_MAX = 512,   /* of one turn, of bulk: more than is flushed would only pile up */
     DELIVERY_SCRATCH = 16 * 1024,
     DELIVERY_MESSAGE_MIN = 8 * 1024, /* from here on payloads are shared, not copied */

@@ -22,7 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-_Static_assert(sizeof(struct stream) <= 96, "an idle connection stays small");
+_Static_assert(sizeof(struct stream) <= 88, "an idle connection stays small");
 
 struct stream_linger {
     struct loop_timer timer;
@@ -98,14 +98,9 @@ enum rc stream_open(struct stream *stream, struct loop *loop, const struct strea
         CHECK(unread.len == 0);
         stream->filter = websocket_new(stream);
     }
-    if (unread.len > 0) {
-        stream->kept = mem_try(unread.len);
-        if (stream->kept == NULL) {
-            rc = RC_NO_MEMORY;
-            goto out;
-        }
-        memcpy(stream->kept, unread.data, unread.len);
-        stream->kept_len = stream->kept_room = (uint32_t)unread.len;
+    if (!stream_keep(stream, unread)) {
+        rc = RC_NO_MEMORY;
+        goto out;
     }
     if (set_change(stream, EPOLL_CTL_ADD, EPOLLIN) != 0)
         goto out;
@@ -257,10 +252,10 @@ void stream_resume(struct stream *stream)
 static struct bytes unconsumed(const struct stream *stream, size_t consumed)
 {
     const struct loop *loop = stream->loop;
-    struct bytes all = bytes_of(stream->kept, stream->kept_len);
+    struct bytes all = loop->receiving == stream
+                           ? bytes_of(loop->receiving_data, loop->receiving_len)
+                           : stream_kept_bytes(stream);
 
-    if (loop->receiving == stream)
-        all = bytes_of(loop->receiving_data, loop->receiving_len);
     CHECK(consumed <= all.len);
     return consumed == all.len ? bytes_of(NULL, 0)
                                : bytes_of(all.data + consumed, all.len - consumed);

@@ -71,6 +71,12 @@ enum stream_state {
     STREAM_CLOSED,
 };
 
+/* Input that nobody has consumed yet: `len` bytes from `from` on. */
+struct stream_kept {
+    uint32_t from, len, room;
+    uint8_t data[];
+};
+
 struct stream {
     struct loop *loop;
     const struct stream_ops *ops;
@@ -78,18 +84,17 @@ struct stream {
     struct stream_linger *linger; /* only while FLUSHING or LINGERING */
     struct list link;             /* in loop->dirty, bulk, resumed, ending or closing */
     struct out_chunk *out_first, *out_last;
-    uint8_t *kept; /* unconsumed input, NULL when there is none; kept_len bytes of kept_room */
-    uint32_t kept_len, kept_room;
-    uint32_t out_bytes;  /* not yet taken by the kernel; at most STREAM_OUT_MAX */
-    int fd;              /* -1 once it is closed or given away */
-    uint8_t state;       /* enum stream_state */
-    uint8_t transport;   /* enum transport */
-    uint8_t polled;      /* EPOLLIN, EPOLLOUT: what the epoll set waits for now */
-    bool paused;         /* reading is stopped on purpose */
-    bool above_high;     /* drained() is owed */
-    bool waits_writable; /* the kernel's buffer is full: flushes wait for it */
-    bool is_bulk;        /* in loop->bulk */
-    uint8_t end_reason;  /* in loop->ending: 1 + enum stream_close_reason */
+    struct stream_kept *kept; /* unconsumed input, NULL when there is none */
+    uint32_t out_bytes;       /* not yet taken by the kernel; at most STREAM_OUT_MAX */
+    int fd;                   /* -1 once it is closed or given away */
+    uint8_t state;            /* enum stream_state */
+    uint8_t transport;        /* enum transport */
+    uint8_t polled;           /* EPOLLIN, EPOLLOUT: what the epoll set waits for now */
+    bool paused;              /* reading is stopped on purpose */
+    bool above_high;          /* drained() is owed */
+    bool waits_writable;      /* the kernel's buffer is full: flushes wait for it */
+    bool is_bulk;             /* in loop->bulk */
+    uint8_t end_reason;       /* in loop->ending: 1 + enum stream_close_reason */
 };
 
 enum {

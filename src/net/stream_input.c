@@ -36,14 +36,19 @@ static size_t hand_up(struct stream *stream, const uint8_t *data, size_t len)
     return consumed;
 }
 
+/* How much fits. False: no memory, and what is kept is as before. */
 static bool kept_resize(struct stream *stream, size_t room)
 {
-    uint8_t *resized = room > UINT32_MAX ? NULL : mem_try_resize(stream->kept, room);
+    bool is_new = stream->kept == NULL;
+    struct stream_kept *resized =
+        room > UINT32_MAX ? NULL : mem_try_resize(stream->kept, sizeof(*resized) + room);
 
     if (resized == NULL)
         return false;
+    if (is_new)
+        resized->from = resized->len = 0;
+    resized->room = (uint32_t)room;
     stream->kept = resized;
-    stream->kept_room = (uint32_t)room;
     return true;
 }
 
@@ -51,82 +56,92 @@ void stream_kept_free(struct stream *stream)
 {
     mem_free(stream->kept);
     stream->kept = NULL;
-    stream->kept_len = stream->kept_room = 0;
 }
 
-/* Keeps `left` (not inside the kept block) instead of what is kept. */
-static bool kept_replace(struct stream *stream, struct bytes left)
+/* What is kept begins where its block does. */
+static void kept_to_front(struct stream_kept *kept)
 {
+    if (kept->from > 0)
+        memmove(kept->data, kept->data + kept->from, kept->len);
+    kept->from = 0;
+}
+
+bool stream_keep(struct stream *stream, struct bytes left)
+{
+    struct stream_kept *kept = stream->kept;
+
     if (left.len == 0) {
         stream_kept_free(stream);
         return true;
     }
-    if (left.len > stream->kept_room || stream->kept_room > 2 * left.len) {
+    if (kept == NULL || left.len > kept->room || kept->room > 2 * left.len) {
         stream_kept_free(stream);
         if (!kept_resize(stream, left.len))
             return false;
+        kept = stream->kept;
     }
-    memcpy(stream->kept, left.data, left.len);
-    stream->kept_len = (uint32_t)left.len;
+    memcpy(kept->data, left.data, left.len);
+    kept->from = 0;
+    kept->len = (uint32_t)left.len;
     return true;
 }
 
 static bool kept_append(struct stream *stream, struct bytes more)
 {
-    size_t len = stream->kept_len + more.len;
-    size_t twice = 2 * (size_t)stream->kept_room;
+    size_t len = stream->kept->len + more.len;
+    size_t twice = 2 * (size_t)stream->kept->room;
 
-    if (len > stream->kept_room && !kept_resize(stream, len > twice ? len : twice))
+    kept_to_front(stream->kept);
+    if (len > stream->kept->room && !kept_resize(stream, len > twice ? len : twice))
         return false;
-    memcpy(stream->kept + stream->kept_len, more.data, more.len);
-    stream->kept_len = (uint32_t)len;
+    memcpy(stream->kept->data + stream->kept->len, more.data, more.len);
+    stream->kept->len = (uint32_t)len;
     return true;
 }
 
 /* `fresh` lies behind the headroom of the loop's buffer. */
 static void deliver_from_shared(struct stream *stream, uint8_t *fresh, size_t fresh_len)
 {
-    uint8_t *data = fresh - stream->kept_len;
-    size_t len = stream->kept_len + fresh_len;
+    struct bytes before = stream_kept_bytes(stream);
+    uint8_t *data = fresh - before.len;
+    size_t len = before.len + fresh_len;
     size_t consumed;
     bool kept;
 
-    if (stream->kept_len > 0)
-        memcpy(data, stream->kept, stream->kept_len);
+    if (before.len > 0)
+        memcpy(data, before.data, before.len);
     consumed = hand_up(stream, data, len);
     if (stream->state != STREAM_OPEN)
         return;
-    if (consumed == 0 && stream->kept_len > 0)
+    if (consumed == 0 && stream->kept != NULL)
         kept = kept_append(stream, bytes_of(fresh, fresh_len));
     else
-        kept = kept_replace(stream, bytes_of(data + consumed, len - consumed));
+        kept = stream_keep(stream, bytes_of(data + consumed, len - consumed));
     if (!kept)
         stream_end(stream, STREAM_CLOSED_BY_ERROR);
 }
 
 /* Hands up the kept block. While received() runs the block is not the stream's, so that
- * the span outlives a close from there. */
+ * the span outlives a close from there. A receiver that takes a little of much again and again
+ * costs no copying: the rest stays where it is. */
 static void deliver_from_kept(struct stream *stream)
 {
-    uint8_t *block = stream->kept;
-    uint32_t len = stream->kept_len;
-    uint32_t room = stream->kept_room;
+    struct stream_kept *kept = stream->kept;
     size_t consumed;
 
     stream->kept = NULL;
-    stream->kept_len = stream->kept_room = 0;
-    consumed = hand_up(stream, block, len);
-    if (stream->state != STREAM_OPEN || consumed == len) {
-        mem_free(block);
+    consumed = hand_up(stream, kept->data + kept->from, kept->len);
+    if (stream->state != STREAM_OPEN || consumed == kept->len) {
+        mem_free(kept);
         return;
     }
-    if (consumed > 0)
-        memmove(block, block + consumed, len - consumed);
-    stream->kept = block;
-    stream->kept_len = len - (uint32_t)consumed;
-    stream->kept_room = room;
-    if (consumed > 0 && stream->kept_len <= LOOP_READ_HEADROOM && room / 2 > stream->kept_len)
-        kept_resize(stream, stream->kept_len);
+    stream->kept = kept;
+    kept->from += (uint32_t)consumed;
+    kept->len -= (uint32_t)consumed;
+    if (consumed > 0 && kept->len <= LOOP_READ_HEADROOM && kept->room / 2 > kept->len) {
+        kept_to_front(kept);
+        kept_resize(stream, kept->len);
+    }
 }
 
 void stream_deliver_kept(struct stream *stream)
@@ -140,24 +155,31 @@ void stream_deliver_kept(struct stream *stream)
     stream_poll_update(stream); /* only now: or more would be read than is consumed */
 }
 
+/* What is kept fits before the next bytes of the shared buffer. */
+static bool is_little(const struct stream *stream)
+{
+    return stream->kept == NULL || stream->kept->len <= LOOP_READ_HEADROOM;
+}
+
 /* Where the next bytes go; *room is how many. NULL: no memory. */
 static uint8_t *read_target(struct stream *stream, size_t *room)
 {
     *room = LOOP_READ_SIZE;
-    if (stream->state != STREAM_OPEN || stream->kept_len <= LOOP_READ_HEADROOM)
+    if (stream->state != STREAM_OPEN || is_little(stream))
         return stream->loop->read_buffer + LOOP_READ_HEADROOM;
-    if (stream->kept_room - stream->kept_len < KEPT_GROW_MIN &&
-        !kept_resize(stream, 2 * (size_t)stream->kept_len + KEPT_GROW_MIN))
+    kept_to_front(stream->kept);
+    if (stream->kept->room - stream->kept->len < KEPT_GROW_MIN &&
+        !kept_resize(stream, 2 * (size_t)stream->kept->len + KEPT_GROW_MIN))
         return NULL;
-    if (*room > stream->kept_room - stream->kept_len)
-        *room = stream->kept_room - stream->kept_len;
-    return stream->kept + stream->kept_len;
+    if (*room > stream->kept->room - stream->kept->len)
+        *room = stream->kept->room - stream->kept->len;
+    return stream->kept->data + stream->kept->len;
 }
 
 bool stream_read(struct stream *stream)
 {
     struct loop_counters *counters = &stream->loop->counters;
-    bool shared = stream->kept_len <= LOOP_READ_HEADROOM;
+    bool shared = is_little(stream);
     size_t room;
     uint8_t *target = read_target(stream, &room);
     ssize_t got;
@@ -184,7 +206,7 @@ bool stream_read(struct stream *stream)
         if (shared) {
             deliver_from_shared(stream, target, fresh);
         } else {
-            stream->kept_len += (uint32_t)fresh;
+            stream->kept->len += (uint32_t)fresh;
             deliver_from_kept(stream);
         }
     }

@@ -22,6 +22,16 @@ bool stream_read(struct stream *stream);
 /* Hands the kept input up again; for a stream taken off loop->resumed. */
 void stream_deliver_kept(struct stream *stream);
 
+/* Input that was kept: empty when there is none. */
+static inline struct bytes stream_kept_bytes(const struct stream *stream)
+{
+    const struct stream_kept *kept = stream->kept;
+    return kept == NULL ? bytes_of(NULL, 0) : bytes_of(kept->data + kept->from, kept->len);
+}
+
+/* Keeps `left` (not inside the kept block) instead of what is kept. False: no memory. */
+bool stream_keep(struct stream *stream, struct bytes left);
+
 /* Frees the input that was kept. */
 void stream_kept_free(struct stream *stream);
 

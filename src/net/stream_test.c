@@ -75,8 +75,8 @@ static void stream_keeps_only_the_tail_that_was_not_consumed(void **state)
     memcpy(wire + 1004, "\x09\x00", 2);
     peer_send(f, wire, sizeof(wire));
     TURN_UNTIL(f, f->record_count == 1);
-    assert_int_equal(f->stream.kept_len, 2);
-    assert_int_equal(f->stream.kept_room, 2);
+    assert_int_equal(f->stream.kept->len, 2);
+    assert_int_equal(f->stream.kept->room, 2);
     fixture_free(f);
 }
 
@@ -94,8 +94,8 @@ static void stream_assembles_a_big_packet_within_twice_its_size(void **state)
     peer_send(f, &len, sizeof(len));
     for (uint32_t at = 0; at < len; at += 64 * 1024) {
         peer_send(f, body + at, 64 * 1024);
-        if (f->stream.kept_room > most_room)
-            most_room = f->stream.kept_room;
+        if (f->stream.kept != NULL && f->stream.kept->room > most_room)
+            most_room = f->stream.kept->room;
     }
     TURN_UNTIL(f, f->record_count == 1);
     assert_memory_equal(f->records, body, len);
@@ -171,6 +171,38 @@ static void stream_paused_reads_nothing_and_hands_up_the_rest_after_resume(void 
     stream_resume(&f->stream);
     TURN_UNTIL(f, f->record_count == 3);
     assert_memory_equal(f->records, "onetwosix", 9);
+    fixture_free(f);
+}
+
+static void stream_taken_little_by_little_is_not_copied_each_time(void **state)
+{
+    enum { COUNT = 64, SIZE = 1000 };
+    struct fixture *f = fixture_new(TRANSPORT_TCP);
+    uint8_t body[SIZE] = {0};
+
+    (void)state;
+    f->records_max = 1;
+    for (int i = 0; i < COUNT; i++) {
+        body[0] = (uint8_t)i;
+        send_record(f, body, SIZE);
+    }
+    TURN_UNTIL(f, f->record_count == 1);
+    const struct stream_kept *kept = f->stream.kept;
+    uint32_t from = kept->from, all = kept->len;
+    assert_true(all > 2 * LOOP_READ_HEADROOM);
+    while (all - (kept->from - from) > LOOP_READ_HEADROOM + SIZE + 4) {
+        uint32_t before = kept->from;
+        f->records_max++;
+        stream_resume(&f->stream);
+        turn(f);
+        assert_ptr_equal(f->stream.kept, kept);
+        assert_int_equal(kept->from, before + SIZE + 4);
+    }
+    f->records_max = 0;
+    stream_resume(&f->stream);
+    TURN_UNTIL(f, f->record_count == COUNT);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(f->records[i * SIZE], i);
     fixture_free(f);
 }
 
@@ -622,6 +654,7 @@ int main(void)
         cmocka_unit_test(stream_packets_of_all_sizes_survive_all_cuts),
         cmocka_unit_test(stream_reads_once_a_turn_so_that_nobody_hogs_the_loop),
         cmocka_unit_test(stream_paused_reads_nothing_and_hands_up_the_rest_after_resume),
+        cmocka_unit_test(stream_taken_little_by_little_is_not_copied_each_time),
         cmocka_unit_test(stream_output_of_a_turn_leaves_in_one_write),
         cmocka_unit_test(stream_chunks_go_back_to_the_pool_of_the_loop),
         cmocka_unit_test(stream_payload_of_a_message_is_referenced_not_copied),
