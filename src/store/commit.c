@@ -9,12 +9,13 @@
 #include "base/memory.h"
 #include "store/logs.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 1000, RETRY_MS = 1000, TIDY_MS = 5000 };
+enum { LOOK_MS = 1000, RETRY_MS = 1000, TIDY_MS = 5000, PROBE_BYTES = 64 * 1024 };
 
 /* ---- being woken --------------------------------------------------------------------------------
  */
@@ -153,6 +154,22 @@ static bool disk_has_room(struct store *store, uint64_t more)
     return statvfs(store->dir, &status) != 0 || (uint64_t)status.f_bavail * status.f_frsize >= need;
 }
 
+/* Opening an engine on a disk that still fails would end the process, with RocksDB as Debian builds
+ * it: so a file beside the store is written first. */
+static bool disk_takes_writes(const struct store *store)
+{
+    static const uint8_t zeros[PROBE_BYTES];
+    char path[STORE_PATH_MAX + sizeof(".probe")];
+    snprintf(path, sizeof(path), "%s.probe", store->dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    bool good = write(fd, zeros, sizeof(zeros)) == (ssize_t)sizeof(zeros) && fdatasync(fd) == 0;
+    close(fd);
+    unlink(path);
+    return good;
+}
+
 /* RocksDB refuses everything after some errors, and only opening it again ends that. */
 static bool open_again(struct store *store)
 {
@@ -175,6 +192,10 @@ static void try_again(struct store *store)
     /* opening again writes what is in the logs, and the engine aborts when that finds no room */
     if (!disk_has_room(store, only_full ? 0 : logs_bytes(store->dir)))
         return;
+    if (!only_full && !disk_takes_writes(store)) {
+        set_trouble(store, store_state(store)); /* later */
+        return;
+    }
     if (!only_full && (!open_again(store) || write_group(store, true) != RC_OK))
         return;
     set_trouble(store, RC_OK);

@@ -7,6 +7,8 @@
 #include <dirent.h>
 #include <sys/mount.h>
 
+enum { TRIES_MS = 2500 }; /* the store tries again each second */
+
 static void store_that_cannot_write_refuses_and_then_works_again(void **state)
 {
     struct fixture *f = *state;
@@ -113,6 +115,23 @@ static void store_closes_on_a_disk_that_has_failed(void **state)
 
 /* What is kept while there is trouble ends with the first that finds no room, however small the
  * next one is. */
+static void disk_that_goes_on_failing_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    store_start(f->d.store);
+    assert_int_equal(record_and_wait(f, 1), RC_OK);
+    limit_files(1);
+    assert_int_not_equal(record_and_wait(f, 2), RC_OK);
+    for (uint64_t until_ms = clock_ms() + TRIES_MS; clock_ms() < until_ms; poll(NULL, 0, 5))
+        durable_turn(&f->d);
+    assert_int_not_equal(store_state(f->d.store), RC_OK);
+    limit_files(RLIM_INFINITY);
+    durable_turn_until(&f->d, true);
+    assert_int_equal(record_and_wait(f, 3), RC_OK);
+    assert_true(is_stored(f, 0, 1));
+    assert_true(is_stored(f, 0, 2));
+}
+
 static void backlog_that_was_full_takes_nothing_behind_what_it_refused(void **state)
 {
     struct fixture *f = *state;
@@ -239,6 +258,7 @@ int main(void)
         TROUBLE_RULE(flush_that_failed_has_the_engine_opened_again),
         TROUBLE_RULE(flush_is_not_tried_on_an_engine_that_has_failed),
         TROUBLE_RULE(store_closes_on_a_disk_that_has_failed),
+        TROUBLE_RULE(disk_that_goes_on_failing_is_waited_for),
         TROUBLE_RULE(backlog_that_was_full_takes_nothing_behind_what_it_refused),
         RULE(disk_that_is_nearly_full_takes_nothing_new_until_space_returns),
         RULE(disk_that_is_full_keeps_what_was_recorded_for_when_space_returns),
