@@ -23,7 +23,6 @@ enum {
     LOG_WHAT_CAN_BE_READ = 3,
     BLOB_MIN = 4 * KIB, /* larger payloads are not moved by every compaction */
     QUEUE_BLOCK = 8 * KIB,
-    TIDY_MIN_BUFFERS = 4, /* tables of the queue together, in write buffers: less is left alone */
 };
 
 static const char *const family_names[STORE_FAMILIES] = {"default", "queue", "retained"};
@@ -35,7 +34,7 @@ struct engine {
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *synced, *buffered;
     rocksdb_readoptions_t *verifying;
-    uint64_t tidy_min; /* bytes of the queue's tables */
+    uint64_t tidy_min; /* bytes of the queue's tables together: less is left alone */
     bool tidying;
 };
 
@@ -71,23 +70,38 @@ static enum rc take_error(char *text, char error[ENGINE_ERROR_MAX])
 /* ---- settings ----------------------------------------------------------------------------------
  */
 
+/*
+ * The queue's memory tables are small, because a place in a large one takes longer to find; several
+ * of them are written out together, because a message that is read back and deleted before that
+ * never becomes a table.
+ */
 struct tuning {
-    size_t cache, write_buffer[STORE_FAMILIES], log_total, readahead;
-    int write_buffers, open_files;
+    size_t cache, write_buffer, queue_buffer, log_total, readahead, tidy_min;
+    int write_buffers, queue_buffers; /* memory tables at most */
+    int queue_together;               /* so many of the queue's are written out as one */
+    int open_files;
 };
 
 static const struct tuning tunings[] = {
     [ENGINE_NORMAL] = {.cache = 32 * MIB,
-                       .write_buffer = {16 * MIB, 32 * MIB, 16 * MIB},
+                       .write_buffer = 16 * MIB,
+                       .queue_buffer = 16 * MIB,
                        .log_total = 192 * MIB,
                        .readahead = 256 * KIB,
+                       .tidy_min = 128 * MIB,
                        .write_buffers = 3,
+                       .queue_buffers = 6,
+                       .queue_together = 4,
                        .open_files = 512},
     [ENGINE_SMALL] = {.cache = 1 * MIB,
-                      .write_buffer = {1 * MIB, 2 * MIB, 1 * MIB},
+                      .write_buffer = 1 * MIB,
+                      .queue_buffer = 2 * MIB,
                       .log_total = 8 * MIB,
                       .readahead = 64 * KIB,
+                      .tidy_min = 8 * MIB,
                       .write_buffers = 2,
+                      .queue_buffers = 2,
+                      .queue_together = 1,
                       .open_files = 64},
 };
 
@@ -153,7 +167,7 @@ static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_f
     rocksdb_options_set_compression(options, rocksdb_no_compression);
     rocksdb_options_set_max_open_files(options, tuning->open_files);
     rocksdb_options_set_max_background_jobs(options, 2);
-    rocksdb_options_set_write_buffer_size(options, tuning->write_buffer[family]);
+    rocksdb_options_set_write_buffer_size(options, tuning->write_buffer);
     rocksdb_options_set_max_write_buffer_number(options, tuning->write_buffers);
     rocksdb_options_set_max_total_wal_size(options, tuning->log_total);
     rocksdb_options_set_allow_concurrent_memtable_write(options, 0); /* one thread writes */
@@ -171,6 +185,9 @@ static rocksdb_options_t *make_options(const struct tuning *tuning, enum store_f
         rocksdb_options_set_enable_blob_gc(options, 1);
     }
     if (family == STORE_QUEUE) {
+        rocksdb_options_set_write_buffer_size(options, tuning->queue_buffer);
+        rocksdb_options_set_max_write_buffer_number(options, tuning->queue_buffers);
+        rocksdb_options_set_min_write_buffer_number_to_merge(options, tuning->queue_together);
         merge_rarely(options);
         options = with_hints(options);
     }
@@ -305,7 +322,7 @@ enum rc engine_open(const char *dir, enum engine_open_mode mode, enum engine_pro
     struct engine *engine = NEW(struct engine);
     const struct tuning *tuning = &tunings[profile];
     engine->cache = rocksdb_cache_create_lru(tuning->cache);
-    engine->tidy_min = TIDY_MIN_BUFFERS * tuning->write_buffer[STORE_QUEUE];
+    engine->tidy_min = tuning->tidy_min;
     for (int i = 0; i < STORE_FAMILIES; i++)
         engine->options[i] = make_options(tuning, (enum store_family)i, engine->cache);
     engine->synced = rocksdb_writeoptions_create();
