@@ -11,6 +11,7 @@
 #define STORE_BATCH_H
 
 #include "base/bytes.h"
+#include "base/list.h"
 #include "base/mailbox.h"
 #include "store/engine.h"
 
@@ -38,6 +39,13 @@ struct batch {
     uint64_t opened_ns, posted_ns;
     uint64_t before, sync_before; /* numbers: what had been posted when this one was */
 };
+
+/* The next younger one, NULL: none. */
+static inline struct batch *batch_next(const struct batch *batch)
+{
+    struct letter *next = batch->letter.next;
+    return next == NULL ? NULL : CONTAINER_OF(next, struct batch, letter);
+}
 
 void batch_init(struct batch *batch);
 void batch_deinit(struct batch *batch);

@@ -251,17 +251,11 @@ static void keep_for_later(struct store *store, const struct batch *batch)
         store->backlog_dropped += batch->live;
 }
 
-static struct batch *next_of(const struct batch *batch)
-{
-    return batch->letter.next == NULL ? NULL
-                                      : CONTAINER_OF(batch->letter.next, struct batch, letter);
-}
-
 /* Of a worker's batches, oldest first. */
 static void answer(struct store_end *end, struct batch *batch, enum rc rc, bool synced)
 {
     while (batch != NULL) {
-        struct batch *next = next_of(batch); /* the letter goes into another list */
+        struct batch *next = batch_next(batch); /* the letter goes into another list */
         batch->rc = rc;
         batch->sync = synced;
         mailbox_post(&end->answers, &batch->letter);
@@ -273,7 +267,7 @@ static void answer(struct store_end *end, struct batch *batch, enum rc rc, bool 
 static bool gather(struct store *store, const struct batch *batch, bool works)
 {
     bool sync = false;
-    for (; batch != NULL; batch = next_of(batch)) {
+    for (; batch != NULL; batch = batch_next(batch)) {
         sync |= batch->sync;
         if (works)
             add_batch(store, batch);

@@ -19,12 +19,6 @@ enum { NS_PER_MS = 1000 * 1000, COMMIT_NS_FRACTION = 8 };
 /* ---- batches -----------------------------------------------------------------------------------
  */
 
-static struct batch *next_in_chain(const struct batch *batch)
-{
-    return batch->letter.next == NULL ? NULL
-                                      : CONTAINER_OF(batch->letter.next, struct batch, letter);
-}
-
 static void chain_add(struct batch_chain *chain, struct batch *batch)
 {
     batch->letter.next = NULL;
@@ -40,7 +34,7 @@ static struct batch *chain_take(struct batch_chain *chain)
     struct batch *batch = chain->first;
     if (batch == NULL)
         return NULL;
-    chain->first = next_in_chain(batch);
+    chain->first = batch_next(batch);
     if (chain->first == NULL)
         chain->last = NULL;
     return batch;
@@ -57,7 +51,7 @@ static void take_posted(struct store_end *end, struct batch_chain *chain)
     end->posted = batch->before;
     end->sync_posted = batch->sync_before;
     while (batch != NULL) {
-        struct batch *next = next_in_chain(batch);
+        struct batch *next = batch_next(batch);
         chain_add(chain, batch);
         batch = next;
     }
@@ -164,7 +158,7 @@ static struct batch *find_batch(struct store_end *end, struct store_ref ref)
     claim(end);
     if (end->open != NULL && (uint32_t)end->open->number == ref.batch)
         return end->open;
-    for (struct batch *batch = end->held.first; batch != NULL; batch = next_in_chain(batch))
+    for (struct batch *batch = end->held.first; batch != NULL; batch = batch_next(batch))
         if ((uint32_t)batch->number == ref.batch)
             return batch;
     return NULL;
@@ -188,7 +182,7 @@ static uint64_t last_with_records(struct store_end *end)
     if (end->open != NULL && end->open->live > 0)
         return end->open->number;
     uint64_t last = end->posted;
-    for (struct batch *batch = end->held.first; batch != NULL; batch = next_in_chain(batch))
+    for (struct batch *batch = end->held.first; batch != NULL; batch = batch_next(batch))
         if (batch->live > 0)
             last = batch->number;
     return last;
@@ -345,7 +339,7 @@ static void post(struct store_end *end, struct batch_chain *chain)
     struct batch_chain all;
     struct batch *batch;
     take_posted(end, &all);
-    for (batch = all.first; batch != NULL; batch = next_in_chain(batch)) {
+    for (batch = all.first; batch != NULL; batch = batch_next(batch)) {
         end->posted = batch->number;
         end->sync_posted = batch->sync ? batch->number : end->sync_posted;
     }
@@ -386,7 +380,7 @@ static bool may_be_held(const struct store_end *end)
     size_t bytes = open == NULL ? 0 : open->used;
     if (open != NULL && open->urgent)
         return false;
-    for (const struct batch *batch = end->held.first; batch != NULL; batch = next_in_chain(batch)) {
+    for (const struct batch *batch = end->held.first; batch != NULL; batch = batch_next(batch)) {
         if (batch->urgent)
             return false;
         held += batch->held;

@@ -22,6 +22,14 @@ static void hold(struct fixture *f, int count, struct store_ref refs[])
     }
 }
 
+/* A store at work, and many records that are held back at the end of the turn. */
+static void hold_many(struct fixture *f, struct store_ref refs[MANY])
+{
+    store_start(f->d.store);
+    hold(f, MANY, refs);
+    assert_true(store_end_post(f->d.end) > 0);
+}
+
 static int answers(const struct fixture *f)
 {
     int count = 0;
@@ -46,9 +54,7 @@ static void settled_records_are_never_written_and_nobody_waits_for_them(void **s
 {
     struct fixture *f = *state;
     struct store_ref refs[MANY];
-    store_start(f->d.store);
-    hold(f, MANY, refs);
-    assert_true(store_end_post(f->d.end) > 0);
+    hold_many(f, refs);
     for (int i = 0; i < MANY; i++)
         assert_true(store_settle(&f->shards[0], refs[i]));
     assert_int_equal(answers(f), 0); /* not from inside of what settles them */
@@ -79,9 +85,7 @@ static void records_that_nobody_settles_are_stored_in_time(void **state)
 {
     struct fixture *f = *state;
     struct store_ref refs[MANY];
-    store_start(f->d.store);
-    hold(f, MANY, refs);
-    assert_true(store_end_post(f->d.end) > 0);
+    hold_many(f, refs);
     assert_null(atomic_load(&f->d.end->slot));
     turn_until_all_are_answered(f, MANY);
     for (int i = 0; i < MANY; i++) {
@@ -96,9 +100,7 @@ static void whoever_waits_for_everything_waits_for_nothing_held_back(void **stat
 {
     struct fixture *f = *state;
     struct store_ref refs[MANY];
-    store_start(f->d.store);
-    hold(f, MANY, refs);
-    assert_true(store_end_post(f->d.end) > 0);
+    hold_many(f, refs);
     record(f, 1, 100);
     assert_int_equal(wait_synced(f, MANY), RC_AGAIN);
     assert_int_equal(store_end_post(f->d.end), 0);
@@ -113,9 +115,7 @@ static void record_taken_back_but_not_settled_is_waited_for_with_all_that_came_s
 {
     struct fixture *f = *state;
     struct store_ref refs[MANY];
-    store_start(f->d.store);
-    hold(f, MANY, refs);
-    assert_true(store_end_post(f->d.end) > 0);
+    hold_many(f, refs);
     record(f, 1, 100);
     assert_true(store_cancel(&f->shards[0], refs[3]));
     assert_int_equal(f->waiting[3].answers, 0);
@@ -184,9 +184,7 @@ static void what_is_held_back_is_there_after_the_store_is_closed(void **state)
 {
     struct fixture *f = *state;
     struct store_ref refs[MANY];
-    store_start(f->d.store);
-    hold(f, MANY, refs);
-    assert_true(store_end_post(f->d.end) > 0);
+    hold_many(f, refs);
     reopen(f);
     assert_true(is_stored(f, 0, MANY - 1));
 }
