@@ -34,7 +34,7 @@ CONFIG = {
     "limits": {"packet_bytes": "256K", "connect_timeout": "2s"},
     "queue": {"messages_max": 500, "bytes_max": "1M"},
     "log": {"level": "error"},
-    "store": {"profile": "small"},  # its memory tables are full, and so flat, after the first round
+    "store": {"profile": "small"},  # its memory tables are full after the first round
 }
 
 

@@ -192,11 +192,8 @@ static void try_again(struct store *store)
     /* opening again writes what is in the logs, and the engine aborts when that finds no room */
     if (!disk_has_room(store, only_full ? 0 : logs_bytes(store->dir)))
         return;
-    if (!only_full && !disk_takes_writes(store)) {
-        set_trouble(store, store_state(store)); /* later */
-        return;
-    }
-    if (!only_full && (!open_again(store) || write_group(store, true) != RC_OK))
+    if (!only_full &&
+        (!disk_takes_writes(store) || !open_again(store) || write_group(store, true) != RC_OK))
         return;
     set_trouble(store, RC_OK);
     for (uint32_t i = 0; i < store->end_count; i++) /* somebody may be stuck there */
