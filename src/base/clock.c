@@ -18,11 +18,21 @@ uint64_t clock_ms(void)
     return clock_ns() / 1000000u;
 }
 
-uint64_t clock_thread_cpu_ns(void)
+static uint64_t cpu_ns(clockid_t of)
 {
     struct timespec used;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    clock_gettime(of, &used);
     return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+uint64_t clock_thread_cpu_ns(void)
+{
+    return cpu_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+uint64_t clock_process_cpu_ns(void)
+{
+    return cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 uint64_t clock_wall_ms(void)

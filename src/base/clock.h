@@ -17,6 +17,9 @@ uint64_t clock_ns(void);
 /* Nanoseconds of CPU that the calling thread has used; a system call. */
 uint64_t clock_thread_cpu_ns(void);
 
+/* The same of the whole process. */
+uint64_t clock_process_cpu_ns(void);
+
 /* Milliseconds since 1970 as the machine believes it; for display only. */
 uint64_t clock_wall_ms(void);
 

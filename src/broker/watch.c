@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the main thread looks at: a few times a second whether many clients have left, whose memory
- * then goes back to the system; once a second the memory limit, and whether every worker still
- * turns, which is what systemd's watchdog is told.
+ * then goes back to the system; once a second the memory limit, whether there is nothing to do,
+ * when what a burst has left free goes back, too, and whether every worker still turns, which is
+ * what systemd's watchdog is told.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "broker/node.h"
@@ -18,13 +20,18 @@
 static struct {
     uint64_t memory_max; /* bytes */
     bool watchdog;
-    uint64_t *turns;  /* of each worker at the last tick */
-    uint32_t clients; /* the most since memory was given back */
-} watch;              /* main thread only */
+    uint64_t *turns;      /* of each worker at the last tick */
+    uint32_t clients;     /* the most since memory was given back */
+    uint64_t cpu_ns;      /* what the process had used at the last tick */
+    uint32_t quiet_ticks; /* since the last busy one; QUIET_TICKS: and has given back */
+} watch;                  /* main thread only */
 
 /* malloc keeps what it got until it is told. While it gives back it holds the locks that the
  * workers' allocations need, some milliseconds for as many clients as this. */
 enum { SHRINK_STEP = 5000 };
+
+/* Nobody waits for a broker that uses less than 2 % of a core, for so many ticks. */
+enum { QUIET_CPU_NS = 20 * 1000 * 1000, QUIET_TICKS = 3 };
 
 uint64_t resident_bytes(void)
 {
@@ -87,6 +94,19 @@ void watch_shrink(struct broker *broker)
     watch.clients = clients;
 }
 
+/* A burst leaves free memory in every thread's arena: once it is over, that goes back to the
+ * system. */
+static void watch_quiet(void)
+{
+    uint64_t cpu_ns = clock_process_cpu_ns();
+    bool busy = cpu_ns - watch.cpu_ns > QUIET_CPU_NS;
+    watch.cpu_ns = cpu_ns;
+    if (busy)
+        watch.quiet_ticks = 0;
+    else if (watch.quiet_ticks < QUIET_TICKS && ++watch.quiet_ticks == QUIET_TICKS)
+        malloc_trim(0);
+}
+
 /* A worker that sleeps is woken; one that has not turned since the last tick hangs. */
 static void watch_workers(struct broker *broker)
 {
@@ -106,6 +126,7 @@ void watch_tick(struct broker *broker)
 {
     watch_memory(broker);
     watch_queues(broker);
+    watch_quiet();
     if (watch.watchdog)
         watch_workers(broker);
 }

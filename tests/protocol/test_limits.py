@@ -427,6 +427,20 @@ def test_memory_can_be_freed_when_it_is_full(full, topic):
         assert time.monotonic() < deadline
 
 
+def test_memory_goes_back_to_the_system_when_the_broker_is_quiet(own_broker, connect):
+    broker = own_broker({"durability": "memory"}, environment=FREE_AT_ONCE)
+    alice = connect(V5, broker=broker)
+    for number in range(1000):
+        for topic in ("stays", "goes"):  # so what goes leaves a thousand holes
+            alice.publish(f"{topic}/{number}", bytes(16_000), 1, retain=True)
+    for number in range(1000):
+        alice.publish(f"goes/{number}", b"", 1, retain=True)
+    full_kb, deadline = broker.rss_kb(), time.monotonic() + 2 * patience()
+    while broker.rss_kb() > full_kb - 8_000:  # whole pages of 16 MB
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 # ---- metrics -----------------------------------------------------------------------------------
 
 
