@@ -36,7 +36,7 @@ static bool ipv6_parse(const char *text, struct in6_addr *address)
 
 /* A host name of letters, digits, '-' and '.', or an IPv4 address when it has only digits and dots.
  */
-static bool name_valid(const char *host)
+bool address_is_name(const char *host)
 {
     struct in_addr v4;
     size_t len = strlen(host);
@@ -47,31 +47,31 @@ static bool name_valid(const char *host)
            strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == len;
 }
 
-static const char *parse_bracketed(const char *text, struct config_listener *listener)
+static const char *parse_bracketed(const char *text, char host[CONFIG_TEXT_MAX], uint16_t *port)
 {
     struct in6_addr v6;
     const char *end = strchr(text, ']');
     size_t len = end != NULL ? (size_t)(end - text - 1) : 0;
 
-    if (end == NULL || end[1] != ':' || len >= sizeof(listener->host))
+    if (end == NULL || end[1] != ':' || len >= CONFIG_TEXT_MAX)
         return EXPECTED;
-    memcpy(listener->host, text + 1, len);
-    listener->host[len] = '\0';
-    if (!ipv6_parse(listener->host, &v6))
+    memcpy(host, text + 1, len);
+    host[len] = '\0';
+    if (!ipv6_parse(host, &v6))
         return "expected an IPv6 address in the brackets, such as \"[::1]:1883\"";
-    if (!parse_port(end + 2, &listener->port))
+    if (!parse_port(end + 2, port))
         return "expected a port from 0 to 65535 behind the last colon";
     return NULL;
 }
 
-const char *address_parse(const char *text, struct config_listener *listener)
+const char *address_split(const char *text, char host[CONFIG_TEXT_MAX], uint16_t *port)
 {
     const char *colon = strrchr(text, ':');
     size_t len = colon != NULL ? (size_t)(colon - text) : 0;
 
     if (text[0] == '[')
-        return parse_bracketed(text, listener);
-    if (colon == NULL || len >= sizeof(listener->host))
+        return parse_bracketed(text, host, port);
+    if (colon == NULL || len >= CONFIG_TEXT_MAX)
         return EXPECTED;
     if (len == 0)
         return "expected a host before the port; all addresses are 0.0.0.0 for IPv4 and \"[::]\" "
@@ -79,13 +79,18 @@ const char *address_parse(const char *text, struct config_listener *listener)
                "IPv6";
     if (memchr(text, ':', len) != NULL)
         return "an IPv6 address goes in brackets and quotes, such as \"[::1]:1883\"";
-    memcpy(listener->host, text, len);
-    listener->host[len] = '\0';
-    if (!name_valid(listener->host))
+    memcpy(host, text, len);
+    host[len] = '\0';
+    if (!address_is_name(host))
         return "expected a host name or an IP address before the port";
-    if (!parse_port(colon + 1, &listener->port))
+    if (!parse_port(colon + 1, port))
         return "expected a port from 0 to 65535 behind the last colon";
     return NULL;
+}
+
+const char *address_parse(const char *text, struct config_listener *listener)
+{
+    return address_split(text, listener->host, &listener->port);
 }
 
 /* Any numeric host as an IPv6 address, IPv4 ones mapped; false for names. */

@@ -5,6 +5,12 @@
 
 #include "config/config.h"
 
+/* HOST:PORT into its parts; NULL when all is well, else what is wrong with `text`, for a person. */
+const char *address_split(const char *text, char host[CONFIG_TEXT_MAX], uint16_t *port);
+
+/* Is it the name of a host, or an IPv4 address? */
+bool address_is_name(const char *text);
+
 /* Fills host and port of *listener; NULL when all is well, else what is wrong with `text`, for a
  * person. */
 const char *address_parse(const char *text, struct config_listener *listener);

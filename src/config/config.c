@@ -3,6 +3,7 @@
 #include "config/config.h"
 
 #include "config/address.h"
+#include "config/cluster.h"
 #include "config/error.h"
 #include "config/schema.h"
 #include "config/value.h"
@@ -25,9 +26,9 @@ void config_defaults(struct config *config)
     config->listener_count = sizeof(built_in) / sizeof(built_in[0]);
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
-        if (key->type == CONFIG_LISTENERS || key->type == CONFIG_DURABILITY_TOPICS ||
-            key->type == CONFIG_TEXT)
-            continue; /* texts, and the list of topics, are empty by default */
+        if (key->fallback == NULL || strcmp(key->fallback, CONFIG_EMPTY) == 0 ||
+            strcmp(key->fallback, "[]") == 0)
+            continue; /* empty, but for the listeners */
         struct config_scalar scalar = {.text = key->fallback, .len = strlen(key->fallback)};
         CHECK(config_value_store(config, key, &scalar));
     }
@@ -102,5 +103,5 @@ bool config_validate(const struct config *config, struct config_error *error)
                  address);
         return fail_listener(config, listener, error, what);
     }
-    return true;
+    return cluster_validate(config, error);
 }

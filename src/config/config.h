@@ -17,7 +17,10 @@
 enum {
     CONFIG_LISTENERS_MAX = 64,
     CONFIG_DURABILITY_TOPICS_MAX = 64,
+    CONFIG_CLUSTER_LIST_MAX = 64,
+    CONFIG_KEYS_MAX = 128,
     CONFIG_TEXT_MAX = 256,      /* bytes of a text, its NUL included */
+    CONFIG_NAME_MAX = 64,       /* bytes of a name, its NUL included */
     CONFIG_FILE_MAX = 1U << 20, /* bytes of a file */
 };
 
@@ -32,6 +35,8 @@ enum share_strategy {
 enum store_profile { STORE_PROFILE_NORMAL, STORE_PROFILE_SMALL };
 enum queue_full_policy { QUEUE_DROP_NEWEST, QUEUE_DROP_OLDEST, QUEUE_DROP_QOS0_FIRST };
 enum slow_subscriber_policy { SLOW_DROP, SLOW_PAUSE_PUBLISHER };
+enum cluster_role { CLUSTER_ACTIVE, CLUSTER_STANDBY };
+enum cluster_engine { CLUSTER_ENGINE_MANAGED, CLUSTER_ENGINE_EXTERNAL };
 
 struct config_listener {
     char host[CONFIG_TEXT_MAX]; /* address or name, without brackets */
@@ -40,6 +45,17 @@ struct config_listener {
     bool has_durability; /* else the global one counts */
     enum durability durability;
     int line; /* in the file; 0: not from a file */
+};
+
+/* Of another node, or of this one as others see it. */
+struct config_address {
+    char host[CONFIG_TEXT_MAX]; /* address or name, without brackets; "": not given */
+    uint16_t port;
+};
+
+/* A text that must not be shown: no message, log line or document has it. */
+struct config_secret {
+    char hidden[CONFIG_TEXT_MAX];
 };
 
 /* What counts for the topics that match, whichever listener they come through. */
@@ -110,6 +126,29 @@ struct config {
         uint32_t sys_interval_s; /* $SYS; 0: off */
         uint32_t drain_timeout_ms;
     } broker;
+
+    /* config/cluster.h reads what is not as it stands here. */
+    struct {
+        char name[CONFIG_NAME_MAX];      /* "": not clustered; nothing else counts then */
+        char node[CONFIG_NAME_MAX];      /* "": the host's name */
+        struct config_address listen;    /* of links */
+        struct config_address advertise; /* host "": as listen */
+        struct config_address addresses[CONFIG_CLUSTER_LIST_MAX]; /* links of the others */
+        uint32_t address_count;
+        struct config_secret secret; /* or "file:PATH" */
+        uint16_t weight;
+        enum cluster_role role;
+        enum cluster_engine engine;
+        struct config_secret engine_urls[CONFIG_CLUSTER_LIST_MAX]; /* may hold passwords */
+        uint32_t engine_url_count;
+        uint16_t engine_port, engine_route_port; /* 0: from the link's port */
+    } cluster;
+
+    /* Where a value came from, for messages. */
+    struct {
+        char file[CONFIG_TEXT_MAX];
+        int line[CONFIG_KEYS_MAX]; /* 0: built in; -1: --set */
+    } origin;
 };
 
 /* What is wrong and where; one line for a person. */

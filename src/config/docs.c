@@ -116,7 +116,20 @@ static void write_range(FILE *out, const struct config_key *key)
         fputs("switch", out);
         break;
     case CONFIG_TEXT:
+    case CONFIG_SECRET:
         fputs("text", out);
+        break;
+    case CONFIG_NAME:
+        fprintf(out, "text, up to %zu letters, digits, `-` and `_`", key->width - 1);
+        break;
+    case CONFIG_ADDRESS:
+        fputs("`HOST:PORT`", out);
+        break;
+    case CONFIG_ADDRESSES:
+        fputs("list of `HOST` or `HOST:PORT`", out);
+        break;
+    case CONFIG_URLS:
+        fputs("list of URLs", out);
         break;
     case CONFIG_ENUM:
         fputs("choice", out);
@@ -228,7 +241,22 @@ static void json_type(FILE *out, const struct config_key *key)
                 key->word != NULL ? "|" : "", key->word != NULL ? key->word : "");
         break;
     case CONFIG_TEXT:
+    case CONFIG_SECRET:
         fprintf(out, "\"type\": \"string\", \"maxLength\": %zu", key->width - 1);
+        break;
+    case CONFIG_NAME:
+        fprintf(out, "\"type\": \"string\", \"pattern\": \"^[A-Za-z0-9_-]{0,%zu}$\"",
+                key->width - 1);
+        break;
+    case CONFIG_ADDRESS:
+        fputs("\"type\": \"string\", \"pattern\": \"^(.+:[0-9]+)?$\"", out);
+        break;
+    case CONFIG_ADDRESSES:
+    case CONFIG_URLS:
+        fprintf(out,
+                "\"type\": \"array\", \"maxItems\": %d, \"items\": {\"type\": \"string\", "
+                "\"minLength\": 1}",
+                CONFIG_CLUSTER_LIST_MAX);
         break;
     case CONFIG_ENUM:
         json_choices(out, key->choices);
@@ -248,7 +276,8 @@ static void json_default(FILE *out, const struct config_key *key)
     if (key->fallback == NULL)
         return;
     fputs(", \"default\": ", out);
-    if (key->type == CONFIG_BOOL || key->type == CONFIG_INT || key->type == CONFIG_TEXT)
+    bool literal = strchr("\"[", key->fallback[0]) != NULL;
+    if (literal || key->type == CONFIG_BOOL || key->type == CONFIG_INT)
         fputs(key->fallback, out);
     else
         json_text(out, key->fallback);

@@ -4,6 +4,7 @@
 #include "config/reader.h"
 
 #include "config/address.h"
+#include "config/cluster.h"
 #include "config/nearest.h"
 
 #include "base/bytes.h"
@@ -236,4 +237,70 @@ bool read_durability_topics(struct reader *r, const struct config_key *key)
         config->durability_topic_count++;
     }
     return end;
+}
+
+/* A list of plain texts, each of which `one` takes or refuses with a message. */
+static bool read_texts(struct reader *r, const struct config_key *key, uint32_t *count,
+                       bool (*one)(struct reader *r, const char *path, uint32_t index))
+{
+    char path[CONFIG_PATH_MAX];
+    bool end = false;
+
+    if (r->event.type != YAML_SEQUENCE_START_EVENT)
+        return reader_fail_value(r, key);
+    *count = 0;
+    while (next_entry(r, key, *count, CONFIG_CLUSTER_LIST_MAX, &end) && !end) {
+        snprintf(path, sizeof(path), "%s[%u]", key->path, *count);
+        if (!one(r, path, *count))
+            return false;
+        ++*count;
+    }
+    return end;
+}
+
+static bool read_one_address(struct reader *r, const char *path, uint32_t index)
+{
+    struct config_address *address = &r->config->cluster.addresses[index];
+    char quoted[CONFIG_QUOTE_MAX];
+    const char *wrong = "expected HOST or HOST:PORT";
+
+    if (r->event.type == YAML_SCALAR_EVENT && !reader_is_null(r)) {
+        struct config_scalar s = reader_scalar(r);
+        if (strlen(s.text) == s.len && s.len < sizeof(address->host) && address_is_name(s.text)) {
+            memcpy(address->host, s.text, s.len + 1);
+            address->port = CLUSTER_PORT;
+            return true;
+        }
+        const char *split = address_split(s.text, address->host, &address->port);
+        if (split == NULL && strlen(s.text) == s.len && address->port != 0)
+            return true;
+        if (split != NULL && strchr(s.text, ':') != NULL)
+            wrong = split;
+    }
+    return FAIL(r, path, "%s, got %s", wrong, reader_describe(r, quoted));
+}
+
+static bool read_one_url(struct reader *r, const char *path, uint32_t index)
+{
+    struct config_secret *url = &r->config->cluster.engine_urls[index];
+
+    if (r->event.type == YAML_SCALAR_EVENT) {
+        struct config_scalar s = reader_scalar(r);
+        if (s.len < sizeof(url->hidden) && strlen(s.text) == s.len &&
+            strpbrk(s.text, " \t\r\n") == NULL && cluster_url_valid(s.text)) {
+            memcpy(url->hidden, s.text, s.len + 1);
+            return true;
+        }
+    }
+    return FAIL(r, path, "expected nats://[USER:PASSWORD@]HOST[:PORT] or the same with tls://");
+}
+
+bool read_addresses(struct reader *r, const struct config_key *key)
+{
+    return read_texts(r, key, &r->config->cluster.address_count, read_one_address);
+}
+
+bool read_urls(struct reader *r, const struct config_key *key)
+{
+    return read_texts(r, key, &r->config->cluster.engine_url_count, read_one_url);
 }

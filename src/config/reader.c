@@ -126,6 +126,9 @@ bool reader_fail_value(struct reader *r, const struct config_key *key)
     const char *nearest = NULL;
 
     config_value_expected(key, expected, sizeof(expected));
+    bool secret = key->type == CONFIG_SECRET || key->type == CONFIG_URLS;
+    if (secret && r->event.type == YAML_SCALAR_EVENT && !reader_is_null(r))
+        return FAIL(r, key->path, "expected %s, got a text that is not shown", expected);
     if (r->event.type == YAML_SCALAR_EVENT) {
         struct config_scalar scalar = reader_scalar(r);
         nearest = config_value_nearest(key, scalar.text);
@@ -148,11 +151,16 @@ static bool read_scalar(struct reader *r, const struct config_key *key)
 /* The event is the start of the key's value. */
 static bool read_value(struct reader *r, const struct config_key *key)
 {
+    r->config->origin.line[key - config_keys] = r->lines ? reader_line(r) : -1;
     switch (key->type) {
     case CONFIG_LISTENERS:
         return read_listeners(r, key);
     case CONFIG_DURABILITY_TOPICS:
         return read_durability_topics(r, key);
+    case CONFIG_ADDRESSES:
+        return read_addresses(r, key);
+    case CONFIG_URLS:
+        return read_urls(r, key);
     default:
         return read_scalar(r, key);
     }
@@ -296,6 +304,7 @@ bool config_read_text(struct config *config, const char *text, uint64_t len, con
     struct reader reader;
 
     config_defaults(config);
+    snprintf(config->origin.file, sizeof(config->origin.file), "%s", name);
     if (len > CONFIG_FILE_MAX)
         return config_error_set(error, (struct config_place){.name = name},
                                 "expected at most %d bytes", CONFIG_FILE_MAX);

@@ -42,5 +42,7 @@ bool reader_fail_value(struct reader *r, const struct config_key *key);
 /* entries.c: the lists. The event is the start of the value. */
 bool read_listeners(struct reader *r, const struct config_key *key);
 bool read_durability_topics(struct reader *r, const struct config_key *key);
+bool read_addresses(struct reader *r, const struct config_key *key);
+bool read_urls(struct reader *r, const struct config_key *key);
 
 #endif

@@ -22,6 +22,9 @@
 #define MILLISECONDS(member, low, high)                                                            \
     .type = CONFIG_DURATION, .scale = 1, FIELD(member), .min = (low), .max = (high)
 #define TEXT(member) .type = CONFIG_TEXT, FIELD(member)
+#define NAME(member) .type = CONFIG_NAME, FIELD(member)
+#define SECRET(member) .type = CONFIG_SECRET, FIELD(member)
+#define ADDRESS(member) .type = CONFIG_ADDRESS, FIELD(member)
 #define ENUM(member, list) .type = CONFIG_ENUM, FIELD(member), .choices = (list)
 
 #define TIB(n) ((uint64_t)(n) << 40)
@@ -84,6 +87,19 @@ static const struct config_choice slow_policies[] = {
     {0},
 };
 
+static const struct config_choice cluster_roles[] = {
+    {"active", "takes clients and leads groups", CLUSTER_ACTIVE},
+    {"standby", "follows, and takes over only when an active node is gone", CLUSTER_STANDBY},
+    {0},
+};
+
+static const struct config_choice cluster_engines[] = {
+    {"managed", "each node runs a nats-server of its own", CLUSTER_ENGINE_MANAGED},
+    {"external", "a NATS with JetStream that already runs, at engine_urls",
+     CLUSTER_ENGINE_EXTERNAL},
+    {0},
+};
+
 const struct config_section config_sections[] = {
     {"log", "What is written to standard error, or to the journal under systemd."},
     {"mqtt", "What the broker offers to clients. Clients of MQTT 5.0 are told in CONNACK."},
@@ -93,6 +109,9 @@ const struct config_section config_sections[] = {
     {"queue", "What happens to messages that a subscriber cannot take now."},
     {"store", "Where sessions and messages are kept on disk: in the data directory."},
     {"broker", "The broker itself."},
+    {"cluster", "Several nodes that behave as one broker. Under construction: these keys are read "
+                "and checked, "
+                "but nothing uses them yet, and a node with a cluster.name serves alone."},
 };
 
 const struct config_key config_keys[] = {
@@ -388,6 +407,84 @@ const struct config_key config_keys[] = {
      .doc =
          "Time on SIGTERM to tell clients good-bye and to write what is waiting. Then the broker "
          "ends all the same, at most 5 s later when the disk stalls."},
+
+    {.path = "cluster.name",
+     NAME(cluster.name),
+     .fallback = "\"\"",
+     .since = "0.3.0",
+     .doc = "The cluster that this node belongs to, the same on all its nodes. Empty: none, and "
+            "the other keys of this section do not count."},
+    {.path = "cluster.node",
+     NAME(cluster.node),
+     .fallback = "\"\"",
+     .since = "0.3.0",
+     .doc =
+         "The name of this node, different on every node. Empty: the host's name up to the first "
+         "dot."},
+    {.path = "cluster.listen",
+     ADDRESS(cluster.listen),
+     .fallback = "127.0.0.1:7883",
+     .since = "0.3.0",
+     .doc = "Where the other nodes reach this one. Outside loopback a cluster.secret is needed."},
+    {.path = "cluster.advertise",
+     ADDRESS(cluster.advertise),
+     .fallback = "\"\"",
+     .since = "0.3.0",
+     .doc =
+         "The address that others use instead, when they cannot use cluster.listen as it stands. "
+         "Needed when that is 0.0.0.0 or [::]. Empty: cluster.listen."},
+    {.path = "cluster.addresses",
+     .type = CONFIG_ADDRESSES,
+     FIELD(cluster.addresses),
+     .fallback = "[]",
+     .since = "0.3.0",
+     .doc = "Where the other nodes listen: up to 64 entries of HOST or HOST:PORT, with 7883 when "
+            "there is no port; or one name under which DNS lists them all. This node may be among "
+            "them."},
+    {.path = "cluster.secret",
+     SECRET(cluster.secret),
+     .fallback = "\"\"",
+     .since = "0.3.0",
+     .doc =
+         "What nodes prove to each other that they know, of 16 to 255 bytes, the same on all of "
+         "them; or file:PATH, a file that holds it and that not everybody may read. Never shown. "
+         "Needed when anything listed here is outside loopback."},
+    {.path = "cluster.weight",
+     INT(cluster.weight, 1, 1000),
+     .fallback = "100",
+     .since = "0.3.0",
+     .doc = "The share of groups that this node leads, compared with the others."},
+    {.path = "cluster.role",
+     ENUM(cluster.role, cluster_roles),
+     .fallback = "active",
+     .since = "0.3.0",
+     .doc = "What this node does in the cluster."},
+    {.path = "cluster.engine",
+     ENUM(cluster.engine, cluster_engines),
+     .fallback = "managed",
+     .since = "0.3.0",
+     .doc = "The NATS that the nodes agree through."},
+    {.path = "cluster.engine_urls",
+     .type = CONFIG_URLS,
+     FIELD(cluster.engine_urls),
+     .fallback = "[]",
+     .since = "0.3.0",
+     .doc =
+         "With engine: external, its servers: up to 64 of nats://[USER:PASSWORD@]HOST[:PORT], or "
+         "tls://. Never shown."},
+    {.path = "cluster.engine_port",
+     INT(cluster.engine_port, 0, UINT16_MAX),
+     .fallback = "0",
+     .since = "0.3.0",
+     .doc = "With engine: managed, the port of nats-server on 127.0.0.1. 0: the port of "
+            "cluster.listen plus 1000."},
+    {.path = "cluster.engine_route_port",
+     INT(cluster.engine_route_port, 0, UINT16_MAX),
+     .fallback = "0",
+     .since = "0.3.0",
+     .doc = "With engine: managed, the port at which its nats-server and those of the other nodes "
+            "reach each other, the same on all nodes if given. 0: the port of each node's links "
+            "plus 2000."},
 };
 
 const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);

@@ -6,9 +6,9 @@
 #ifndef CONFIG_SCHEMA_H
 #define CONFIG_SCHEMA_H
 
-#include <stdbool.h>
+#include "config/config.h"
+
 #include <stddef.h>
-#include <stdint.h>
 
 enum config_type {
     CONFIG_BOOL,              /* true, false */
@@ -19,6 +19,11 @@ enum config_type {
     CONFIG_ENUM,              /* one of `choices` */
     CONFIG_LISTENERS,         /* a list of {address, transport, durability} */
     CONFIG_DURABILITY_TOPICS, /* a list of {filter, durability} */
+    CONFIG_NAME,              /* a text of letters, digits, '-' and '_' */
+    CONFIG_SECRET,            /* a text that is never shown, into a struct config_secret */
+    CONFIG_ADDRESS,           /* HOST:PORT, into a struct config_address */
+    CONFIG_ADDRESSES,         /* a list of HOST or HOST:PORT */
+    CONFIG_URLS,              /* a list of URLs of the engine, never shown */
 };
 
 struct config_choice {
@@ -57,7 +62,7 @@ extern const struct config_section config_sections[];
 extern const size_t config_section_count;
 extern const struct config_choice config_transports[], config_durabilities[];
 
-enum { CONFIG_KEYS_MAX = 128, CONFIG_SECTIONS_MAX = 16, CONFIG_PATH_MAX = 64 };
+enum { CONFIG_SECTIONS_MAX = 16, CONFIG_PATH_MAX = 64 };
 
 /* Borrows from the table; NULL when there is none. */
 const struct config_key *config_key_find(const char *path);

@@ -4,6 +4,7 @@
 #include "config/value.h"
 
 #include "base/check.h"
+#include "config/address.h"
 #include "config/nearest.h"
 
 #include <inttypes.h>
@@ -139,6 +140,35 @@ static bool store_text(struct config *config, const struct config_key *key,
     return true;
 }
 
+/* Fit for a name of the engine's: nothing that means something in its subjects. */
+static bool store_name(struct config *config, const struct config_key *key,
+                       const struct config_scalar *scalar)
+{
+    return config_name_valid(scalar->text) && store_text(config, key, scalar);
+}
+
+static bool store_address(struct config *config, const struct config_key *key,
+                          const struct config_scalar *scalar)
+{
+    struct config_address address = {.port = 0};
+    bool absent = scalar->len == 0 && strcmp(key->fallback, CONFIG_EMPTY) == 0;
+
+    if (strlen(scalar->text) != scalar->len ||
+        (!absent &&
+         (address_split(scalar->text, address.host, &address.port) != NULL || address.port == 0)))
+        return false;
+    memcpy((char *)config + key->offset, &address, sizeof(address));
+    return true;
+}
+
+bool config_name_valid(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len < CONFIG_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == len;
+}
+
 bool config_value_store(struct config *config, const struct config_key *key,
                         const struct config_scalar *scalar)
 {
@@ -146,8 +176,12 @@ bool config_value_store(struct config *config, const struct config_key *key,
     const char *end = "";
     bool good = false;
 
-    if (key->type == CONFIG_TEXT)
+    if (key->type == CONFIG_TEXT || key->type == CONFIG_SECRET)
         return store_text(config, key, scalar);
+    if (key->type == CONFIG_NAME)
+        return store_name(config, key, scalar);
+    if (key->type == CONFIG_ADDRESS)
+        return store_address(config, key, scalar);
     if (strlen(scalar->text) != scalar->len)
         return false;
     if (key->word != NULL && strcmp(scalar->text, key->word) == 0) {
@@ -170,9 +204,7 @@ bool config_value_store(struct config *config, const struct config_key *key,
     case CONFIG_ENUM:
         good = parse_enum(key->choices, scalar->text, &value);
         break;
-    case CONFIG_TEXT:
-    case CONFIG_LISTENERS:
-    case CONFIG_DURABILITY_TOPICS:
+    default: /* the texts are above, and lists are no scalars */
         UNREACHABLE();
     }
     bool ranged = key->type != CONFIG_BOOL && key->type != CONFIG_ENUM;
@@ -245,7 +277,20 @@ const char *config_value_expected(const struct config_key *key, char *out, size_
         snprintf(out, room, "true or false");
         break;
     case CONFIG_TEXT:
+    case CONFIG_SECRET:
         snprintf(out, room, "a text of at most %zu bytes", key->width - 1);
+        break;
+    case CONFIG_NAME:
+        snprintf(out, room, "at most %zu letters, digits, '-' and '_'", key->width - 1);
+        break;
+    case CONFIG_ADDRESS:
+        snprintf(out, room, "HOST:PORT with a port from 1 to 65535, such as 127.0.0.1:7883");
+        break;
+    case CONFIG_ADDRESSES:
+        snprintf(out, room, "a list of HOST or HOST:PORT");
+        break;
+    case CONFIG_URLS:
+        snprintf(out, room, "a list of URLs such as nats://HOST:4222");
         break;
     case CONFIG_ENUM:
         config_choices_expected(key->choices, out, room);

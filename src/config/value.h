@@ -10,6 +10,8 @@
 #define CONFIG_LISTENER_FORM "{address: HOST:PORT, transport: tcp or ws}"
 #define CONFIG_DURABILITY_TOPIC_FORM "{filter: TOPIC_FILTER, durability: memory, interval or fsync}"
 
+#define CONFIG_EMPTY "\"\"" /* the default of a text without one */
+
 enum { CONFIG_EXPECTED_MAX = 320, CONFIG_NUMBER_MAX = 32 };
 
 /* A scalar as it was written. Borrows. */
@@ -29,6 +31,9 @@ const char *config_value_expected(const struct config_key *key, char *out, size_
 
 /* "one of fsync, interval, memory". */
 void config_choices_expected(const struct config_choice *choices, char *out, size_t room);
+
+/* Letters, digits, '-' and '_', and not too many of them; "" is valid. */
+bool config_name_valid(const char *name);
 
 /* The number in an integer, size, duration, enum or bool field. */
 uint64_t config_value_number(const struct config *config, const struct config_key *key);
