@@ -415,7 +415,8 @@ class Lab:
     def mute(self, name, port):
         """What that port of a machine answers to programs on the same machine is lost; what they send
         to it is not."""
-        return self._local(name, f"iif lo tcp sport {port} tcp flags & rst == 0 drop", f"{name}:{port} is mute to itself")
+        answers = f"iif lo tcp sport {port} tcp flags & rst == 0 drop"
+        return self._local(name, answers, f"{name}:{port} is mute to itself")
 
     def reset(self, name, port):
         """Whoever sends to that port of a machine gets a reset; those who connect after undo() do not."""
