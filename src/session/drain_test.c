@@ -593,6 +593,31 @@ static void shared_message_is_gone_when_its_exchanges_are_released(void **state)
     assert_all_gone(s);
 }
 
+/* ---- the end of a session ------------------------------------------------------------------- */
+
+/* How many records it takes to delete a session that has so many messages. */
+static uint64_t records_of_the_end(struct stored *s, int messages)
+{
+    struct session *session = away_with(s, messages);
+    settle(s);
+    store_end_figures(s->d.end);
+    session_end(session);
+    settle(s);
+    assert_all_gone(s);
+    return store_end_figures(s->d.end).records;
+}
+
+/* A deleted range would stay in memory as long as its table is on the disk. */
+static void short_queue_of_an_ended_session_is_deleted_one_by_one(void **state)
+{
+    assert_in_range(records_of_the_end(*state, 20), 20, 30);
+}
+
+static void long_queue_of_an_ended_session_is_deleted_as_a_range(void **state)
+{
+    assert_in_range(records_of_the_end(*state, 200), 1, 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -624,6 +649,8 @@ int main(void)
         STORED_RULE(shared_message_is_gone_when_sessions_end),
         STORED_RULE(message_of_queues_that_give_up_their_oldest_is_not_shared),
         STORED_RULE(shared_message_is_gone_when_its_exchanges_are_released),
+        STORED_RULE(short_queue_of_an_ended_session_is_deleted_one_by_one),
+        STORED_RULE(long_queue_of_an_ended_session_is_deleted_as_a_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

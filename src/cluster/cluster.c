@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/cluster.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "cluster/inside.h"
+#include "metrics/metrics.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+/* ---- the thread --------------------------------------------------------------------------------
+ */
+
+/* What a worker, or whoever stops the cluster, has to say. */
+struct control_mail {
+    struct letter letter;
+    struct cluster *cluster;
+    void (*open)(struct control_mail *mail);
+    uint32_t worker, remote;
+};
+
+static void post(struct cluster *cluster, uint32_t worker, uint32_t remote,
+                 void (*open)(struct control_mail *mail))
+{
+    struct control_mail *mail = NEW(struct control_mail);
+    mail->cluster = cluster;
+    mail->open = open;
+    mail->worker = worker;
+    mail->remote = remote;
+    mailbox_post(&cluster->mailbox, &mail->letter);
+}
+
+static void open_mail(struct cluster *cluster)
+{
+    struct letter *letter = mailbox_take_all(&cluster->mailbox);
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        struct control_mail *mail = CONTAINER_OF(letter, struct control_mail, letter);
+        mail->open(mail);
+        mem_free(mail);
+        letter = next;
+    }
+}
+
+static void take_interest(struct cluster *cluster, bool added, struct bytes filter)
+{
+    if (added) {
+        if (own_routes_add(&cluster->own_routes, filter) == NULL)
+            return;
+    } else {
+        struct own_route *gone = own_routes_find(&cluster->own_routes, filter);
+        if (gone == NULL)
+            return;
+        tell_forget(cluster, gone);
+        own_routes_remove(&cluster->own_routes, gone);
+    }
+    tell_change(cluster, added, filter);
+}
+
+/* What this node's clients have begun or ceased to want. */
+static void take_interests(struct cluster *cluster)
+{
+    uint64_t count;
+    struct interest *interest = router_take_interests(cluster->router, &count);
+    if (interest == NULL)
+        return;
+    while (interest != NULL) {
+        struct interest *next = interest->next;
+        take_interest(cluster, interest->added, bytes_of(interest->filter, interest->len));
+        mem_free(interest);
+        interest = next;
+    }
+    cluster->interests = count;
+    tell_mark(cluster);
+    members_settle(cluster);
+}
+
+static bool turn(void *owner)
+{
+    struct cluster *cluster = owner;
+    open_mail(cluster);
+    take_interests(cluster);
+    if (cluster->stopping && greeter_idle(&cluster->greeter))
+        loop_stop(&cluster->loop);
+    return false;
+}
+
+static void tick(struct loop_timer *timer)
+{
+    struct cluster *cluster = CONTAINER_OF(timer, struct cluster, tick);
+    uint64_t now_ms = cluster->loop.now_ms;
+    loop_timer_start(&cluster->loop, timer, now_ms + TICK_MS);
+    if (cluster->stopping)
+        return;
+    if (now_ms - cluster->heartbeat_ms >= HEARTBEAT_MS) {
+        cluster->heartbeat_ms = now_ms;
+        tell_heartbeat(cluster);
+    }
+    members_watch(cluster);
+    members_dial(cluster);
+}
+
+static void close_all(void *owner)
+{
+    struct cluster *cluster = owner;
+    LIST_FOR_EACH (link, &cluster->members)
+        talk_close(CONTAINER_OF(link, struct member, link));
+}
+
+static const struct loop_ops loop_ops = {.turn = turn, .stopping = close_all};
+
+static void *run(void *arg)
+{
+    struct cluster *cluster = arg;
+    if (greeter_start(&cluster->greeter, &cluster->loop, cluster->listening_fd, &cluster->own,
+                      &member_greeter_ops, cluster) != RC_OK)
+        CHECK(!"the loop does not take the listening socket");
+    loop_timer_start(&cluster->loop, &cluster->tick, cluster->loop.now_ms);
+    loop_run(&cluster->loop);
+    return NULL;
+}
+
+/* ---- workers -----------------------------------------------------------------------------------
+ */
+
+static struct member *member_of_mail(const struct control_mail *mail)
+{
+    LIST_FOR_EACH (link, &mail->cluster->members) {
+        struct member *member = CONTAINER_OF(link, struct member, link);
+        if (member->remote == mail->remote)
+            return member;
+    }
+    return NULL;
+}
+
+static void open_lost(struct control_mail *mail)
+{
+    struct member *member = member_of_mail(mail);
+    if (member != NULL && member->roads[mail->worker] != ROAD_DIALLING)
+        member->roads[mail->worker] = ROAD_NONE;
+}
+
+static void open_opened(struct control_mail *mail)
+{
+    struct member *member = member_of_mail(mail);
+    if (member == NULL || member->roads[mail->worker] != ROAD_GIVEN)
+        return; /* it was closed again */
+    member->roads[mail->worker] = ROAD_OPEN;
+    member_roads_changed(member);
+}
+
+static void road_lost(void *owner, uint32_t worker, uint32_t remote)
+{
+    post(owner, worker, remote, open_lost);
+}
+
+static void road_opened(void *owner, uint32_t worker, uint32_t remote)
+{
+    post(owner, worker, remote, open_opened);
+}
+
+static const struct roads_ops roads_ops = {.opened = road_opened, .lost = road_lost};
+
+struct delivery_remote *cluster_remote(struct cluster *cluster, uint32_t worker)
+{
+    return roads_remote(cluster->roads[worker]);
+}
+
+void cluster_join_worker(struct cluster *cluster, uint32_t worker, const struct cluster_worker *is)
+{
+    cluster->workers[worker] = *is;
+    roads_join(cluster->roads[worker], is);
+}
+
+void cluster_leave_worker(struct cluster *cluster, uint32_t worker)
+{
+    roads_close(cluster->roads[worker]);
+}
+
+/* ---- start and stop ----------------------------------------------------------------------------
+ */
+
+static void wake(void *owner)
+{
+    struct cluster *cluster = owner;
+    loop_wake(&cluster->loop);
+}
+
+struct cluster *cluster_new(const struct cluster_options *options, struct router *router,
+                            struct metrics_shard *metrics, uint32_t worker_count)
+{
+    struct cluster *cluster = NEW(struct cluster);
+    cluster->options = options;
+    cluster->own = options->identity;
+    CHECK(getrandom(&cluster->own.incarnation, sizeof(uint64_t), 0) == sizeof(uint64_t));
+    cluster->router = router;
+    cluster->metrics = metrics;
+    cluster->worker_count = worker_count;
+    list_init(&cluster->members);
+    list_init(&cluster->targets);
+    own_routes_init(&cluster->own_routes);
+    loop_init(&cluster->loop, &loop_ops, cluster);
+    loop_timer_init(&cluster->tick, tick);
+    mailbox_init(&cluster->mailbox, wake, cluster);
+    cluster->workers = mem_new(worker_count * sizeof(*cluster->workers));
+    cluster->roads = mem_new(worker_count * sizeof(struct roads *));
+    for (uint32_t i = 0; i < worker_count; i++)
+        cluster->roads[i] = roads_new(i, &roads_ops, cluster);
+    router_watch(router, &(struct interest_watch){wake, cluster});
+    return cluster;
+}
+
+enum rc cluster_start(struct cluster *cluster, int listening_fd)
+{
+    for (uint32_t i = 0; i < cluster->options->address_count; i++)
+        target_new(cluster, &cluster->options->addresses[i]);
+    cluster->listening_fd = listening_fd;
+    if (pthread_create(&cluster->thread, NULL, run, cluster) != 0) {
+        close(listening_fd);
+        return RC_IO;
+    }
+    pthread_setname_np(cluster->thread, "cluster");
+    return RC_OK;
+}
+
+static void open_stop(struct control_mail *mail)
+{
+    mail->cluster->stopping = true;
+    greeter_stop(&mail->cluster->greeter);
+    close_all(mail->cluster);
+}
+
+void cluster_stop(struct cluster *cluster)
+{
+    post(cluster, 0, 0, open_stop);
+    pthread_join(cluster->thread, NULL);
+    for (uint32_t i = 0; i < cluster->worker_count; i++)
+        atomic_store_explicit(&roads_remote(cluster->roads[i])->settled, UINT64_MAX,
+                              memory_order_release);
+}
+
+void cluster_free(struct cluster *cluster)
+{
+    if (cluster == NULL)
+        return;
+    open_mail(cluster);
+    members_free(cluster);
+    own_routes_deinit(&cluster->own_routes);
+    for (uint32_t i = 0; i < cluster->worker_count; i++)
+        roads_free(cluster->roads[i]);
+    loop_deinit(&cluster->loop);
+    mem_free(cluster->roads);
+    mem_free(cluster->workers);
+    mem_free(cluster);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control's own: members, the addresses where they may be, and the two links to each. Inside
+ * cluster/ only, on the control's thread. */
+#ifndef CLUSTER_INSIDE_H
+#define CLUSTER_INSIDE_H
+
+#include "cluster/cluster.h"
+#include "cluster/road.h"
+#include "cluster/routes.h"
+#include "link/greeter.h"
+#include "link/link.h"
+
+#include <pthread.h>
+
+enum {
+    TICK_MS = 100,
+    HEARTBEAT_MS = 500,
+    LEASE_MS = 3000, /* a member that was not heard of for so long is away */
+    DIAL_AGAIN_MS = 200,
+    DIAL_AGAIN_MAX_MS = 5000,
+    TARGETS_MAX = 2048,
+    ROUTES_FRAME = 16 * 1024, /* bytes of filters in one frame, about */
+};
+
+/* GIVEN: to its worker, which has not said that it has it. */
+enum road_state { ROAD_NONE, ROAD_DIALLING, ROAD_GIVEN, ROAD_OPEN };
+
+struct tell;
+struct hear;
+
+/* Another node, from when it is first met on. */
+struct member {
+    struct list link; /* in cluster->members */
+    struct cluster *cluster;
+    char node[LINK_NAME_MAX + 1], address[LINK_ADDRESS_MAX + 1];
+    uint64_t incarnation;
+    uint32_t remote; /* its number here */
+    bool live;
+    uint64_t told_ms, heard_ms; /* when anything came last on each of the two below */
+    uint64_t settled;  /* so many of our interests are in effect there */
+    struct tell *tell; /* the control link that we dialled, or NULL */
+    struct hear *hear; /* the one that it dialled, or NULL */
+    struct remote_routes routes;
+    uint8_t roads[]; /* enum road_state, one a worker */
+};
+
+/* An address where a member may be. */
+struct target {
+    struct list link; /* in cluster->targets */
+    struct cluster *cluster;
+    struct cluster_address address;
+    struct member *member; /* whom it led to; NULL: nobody yet */
+    bool self;             /* it leads to us */
+    bool dialling;
+    uint64_t next_ms;
+    uint32_t again_ms;
+};
+
+struct cluster {
+    const struct cluster_options *options;
+    struct link_identity own;
+    struct router *router;
+    struct metrics_shard *metrics;
+    struct loop loop;
+    pthread_t thread;
+    struct mailbox mailbox;
+    struct greeter greeter;
+    int listening_fd;
+    struct loop_timer tick;
+    uint64_t heartbeat_ms; /* of the last */
+    struct list members, targets;
+    uint32_t member_count, target_count;
+    struct own_routes own_routes;
+    uint64_t interests; /* so many of the router's are in own_routes */
+    uint32_t worker_count;
+    struct roads **roads; /* one a worker */
+    struct cluster_worker *workers;
+    bool stopping;
+};
+
+/* ---- member.c ----------------------------------------------------------------------------------
+ */
+
+/* The member that the other end is, made when it is new; one that has started anew is told
+ * everything again. NULL: there are too many. */
+struct member *member_of_peer(struct cluster *cluster, const struct link_peer *peer);
+
+/* What this node's workers publish gets there, all of it. */
+bool member_roads_open(const struct member *member);
+void member_roads_changed(struct member *member);
+
+/* Its links, roads and routes go; it stays known. */
+void member_away(struct member *member, const char *reason);
+
+/* Adds an address unless it is there already; the second takes "host:port". */
+void target_new(struct cluster *cluster, const struct cluster_address *address);
+void target_add(struct cluster *cluster, struct bytes address);
+/* Once a tick: dials what is due, and roads that are missing. */
+void members_dial(struct cluster *cluster);
+/* Once a tick: who has been silent for too long is away. */
+void members_watch(struct cluster *cluster);
+/* Tells the workers how many of our interests are in effect everywhere. */
+void members_settle(struct cluster *cluster);
+void members_free(struct cluster *cluster);
+
+extern const struct greeter_ops member_greeter_ops;
+
+/* ---- talk.c ------------------------------------------------------------------------------------
+ */
+
+/* The two ends of a control link; each takes the descriptor. */
+void tell_open(struct member *member, int fd, struct bytes unread);
+void hear_open(struct member *member, int fd, struct bytes unread);
+void talk_close(struct member *member);
+/* The roads are open: what waited for that is answered. */
+void hear_roads_open(struct member *member);
+
+/* To all members: what has changed in own_routes. */
+void tell_change(struct cluster *cluster, bool added, struct bytes filter);
+/* Before a route leaves own_routes. */
+void tell_forget(struct cluster *cluster, const struct own_route *route);
+/* All that cluster->interests counts has been said. */
+void tell_mark(struct cluster *cluster);
+void tell_heartbeat(struct cluster *cluster);
+
+#endif

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/road.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "metrics/metrics.h"
+
+#include <unistd.h>
+
+enum {
+    ROADS_IN_MAX = 4096 - REMOTE_FIRST, /* what a publisher's reference has room for */
+    CREDIT_STEP = 64 * 1024,            /* bytes worked off between two LINK_CREDIT */
+};
+
+#define REF_LOW (((session_ref)1 << SESSION_REF_WORKER_SHIFT) - 1)
+
+/* To another node. */
+struct road_out {
+    struct link link;
+    struct roads *roads;
+    uint32_t remote;
+    uint64_t sent, worked_off; /* bytes */
+    bool forgotten;            /* closed by order: nobody is told */
+};
+
+/* From a worker of another node. */
+struct road_in {
+    struct link link;
+    struct roads *roads;
+    uint32_t place;              /* in roads->in, and in references */
+    uint64_t received, credited; /* bytes */
+    uint32_t question;           /* asked of a worker that is behind; 0: none is */
+};
+
+struct roads {
+    struct delivery_remote remote; /* first: the hub has this */
+    uint32_t worker;
+    struct cluster_worker is;
+    const struct roads_ops *ops;
+    void *owner;
+    struct road_out *out[REMOTES_MAX];
+    struct road_in **in; /* holes are NULL */
+    uint32_t in_room;
+    uint32_t questions; /* so far */
+    bool closed;
+};
+
+/* ---- to other nodes ----------------------------------------------------------------------------
+ */
+
+static struct roads *roads_of(const struct delivery_hub *hub)
+{
+    return CONTAINER_OF(hub->remote, struct roads, remote);
+}
+
+static struct road_out *road_to(const struct delivery_hub *hub, uint32_t remote)
+{
+    CHECK(remote < REMOTES_MAX);
+    return roads_of(hub)->out[remote];
+}
+
+static bool forward(struct delivery_hub *hub, uint32_t remote, const struct publication *p,
+                    struct message *message, uint64_t share)
+{
+    struct road_out *road = road_to(hub, remote);
+    struct link_publish publish = {.publication = *p, .share = share};
+    if (road == NULL)
+        return false;
+    publish.publication.publisher &= REF_LOW;
+    if (!link_publish(&road->link, &publish, message))
+        return false;
+    road->sent += LINK_PUBLISH_HEAD_MAX + p->topic.len + p->properties.len + p->payload.len;
+    return true;
+}
+
+static bool is_behind(struct delivery_hub *hub, uint32_t remote)
+{
+    const struct road_out *road = road_to(hub, remote);
+    return road != NULL && road->sent - road->worked_off > BACKLOG_HIGH;
+}
+
+static bool ask(struct delivery_hub *hub, uint32_t remote, session_ref publisher, uint32_t question)
+{
+    struct road_out *road = road_to(hub, remote);
+    uint8_t body[12];
+    link_write_u32(link_write_u64(body, publisher & REF_LOW), question);
+    return road != NULL && link_send(&road->link, LINK_QUESTION, 0, bytes_of(body, sizeof(body)));
+}
+
+static struct road_out *road_out_of(struct link *link)
+{
+    return CONTAINER_OF(link, struct road_out, link);
+}
+
+/* What the other node answers. */
+static bool out_frame(struct link *link, const struct link_frame *frame)
+{
+    struct road_out *road = road_out_of(link);
+    struct delivery_hub *hub = road->roads->is.hub;
+    struct link_reader reader = link_reader_of(frame->body);
+    uint64_t number = link_read_u64(&reader);
+    session_ref publisher =
+        (session_ref)road->roads->worker << SESSION_REF_WORKER_SHIFT | (number & REF_LOW);
+    uint32_t question = frame->kind == LINK_CAUGHT_UP ? link_read_u32(&reader) : 0;
+    if (!link_reader_ok(&reader))
+        return false;
+    switch (frame->kind) {
+    case LINK_CREDIT:
+        if (number < road->worked_off || number > road->sent)
+            return false;
+        road->worked_off = number;
+        return true;
+    case LINK_LAGGING:
+        hub->ops->slow_down(hub, publisher, REMOTE_FIRST + road->remote);
+        return true;
+    case LINK_CAUGHT_UP:
+        hub->ops->caught_up(hub, publisher, question);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void out_ended(struct link *link)
+{
+    struct road_out *road = road_out_of(link);
+    struct roads *roads = road->roads;
+    if (roads->out[road->remote] == road)
+        roads->out[road->remote] = NULL;
+    if (!road->forgotten && !roads->closed)
+        roads->ops->lost(roads->owner, roads->worker, road->remote);
+}
+
+static void out_closed(struct link *link)
+{
+    mem_free(road_out_of(link));
+}
+
+static const struct link_ops out_ops = {
+    .frame = out_frame, .ended = out_ended, .closed = out_closed};
+
+/* ---- from other nodes --------------------------------------------------------------------------
+ */
+
+static session_ref reference(const struct road_in *road, uint64_t low)
+{
+    return (session_ref)(REMOTE_FIRST + road->place) << SESSION_REF_WORKER_SHIFT | (low & REF_LOW);
+}
+
+/* Of a publisher on another node, or of a road as such when the low part is 0. NULL: it is gone. */
+static struct road_in *road_of(struct delivery_hub *hub, session_ref publisher)
+{
+    struct roads *roads = roads_of(hub);
+    uint32_t place = session_ref_worker(publisher) - REMOTE_FIRST;
+    return place < roads->in_room ? roads->in[place] : NULL;
+}
+
+static void give_credit(struct road_in *road)
+{
+    uint8_t body[8];
+    if (road->question != 0 || road->received - road->credited < CREDIT_STEP)
+        return;
+    link_write_u64(body, road->received);
+    if (link_send(&road->link, LINK_CREDIT, 0, bytes_of(body, sizeof(body))))
+        road->credited = road->received;
+}
+
+static void tell_lag(struct road_in *road, uint64_t publisher)
+{
+    uint8_t body[8];
+    if (publisher == 0)
+        return;
+    link_write_u64(body, publisher & REF_LOW);
+    link_send(&road->link, LINK_LAGGING, 0, bytes_of(body, sizeof(body)));
+}
+
+static void slow_down(struct delivery_hub *hub, session_ref publisher)
+{
+    struct road_in *road = road_of(hub, publisher);
+    if (road != NULL)
+        tell_lag(road, publisher & REF_LOW);
+}
+
+static void caught_up(struct delivery_hub *hub, session_ref publisher, uint32_t question)
+{
+    struct road_in *road = road_of(hub, publisher);
+    uint8_t body[12];
+    if (road == NULL)
+        return;
+    if ((publisher & REF_LOW) != 0) {
+        link_write_u32(link_write_u64(body, publisher & REF_LOW), question);
+        link_send(&road->link, LINK_CAUGHT_UP, 0, bytes_of(body, sizeof(body)));
+    } else if (road->question == question) {
+        road->question = 0;
+        give_credit(road);
+    }
+}
+
+/* A worker of ours is behind with what came from there. */
+static void wait_for(struct road_in *road, uint32_t worker)
+{
+    struct roads *roads = road->roads;
+    if (road->question != 0)
+        return;
+    if (++roads->questions == 0)
+        roads->questions = 1;
+    if (delivery_ask(roads->is.hub, worker, reference(road, 0), roads->questions))
+        road->question = roads->questions;
+}
+
+static bool take_publish(struct road_in *road, const struct link_frame *frame)
+{
+    struct delivery_hub *hub = road->roads->is.hub;
+    struct link_publish publish;
+    if (!link_publish_read(frame, hub->sessions->now_ms, &publish))
+        return false;
+    struct publication *p = &publish.publication;
+    uint64_t publisher = p->publisher & REF_LOW;
+    road->received += LINK_PUBLISH_HEAD_MAX + p->topic.len + p->properties.len + p->payload.len;
+    p->publisher = publisher == 0 ? 0 : reference(road, publisher);
+    struct publish_outcome outcome = delivery_publish_remote(hub, p, publish.share);
+    if (outcome.slow)
+        tell_lag(road, publisher);
+    if (outcome.backlog)
+        wait_for(road, outcome.behind);
+    return true;
+}
+
+static struct road_in *road_in_of(struct link *link)
+{
+    return CONTAINER_OF(link, struct road_in, link);
+}
+
+static bool in_frame(struct link *link, const struct link_frame *frame)
+{
+    struct road_in *road = road_in_of(link);
+    struct delivery_hub *hub = road->roads->is.hub;
+    if (frame->kind == LINK_PUBLISH)
+        return take_publish(road, frame);
+    struct link_reader reader = link_reader_of(frame->body);
+    uint64_t publisher = link_read_u64(&reader);
+    uint32_t question = link_read_u32(&reader);
+    if (frame->kind != LINK_QUESTION || !link_reader_ok(&reader) || publisher == 0)
+        return false;
+    delivery_ask(hub, hub->worker, reference(road, publisher), question);
+    return true;
+}
+
+static void in_received(struct link *link)
+{
+    give_credit(road_in_of(link));
+}
+
+static void in_ended(struct link *link)
+{
+    struct road_in *road = road_in_of(link);
+    road->roads->in[road->place] = NULL;
+}
+
+static void in_closed(struct link *link)
+{
+    mem_free(road_in_of(link));
+}
+
+static const struct link_ops in_ops = {
+    .frame = in_frame, .received = in_received, .ended = in_ended, .closed = in_closed};
+
+static const struct remote_ops remote_ops = {
+    .forward = forward,
+    .is_behind = is_behind,
+    .ask = ask,
+    .slow_down = slow_down,
+    .caught_up = caught_up,
+};
+
+/* ---- orders ------------------------------------------------------------------------------------
+ */
+
+struct road_order {
+    struct mail mail;
+    struct roads *roads;
+    uint32_t remote;
+    int fd;
+    size_t unread_len;
+    uint8_t unread[];
+};
+
+static void post(struct roads *roads, uint32_t remote, int fd, struct bytes unread,
+                 void (*open)(struct mail *mail, void *receiver))
+{
+    struct road_order *order = mem_new(sizeof(*order) + unread.len);
+    *order = (struct road_order){.mail.open = open,
+                                 .roads = roads,
+                                 .remote = remote,
+                                 .fd = fd,
+                                 .unread_len = unread.len};
+    if (unread.len > 0)
+        memcpy(order->unread, unread.data, unread.len);
+    mailbox_post(roads->is.mailbox, &order->mail.letter);
+}
+
+static void close_out(struct roads *roads, uint32_t remote)
+{
+    struct road_out *road = roads->out[remote];
+    if (road == NULL)
+        return;
+    road->forgotten = true;
+    link_close(&road->link);
+}
+
+static void open_out_order(struct mail *mail, void *receiver)
+{
+    struct road_order *order = CONTAINER_OF(mail, struct road_order, mail);
+    struct roads *roads = order->roads;
+    (void)receiver;
+    close_out(roads, order->remote);
+    struct road_out *road = NEW(struct road_out);
+    *road = (struct road_out){.roads = roads, .remote = order->remote};
+    if (roads->closed) {
+        close(order->fd);
+        mem_free(road);
+    } else if (link_open(&road->link, roads->is.loop, &out_ops, order->fd,
+                         bytes_of(order->unread, order->unread_len)) != RC_OK) {
+        mem_free(road);
+        roads->ops->lost(roads->owner, roads->worker, order->remote);
+    } else {
+        roads->out[order->remote] = road;
+        roads->ops->opened(roads->owner, roads->worker, order->remote);
+    }
+    mem_free(order);
+}
+
+/* The first hole, made if need be; false when all places are taken. */
+static bool place_for(struct roads *roads, uint32_t *place)
+{
+    for (*place = 0; *place < roads->in_room; (*place)++)
+        if (roads->in[*place] == NULL)
+            return true;
+    uint32_t room = roads->in_room == 0 ? 16 : roads->in_room * 2;
+    if (room > ROADS_IN_MAX)
+        return false;
+    roads->in = mem_resize(roads->in, room * sizeof(*roads->in));
+    memset(roads->in + roads->in_room, 0, (room - roads->in_room) * sizeof(*roads->in));
+    roads->in_room = room;
+    return true;
+}
+
+static void open_in_order(struct mail *mail, void *receiver)
+{
+    struct road_order *order = CONTAINER_OF(mail, struct road_order, mail);
+    struct roads *roads = order->roads;
+    struct road_in *road = NEW(struct road_in);
+    (void)receiver;
+    road->roads = roads;
+    if (roads->closed || !place_for(roads, &road->place)) {
+        close(order->fd);
+        mem_free(road);
+    } else if (link_open(&road->link, roads->is.loop, &in_ops, order->fd,
+                         bytes_of(order->unread, order->unread_len)) != RC_OK) {
+        mem_free(road);
+    } else {
+        roads->in[road->place] = road;
+    }
+    mem_free(order);
+}
+
+static void open_close_order(struct mail *mail, void *receiver)
+{
+    struct road_order *order = CONTAINER_OF(mail, struct road_order, mail);
+    (void)receiver;
+    close_out(order->roads, order->remote);
+    mem_free(order);
+}
+
+void roads_post_out(struct roads *roads, uint32_t remote, int fd, struct bytes unread)
+{
+    post(roads, remote, fd, unread, open_out_order);
+}
+
+void roads_post_in(struct roads *roads, int fd, struct bytes unread)
+{
+    post(roads, 0, fd, unread, open_in_order);
+}
+
+void roads_post_close(struct roads *roads, uint32_t remote)
+{
+    post(roads, remote, -1, bytes_of(NULL, 0), open_close_order);
+}
+
+/* ---- make and unmake ---------------------------------------------------------------------------
+ */
+
+struct roads *roads_new(uint32_t worker, const struct roads_ops *ops, void *owner)
+{
+    struct roads *roads = NEW(struct roads);
+    roads->remote.ops = &remote_ops;
+    roads->worker = worker;
+    roads->ops = ops;
+    roads->owner = owner;
+    return roads;
+}
+
+void roads_join(struct roads *roads, const struct cluster_worker *is)
+{
+    roads->is = *is;
+}
+
+struct delivery_remote *roads_remote(struct roads *roads)
+{
+    return &roads->remote;
+}
+
+void roads_close(struct roads *roads)
+{
+    roads->closed = true;
+    for (uint32_t i = 0; i < REMOTES_MAX; i++)
+        close_out(roads, i);
+    for (uint32_t i = 0; i < roads->in_room; i++)
+        if (roads->in[i] != NULL)
+            link_close(&roads->in[i]->link);
+}
+
+void roads_free(struct roads *roads)
+{
+    if (roads == NULL)
+        return;
+    mem_free(roads->in);
+    mem_free(roads);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The roads of one worker: to every other node one that it sends on, and those that others send on.
+ * What the hub says of another node (struct remote_ops) becomes frames here, and the other way
+ * round. On the worker's thread, but for the orders that the control posts.
+ *
+ * Back-pressure: the receiver says how many bytes it has worked off; when more than BACKLOG_HIGH
+ * are under way publishers wait, as they do for a worker of their own node. While a worker that the
+ * receiver passes them on to is behind, it says nothing. So at most about BACKLOG_HIGH, and what
+ * the publishers of one turn send, is in the receiver's hands.
+ */
+#ifndef CLUSTER_ROAD_H
+#define CLUSTER_ROAD_H
+
+#include "cluster/cluster.h"
+#include "link/link.h"
+
+struct roads;
+
+/* Who hears that a road is open, and that one has ended or could not be opened. On the worker's
+ * thread. */
+struct roads_ops {
+    void (*opened)(void *owner, uint32_t worker, uint32_t remote);
+    void (*lost)(void *owner, uint32_t worker, uint32_t remote);
+};
+
+struct roads *roads_new(uint32_t worker, const struct roads_ops *ops, void *owner);
+void roads_join(struct roads *roads, const struct cluster_worker *is);
+struct delivery_remote *roads_remote(struct roads *roads);
+
+/* Orders, from the control's thread. Each takes its descriptor; `unread` is copied. */
+void roads_post_out(struct roads *roads, uint32_t remote, int fd, struct bytes unread);
+void roads_post_in(struct roads *roads, int fd, struct bytes unread);
+/* The node is not heard of any more: its road is closed, without lost(). */
+void roads_post_close(struct roads *roads, uint32_t remote);
+
+/* On the worker's thread, when it stops. */
+void roads_close(struct roads *roads);
+void roads_free(struct roads *roads);
+
+#endif

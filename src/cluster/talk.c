@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Control links. Each node dials each other one and tells it what its clients want, first all of
+ * it, then what changes; the other answers how far it has come. So between two nodes there are two,
+ * one for each direction.
+ *
+ *     BEGIN, ADD..., MARK n, then ADD | REMOVE..., MARK n   --->
+ *                                                           <---   DONE n
+ *     HEARTBEAT                                             --->
+ *                                                           <---   HEARTBEAT
+ */
+#include "cluster/inside.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+
+/* ---- telling -----------------------------------------------------------------------------------
+ */
+
+struct tell {
+    struct link link;
+    struct member *member;
+    struct list *next; /* in own_routes->all: the next to be told; the list's head: all are */
+    bool whole;        /* the whole table has been told */
+    uint8_t kind;      /* of what is collected */
+    uint32_t used;
+    uint8_t collected[ROUTES_FRAME + 2 + UINT16_MAX];
+};
+
+static struct tell *tell_of(struct link *link)
+{
+    return CONTAINER_OF(link, struct tell, link);
+}
+
+static void send_collected(struct tell *tell)
+{
+    if (tell->used > 0)
+        link_send(&tell->link, tell->kind, 0, bytes_of(tell->collected, tell->used));
+    tell->used = 0;
+}
+
+static void collect(struct tell *tell, enum link_kind kind, struct bytes filter)
+{
+    if (tell->kind != kind || tell->used >= ROUTES_FRAME)
+        send_collected(tell);
+    tell->kind = (uint8_t)kind;
+    uint8_t *end = link_write_text(tell->collected + tell->used, filter);
+    tell->used = (uint32_t)(end - tell->collected);
+}
+
+static void mark(struct tell *tell)
+{
+    uint8_t body[8];
+    send_collected(tell);
+    link_write_u64(body, tell->member->cluster->interests);
+    link_send(&tell->link, LINK_ROUTES_MARK, 0, bytes_of(body, sizeof(body)));
+}
+
+/* Goes on with the whole table, as far as there is room. */
+static void tell_more(struct tell *tell)
+{
+    struct own_routes *own = &tell->member->cluster->own_routes;
+    while (tell->next != &own->all && !link_is_high(&tell->link)) {
+        const struct own_route *route = CONTAINER_OF(tell->next, struct own_route, link);
+        collect(tell, LINK_ROUTES_ADD, bytes_of(route->filter, route->len));
+        tell->next = tell->next->next;
+    }
+    if (tell->next == &own->all && !tell->whole) {
+        tell->whole = true;
+        mark(tell);
+    }
+}
+
+static void tell_members(struct tell *tell)
+{
+    struct cluster *cluster = tell->member->cluster;
+    uint8_t body[LINK_ADDRESS_MAX + 2];
+    LIST_FOR_EACH (link, &cluster->members) {
+        const struct member *other = CONTAINER_OF(link, struct member, link);
+        uint8_t *end = link_write_text(body, bytes_of_str(other->address));
+        if (other != tell->member)
+            link_send(&tell->link, LINK_MEMBERS, 0, bytes_of(body, (size_t)(end - body)));
+    }
+}
+
+static bool told(struct link *link, const struct link_frame *frame)
+{
+    struct member *member = tell_of(link)->member;
+    struct link_reader reader = link_reader_of(frame->body);
+    uint64_t number = link_read_u64(&reader);
+    member->told_ms = member->cluster->loop.now_ms;
+    if (frame->kind == LINK_HEARTBEAT)
+        return true;
+    if (frame->kind != LINK_ROUTES_DONE || !link_reader_ok(&reader) ||
+        number < member->settled || number > member->cluster->interests)
+        return false;
+    member->settled = number;
+    members_settle(member->cluster);
+    return true;
+}
+
+static void tell_drained(struct link *link)
+{
+    tell_more(tell_of(link));
+}
+
+static void tell_ended(struct link *link)
+{
+    struct tell *tell = tell_of(link);
+    if (tell->member->tell == tell)
+        tell->member->tell = NULL;
+}
+
+static void tell_closed(struct link *link)
+{
+    mem_free(tell_of(link));
+}
+
+static const struct link_ops tell_ops = {
+    .frame = told, .drained = tell_drained, .ended = tell_ended, .closed = tell_closed};
+
+void tell_open(struct member *member, int fd, struct bytes unread)
+{
+    struct cluster *cluster = member->cluster;
+    struct tell *tell = mem_new(sizeof(*tell));
+    if (member->tell != NULL)
+        link_close(&member->tell->link);
+    tell->member = member;
+    tell->next = cluster->own_routes.all.next;
+    if (link_open(&tell->link, &cluster->loop, &tell_ops, fd, unread) != RC_OK) {
+        mem_free(tell);
+        return;
+    }
+    member->tell = tell;
+    member->told_ms = cluster->loop.now_ms;
+    member->settled = 0;
+    tell_members(tell);
+    link_send(&tell->link, LINK_ROUTES_BEGIN, 0, bytes_of(NULL, 0));
+    tell_more(tell);
+}
+
+void tell_change(struct cluster *cluster, bool added, struct bytes filter)
+{
+    LIST_FOR_EACH (link, &cluster->members) {
+        struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
+        if (tell != NULL)
+            collect(tell, added ? LINK_ROUTES_ADD : LINK_ROUTES_REMOVE, filter);
+    }
+}
+
+void tell_forget(struct cluster *cluster, const struct own_route *route)
+{
+    LIST_FOR_EACH (link, &cluster->members) {
+        struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
+        if (tell != NULL && tell->next == &route->link)
+            tell->next = route->link.next;
+    }
+}
+
+void tell_mark(struct cluster *cluster)
+{
+    LIST_FOR_EACH (link, &cluster->members) {
+        struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
+        if (tell != NULL && tell->whole)
+            mark(tell);
+        else if (tell != NULL)
+            tell_more(tell);
+    }
+}
+
+void tell_heartbeat(struct cluster *cluster)
+{
+    LIST_FOR_EACH (link, &cluster->members) {
+        struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
+        if (tell != NULL)
+            link_send(&tell->link, LINK_HEARTBEAT, 0, bytes_of(NULL, 0));
+    }
+}
+
+/* ---- hearing -----------------------------------------------------------------------------------
+ */
+
+struct hear {
+    struct link link;
+    struct member *member;
+    bool whole;     /* the whole table is being told */
+    bool owes_done; /* the roads are not open: answered when they are */
+    uint64_t mark;  /* the last */
+};
+
+static struct hear *hear_of(struct link *link)
+{
+    return CONTAINER_OF(link, struct hear, link);
+}
+
+static bool hear_filters(struct member *member, const struct link_frame *frame)
+{
+    struct link_reader reader = link_reader_of(frame->body);
+    bool fine = true;
+    while (fine && reader.at < reader.end) {
+        struct bytes filter = link_read_text(&reader);
+        if (reader.failed)
+            return false;
+        fine = frame->kind == LINK_ROUTES_ADD ? remote_routes_add(&member->routes, filter)
+                                              : remote_routes_remove(&member->routes, filter);
+    }
+    return fine;
+}
+
+/* In effect means that what is published here gets there. */
+static bool answer_mark(struct hear *hear)
+{
+    uint8_t body[8];
+    hear->owes_done = false;
+    link_write_u64(body, hear->mark);
+    return link_send(&hear->link, LINK_ROUTES_DONE, 0, bytes_of(body, sizeof(body)));
+}
+
+static bool hear_mark(struct hear *hear, const struct link_frame *frame)
+{
+    struct link_reader reader = link_reader_of(frame->body);
+    hear->mark = link_read_u64(&reader);
+    if (!link_reader_ok(&reader))
+        return false;
+    if (hear->whole)
+        remote_routes_end(&hear->member->routes);
+    hear->whole = false;
+    if (member_roads_open(hear->member))
+        return answer_mark(hear);
+    hear->owes_done = true;
+    return true;
+}
+
+void hear_roads_open(struct member *member)
+{
+    if (member->hear != NULL && member->hear->owes_done)
+        answer_mark(member->hear);
+}
+
+static bool hear_member(struct member *member, const struct link_frame *frame)
+{
+    struct link_reader reader = link_reader_of(frame->body);
+    struct bytes address = link_read_text(&reader);
+    if (!link_reader_ok(&reader))
+        return false;
+    target_add(member->cluster, address);
+    return true;
+}
+
+static bool heard(struct link *link, const struct link_frame *frame)
+{
+    struct hear *hear = hear_of(link);
+    hear->member->heard_ms = hear->member->cluster->loop.now_ms;
+    switch (frame->kind) {
+    case LINK_HEARTBEAT:
+        return link_send(link, LINK_HEARTBEAT, 0, frame->body);
+    case LINK_MEMBERS:
+        return hear_member(hear->member, frame);
+    case LINK_ROUTES_BEGIN:
+        hear->whole = true;
+        remote_routes_begin(&hear->member->routes);
+        return true;
+    case LINK_ROUTES_ADD:
+    case LINK_ROUTES_REMOVE:
+        return hear_filters(hear->member, frame);
+    case LINK_ROUTES_MARK:
+        return hear_mark(hear, frame);
+    default:
+        return false;
+    }
+}
+
+static void hear_ended(struct link *link)
+{
+    struct hear *hear = hear_of(link);
+    if (hear->member->hear == hear)
+        hear->member->hear = NULL;
+}
+
+static void hear_closed(struct link *link)
+{
+    mem_free(hear_of(link));
+}
+
+static const struct link_ops hear_ops = {
+    .frame = heard, .ended = hear_ended, .closed = hear_closed};
+
+void hear_open(struct member *member, int fd, struct bytes unread)
+{
+    struct hear *hear = NEW(struct hear);
+    if (member->hear != NULL)
+        link_close(&member->hear->link);
+    hear->member = member;
+    if (link_open(&hear->link, &member->cluster->loop, &hear_ops, fd, unread) != RC_OK) {
+        mem_free(hear);
+        return;
+    }
+    member->hear = hear;
+    member->heard_ms = member->cluster->loop.now_ms;
+}
+
+void talk_close(struct member *member)
+{
+    if (member->tell != NULL)
+        link_close(&member->tell->link);
+    if (member->hear != NULL)
+        link_close(&member->hear->link);
+}
