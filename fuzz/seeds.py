@@ -135,6 +135,22 @@ RECORDS = {
     "high_water_short": "07 0900",
 }
 
+# Records behind one another, each behind its length; the top bit has the target mend the hash.
+NO_HASH = "00000000000000000000000000000000"
+CLAIM = "0043 01 03 0100 0100 0000 07000000 00000000 0000000000000000 0000000000000000" + NO_HASH + \
+    "0500000000000000 0100000000000000 01 'a' 'x'"
+BATCH = "8033 01 01 0100 0100 0000 07000000 00000000 0100000000000000 0100000000000000" + NO_HASH + "'one'"
+PART_1 = "8032 01 01 0100 0200 0000 07000000 00000000 0100000000000000 0200000000000000" + NO_HASH + "'tw'"
+PART_2 = "8031 01 01 0200 0200 0000 07000000 00000000 0100000000000000 0200000000000000" + NO_HASH + "'o'"
+EMPTY = "8030 01 02 0100 0100 0000 07000000 00000000 0100000000000000 0300000000000000" + NO_HASH
+RELEASE = "8030 01 04 0100 0100 0000 07000000 00000000 0100000000000000 0400000000000000" + NO_HASH
+CHANGELOGS = {
+    "claim": CLAIM,
+    "batches": CLAIM + BATCH + PART_1 + PART_2 + EMPTY + RELEASE + CLAIM,
+    "part_then_claim": CLAIM + BATCH + PART_1 + CLAIM,
+    "wrong_hash": CLAIM + "00" + BATCH[2:],
+}
+
 
 def varint(value):
     out = b""
@@ -173,7 +189,8 @@ def main():
         for name, text in packets.items():
             write(target, name, packet(text))
         write(target, "conversation", b"".join(packet(text) for text in packets.values()))
-    tables = {"frame": FRAMES, "property": PROPERTIES, "topic_filter": TOPICS, "record": RECORDS}
+    tables = {"frame": FRAMES, "property": PROPERTIES, "topic_filter": TOPICS, "record": RECORDS,
+              "changelog_record": CHANGELOGS}
     for target, texts in tables.items():
         for name, text in texts.items():
             write(target, name, octets(text))

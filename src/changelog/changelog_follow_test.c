@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading what others append. */
+#include "changelog/changelog_fixture.h"
+
+static void follower_applies_everything_in_order(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    char texts[50][8];
+    (void)state;
+
+    claim(a);
+    world_advance(world, 20);
+    for (uint64_t i = 0; i < 50; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "%u", (unsigned)i);
+        assert_int_equal(append(a, texts[i], i), RC_OK);
+        world_advance(world, 5);
+    }
+    follow(b);
+    world_advance(world, 1000);
+
+    assert_int_equal(b->applied_count, 50);
+    for (int i = 0; i < 50; i++)
+        assert_string_equal(b->applied[i], texts[i]);
+    world_free(world);
+}
+
+static void follower_that_is_told_does_not_wait_to_look(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    follow(b);
+    world_advance(world, 300);
+    while (b->changelog.poll_ms < world->now_ms + 200)
+        world_advance(world, 1);
+    assert_int_equal(append(a, "x", 1), RC_OK);
+    world_advance(world, 5);
+    assert_int_equal(b->applied_count, 0);
+    changelog_hint(&b->changelog, a->position.sequence, world->now_ms);
+    world_advance(world, 5);
+
+    assert_int_equal(b->applied_count, 1);
+    world_free(world);
+}
+
+static void follower_goes_on_behind_the_position_that_its_store_holds(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    world_advance(world, 20);
+    assert_int_equal(append(a, "one", 1), RC_OK);
+    world_advance(world, 20);
+    struct changelog_position position = a->position;
+    assert_int_equal(append(a, "two", 2), RC_OK);
+    world_advance(world, 20);
+    changelog_trim(&a->changelog, position.sequence + 1);
+    changelog_start_at(&b->changelog, &position);
+    b->position = position;
+    follow(b);
+    world_advance(world, 300);
+
+    assert_int_equal(b->behind, 0);
+    assert_int_equal(b->applied_count, 1);
+    assert_string_equal(b->applied[0], "two");
+    world_free(world);
+}
+
+static void follower_whose_next_record_is_trimmed_needs_a_copy(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    world_advance(world, 2000);
+    changelog_trim(&a->changelog, 3);
+    follow(b);
+    world_advance(world, 100);
+
+    assert_int_equal(b->behind, 1);
+    assert_int_equal(b->behind_first, 3);
+    assert_int_equal(b->changelog.state, CHANGELOG_IDLE);
+    world_free(world);
+}
+
+static void claim_of_who_needs_a_copy_does_not_open(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    world_advance(world, 2000);
+    changelog_trim(&a->changelog, 3);
+    claim(b);
+    world_advance(world, 5000);
+
+    assert_int_equal(b->behind, 1);
+    assert_int_equal(b->opened, 0);
+    assert_int_equal(a->deposed, 1);
+    world_free(world);
+}
+
+static void follower_reads_ahead_and_asks_little_when_there_is_nothing(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    world_advance(world, 20);
+    for (uint64_t i = 0; i < 100; i++) {
+        assert_int_equal(append(a, "x", i), RC_OK);
+        world_advance(world, 2);
+    }
+    changelog_release(&a->changelog, world->now_ms);
+    world_advance(world, 10);
+    b->delay_ms = 10;
+    follow(b);
+    world_advance(world, 200); /* one at a time would take a second */
+    assert_int_equal(b->applied_count, 100);
+    uint32_t reads = b->reads_seen;
+    world_advance(world, 5000);
+
+    assert_true(b->reads_seen - reads <= 5000 / CHANGELOG_POLL_MS + CHANGELOG_READS);
+    world_free(world);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(follower_applies_everything_in_order),
+        cmocka_unit_test(follower_that_is_told_does_not_wait_to_look),
+        cmocka_unit_test(follower_goes_on_behind_the_position_that_its_store_holds),
+        cmocka_unit_test(follower_whose_next_record_is_trimmed_needs_a_copy),
+        cmocka_unit_test(claim_of_who_needs_a_copy_does_not_open),
+        cmocka_unit_test(follower_reads_ahead_and_asks_little_when_there_is_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

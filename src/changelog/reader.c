@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the log behind the position, a few records ahead, and hands them on in order. A replica may
+ * be behind: "not found" means only that it is asked again, until the claim that has to be reached
+ * is. Records that have been trimmed are told from those that are not there yet by the engine's
+ * oldest, which may be old but never too new.
+ */
+#include "changelog/inside.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+static struct changelog_slot *slot_of(struct changelog *log, uint64_t sequence)
+{
+    return &log->slots[sequence % CHANGELOG_READS];
+}
+
+static void slot_free(struct changelog_slot *slot)
+{
+    mem_free(slot->bytes);
+    *slot = (struct changelog_slot){0};
+}
+
+void reader_start(struct changelog *log)
+{
+    reader_stop(log);
+    log->window = 1;
+    log->poll_ms = log->info_ms = 0;
+}
+
+void reader_stop(struct changelog *log)
+{
+    for (uint32_t i = 0; i < CHANGELOG_READS; i++)
+        slot_free(&log->slots[i]);
+    log->info_token = 0;
+}
+
+static uint64_t next(const struct changelog *log)
+{
+    return log->chain.at.sequence + 1;
+}
+
+/* The last that is asked for now. */
+static uint64_t ask_until(const struct changelog *log)
+{
+    uint64_t until = next(log) + log->window - 1;
+    bool bounded = log->state == CHANGELOG_CATCHING_UP && until > log->claim_sequence;
+    return bounded ? log->claim_sequence : until;
+}
+
+static void ask(struct changelog *log, uint64_t sequence, uint64_t now_ms)
+{
+    struct changelog_slot *slot = slot_of(log, sequence);
+
+    slot->sequence = sequence;
+    slot->token = ++log->tokens;
+    slot->asked_ms = now_ms;
+    log->engine->ops->read(log->engine, log->group, slot->token, sequence);
+}
+
+static void ask_ahead(struct changelog *log, uint64_t now_ms)
+{
+    if (now_ms < log->poll_ms)
+        return;
+    uint64_t until = ask_until(log);
+    for (uint64_t sequence = next(log); sequence <= until; sequence++)
+        if (slot_of(log, sequence)->token == 0)
+            ask(log, sequence, now_ms);
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+/* Hands on what stands next. False: no more of it. */
+static bool take(struct changelog *log, struct bytes whole, uint64_t now_ms)
+{
+    struct changelog_record record;
+    struct changelog_claim claim;
+    struct bytes body;
+    bool complete;
+
+    const char *why = chain_add(&log->chain, whole, &record, &complete, &body);
+    if (why != NULL) {
+        changelog_break(log, why);
+        return false;
+    }
+    if (complete) {
+        struct changelog_entry entry = {
+            .kind = record.kind, .position = log->chain.whole, .body = body};
+        if (record.kind == CHANGELOG_CLAIM) {
+            CHECK(changelog_claim_decode(record.body, &claim));
+            entry.claim = &claim;
+        }
+        log->counts.applied++;
+        log->ops->apply(log, &entry);
+    }
+    if (log->state == CHANGELOG_CATCHING_UP && log->chain.at.sequence == log->claim_sequence)
+        changelog_caught_up(log, now_ms);
+    return changelog_reads(log);
+}
+
+/* The first of what has come, and what came before its turn. */
+static void take_all(struct changelog *log, struct bytes whole, uint64_t now_ms)
+{
+    slot_free(slot_of(log, next(log)));
+    bool more = take(log, whole, now_ms);
+    while (more) {
+        struct changelog_slot *slot = slot_of(log, next(log));
+        struct bytes early = bytes_of(slot->bytes, slot->len);
+        if (early.data == NULL)
+            break;
+        uint8_t *bytes = slot->bytes; /* kept from whoever stops the reading meanwhile */
+        slot->bytes = NULL;
+        slot_free(slot);
+        more = take(log, early, now_ms);
+        mem_free(bytes);
+    }
+}
+
+static void record_came(struct changelog *log, struct changelog_slot *slot,
+                        const struct engine_answer *answer, uint64_t now_ms)
+{
+    if (answer->sequence != slot->sequence) {
+        changelog_break(log, "another record was read than the one asked for");
+        return;
+    }
+    log->window = log->window * 2 < CHANGELOG_READS ? log->window * 2 : CHANGELOG_READS;
+    if (slot->sequence == next(log)) {
+        take_all(log, answer->record, now_ms);
+    } else {
+        slot->bytes = mem_try(answer->record.len);
+        if (slot->bytes == NULL) {
+            slot_free(slot); /* asked for again when it is next */
+            return;
+        }
+        memcpy(slot->bytes, answer->record.data, answer->record.len);
+        slot->len = answer->record.len;
+    }
+}
+
+static void not_found(struct changelog *log, uint64_t sequence, uint64_t now_ms)
+{
+    log->window = 1;
+    if (sequence != next(log))
+        return;
+    log->poll_ms = now_ms + CHANGELOG_POLL_MS;
+    if (now_ms < log->info_ms)
+        return;
+    log->info_ms = now_ms + CHANGELOG_INFO_MS;
+    log->info_token = ++log->tokens;
+    log->engine->ops->info(log->engine, log->group, log->info_token);
+}
+
+static void info_came(struct changelog *log, uint64_t first)
+{
+    log->info_token = 0;
+    if (first <= next(log))
+        return;
+    reader_stop(log);
+    log->state = CHANGELOG_IDLE;
+    log->ops->behind(log, first);
+}
+
+bool reader_answered(struct changelog *log, const struct engine_answer *answer, uint64_t now_ms)
+{
+    if (answer->token == log->info_token && answer->token != 0) {
+        if (answer->outcome == ENGINE_INFO)
+            info_came(log, answer->first);
+        return true;
+    }
+    for (uint32_t i = 0; i < CHANGELOG_READS; i++) {
+        struct changelog_slot *slot = &log->slots[i];
+        if (slot->token != answer->token || slot->bytes != NULL || slot->token == 0)
+            continue;
+        uint64_t sequence = slot->sequence;
+        if (answer->outcome == ENGINE_RECORD)
+            record_came(log, slot, answer, now_ms);
+        else
+            slot_free(slot);
+        if (answer->outcome == ENGINE_NOT_FOUND)
+            not_found(log, sequence, now_ms);
+        else if (answer->outcome == ENGINE_FAILED)
+            log->poll_ms = now_ms + CHANGELOG_POLL_MS;
+        if (changelog_reads(log))
+            ask_ahead(log, now_ms);
+        return true;
+    }
+    return false;
+}
+
+/* ---- time --------------------------------------------------------------------------------------
+ */
+
+void reader_turn(struct changelog *log, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < CHANGELOG_READS; i++) {
+        struct changelog_slot *slot = &log->slots[i];
+        if (slot->token != 0 && slot->bytes == NULL &&
+            now_ms >= slot->asked_ms + CHANGELOG_ANSWER_MS)
+            slot_free(slot);
+    }
+    ask_ahead(log, now_ms);
+}
+
+uint64_t reader_deadline_ms(const struct changelog *log)
+{
+    uint64_t deadline = UINT64_MAX;
+
+    if (!changelog_reads(log))
+        return deadline;
+    const struct changelog_slot *first = &log->slots[next(log) % CHANGELOG_READS];
+    if (first->token == 0)
+        return log->poll_ms;
+    for (uint32_t i = 0; i < CHANGELOG_READS; i++) {
+        const struct changelog_slot *slot = &log->slots[i];
+        if (slot->token != 0 && slot->bytes == NULL &&
+            slot->asked_ms + CHANGELOG_ANSWER_MS < deadline)
+            deadline = slot->asked_ms + CHANGELOG_ANSWER_MS;
+    }
+    return deadline;
+}
