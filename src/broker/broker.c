@@ -127,7 +127,7 @@ void node_init(struct broker *broker, const struct config *config)
         auth_register(&broker->shared.auth, &auth_test_challenge);
         LOG(LOG_WARN, "broker.test_authentication_enabled", log_text("method", "test"));
     }
-    metrics_init(&broker->metrics, broker->worker_count + 1);
+    metrics_init(&broker->metrics, broker->worker_count + 2);
     router_init(&broker->router, share_choice(config->mqtt.share_strategy));
     retained_init(&broker->retained, config->limits.retained_count, config->limits.retained_bytes);
     broker->workers = mem_new(broker->worker_count * sizeof(*broker->workers));
@@ -167,6 +167,7 @@ void node_deinit(struct broker *broker)
     for (uint32_t i = 0; i < broker->worker_count; i++)
         worker_deinit(&broker->workers[i]);
     sys_topics_stop(broker);
+    cluster_free(broker->cluster);
     mem_free(broker->workers);
     router_deinit(&broker->router);
     retained_deinit(&broker->retained);
@@ -245,6 +246,7 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
         log_uint("workers", broker->worker_count),
         log_uint("listeners", broker->config->listener_count), log_int("pid", getpid()));
     watch_start(broker);
+    join_start(broker);
     control_start(&broker->control, broker);
     mem_release_code();
     sd_notify(0, "READY=1");
@@ -255,6 +257,8 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
         log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
     control_stop(&broker->control);
     stop_workers(broker);
+    if (broker->cluster != NULL)
+        cluster_stop(broker->cluster);
     control_deinit(&broker->control);
     LOG(LOG_INFO, "broker.stopped", log_uint("uptime_s", (clock_ms() - broker->started_ms) / 1000));
     return BROKER_EXIT_OK;
@@ -273,7 +277,9 @@ int broker_run(const struct config *config, const char *data_dir)
     int code = control_open(&broker.control, data_dir);
     if (code != BROKER_EXIT_OK)
         return code;
-    code = bind_all(&broker) ? load_open(&broker, data_dir) : BROKER_EXIT_UNAVAILABLE;
+    code = bind_all(&broker) ? join_open(&broker) : BROKER_EXIT_UNAVAILABLE;
+    if (code == BROKER_EXIT_OK)
+        code = load_open(&broker, data_dir);
     if (code == BROKER_EXIT_OK) {
         node_make_workers(&broker);
         code = serve(&broker, data_dir, &waited);

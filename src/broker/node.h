@@ -7,22 +7,33 @@
 #include "broker/broker.h"
 #include "broker/control.h"
 #include "broker/worker.h"
+#include "cluster/cluster.h"
 #include "metrics/sys.h"
 #include "store/durable.h"
 
 struct api_store_ops;
 
+/* join.c: what the configuration says of the cluster. */
+struct join {
+    struct cluster_options options;
+    struct config_secret secret;
+    char node[CONFIG_NAME_MAX], address[LINK_ADDRESS_MAX + 1];
+    int listening_fd;
+};
+
 struct broker {
     const struct config *config;
     const char *data_dir;
     struct conn_shared shared;
-    struct metrics
-        metrics; /* one shard a worker, and one for the broker itself, worker 0's thread */
+    struct metrics metrics; /* one shard a worker, one for the broker itself, worker 0's thread, and
+                               one for the cluster's */
     struct router router;
     struct retained retained;
     struct store *store;      /* NULL: the durability of everything is memory */
     pthread_barrier_t loaded; /* workers and the main thread: every worker has loaded its shards */
     _Atomic int load_rc;      /* enum rc: the first failure */
+    struct join join;
+    struct cluster *cluster; /* NULL: this node is alone */
     struct worker *workers;
     uint32_t worker_count;
     struct sys_tree *sys;
@@ -46,6 +57,12 @@ void node_deinit(struct broker *broker);
 /* sys_topics.c: publishes $SYS from worker 0. After worker_init(). */
 void sys_topics_start(struct broker *broker);
 void sys_topics_stop(struct broker *broker);
+
+/* join.c: the cluster, when the configuration names one. Before the workers are made, and gives an
+ * exit code; for each worker; when clients are let in. */
+int join_open(struct broker *broker);
+void join_worker(struct worker *worker);
+void join_start(struct broker *broker);
 
 /* load.c: the store, opened and loaded. Gives an exit code; what is wrong has been said. */
 int load_open(struct broker *broker, const char *data_dir);

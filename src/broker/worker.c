@@ -249,6 +249,8 @@ static void worker_stopping(void *owner)
 {
     struct worker *worker = owner;
     conn_worker_close(&worker->conns);
+    if (worker->broker->cluster != NULL)
+        cluster_leave_worker(worker->broker->cluster, worker->index);
 }
 
 static const struct loop_ops loop_ops = {
@@ -360,9 +362,11 @@ void worker_init(struct worker *worker, struct broker *broker, uint32_t index)
     hub->worker = index;
     hub->worker_count = broker->worker_count;
     hub->under_way_max = under_way_max(broker->config);
+    hub->remote = broker->cluster == NULL ? NULL : cluster_remote(broker->cluster, index);
     hub->ops = &conn_hub_ops;
     hub->owner = &worker->conns;
     delivery_init(hub);
+    join_worker(worker);
     worker->conns = (struct conn_worker){
         .shared = &broker->shared,
         .loop = &worker->loop,

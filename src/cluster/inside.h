@@ -37,9 +37,9 @@ struct member {
     uint32_t remote; /* its number here */
     bool live;
     uint64_t told_ms, heard_ms; /* when anything came last on each of the two below */
-    uint64_t settled;  /* so many of our interests are in effect there */
-    struct tell *tell; /* the control link that we dialled, or NULL */
-    struct hear *hear; /* the one that it dialled, or NULL */
+    uint64_t settled;           /* so many of our interests are in effect there */
+    struct tell *tell;          /* the control link that we dialled, or NULL */
+    struct hear *hear;          /* the one that it dialled, or NULL */
     struct remote_routes routes;
     uint8_t roads[]; /* enum road_state, one a worker */
 };

@@ -290,11 +290,8 @@ static void post(struct roads *roads, uint32_t remote, int fd, struct bytes unre
                  void (*open)(struct mail *mail, void *receiver))
 {
     struct road_order *order = mem_new(sizeof(*order) + unread.len);
-    *order = (struct road_order){.mail.open = open,
-                                 .roads = roads,
-                                 .remote = remote,
-                                 .fd = fd,
-                                 .unread_len = unread.len};
+    *order = (struct road_order){
+        .mail.open = open, .roads = roads, .remote = remote, .fd = fd, .unread_len = unread.len};
     if (unread.len > 0)
         memcpy(order->unread, unread.data, unread.len);
     mailbox_post(roads->is.mailbox, &order->mail.letter);

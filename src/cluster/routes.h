@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is subscribed to what, as far as other nodes have to know: own_routes is what this node tells,
- * remote_routes what one other node has told, kept in the router as subscriptions of that node. On
- * the control's thread.
+ * Who is subscribed to what, as far as other nodes have to know: own_routes is what this node
+ * tells, remote_routes what one other node has told, kept in the router as subscriptions of that
+ * node. On the control's thread.
  */
 #ifndef CLUSTER_ROUTES_H
 #define CLUSTER_ROUTES_H

@@ -91,8 +91,8 @@ static bool told(struct link *link, const struct link_frame *frame)
     member->told_ms = member->cluster->loop.now_ms;
     if (frame->kind == LINK_HEARTBEAT)
         return true;
-    if (frame->kind != LINK_ROUTES_DONE || !link_reader_ok(&reader) ||
-        number < member->settled || number > member->cluster->interests)
+    if (frame->kind != LINK_ROUTES_DONE || !link_reader_ok(&reader) || number < member->settled ||
+        number > member->cluster->interests)
         return false;
     member->settled = number;
     members_settle(member->cluster);

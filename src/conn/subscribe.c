@@ -138,7 +138,9 @@ static void acknowledge(struct filter_job *job)
     uint8_t small[FILTERS_AT_ONCE + 16];
     uint8_t *packet = room <= sizeof(small) ? small : mem_new(room);
     size_t size = suback_encode(&suback, conn->version, packet, room);
-    conn_owe(conn, bytes_of(packet, size), NULL, conn_session_changed(conn));
+    struct publish_ticket *everywhere =
+        job->type == PACKET_SUBSCRIBE ? delivery_await_routes(conn->worker->hub) : NULL;
+    conn_owe(conn, bytes_of(packet, size), everywhere, conn_session_changed(conn));
     if (packet != small)
         mem_free(packet);
     job->acknowledged = true;

@@ -22,10 +22,16 @@ static void answer_give(struct delivery_hub *hub, uint32_t from, const struct an
         ticket_answered(answer->ticket, answer->rc);
         break;
     case ANSWER_LAGGING:
-        hub->ops->slow_down(hub, answer->publisher, from);
+        if (session_ref_is_remote(answer->publisher))
+            hub->remote->ops->slow_down(hub, answer->publisher);
+        else
+            hub->ops->slow_down(hub, answer->publisher, from);
         break;
     case ANSWER_CAUGHT_UP:
-        hub->ops->caught_up(hub, answer->publisher, answer->question);
+        if (session_ref_is_remote(answer->publisher))
+            hub->remote->ops->caught_up(hub, answer->publisher, answer->question);
+        else
+            hub->ops->caught_up(hub, answer->publisher, answer->question);
         break;
     }
 }
@@ -234,6 +240,8 @@ bool delivery_ask(struct delivery_hub *hub, uint32_t worker, session_ref publish
                   uint32_t question)
 {
     size_t size = item_size(0, 0);
+    if (worker >= REMOTE_FIRST)
+        return hub->remote->ops->ask(hub, worker - REMOTE_FIRST, publisher, question);
     struct deliveries *batch = batch_with_room(&hub->peers[worker], size);
     if (batch == NULL)
         return false;

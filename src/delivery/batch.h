@@ -195,6 +195,12 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc);
 /* Receiving worker: no more commits will be expected; answers when those that are have come. */
 void commit_source_answer(struct commit_source *source);
 
+/* ---- routes.c ----------------------------------------------------------------------------------
+ */
+
+/* Answers the tickets of subscriptions that are in effect on all nodes by now. */
+void routes_settle(struct delivery_hub *hub);
+
 /* ---- outbox.c ----------------------------------------------------------------------------------
  */
 

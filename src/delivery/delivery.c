@@ -8,8 +8,9 @@
 
 void delivery_init(struct delivery_hub *hub)
 {
-    route_reader_init(&hub->reader, hub->router, hub->worker_count);
+    route_reader_init(&hub->reader, hub->router, hub->worker_count + (hub->remote != NULL));
     list_init(&hub->parked);
+    list_init(&hub->unsettled);
     hub->cost_min = hub->under_way_max == 0 ? 0 : BACKLOG_HIGH / hub->under_way_max;
     map_init(&hub->subscriptions);
     map_init(&hub->high_water);
@@ -125,6 +126,7 @@ struct routing {
     struct route_block *block;   /* of a wide set */
     struct commit_source source; /* who waits for commits: a ticket here */
     struct delivery_item *again; /* NULL, or the item for which another member is chosen */
+    bool from_remote;            /* for our own subscribers only */
     struct publish_outcome outcome;
 };
 
@@ -167,11 +169,37 @@ static void put_on_batch(struct routing *routing, uint32_t worker, const struct 
     }
 }
 
+/* What begins with '$' is each node's own. What is delivered again after a start has been there. */
+static void forward(struct routing *routing, uint32_t worker, uint64_t share)
+{
+    struct delivery_hub *hub = routing->hub;
+    const struct publication *p = routing->delivery.publication;
+    const struct remote_ops *ops = hub->remote == NULL ? NULL : hub->remote->ops;
+    uint32_t remote = worker - REMOTE_FIRST;
+    if (ops == NULL || routing->from_remote || p->topic.data[0] == '$' ||
+        routing->delivery.outbox.replayed)
+        return;
+    if (!ops->forward(hub, remote, p, routing->delivery.message, share)) {
+        metric_inc(hub->metrics, METRIC_PUBLISH_DROPPED_NO_LINK);
+        return;
+    }
+    metric_inc(hub->metrics, METRIC_PUBLISH_FORWARDED);
+    routing->source.taken = true; /* nobody will say */
+    if (ops->is_behind(hub, remote)) {
+        routing->outcome.backlog = true;
+        routing->outcome.behind = worker;
+    }
+}
+
 /* Routes of one worker. */
 static void deliver_to_worker(struct routing *routing, uint32_t worker, const struct route *routes,
                               uint32_t count)
 {
     struct delivery_hub *hub = routing->hub;
+    if (worker >= REMOTE_FIRST) {
+        forward(routing, worker, 0);
+        return;
+    }
     if (worker != hub->worker || count > DELIVERY_INLINE_MAX || deliveries_pending(hub) ||
         routing->delivery.outbox.number != 0) {
         put_on_batch(
@@ -195,10 +223,15 @@ static void deliver_to_share(struct routing *routing, struct share *share)
     const struct publication *p = routing->delivery.publication;
     struct subscription *member;
     struct route route;
-    if (!share_choose(share, hub->router->share_choice, p->publisher_hash, p->topic, 0, &member,
-                      &route))
+    if (!share_choose(share, hub->router->share_choice,
+                      routing->from_remote ? SHARE_HERE : SHARE_ANYWHERE, p->publisher_hash,
+                      p->topic, 0, &member, &route))
         return;
     uint32_t worker = session_ref_worker(route.session);
+    if (worker >= REMOTE_FIRST) {
+        forward(routing, worker, outbox_share_hash(member));
+        return;
+    }
     /* One that ended, and has not left the share yet, is found out when the batch is worked off. */
     if (worker != hub->worker || deliveries_pending(hub) || routing->delivery.outbox.number != 0 ||
         session_of_ref(hub->sessions, route.session) == NULL) {
@@ -239,7 +272,7 @@ static void end(struct routing *routing, const struct message *message)
 
 static void deliver_to_routes(struct routing *routing, const struct route_set *set)
 {
-    if (routing->hub->worker_count == 1) {
+    if (routing->hub->worker_count == 1 && routing->hub->remote == NULL) {
         if (set->count > 0)
             deliver_to_worker(routing, 0, set->routes, set->count);
     } else {
@@ -312,6 +345,43 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     return routing.outcome;
 }
 
+/* One of our members of the share that the other node has chosen us for. */
+static void deliver_to_hashed_share(struct routing *routing, const struct route_set *set,
+                                    uint64_t share)
+{
+    struct subscription *member;
+    struct route route;
+    for (uint32_t i = 0; i < set->share_count; i++)
+        if (share_choose(set->shares[i], CHOOSE_RANDOM, SHARE_HERE, 0, bytes_of("", 0), 0, &member,
+                         &route) &&
+            outbox_share_hash(member) == share)
+            deliver_to_share(routing, set->shares[i]);
+}
+
+struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
+                                               const struct publication *publication,
+                                               uint64_t share)
+{
+    struct routing routing;
+    struct wire_cache wire;
+    struct route_set set;
+    begin(&routing, hub, publication, NULL, &wire, NULL);
+    routing.from_remote = true;
+    route_find(&hub->reader, publication->topic, ROUTE_AT_ONCE, &set);
+    routing.outcome.matched = set.count > 0 || set.share_count > 0;
+    if (set.count > ROUTE_MEMO_ROUTES_MAX)
+        routing.block = route_reader_take(&hub->reader);
+    if (share == 0)
+        deliver_to_routes(&routing, &set);
+    else
+        deliver_to_hashed_share(&routing, &set, share);
+    routing.outcome.ticket = commit_source_close(&routing.source, &routing.outcome.rc);
+    if (routing.outcome.ticket != NULL)
+        routing.outcome.ticket->owner = 0; /* nobody waits yet */
+    end(&routing, NULL);
+    return routing.outcome;
+}
+
 /* The share of an entry that was replayed: whoever got it, or was to get it, is of that shard. */
 static void deliver_to_chosen_shard(struct routing *routing, struct share *share,
                                     const struct outbox_share *chosen)
@@ -334,7 +404,8 @@ static void replay_shares(struct routing *routing, const struct route_set *set,
         for (uint32_t n = 0; n < set->share_count; n++) {
             struct subscription *any;
             struct route route;
-            if (share_choose(set->shares[n], CHOOSE_RANDOM, 0, bytes_of("", 0), 0, &any, &route) &&
+            if (share_choose(set->shares[n], CHOOSE_RANDOM, SHARE_HERE, 0, bytes_of("", 0), 0, &any,
+                             &route) &&
                 outbox_share_hash(any) == choices[i].stored.filter_hash)
                 deliver_to_chosen_shard(routing, set->shares[n], &choices[i].stored);
         }
@@ -580,6 +651,7 @@ bool delivery_turn(struct delivery_hub *hub)
 {
     bool more = work_off_inbox(hub);
     more |= delivery_unpark(hub);
+    routes_settle(hub);
     more |= deliveries_post_all(hub);
     return more;
 }
@@ -620,8 +692,8 @@ static bool share_orphan(struct session_table *table, struct session *session,
     const struct publication *p = &message->publication;
     struct subscription *other;
     struct route route;
-    if (share == NULL || !share_choose(share, hub->router->share_choice, p->publisher_hash,
-                                       p->topic, session->ref, &other, &route))
+    if (share == NULL || !share_choose(share, hub->router->share_choice, SHARE_HERE,
+                                       p->publisher_hash, p->topic, session->ref, &other, &route))
         return false;
     bool online = atomic_load_explicit(&other->member.online, memory_order_relaxed);
     if (!online && !session->ending)
@@ -659,10 +731,10 @@ static bool share_inherit(struct session_table *table, struct store_shard *store
     route_find(&hub->reader, p->topic, ROUTE_AT_ONCE, &set);
     for (uint32_t i = 0; i < set.share_count; i++) {
         struct share *found = set.shares[i];
-        if (!share_choose(found, CHOOSE_RANDOM, 0, p->topic, ended, &member, &route) ||
+        if (!share_choose(found, CHOOSE_RANDOM, SHARE_HERE, 0, p->topic, ended, &member, &route) ||
             outbox_share_hash(member) != wanted ||
-            !share_choose(found, hub->router->share_choice, p->publisher_hash, p->topic, ended,
-                          &member, &route))
+            !share_choose(found, hub->router->share_choice, SHARE_HERE, p->publisher_hash, p->topic,
+                          ended, &member, &route))
             continue;
         outbox_hand_over(hub, store, message, found, member, &route);
         return true;

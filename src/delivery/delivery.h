@@ -67,6 +67,31 @@ struct delivery_peer {
     uint64_t sent;             /* bytes put on batches for it in this turn */
 };
 
+/*
+ * Other nodes, as a hub sees them: what is for node `remote` goes there in the order in which it
+ * was given. All on the hub's thread.
+ */
+struct remote_ops {
+    /* Puts the publication on its way to that node's subscribers: with `share` (a hash of
+     * "$share/name/filter") to one of its members there, else to those of no share. `message` may
+     * be NULL. Borrows both. False: there is no way to it, and nothing was sent. */
+    bool (*forward)(struct delivery_hub *hub, uint32_t remote, const struct publication *p,
+                    struct message *message, uint64_t share);
+    /* More than BACKLOG_HIGH is on its way there: publishers should wait. */
+    bool (*is_behind)(struct delivery_hub *hub, uint32_t remote);
+    /* delivery_ask() of another node. */
+    bool (*ask)(struct delivery_hub *hub, uint32_t remote, session_ref publisher,
+                uint32_t question);
+    /* News for a publisher on another node: delivery_publish_remote() had its reference. */
+    void (*slow_down)(struct delivery_hub *hub, session_ref publisher);
+    void (*caught_up)(struct delivery_hub *hub, session_ref publisher, uint32_t question);
+};
+
+struct delivery_remote {
+    const struct remote_ops *ops;
+    _Atomic uint64_t settled; /* so many of the router's interests are in effect everywhere */
+};
+
 /* At start-up: the queue of a session that ended, which other members of its shares get. */
 struct orphan_queue {
     uint64_t session;
@@ -93,7 +118,9 @@ struct delivery_hub {
     struct orphan_queue *orphans;                /* between delivery_restore() and _replay() */
     uint32_t orphan_count;
     struct store_waiter *spare_waiter;
-    uint8_t *scratch; /* DELIVERY_SCRATCH bytes for ready-made packets */
+    uint8_t *scratch;               /* DELIVERY_SCRATCH bytes for ready-made packets */
+    struct delivery_remote *remote; /* NULL: this node is alone */
+    struct list unsettled;          /* tickets of subscriptions, oldest first: struct settle_wait */
     const struct hub_ops *ops;
     void *owner;
     bool walking;  /* a walk in steps has begun: do not become quiescent (base/rcu.h) */
@@ -130,6 +157,19 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
                                         const struct publication *publication,
                                         struct message *message,
                                         const struct ready_made *ready_made);
+
+/*
+ * A publication that came from another node: for this node's subscribers only; of a share when
+ * `share` is not 0, see struct remote_ops. publication->publisher is a reference that is remote by
+ * session_ref_is_remote(), or 0.
+ */
+struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
+                                               const struct publication *publication,
+                                               uint64_t share);
+
+/* A ticket that is answered when every subscription of this node so far is in effect on all nodes;
+ * NULL: they are. */
+struct publish_ticket *delivery_await_routes(struct delivery_hub *hub);
 
 /*
  * Asks a worker to call caught_up() on this one when it has worked off everything that was sent to

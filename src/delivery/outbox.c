@@ -208,8 +208,8 @@ static void choose_members(struct outbox_entry *entry, const struct route_set *s
     for (uint32_t i = 0; i < set->share_count; i++) {
         struct subscription *member;
         struct route route;
-        if (share_choose(set->shares[i], entry->hub->router->share_choice, p->publisher_hash,
-                         p->topic, 0, &member, &route))
+        if (share_choose(set->shares[i], entry->hub->router->share_choice, SHARE_HERE,
+                         p->publisher_hash, p->topic, 0, &member, &route))
             add_choice(entry, set->shares[i], member, &route);
     }
 }

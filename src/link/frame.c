@@ -153,14 +153,13 @@ bool link_publish_read(const struct link_frame *frame, uint64_t now_ms,
     uint16_t topic_len = link_read_u16(&reader);
     uint32_t properties_len = link_read_u32(&reader);
     struct publication *p = &publish->publication;
-    *publish = (struct link_publish){
-        .publication = {
-            .received_ms = now_ms,
-            .qos = frame->flags & PUBLISH_QOS,
-            .retain = frame->flags & PUBLISH_RETAIN,
-            .has_expiry = frame->flags & PUBLISH_EXPIRES,
-            .durability = frame->flags >> PUBLISH_DURABILITY_SHIFT,
-        }};
+    *publish = (struct link_publish){.publication = {
+                                         .received_ms = now_ms,
+                                         .qos = frame->flags & PUBLISH_QOS,
+                                         .retain = frame->flags & PUBLISH_RETAIN,
+                                         .has_expiry = frame->flags & PUBLISH_EXPIRES,
+                                         .durability = frame->flags >> PUBLISH_DURABILITY_SHIFT,
+                                     }};
     p->publisher_hash = link_read_u32(&reader);
     p->publisher = link_read_u64(&reader);
     if (p->has_expiry)

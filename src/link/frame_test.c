@@ -10,19 +10,18 @@
 
 static struct link_publish example(void)
 {
-    return (struct link_publish){
-        .publication = {.topic = bytes_of_str("a/b"),
-                        .properties = bytes_of_str("\x03\x00\x01x"),
-                        .payload = bytes_of_str("21.5"),
-                        .received_ms = 10000,
-                        .expiry_s = 60,
-                        .has_expiry = true,
-                        .qos = 1,
-                        .retain = true,
-                        .durability = DURABILITY_INTERVAL,
-                        .publisher_hash = 7,
-                        .publisher = 0x1234567890},
-        .share = 99};
+    return (struct link_publish){.publication = {.topic = bytes_of_str("a/b"),
+                                                 .properties = bytes_of_str("\x03\x00\x01x"),
+                                                 .payload = bytes_of_str("21.5"),
+                                                 .received_ms = 10000,
+                                                 .expiry_s = 60,
+                                                 .has_expiry = true,
+                                                 .qos = 1,
+                                                 .retain = true,
+                                                 .durability = DURABILITY_INTERVAL,
+                                                 .publisher_hash = 7,
+                                                 .publisher = 0x1234567890},
+                                 .share = 99};
 }
 
 /* Gives the size of the whole frame in `out`. */

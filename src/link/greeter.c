@@ -46,8 +46,7 @@ static void make_nonce(uint8_t nonce[LINK_NONCE])
 
 static void say(struct greeting *greeting, const struct handshake_output *out)
 {
-    if (out->len > 0 &&
-        stream_write(&greeting->stream, bytes_of(out->data, out->len)) != RC_OK)
+    if (out->len > 0 && stream_write(&greeting->stream, bytes_of(out->data, out->len)) != RC_OK)
         stream_close(&greeting->stream);
 }
 
@@ -76,7 +75,8 @@ static void refused(struct greeting *greeting)
 {
     const struct handshake *h = &greeting->handshake;
     LOG_LIMITED(LOG_WARN, "link.refused", log_text("by", h->refused_by_peer ? "peer" : "us"),
-                log_text("node", h->peer.node), log_text("reason", handshake_refusal_text(h->refusal)));
+                log_text("node", h->peer.node),
+                log_text("reason", handshake_refusal_text(h->refusal)));
     stream_close_after_flush(&greeting->stream, GREETING_MS);
 }
 

@@ -90,8 +90,7 @@ static bool proof_is_right(const struct handshake *h, const char *role, struct b
 {
     uint8_t wanted[LINK_PROOF_SIZE];
     make_proof(h, role, wanted);
-    return proof.len == LINK_PROOF_SIZE &&
-           CRYPTO_memcmp(wanted, proof.data, LINK_PROOF_SIZE) == 0;
+    return proof.len == LINK_PROOF_SIZE && CRYPTO_memcmp(wanted, proof.data, LINK_PROOF_SIZE) == 0;
 }
 
 /* ---- steps -------------------------------------------------------------------------------------

@@ -42,6 +42,8 @@
       "Memberships in shared subscriptions.")                                                      \
     X(WILLS_PUBLISHED, COUNTER, "messages", "wills_published",                                     \
       "Will messages published.")                                                                  \
+    X(CLUSTER_MEMBERS, GAUGE, "nodes", "cluster_members",                                          \
+      "Other nodes of the cluster that are here.")                                                 \
     /* traffic */                                                                                  \
     X(PACKETS_RECEIVED, COUNTER, "packets", "packets_received",                                    \
       "MQTT control packets of all types received.")                                               \
@@ -59,6 +61,8 @@
       "PUBLISH packets sent, resends included.")                                                   \
     X(PUBLISH_SENT_BYTES, COUNTER, "bytes", "publish_sent_bytes",                                  \
       "Payload bytes of the PUBLISH packets sent.")                                                \
+    X(PUBLISH_FORWARDED, COUNTER, "messages", "publish_forwarded",                                 \
+      "Messages sent to other nodes of the cluster, once for each node.")                          \
     X(ACKS_DELAYED, COUNTER, "packets", "acks_delayed",                                            \
       "Acknowledgements that had to wait for the store.")                                          \
     /* messages that a subscriber did not get, by reason */                                        \
@@ -78,6 +82,8 @@
       "Messages that were waiting in a session when it was deleted.")                              \
     X(PUBLISH_DROPPED_NO_MEMORY, COUNTER, "messages", "publish_dropped_no_memory",                 \
       "Messages dropped because there was no memory to keep them.")                                \
+    X(PUBLISH_DROPPED_NO_LINK, COUNTER, "messages", "publish_dropped_no_link",                     \
+      "Messages for another node of the cluster that could not be reached.")                       \
     X(PUBLISH_DROPPED_QUEUES_FULL, COUNTER, "messages", "publish_dropped_queues_full",             \
       "Messages dropped because all queues together held queue.total_bytes_max.")                  \
     X(PUBLISH_DROPPED_STORE, COUNTER, "messages", "publish_dropped_store",                         \

@@ -320,8 +320,8 @@ static bool read_is_right(struct route_reader *reader, const char *topic)
     for (uint32_t i = 0; i < set.share_count; i++) {
         struct subscription *member;
         struct route route;
-        if (share_choose(set.shares[i], CHOOSE_ROUND_ROBIN, 0, bytes_of_str(topic), 0, &member,
-                         &route) &&
+        if (share_choose(set.shares[i], CHOOSE_ROUND_ROBIN, SHARE_ANYWHERE, 0, bytes_of_str(topic),
+                         0, &member, &route) &&
             (route.session < 1000 || member->session != route.session))
             return false;
     }

@@ -33,6 +33,20 @@ static inline uint32_t session_ref_worker(session_ref ref)
     return (uint32_t)(ref >> SESSION_REF_WORKER_SHIFT);
 }
 
+/* Another node of the cluster stands in the trie as a subscriber whose worker is REMOTE_FIRST and
+ * its number, so whoever sorts by worker finds it as one more, behind ours. */
+enum { REMOTE_FIRST = WORKERS_MAX, REMOTES_MAX = 1000 };
+
+static inline session_ref session_ref_of_remote(uint32_t remote)
+{
+    return (session_ref)(REMOTE_FIRST + remote) << SESSION_REF_WORKER_SHIFT | 1;
+}
+
+static inline bool session_ref_is_remote(session_ref ref)
+{
+    return session_ref_worker(ref) >= REMOTE_FIRST;
+}
+
 enum subscription_flags {
     SUBSCRIPTION_NO_LOCAL = 1,
     SUBSCRIPTION_RETAIN_AS_PUBLISHED = 2,
@@ -64,12 +78,29 @@ enum share_choice {
     CHOOSE_STICKY_TOPIC,
 };
 
+/* A filter that got its first subscriber of this node, or lost its last. */
+struct interest {
+    struct interest *next;
+    bool added;
+    uint32_t len;
+    char filter[]; /* "$share/name/" before it for a share */
+};
+
+/* Who wants to know of interests: told that there are some to take. */
+struct interest_watch {
+    void (*wake)(void *owner); /* any thread, must not block */
+    void *owner;
+};
+
 struct router {
     pthread_mutex_t lock;
     struct trie_node *root;
     _Atomic uint64_t generation; /* counts changes; release after each, acquire before memo use */
     enum share_choice share_choice;
-    uint32_t node_count; /* under the lock; for tests and metrics */
+    uint32_t node_count;                             /* under the lock; for tests and metrics */
+    struct interest_watch watch;                     /* nobody: interests are not kept */
+    struct interest *interest_first, *interest_last; /* under the lock */
+    _Atomic uint64_t interests;                      /* so many there have been */
 };
 
 void router_init(struct router *router, enum share_choice share_choice);
@@ -104,6 +135,13 @@ bool subscription_is(const struct subscription *subscription, struct bytes filte
 /* Writes the filter with its "$share/name/" into `out`; gives its length (written only when <=
  * room). */
 size_t subscription_filter(const struct subscription *subscription, char *out, size_t room);
+
+/* Before the first subscription: interests are kept from now on, until they are taken. */
+void router_watch(struct router *router, const struct interest_watch *watch);
+
+/* Gives what has come up since the last call, oldest first, for the caller to free; NULL: nothing.
+ * *count: how many there have been in all, these included. Any thread. */
+struct interest *router_take_interests(struct router *router, uint64_t *count);
 
 /* ---- reading ----------------------------------------------------------------------------------
  */
@@ -196,13 +234,18 @@ struct route_block *route_reader_take(struct route_reader *reader);
 struct route_block *route_block_hold(struct route_block *block);
 void route_block_drop(struct route_block *block);
 
+enum share_reach {
+    SHARE_ANYWHERE, /* another node that has members counts as one */
+    SHARE_HERE,     /* members of this node only */
+};
+
 /*
  * Chooses one member: an online one if there is one, by the router's strategy; `not_this` is left
  * out (0: nobody). False when there is none. *member is borrowed until the next quiescent state.
  */
-bool share_choose(struct share *share, enum share_choice how, uint64_t publisher,
-                  struct bytes topic, session_ref not_this, struct subscription **member,
-                  struct route *route);
+bool share_choose(struct share *share, enum share_choice how, enum share_reach reach,
+                  uint64_t publisher, struct bytes topic, session_ref not_this,
+                  struct subscription **member, struct route *route);
 
 /* A member whose session is of that shard; false when there is none. */
 bool share_find_member(struct share *share, uint16_t shard, struct subscription **member,

@@ -51,24 +51,32 @@ static uint64_t next_random(void)
     return state;
 }
 
+/* Who may take the message. */
+struct takers {
+    session_ref not_this;
+    bool here_only, online_only;
+};
+
 /* The member of that slot if it may take the message. */
-static struct subscription *taker(struct subscriber *slot, session_ref not_this, bool online_only)
+static struct subscription *taker(struct subscriber *slot, const struct takers *takers)
 {
     struct subscription *s = LOAD(&slot->subscription);
-    bool may = s != NULL && s->session != not_this &&
-               (!online_only || atomic_load_explicit(&s->member.online, memory_order_relaxed));
+    bool may =
+        s != NULL && s->session != takers->not_this &&
+        !(takers->here_only && session_ref_is_remote(s->session)) &&
+        (!takers->online_only || atomic_load_explicit(&s->member.online, memory_order_relaxed));
     return may ? s : NULL;
 }
 
 /* The first member at or behind `start` that may take it, and where it stands. */
 static struct subscription *first_from(struct subscriber_list *list, uint32_t used, uint32_t start,
-                                       session_ref not_this, bool online_only, uint32_t *place)
+                                       const struct takers *takers, uint32_t *place)
 {
     for (uint32_t n = 0; n < used; n++) {
         uint32_t i = start + n;
         if (i >= used)
             i -= used;
-        struct subscription *s = taker(&list->slots[i], not_this, online_only);
+        struct subscription *s = taker(&list->slots[i], takers);
         if (s != NULL) {
             *place = i;
             return s;
@@ -78,14 +86,14 @@ static struct subscription *first_from(struct subscriber_list *list, uint32_t us
 }
 
 static struct subscription *least_loaded(struct subscriber_list *list, uint32_t used,
-                                         uint32_t start, session_ref not_this, bool online_only,
+                                         uint32_t start, const struct takers *takers,
                                          uint32_t *place)
 {
     struct subscription *best = NULL;
     uint32_t best_load = UINT32_MAX;
     for (uint32_t n = 0; n < used; n++) {
         uint32_t i = (start + n) % used;
-        struct subscription *s = taker(&list->slots[i], not_this, online_only);
+        struct subscription *s = taker(&list->slots[i], takers);
         if (s == NULL)
             continue;
         uint32_t load = atomic_load_explicit(&s->member.load, memory_order_relaxed);
@@ -98,9 +106,9 @@ static struct subscription *least_loaded(struct subscriber_list *list, uint32_t 
     return best;
 }
 
-bool share_choose(struct share *share, enum share_choice how, uint64_t publisher,
-                  struct bytes topic, session_ref not_this, struct subscription **member,
-                  struct route *route)
+bool share_choose(struct share *share, enum share_choice how, enum share_reach reach,
+                  uint64_t publisher, struct bytes topic, session_ref not_this,
+                  struct subscription **member, struct route *route)
 {
     struct subscriber_list *list = LOAD(&share->members);
     uint32_t used = list == NULL ? 0 : LOAD(&list->used);
@@ -117,10 +125,12 @@ bool share_choose(struct share *share, enum share_choice how, uint64_t publisher
 
     uint32_t first = (uint32_t)(start % used), place = 0;
     struct subscription *chosen = NULL;
-    for (int online_only = 1; online_only >= 0 && chosen == NULL; online_only--)
-        chosen = how == CHOOSE_LEAST_INFLIGHT
-                     ? least_loaded(list, used, first, not_this, online_only, &place)
-                     : first_from(list, used, first, not_this, online_only, &place);
+    struct takers takers = {.not_this = not_this, .here_only = reach == SHARE_HERE};
+    for (int online_only = 1; online_only >= 0 && chosen == NULL; online_only--) {
+        takers.online_only = online_only;
+        chosen = how == CHOOSE_LEAST_INFLIGHT ? least_loaded(list, used, first, &takers, &place)
+                                              : first_from(list, used, first, &takers, &place);
+    }
     if (chosen == NULL)
         return false;
     if (how == CHOOSE_ROUND_ROBIN && place != first) /* or who stands behind a gap gets its turns */

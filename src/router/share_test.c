@@ -43,8 +43,8 @@ static session_ref choose(struct group *group, struct call call)
     struct route route;
     struct bytes topic = bytes_of_str(call.topic == NULL ? "t" : call.topic);
     assert_int_equal(set.share_count, 1);
-    if (!share_choose(set.shares[0], call.how, call.publisher, topic, call.not_this, &member,
-                      &route))
+    if (!share_choose(set.shares[0], call.how, SHARE_ANYWHERE, call.publisher, topic, call.not_this,
+                      &member, &route))
         return 0;
     assert_int_equal(member->session, route.session);
     group->got[route.session]++;
@@ -138,8 +138,8 @@ static void share_gives_the_route_of_the_member(void **state)
     struct route_set set = find(f, "t");
     struct subscription *member;
     struct route route;
-    assert_true(
-        share_choose(set.shares[0], CHOOSE_ROUND_ROBIN, 0, bytes_of_str("t"), 0, &member, &route));
+    assert_true(share_choose(set.shares[0], CHOOSE_ROUND_ROBIN, SHARE_ANYWHERE, 0,
+                             bytes_of_str("t"), 0, &member, &route));
     assert_int_equal(route.session, 9);
     assert_int_equal(route.qos, 2);
     assert_int_equal(route.identifier, 12);

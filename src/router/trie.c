@@ -81,6 +81,62 @@ static void node_release(struct router *router, struct trie_node *node)
     }
 }
 
+/* ---- interests ---------------------------------------------------------------------------------
+ */
+
+static void interests_free(struct interest *interest)
+{
+    while (interest != NULL) {
+        struct interest *next = interest->next;
+        mem_free(interest);
+        interest = next;
+    }
+}
+
+static void interest_note(struct router *router, const struct subscription *s, bool added)
+{
+    size_t len = subscription_filter(s, NULL, 0);
+    struct interest *interest = mem_new(sizeof(*interest) + len);
+    interest->next = NULL;
+    interest->added = added;
+    interest->len = (uint32_t)subscription_filter(s, interest->filter, len);
+    if (router->interest_first == NULL)
+        router->interest_first = interest;
+    else
+        router->interest_last->next = interest;
+    router->interest_last = interest;
+    atomic_fetch_add_explicit(&router->interests, 1, memory_order_relaxed);
+}
+
+/* One subscriber more, or less. True: somebody is to be woken, without the lock. */
+static bool interest_count(struct router *router, const struct subscription *s, bool added)
+{
+    uint32_t *local = s->share == NULL ? &s->node->local : &s->share->local;
+    if (session_ref_is_remote(s->session))
+        return false;
+    bool tells = added ? (*local)++ == 0 : --(*local) == 0;
+    if (!tells || router->watch.wake == NULL)
+        return false;
+    bool first = router->interest_first == NULL;
+    interest_note(router, s, added);
+    return first;
+}
+
+void router_watch(struct router *router, const struct interest_watch *watch)
+{
+    router->watch = *watch;
+}
+
+struct interest *router_take_interests(struct router *router, uint64_t *count)
+{
+    pthread_mutex_lock(&router->lock);
+    struct interest *first = router->interest_first;
+    router->interest_first = router->interest_last = NULL;
+    *count = atomic_load_explicit(&router->interests, memory_order_relaxed);
+    pthread_mutex_unlock(&router->lock);
+    return first;
+}
+
 /* ---- the interface -----------------------------------------------------------------------------
  */
 
@@ -163,7 +219,10 @@ struct subscription *router_subscribe(struct router *router, session_ref session
     struct route listed = as_route(options, flags);
     pthread_mutex_lock(&router->lock);
     struct subscription *published = subscribe_locked(router, s, filter, share, &listed);
+    bool news = published != NULL && interest_count(router, s, true);
     pthread_mutex_unlock(&router->lock);
+    if (news)
+        router->watch.wake(router->watch.owner);
     if (published == NULL)
         mem_free(s);
     return published;
@@ -200,6 +259,7 @@ void router_unsubscribe(struct router *router, struct subscription *subscription
     pthread_mutex_lock(&router->lock);
     struct trie_node *node = subscription->node;
     struct share *share = subscription->share;
+    bool news = interest_count(router, subscription, false);
     if (share == NULL)
         subscriber_list_remove(&node->subscribers, subscription);
     else if (subscriber_list_remove(&share->members, subscription))
@@ -208,6 +268,8 @@ void router_unsubscribe(struct router *router, struct subscription *subscription
     changed(router);
     free_later(&subscription->rcu);
     pthread_mutex_unlock(&router->lock);
+    if (news)
+        router->watch.wake(router->watch.owner);
 }
 
 /* Compares from the end of the filter up to the root; needs no lock: a subscribed node stays. */
@@ -306,6 +368,7 @@ static void node_free_all(struct trie_node *node)
 void router_deinit(struct router *router)
 {
     node_free_all(router->root);
+    interests_free(router->interest_first);
     router->root = NULL;
     pthread_mutex_destroy(&router->lock);
 }

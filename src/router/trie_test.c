@@ -47,8 +47,8 @@ static bool in_shares(struct router_fixture *f, const struct route_set *set, ses
     struct subscription *member;
     struct route route;
     for (uint32_t i = 0; i < set->share_count; i++)
-        if (share_choose(set->shares[i], f->router.share_choice, 0, bytes_of_str("a"), 0, &member,
-                         &route) &&
+        if (share_choose(set->shares[i], f->router.share_choice, SHARE_ANYWHERE, 0,
+                         bytes_of_str("a"), 0, &member, &route) &&
             route.session == session)
             return true;
     return false;

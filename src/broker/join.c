@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a node joins its cluster: what the configuration says, put together with the workers. */
+#include "base/check.h"
+#include "base/log.h"
+#include "broker/node.h"
+#include "config/cluster.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+enum { LINK_BACKLOG = 256 };
+
+static void format_address(const struct config_address *address, char *out, size_t room)
+{
+    bool v6 = strchr(address->host, ':') != NULL;
+    snprintf(out, room, "%s%s%s:%u", v6 ? "[" : "", address->host, v6 ? "]" : "",
+             (unsigned)address->port);
+}
+
+static void take_addresses(struct join *join, const struct config *config)
+{
+    for (uint32_t i = 0;
+         i < config->cluster.address_count && join->options.address_count < CLUSTER_ADDRESSES_MAX;
+         i++) {
+        struct cluster_address *to = &join->options.addresses[join->options.address_count++];
+        snprintf(to->host, sizeof(to->host), "%s", config->cluster.addresses[i].host);
+        to->port = config->cluster.addresses[i].port;
+    }
+}
+
+int join_open(struct broker *broker)
+{
+    const struct config *config = broker->config;
+    struct join *join = &broker->join;
+    struct config_error error;
+    if (!cluster_configured(config))
+        return BROKER_EXIT_OK;
+    if (!cluster_secret(config, &join->secret, &error) || !cluster_node(config, join->node)) {
+        fprintf(stderr, "skein: cluster: this node's name or the secret cannot be read\n");
+        return BROKER_EXIT_UNAVAILABLE;
+    }
+    struct listener_address address = {.port = config->cluster.listen.port, .exclusive = true};
+    snprintf(address.host, sizeof(address.host), "%s", config->cluster.listen.host);
+    join->listening_fd = listener_bind(&address, LINK_BACKLOG);
+    if (join->listening_fd < 0) {
+        fprintf(stderr, "skein: cluster.listen: cannot listen on %s:%u: %s\n", address.host,
+                (unsigned)address.port, strerror(errno));
+        return BROKER_EXIT_UNAVAILABLE;
+    }
+    format_address(cluster_advertised(config), join->address, sizeof(join->address));
+    join->options.identity = (struct link_identity){.cluster = config->cluster.name,
+                                                   .node = join->node,
+                                                   .address = join->address,
+                                                   .secret = bytes_of_str(join->secret.hidden)};
+    take_addresses(join, config);
+    broker->cluster =
+        cluster_new(&join->options, &broker->router,
+                    metrics_shard_get(&broker->metrics, broker->worker_count + 1),
+                    broker->worker_count);
+    return BROKER_EXIT_OK;
+}
+
+void join_worker(struct worker *worker)
+{
+    struct cluster *cluster = worker->broker->cluster;
+    if (cluster == NULL)
+        return;
+    cluster_join_worker(cluster, worker->index,
+                        &(struct cluster_worker){.hub = &worker->hub,
+                                                 .loop = &worker->loop,
+                                                 .mailbox = &worker->mailbox});
+}
+
+void join_start(struct broker *broker)
+{
+    const struct join *join = &broker->join;
+    if (broker->cluster == NULL)
+        return;
+    if (cluster_start(broker->cluster, join->listening_fd) != RC_OK)
+        CHECK(!"a thread could not be started");
+    LOG(LOG_INFO, "cluster.joining", log_text("cluster", broker->config->cluster.name),
+        log_text("node", join->node), log_text("address", join->address),
+        log_uint("addresses", join->options.address_count));
+}
