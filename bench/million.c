@@ -262,7 +262,7 @@ static void accept_clients(struct span *span, uint32_t first, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         conn_accept(&million.worker->conns, crowd_descriptor(first + i),
-                    &(struct conn_origin){TRANSPORT_TCP, 0}, NULL, NULL, 0);
+                    &(struct conn_origin){.transport = TRANSPORT_TCP}, NULL, NULL, 0);
         if (i % ACCEPTS_PER_TURN == ACCEPTS_PER_TURN - 1)
             turn(span);
     }

@@ -151,6 +151,21 @@ CHANGELOGS = {
     "wrong_hash": CLAIM + "00" + BATCH[2:],
 }
 
+V2 = "0D0A0D0A000D0A 'QUIT' 0A "
+PROXY_HEADERS = {
+    "line_tcp4": "'PROXY TCP4 192.0.2.1 198.51.100.7 54321 1883' 0D0A 10",
+    "line_tcp6": "'PROXY TCP6 2001:db8::1 2001:db8::2 54321 1883' 0D0A",
+    "line_unknown": "'PROXY UNKNOWN' 0D0A",
+    "line_without_end": "'PROXY TCP4 192.0.2.1 198.51.100.7 54321 1883 " + "x" * 70 + "'",
+    "local": V2 + "20000000",
+    "ipv4": V2 + "2111000C C0000201 C6336407 D431 075B",
+    "ipv4_tlv": V2 + "21110013 C0000201 C6336407 D431 075B 030004 'abcd' 10",
+    "ipv6": V2 + "21210024" + 2 * " 20010DB8000000000000000000000001" + "D431 075B",
+    "unix": V2 + "213100D8" + " '/run/x' 00",
+    "command": V2 + "22110000",
+    "mqtt": "10100004 'MQTT' 0402003C 0002'id'",
+}
+
 
 def varint(value):
     out = b""
@@ -190,7 +205,8 @@ def main():
             write(target, name, packet(text))
         write(target, "conversation", b"".join(packet(text) for text in packets.values()))
     tables = {"frame": FRAMES, "property": PROPERTIES, "topic_filter": TOPICS, "record": RECORDS,
-              "changelog_record": CHANGELOGS}
+              "changelog_record": CHANGELOGS,
+              "proxy_header": PROXY_HEADERS}
     for target, texts in tables.items():
         for name, text in texts.items():
             write(target, name, octets(text))

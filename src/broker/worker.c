@@ -267,7 +267,12 @@ static const struct loop_ops loop_ops = {
 static void accepted(struct listener *listener, int fd)
 {
     struct worker *worker = listener->owner;
-    struct conn_origin origin = {listener->transport, (uint32_t)(listener - worker->listeners)};
+    uint32_t index = (uint32_t)(listener - worker->listeners);
+    struct conn_origin origin = {
+        .transport = listener->transport,
+        .listener = index,
+        .proxy_header = worker->broker->config->listeners[index].proxy == PROXY_PROTOCOL_REQUIRED,
+    };
     conn_accept(&worker->conns, fd, &origin, NULL, NULL, 0);
 }
 

@@ -25,6 +25,7 @@ enum {
 };
 
 enum config_transport { CONFIG_TCP, CONFIG_WS };
+enum proxy_protocol { PROXY_PROTOCOL_OFF, PROXY_PROTOCOL_REQUIRED };
 enum share_strategy {
     SHARE_ROUND_ROBIN,
     SHARE_RANDOM,
@@ -44,6 +45,7 @@ struct config_listener {
     enum config_transport transport;
     bool has_durability; /* else the global one counts */
     enum durability durability;
+    enum proxy_protocol proxy;
     int line; /* in the file; 0: not from a file */
 };
 

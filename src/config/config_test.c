@@ -133,7 +133,8 @@ static const struct bad bads[] = {
     {"listener_with_an_unknown_key", "listeners:\n  - adress: 127.0.0.1:1883\n",
      "skein.yaml:2: listeners[0]: unknown key 'adress'; did you mean address?"},
     {"listener_with_a_key_that_resembles_nothing", "listeners:\n  - tls: true\n",
-     "skein.yaml:2: listeners[0]: unknown key 'tls'; expected address, transport or durability"},
+     "skein.yaml:2: listeners[0]: unknown key 'tls'; expected address, transport, durability or "
+     "proxy_protocol"},
     {"listener_without_an_address", "listeners:\n  - address: 127.0.0.1:1\n  - transport: ws\n",
      "skein.yaml:3: listeners[1]: address is missing: expected {address: HOST:PORT, transport: tcp "
      "or ws}"},
@@ -143,6 +144,9 @@ static const struct bad bads[] = {
     {"listener_with_an_unknown_transport",
      "listeners:\n  - address: 127.0.0.1:1\n    transport: tls\n",
      "skein.yaml:3: listeners[0].transport: expected one of tcp, ws, got 'tls'"},
+    {"listener_with_an_unknown_proxy_protocol",
+     "listeners:\n  - address: 127.0.0.1:1\n    proxy_protocol: v2\n",
+     "skein.yaml:3: listeners[0].proxy_protocol: expected one of off, required, got 'v2'"},
     {"address_without_a_port", "listeners:\n  - address: localhost\n",
      "skein.yaml:2: listeners[0].address: expected HOST:PORT, such as 127.0.0.1:1883 or "
      "\"[::1]:1883\", got 'localhost'"},

@@ -75,7 +75,14 @@ static const char reference_listeners[] =
     "  `:1883` without a host is refused, because it does not say which of them is meant. Port 0\n"
     "  is one that the system chooses; the log says which.\n"
     "- `transport` is `tcp` (the default) or `ws`, MQTT over WebSocket.\n"
-    "- `durability` is that of its clients' sessions and messages; without it, the one above.\n\n"
+    "- `durability` is that of its clients' sessions and messages; without it, the one above.\n"
+    "- `proxy_protocol` is `off` (the default) or `required`: each connection begins with a "
+    "header\n"
+    "  of the PROXY protocol, version 1 or 2, which names the client's address. Only for a "
+    "listener\n"
+    "  that nobody but a load balancer can reach, because whoever reaches it can claim to be\n"
+    "  anybody: [Behind a load balancer](../guide/load-balancer.md). A connection whose header is\n"
+    "  wrong, or not complete within 5 s, is closed and counted (`proxy_headers_refused`).\n\n"
     "The same address and port twice is an error, however it is written. A listener that other\n"
     "machines can reach starts only with `allow_anonymous: true`, because there is no\n"
     "authentication that could keep anybody out.\n\n"
@@ -319,7 +326,9 @@ static void json_listeners(FILE *out)
     json_choices(out, config_transports);
     fputs(", \"default\": \"tcp\"},\n          \"durability\": {", out);
     json_choices(out, config_durabilities);
-    fputs("}\n        }\n      }\n    }", out);
+    fputs("},\n          \"proxy_protocol\": {", out);
+    json_choices(out, config_proxy_protocols);
+    fputs(", \"default\": \"off\"}\n        }\n      }\n    }", out);
 }
 
 static void json_durability_topics(FILE *out)

@@ -56,13 +56,13 @@ struct entry_key {
     bool (*read)(struct reader *r, const char *path, void *entry);
 };
 
-enum { ENTRY_KEYS_MAX = 3 };
+enum { ENTRY_KEYS_MAX = 4 };
 
 /* How the mappings of a list are written. */
 struct entry_form {
     const char *list;                            /* "listeners" */
     const char *expected;                        /* "{address: HOST:PORT, ...}" */
-    const char *words;                           /* "address, transport or durability" */
+    const char *words;                           /* "filter or durability" */
     const struct entry_key keys[ENTRY_KEYS_MAX]; /* name NULL: no more */
     uint32_t required;                           /* of them, from the first on */
 };
@@ -83,6 +83,15 @@ static bool read_listener_durability(struct reader *r, const char *path, void *e
     bool good = read_choice(r, path, config_durabilities, &value);
     listener->durability = (enum durability)value;
     listener->has_durability = true;
+    return good;
+}
+
+static bool read_listener_proxy(struct reader *r, const char *path, void *entry)
+{
+    struct config_listener *listener = entry;
+    uint32_t value = 0;
+    bool good = read_choice(r, path, config_proxy_protocols, &value);
+    listener->proxy = (enum proxy_protocol)value;
     return good;
 }
 
@@ -117,10 +126,11 @@ static bool read_topic_durability(struct reader *r, const char *path, void *entr
 static const struct entry_form listener_form = {
     .list = "listeners",
     .expected = CONFIG_LISTENER_FORM,
-    .words = "address, transport or durability",
+    .words = "address, transport, durability or proxy_protocol",
     .keys = {{"address", read_listener_address},
              {"transport", read_listener_transport},
-             {"durability", read_listener_durability}},
+             {"durability", read_listener_durability},
+             {"proxy_protocol", read_listener_proxy}},
     .required = 1,
 };
 

@@ -37,6 +37,13 @@ const struct config_choice config_transports[] = {
     {0},
 };
 
+const struct config_choice config_proxy_protocols[] = {
+    {"off", "clients connect here, or through what passes their bytes only", PROXY_PROTOCOL_OFF},
+    {"required", "each connection begins with a header of the PROXY protocol",
+     PROXY_PROTOCOL_REQUIRED},
+    {0},
+};
+
 static const struct config_choice log_levels[] = {
     {"error", "what stops something from working", LOG_ERROR},
     {"warn", "what may soon", LOG_WARN},
@@ -119,7 +126,8 @@ const struct config_key config_keys[] = {
      .type = CONFIG_LISTENERS,
      FIELD(listeners),
      .since = "0.1.0",
-     .doc = "Where clients connect: 1 to 64 entries of an address, a transport and a durability."},
+     .doc = "Where clients connect: 1 to 64 entries of an address, a transport, a durability and "
+            "whether the PROXY protocol is spoken."},
     {.path = "allow_anonymous",
      BOOL(allow_anonymous),
      .fallback = "false",

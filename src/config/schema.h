@@ -17,7 +17,7 @@ enum config_type {
     CONFIG_DURATION,          /* 500ms, 10s, 5m, 2h, 7d; 0 needs no unit */
     CONFIG_TEXT,              /* into a char[] */
     CONFIG_ENUM,              /* one of `choices` */
-    CONFIG_LISTENERS,         /* a list of {address, transport, durability} */
+    CONFIG_LISTENERS,         /* a list of {address, transport, ...} */
     CONFIG_DURABILITY_TOPICS, /* a list of {filter, durability} */
     CONFIG_NAME,              /* a text of letters, digits, '-' and '_' */
     CONFIG_SECRET,            /* a text that is never shown, into a struct config_secret */
@@ -60,7 +60,8 @@ extern const struct config_key config_keys[];
 extern const size_t config_key_count;
 extern const struct config_section config_sections[];
 extern const size_t config_section_count;
-extern const struct config_choice config_transports[], config_durabilities[];
+extern const struct config_choice config_transports[], config_durabilities[],
+    config_proxy_protocols[];
 
 enum { CONFIG_SECTIONS_MAX = 16, CONFIG_PATH_MAX = 64 };
 

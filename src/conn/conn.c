@@ -47,6 +47,9 @@ void conn_accept(struct conn_worker *worker, int fd, const struct conn_origin *o
         mem_free(conn);
         return;
     }
+    if (origin->proxy_header)
+        stream_expect_proxy_header(&conn->stream);
+    stream_set_peer(&conn->stream, &origin->peer);
     list_add_last(&worker->connections, &conn->link);
     uint32_t open =
         atomic_fetch_add_explicit(&worker->shared->connections, 1, memory_order_relaxed);
@@ -193,7 +196,8 @@ struct conn_extra *conn_extra(struct conn *conn)
 static void stream_ended(struct stream *stream, enum stream_close_reason reason)
 {
     struct conn *conn = conn_of_stream(stream);
-    (void)reason;
+    if (reason == STREAM_CLOSED_BY_PROXY)
+        metric_inc(conn->worker->metrics, METRIC_PROXY_HEADERS_REFUSED);
     let_go(conn, SESSION_WILL_KEEP); /* nothing of it is left to do when we ended the connection */
 }
 

@@ -37,7 +37,9 @@ struct conn_shared {
 /* How a connection came in. */
 struct conn_origin {
     enum transport transport;
-    uint32_t listener; /* of the configuration */
+    uint32_t listener;       /* of the configuration */
+    bool proxy_header;       /* one comes first: it is new, and its listener wants one */
+    struct stream_peer peer; /* of one that another worker has moved */
 };
 
 struct conn_worker_ops {

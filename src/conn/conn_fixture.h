@@ -402,8 +402,8 @@ static inline struct client *dial(struct fixture *f, uint32_t worker, enum mqtt_
     struct client *client = &f->clients[f->client_count++];
     *client = (struct client){.f = f, .fd = ends[1], .version = (uint8_t)version};
     name_of_worker(client, worker);
-    conn_accept(&f->workers[worker].conns, ends[0], &(struct conn_origin){TRANSPORT_TCP, 0}, NULL,
-                NULL, 0);
+    conn_accept(&f->workers[worker].conns, ends[0],
+                &(struct conn_origin){.transport = TRANSPORT_TCP}, NULL, NULL, 0);
     return client;
 }
 

@@ -134,7 +134,11 @@ static bool conn_move(struct conn *conn, uint32_t home, size_t consumed)
     struct stream_filter *filter = NULL;
     uint8_t *unread = NULL;
     size_t unread_len = 0;
-    struct conn_origin origin = {(enum transport)conn->stream.transport, conn->listener};
+    struct conn_origin origin = {
+        .transport = (enum transport)conn->stream.transport,
+        .listener = conn->listener,
+        .peer = stream_peer(&conn->stream),
+    };
     conn->state = CONN_CLOSING;
     conn_count_closed(conn); /* before it is counted there */
     loop_timer_stop(worker->loop, &conn->timer);

@@ -19,7 +19,8 @@ static void accept_of_what_is_no_socket_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    conn_accept(&f->workers[0].conns, fd, &(struct conn_origin){TRANSPORT_TCP, 0}, NULL, NULL, 0);
+    conn_accept(&f->workers[0].conns, fd, &(struct conn_origin){.transport = TRANSPORT_TCP}, NULL,
+                NULL, 0);
     assert_true(list_empty(&f->workers[0].conns.connections));
     assert_int_equal(fcntl(fd, F_GETFD), -1);
 }

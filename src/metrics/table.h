@@ -27,6 +27,9 @@
       "Connections closed after 1.5 keep alive intervals of silence.")                             \
     X(CONNECT_TIMEOUTS, COUNTER, "connections", "connect_timeouts",                                \
       "Connections closed because no CONNECT came within limits.connect_timeout.")                 \
+    X(PROXY_HEADERS_REFUSED, COUNTER, "connections", "proxy_headers_refused",                      \
+      "Connections closed because a header of the PROXY protocol was wrong or did not come in "    \
+      "time.")                                                                                     \
     X(MALFORMED_PACKETS, COUNTER, "packets", "malformed_packets",                                  \
       "Packets that do not parse; each ends its connection.")                                      \
     X(PROTOCOL_ERRORS, COUNTER, "packets", "protocol_errors",                                      \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The life of a stream: open, what the loop's epoll set waits for, pause, detach, close. Input is
- * in stream_input.c, output in stream_output.c, WebSocket in websocket.c.
+ * in stream_input.c, output in stream_output.c, the PROXY protocol and whom the stream is with in
+ * stream_peer.c, WebSocket in websocket.c.
  *
  * A stream is in the set from stream_open() on and leaves it when its descriptor is closed, so a
  * connection that neither pauses nor fills the kernel's buffer costs one epoll_ctl(). The set is
@@ -16,18 +17,10 @@
 #include "net/stream_internal.h"
 #include "net/websocket.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(struct stream) <= 88, "an idle connection stays small");
-
-struct stream_linger {
-    struct loop_timer timer;
-    struct stream *stream;
-};
 
 /* The peer is gone, or half of it: what the kernel still holds (a DISCONNECT perhaps) comes first.
  */
@@ -133,10 +126,7 @@ static void release(struct stream *stream)
     stream_kept_free(stream);
     stream_filter_free(stream->filter);
     stream->filter = NULL;
-    if (stream->linger != NULL)
-        loop_timer_stop(stream->loop, &stream->linger->timer);
-    mem_free(stream->linger);
-    stream->linger = NULL;
+    stream_aside_free(stream);
     list_add_last(&stream->loop->closing, &stream->link);
 }
 
@@ -191,7 +181,7 @@ void stream_close_soon(struct stream *stream)
 
 static void on_linger_over(struct loop_timer *timer)
 {
-    stream_close(CONTAINER_OF(timer, struct stream_linger, timer)->stream);
+    stream_close(CONTAINER_OF(timer, struct stream_aside, timer)->stream);
 }
 
 void stream_finish(struct stream *stream, enum stream_close_reason reason, uint64_t linger_ms)
@@ -201,10 +191,7 @@ void stream_finish(struct stream *stream, enum stream_close_reason reason, uint6
     if (stream->filter != NULL)
         websocket_put_close(stream);
     stream->state = STREAM_FLUSHING;
-    stream->linger = NEW(struct stream_linger);
-    stream->linger->stream = stream;
-    loop_timer_init(&stream->linger->timer, on_linger_over);
-    loop_timer_start(stream->loop, &stream->linger->timer, stream->loop->now_ms + linger_ms);
+    stream_aside_start(stream, linger_ms, on_linger_over);
     if (stream->out_last != NULL)
         out_chunk_seal(stream->out_last); /* stream_reserve() finds no room from now on */
     stream_kept_free(stream);
@@ -268,7 +255,7 @@ int stream_detach(struct stream *stream, size_t consumed, struct stream_filter *
     uint8_t *copy = NULL;
     int fd = stream->fd;
 
-    CHECK(stream->state == STREAM_OPEN);
+    CHECK(stream->state == STREAM_OPEN && !stream_awaits_header(stream));
     if (stream->out_first != NULL)
         stream_flush(stream);
     if (stream->state != STREAM_OPEN || stream->out_first != NULL)
@@ -288,26 +275,4 @@ int stream_detach(struct stream *stream, size_t consumed, struct stream_filter *
     stream->fd = -1;
     release(stream);
     return fd;
-}
-
-void stream_peer_name(struct stream *stream, char *out, size_t room)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof(address);
-    char host[INET6_ADDRSTRLEN] = "";
-
-    CHECK(room > 0);
-    if (stream->fd < 0 || getpeername(stream->fd, (struct sockaddr *)&address, &len) != 0) {
-        snprintf(out, room, "?");
-    } else if (address.ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address;
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
-        snprintf(out, room, "%s:%u", host, ntohs(v4->sin_port));
-    } else if (address.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address;
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
-        snprintf(out, room, "[%s]:%u", host, ntohs(v6->sin6_port));
-    } else {
-        snprintf(out, room, "local");
-    }
 }

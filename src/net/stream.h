@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One client's byte stream: tcp, or websocket over tcp (later tls and proxy in the same chain). The
- * stream reads into its loop's shared buffer and hands the bytes up; it keeps what the upper layer
- * has not consumed (a packet that is not complete) and nothing else, so an idle connection holds no
- * buffer. Output is appended to chunks and written once a loop turn. Owned by one loop's thread.
+ * One client's byte stream: tcp, then the header of the PROXY protocol where one is expected, then
+ * websocket where that is spoken (later tls between the two). The stream reads into its loop's
+ * shared buffer and hands the bytes up; it keeps what the upper layer has not consumed (a packet
+ * that is not complete) and nothing else, so an idle connection holds no buffer. Output is appended
+ * to chunks and written once a loop turn. Owned by one loop's thread.
  *
  *   OPEN --(stream_close_after_flush(), websocket close)--> FLUSHING --(written)--> LINGERING
  *    |                                                         |                        |
@@ -23,12 +24,14 @@
 struct message;
 struct stream;
 struct stream_filter; /* websocket state; NULL for plain tcp */
+struct stream_aside;  /* what few streams need: see stream_internal.h */
 
 enum stream_close_reason {
     STREAM_CLOSED_BY_US,
     STREAM_CLOSED_BY_PEER, /* EOF */
     STREAM_CLOSED_BY_ERROR,
     STREAM_CLOSED_BY_HANDSHAKE, /* websocket: what came was not a handshake, or broke the framing */
+    STREAM_CLOSED_BY_PROXY,     /* the header of the PROXY protocol is wrong, or did not come */
 };
 
 enum transport { TRANSPORT_TCP, TRANSPORT_WEBSOCKET };
@@ -81,8 +84,8 @@ struct stream {
     struct loop *loop;
     const struct stream_ops *ops;
     struct stream_filter *filter;
-    struct stream_linger *linger; /* only while FLUSHING or LINGERING */
-    struct list link;             /* in loop->dirty, bulk, resumed, ending or closing */
+    struct stream_aside *aside; /* NULL for most, until they are FLUSHING */
+    struct list link;           /* in loop->dirty, bulk, resumed, ending or closing */
     struct out_chunk *out_first, *out_last;
     struct stream_kept *kept; /* unconsumed input, NULL when there is none */
     uint32_t out_bytes;       /* not yet taken by the kernel; at most STREAM_OUT_MAX */
@@ -212,8 +215,31 @@ void stream_close(struct stream *stream);
  */
 void stream_close_soon(struct stream *stream);
 
+/* ---- whom it is with ---------------------------------------------------------------------------
+ */
+
+/* A client behind somebody else: the socket knows only that one. */
+struct stream_peer {
+    uint8_t family; /* AF_INET, AF_INET6; 0: whom the socket knows */
+    uint8_t address[16];
+    uint16_t port;
+};
+
+enum { STREAM_PROXY_HEADER_MS = 5 * 1000 };
+
+/*
+ * Right after stream_open(): the first bytes have to be a header of the PROXY protocol, and all of
+ * it has to be there in STREAM_PROXY_HEADER_MS. It is not handed up; the peer is from then on whom
+ * it names. Without one the stream ends with STREAM_CLOSED_BY_PROXY. Nothing may be written before.
+ */
+void stream_expect_proxy_header(struct stream *stream);
+
+/* Says whom it is with, for a stream that comes from another loop. Copied. */
+void stream_set_peer(struct stream *stream, const struct stream_peer *peer);
+struct stream_peer stream_peer(const struct stream *stream);
+
 /* The peer's address as "127.0.0.1:54321" or "[::1]:54321", "?" when it is gone; at most 54 bytes.
  */
-void stream_peer_name(struct stream *stream, char *out, size_t room);
+void stream_peer_name(const struct stream *stream, char *out, size_t room);
 
 #endif

@@ -146,7 +146,7 @@ static void deliver_from_kept(struct stream *stream)
 
 void stream_deliver_kept(struct stream *stream)
 {
-    if (!stream->paused && stream->kept != NULL)
+    if (!stream->paused && stream->kept != NULL && !stream_awaits_header(stream))
         deliver_from_kept(stream);
     if (stream->state == STREAM_OPEN && stream->filter != NULL)
         websocket_input_done(stream);
@@ -201,7 +201,14 @@ bool stream_read(struct stream *stream)
     loop_count(&counters->read_bytes, (uint64_t)got);
     if (stream->state != STREAM_OPEN)
         return true; /* it is closing: input is thrown away */
-    fresh = stream->filter == NULL ? (size_t)got : websocket_decode(stream, target, (size_t)got);
+    fresh = (size_t)got;
+    if (__builtin_expect(stream_awaits_header(stream), 0)) {
+        fresh = stream_take_header(stream, &target, fresh);
+        if (fresh == 0)
+            return stream->state == STREAM_OPEN;
+    }
+    if (stream->filter != NULL)
+        fresh = websocket_decode(stream, target, fresh);
     if (fresh > 0) {
         if (shared) {
             deliver_from_shared(stream, target, fresh);

@@ -1,10 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of a stream (life, input, output, websocket) and the loop call of each other.
- * Inside net only. */
+/* What the parts of a stream (life, input, output, proxy, websocket) and the loop call of each
+ * other. Inside net only. */
 #ifndef NET_STREAM_INTERNAL_H
 #define NET_STREAM_INTERNAL_H
 
 #include "net/stream.h"
+
+/* What is not in struct stream, because few need it and never for long, or are few. */
+struct stream_aside {
+    struct stream *stream;
+    struct loop_timer timer; /* for the header to come; when FLUSHING, for the peer to close */
+    struct stream_peer peer;
+    bool awaits_header; /* what is kept is the beginning of one */
+    uint32_t skip;      /* bytes of it that are still to come and mean nothing */
+};
+
+/* Gives the aside, a new one if there is none, with its timer set to call `fire`. */
+struct stream_aside *stream_aside_start(struct stream *stream, uint64_t wait_ms,
+                                        void (*fire)(struct loop_timer *timer));
+/* NULL is fine. */
+void stream_aside_free(struct stream *stream);
+
+static inline bool stream_awaits_header(const struct stream *stream)
+{
+    return stream->aside != NULL && stream->aside->awaits_header;
+}
+
+/* `len` bytes were read to *data, which has the loop's headroom before it. Gives how many of them
+ * stand behind the header, and moves *data there; 0 when it is not complete or is refused. */
+size_t stream_take_header(struct stream *stream, uint8_t **data, size_t len);
 
 /* The loop's epoll set has reported these EPOLL* bits. Harmless for a stream that was closed since
  * the report was made. */

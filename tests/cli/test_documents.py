@@ -82,6 +82,8 @@ def test_schema_takes_the_default_file_with_every_key(validator, generated):
     "broker: {sys_interval: 0}",
     "limits:",
     "listeners: [{address: '[::1]:1883', transport: ws}]",
+    "listeners: [{address: '127.0.0.1:1', proxy_protocol: required}, {address: '127.0.0.1:2', proxy_protocol: 'off'}]",
+    "listeners: [{address: '127.0.0.1:1', proxy_protocol: v2}]",
     "workers: many",
     "workers: 257",
     "wrokers: 4",

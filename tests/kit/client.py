@@ -32,12 +32,13 @@ class Closed(AssertionError):
 
 
 class RawClient:
-    """One connection. `version` is V31, V311 or V5; `websocket`: over WebSocket, already upgraded.
+    """One connection. `version` is V31, V311 or V5; `websocket`: over WebSocket, already upgraded;
+    `first`: bytes that go before everything else.
 
     Packets that arrive while another one is awaited are kept, in order, for later expectations.
     """
 
-    def __init__(self, broker, version, websocket=False, receive_buffer=None):
+    def __init__(self, broker, version, websocket=False, receive_buffer=None, first=b""):
         self.version = version
         self.client_id = None
         self.connack = None
@@ -50,6 +51,7 @@ class RawClient:
         self._ended = None
         address = broker.ws_address if websocket else broker.address
         self.socket = dial(address, receive_buffer)
+        self.socket.sendall(first)
         self.stream = self.socket
         if websocket:
             self.stream = ws.Stream(self.socket, patience())
