@@ -49,14 +49,13 @@ int join_open(struct broker *broker)
     }
     format_address(cluster_advertised(config), join->address, sizeof(join->address));
     join->options.identity = (struct link_identity){.cluster = config->cluster.name,
-                                                   .node = join->node,
-                                                   .address = join->address,
-                                                   .secret = bytes_of_str(join->secret.hidden)};
+                                                    .node = join->node,
+                                                    .address = join->address,
+                                                    .secret = bytes_of_str(join->secret.hidden)};
     take_addresses(join, config);
-    broker->cluster =
-        cluster_new(&join->options, &broker->router,
-                    metrics_shard_get(&broker->metrics, broker->worker_count + 1),
-                    broker->worker_count);
+    broker->cluster = cluster_new(&join->options, &broker->router,
+                                  metrics_shard_get(&broker->metrics, broker->worker_count + 1),
+                                  broker->worker_count);
     return BROKER_EXIT_OK;
 }
 

@@ -228,7 +228,7 @@ static void open_stop(struct control_mail *mail)
 {
     mail->cluster->stopping = true;
     greeter_stop(&mail->cluster->greeter);
-    close_all(mail->cluster);
+    tell_goodbye(mail->cluster);
 }
 
 void cluster_stop(struct cluster *cluster)

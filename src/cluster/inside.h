@@ -122,5 +122,6 @@ void tell_forget(struct cluster *cluster, const struct own_route *route);
 /* All that cluster->interests counts has been said. */
 void tell_mark(struct cluster *cluster);
 void tell_heartbeat(struct cluster *cluster);
+void tell_goodbye(struct cluster *cluster);
 
 #endif

@@ -8,6 +8,7 @@
  *                                                           <---   DONE n
  *     HEARTBEAT                                             --->
  *                                                           <---   HEARTBEAT
+ *     GOODBYE                                               --->
  */
 #include "cluster/inside.h"
 
@@ -177,6 +178,15 @@ void tell_heartbeat(struct cluster *cluster)
     }
 }
 
+void tell_goodbye(struct cluster *cluster)
+{
+    LIST_FOR_EACH (link, &cluster->members) {
+        struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
+        if (tell != NULL)
+            link_send(&tell->link, LINK_GOODBYE, 0, bytes_of(NULL, 0));
+    }
+}
+
 /* ---- hearing -----------------------------------------------------------------------------------
  */
 
@@ -265,6 +275,9 @@ static bool heard(struct link *link, const struct link_frame *frame)
         return hear_filters(hear->member, frame);
     case LINK_ROUTES_MARK:
         return hear_mark(hear, frame);
+    case LINK_GOODBYE:
+        member_away(hear->member, "it has left");
+        return true;
     default:
         return false;
     }

@@ -116,9 +116,11 @@ const struct config_section config_sections[] = {
     {"queue", "What happens to messages that a subscriber cannot take now."},
     {"store", "Where sessions and messages are kept on disk: in the data directory."},
     {"broker", "The broker itself."},
-    {"cluster", "Several nodes that behave as one broker. Under construction: these keys are read "
-                "and checked, "
-                "but nothing uses them yet, and a node with a cluster.name serves alone."},
+    {"cluster", "Several nodes that behave as one broker. Under construction: nodes find each "
+                "other and forward "
+                "what is published, see the guide; role, weight and the engine's keys are read and "
+                "checked, and "
+                "nothing uses them yet."},
 };
 
 const struct config_key config_keys[] = {

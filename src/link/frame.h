@@ -40,6 +40,7 @@ enum link_kind {
     LINK_ROUTES_REMOVE,
     LINK_ROUTES_MARK, /* everything up to this number has been said */
     LINK_ROUTES_DONE, /* ... and done */
+    LINK_GOODBYE,     /* the node ends */
 };
 
 struct link_frame {

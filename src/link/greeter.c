@@ -252,6 +252,8 @@ enum rc greeter_start(struct greeter *greeter, struct loop *loop, int listening_
 
 void greeter_stop(struct greeter *greeter)
 {
+    if (greeter->stopped)
+        return;
     greeter->stopped = true;
     listener_close(&greeter->listener, NULL);
     LIST_FOR_EACH_SAFE (link, &greeter->greetings)

@@ -207,6 +207,16 @@ def test_a_node_that_stops_for_a_while_delays_a_suback_until_it_is_away(nodes, c
     bob.receive(topic=topic)
 
 
+def test_a_node_that_is_told_to_end_says_so(nodes, connect, topic):
+    two = nodes(2)
+    bob = connect(V5, broker=two[0])
+    two[1].stop()
+    began = time.monotonic()
+    bob.subscribe(topic)
+    assert time.monotonic() - began < 1  # else it waits until the node is away
+    assert "cluster.member_away node=n1" in two[0].log
+
+
 def test_a_node_with_another_secret_is_not_let_in(nodes):
     two = nodes(2, meet=False)
     two[1].stop()

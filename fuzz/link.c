@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What comes on a link between nodes: frames, the publications in them, and a handshake of either
+ * role that takes whatever they are. */
+#include "base/check.h"
+#include "link/frame.h"
+#include "link/handshake.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct link_identity own = {
+    .cluster = "c", .node = "n", .address = "a:1", .incarnation = 7, .secret = {(void *)"s", 1}};
+static const uint8_t nonce[LINK_NONCE];
+
+static void check_inside(struct bytes part, struct bytes whole)
+{
+    CHECK(part.len == 0 ||
+          (part.data >= whole.data && part.data + part.len <= whole.data + whole.len));
+}
+
+/* What was read can be written, and is the same then. */
+static void check_publish(const struct link_frame *frame)
+{
+    static uint8_t again[LINK_PUBLISH_HEAD_MAX + (1 << 20)];
+    struct link_publish publish;
+    if (!link_publish_read(frame, 1000, &publish) || frame->body.len > 1 << 20)
+        return;
+    check_inside(publish.publication.topic, frame->body);
+    check_inside(publish.publication.properties, frame->body);
+    check_inside(publish.publication.payload, frame->body);
+    size_t head = link_publish_write(&publish, 1000, again);
+    CHECK(head + publish.publication.payload.len <= LINK_HEADER + frame->body.len);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct handshake listener, dialer;
+    struct handshake_output out;
+    struct bytes in = bytes_of(data, size);
+    struct link_frame frame;
+    size_t used;
+    handshake_listen(&listener, &own);
+    handshake_dial(&dialer, &own, LINK_ROAD, 0, nonce, &out);
+    while (link_frame_parse(in, LINK_BODY_MAX, &frame, &used) == LINK_PARSED) {
+        check_inside(frame.body, in);
+        CHECK(used == LINK_HEADER + frame.body.len);
+        check_publish(&frame);
+        if (listener.state != HANDSHAKE_FAILED && listener.state != HANDSHAKE_MET)
+            handshake_step(&listener, &frame, nonce, &out);
+        if (dialer.state != HANDSHAKE_FAILED && dialer.state != HANDSHAKE_MET)
+            CHECK(handshake_step(&dialer, &frame, nonce, &out) != HANDSHAKE_MET);
+        in = bytes_of(in.data + used, in.len - used);
+    }
+    return 0;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/routes.h"
+
+#include "router/router_fixture.h"
+
+enum { REMOTE = 3 };
+
+struct tables {
+    struct router_fixture *f;
+    struct own_routes own;
+    struct remote_routes remote;
+};
+
+static int set_up(void **state)
+{
+    struct tables *t = calloc(1, sizeof(*t));
+    assert_non_null(t);
+    t->f = router_fixture_new(1);
+    own_routes_init(&t->own);
+    remote_routes_init(&t->remote, &t->f->router, REMOTE);
+    *state = t;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct tables *t = *state;
+    void *fixture = t->f;
+    remote_routes_clear(&t->remote);
+    own_routes_deinit(&t->own);
+    router_fixture_free(&fixture);
+    free(t);
+    return 0;
+}
+
+static bool add(struct tables *t, const char *filter)
+{
+    return remote_routes_add(&t->remote, bytes_of_str(filter));
+}
+
+static void assert_leads_there(struct tables *t, const char *topic, bool expected)
+{
+    struct route_set set = find(t->f, topic);
+    assert_int_equal(set.count, expected);
+    if (expected)
+        assert_int_equal(set.routes[0].session, session_ref_of_remote(REMOTE));
+}
+
+static void filter_that_another_node_tells_leads_there_until_it_is_taken_back(void **state)
+{
+    struct tables *t = *state;
+    assert_true(add(t, "a/+"));
+    assert_true(add(t, "a/+")); /* twice does no harm */
+    assert_leads_there(t, "a/b", true);
+    assert_true(remote_routes_remove(&t->remote, bytes_of_str("a/+")));
+    assert_true(remote_routes_remove(&t->remote, bytes_of_str("a/+")));
+    assert_leads_there(t, "a/b", false);
+}
+
+static void share_that_another_node_tells_has_it_as_a_member(void **state)
+{
+    struct tables *t = *state;
+    assert_true(add(t, "$share/g/a"));
+    struct route_set set = find(t->f, "a");
+    assert_int_equal(set.count, 0);
+    assert_int_equal(set.share_count, 1);
+}
+
+static void what_is_not_in_the_whole_table_goes_at_its_end(void **state)
+{
+    struct tables *t = *state;
+    add(t, "stays");
+    add(t, "goes");
+    remote_routes_begin(&t->remote);
+    add(t, "stays");
+    add(t, "new");
+    assert_leads_there(t, "goes", true); /* until then */
+    remote_routes_end(&t->remote);
+    assert_leads_there(t, "stays", true);
+    assert_leads_there(t, "new", true);
+    assert_leads_there(t, "goes", false);
+}
+
+static void clear_takes_everything_out(void **state)
+{
+    struct tables *t = *state;
+    add(t, "a");
+    add(t, "$share/g/a");
+    remote_routes_clear(&t->remote);
+    assert_leads_there(t, "a", false);
+    assert_int_equal(find(t->f, "a").share_count, 0);
+    assert_true(add(t, "a"));
+    assert_leads_there(t, "a", true);
+}
+
+static void what_is_no_filter_is_refused(void **state)
+{
+    struct tables *t = *state;
+    assert_false(add(t, ""));
+    assert_false(add(t, "a/#/b"));
+    assert_false(add(t, "$share/"));
+}
+
+static void own_route_is_there_once(void **state)
+{
+    struct tables *t = *state;
+    struct own_route *route = own_routes_add(&t->own, bytes_of_str("a"));
+    assert_non_null(route);
+    assert_null(own_routes_add(&t->own, bytes_of_str("a")));
+    assert_ptr_equal(own_routes_find(&t->own, bytes_of_str("a")), route);
+    own_routes_remove(&t->own, route);
+    assert_null(own_routes_find(&t->own, bytes_of_str("a")));
+    assert_true(list_empty(&t->own.all));
+}
+
+#define RULE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RULE(filter_that_another_node_tells_leads_there_until_it_is_taken_back),
+        RULE(share_that_another_node_tells_has_it_as_a_member),
+        RULE(what_is_not_in_the_whole_table_goes_at_its_end),
+        RULE(clear_takes_everything_out),
+        RULE(what_is_no_filter_is_refused),
+        RULE(own_route_is_there_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
