@@ -156,9 +156,10 @@ def _acts(model):
             for operation in connection.operations:
                 if operation.answer:
                     acts[connection].append((operation.start, f"answered {operation.sent.kind}"))
-        for delivery in client.deliveries:
-            if delivery.message and not delivery.message.will:
-                acts[delivery.connection].append((delivery.message.sent, f"was given {delivery.id}"))
+            given = [d.id for d in client.deliveries if d.connection is connection] + connection.strays
+            for message in filter(None, map(model.messages.get, given)):
+                if not message.will:
+                    acts[connection].append((message.sent, f"was given {message.id}"))
     for message in model.publications():
         if message.deliveries and len({connection for _, connection in message.sends}) == 1:
             acts[message.sends[0][1]].append((message.sent, f"published {message.id}"))
@@ -241,7 +242,8 @@ def c3_in_flight(model):
     went on; something came that no subscription could have asked for.
 
     Cannot know: whether an acknowledgement that was sent arrived, so what was acknowledged may come again or
-    not; of shares, where QoS 1 may go to another member; of messages that expire."""
+    not; of messages that were not acknowledged to their publisher, which may come early and be lost with a
+    node; of shares, where QoS 1 may go to another member; of messages that expire."""
     for client in model.clients.values():
         held = {}
         for delivery in client.deliveries:
@@ -260,6 +262,8 @@ def _not_again(model, client):
     for at, delivery in enumerate(client.deliveries):
         message, connection = delivery.message, delivery.connection
         if not delivery.qos or delivery.answered < FOREVER or not message or message.expiry_s:
+            continue
+        if message.acked == FOREVER:
             continue
         lives = client.matching(delivery.topic)
         after = [each for each in client.accepted() if each.accepted > delivery.t]
@@ -388,8 +392,8 @@ def c6_retained(model):
     after a PUBACK or PUBREC, on whatever node, saw something that was surely stored before; a client got a
     newer message of a topic and then, on the same connection with the same QoS, an older retained one.
 
-    Cannot know: what a node gives that a fault keeps from the others (the look is not judged, but it must be
-    something that somebody sent); what a publication without answer left behind; retained messages that
+    Cannot know: what a node gives near a fault, which may keep it from the others (until it is quiet such a look
+    is not judged, but it must be something that somebody sent); what a publication without answer left behind; retained messages that
     expire, and wills."""
     retained = Retained(model)
     yield from _looks(model, retained)
@@ -412,7 +416,7 @@ def _looks(model, retained):
             message = model.messages.get(value)
             if message is None or message.topic != topic or message.sent > look.end:
                 yield Violation("C6", node, f"{value} is retained on {topic}, where nobody sent it", t=look.end)
-        if not model.calm(look.start, look.end):
+        if look.start < model.quiet and not model.calm(look.start, look.end):
             continue
         for topic in list(retained.writes):
             if _judged(topic, retained):
@@ -439,7 +443,8 @@ def _never_back(client, retained):
             continue
         key = (delivery.connection.number, delivery.topic, delivery.qos)
         if delivery.retain and not delivery.dup:
-            newer = next((each for each in newest[key] if retained.overwritten(message, each)), None)
+            newer = next((each for each in newest[key] if each.acked < delivery.t
+                          and retained.overwritten(message, each)), None)
             if newer:
                 yield Violation("C6", client.name, f"{message.id} came as retained after {newer.id} on "
                                 f"{delivery.topic}", id=message.id, t=delivery.t)
@@ -526,9 +531,9 @@ def c8_shares(model):
                 continue
             if any(life.filter != filter for each in members for life in each.matching(message.topic)):
                 continue  # what came may have come by the other one
-            came = [d for d in message.deliveries if d.client in members and not d.retain]
-            yield from _shared_twice(model, filter, message, came, lives)
-            yield from _shared_lost(model, filter, message, came, lives)
+            copies = [d for d in message.copies if d.client in members and not d.retain]
+            yield from _shared_twice(model, filter, message, [d for d in copies if d.new], lives)
+            yield from _shared_lost(model, filter, message, copies, lives)
 
 
 def _shared_twice(model, filter, message, came, lives):

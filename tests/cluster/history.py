@@ -20,6 +20,8 @@ Fields (`who` is the client, `conn` counts its connections, `node` is where it c
                  clear expiry_s; each sending           completed conn op id          PUBCOMP
     deliver      conn id topic qos retain dup pid new   a PUBLISH came; not new: a QoS 2 packet id that
                                                         is not released yet
+    stray        conn id                                a PUBLISH came on a connection although a newer one
+                                                        was accepted
     answer       conn id pid                            PUBACK or PUBREC for it was sent
     ping         conn op                                pong      conn op
     look         node op                                seen      op values={topic: id}
@@ -77,17 +79,20 @@ class History:
     events shall be merged with these."""
 
     def __init__(self, path=None, clock=time.monotonic, began=None):
-        self.events, self.clock = [], clock
+        self.events, self.path, self.clock = [], path, clock
         self.began = clock() if began is None else began
         self._ops = itertools.count(1)
         self._file = open(path, "w", encoding="utf-8", buffering=1) if path else None
 
     def add(self, kind, who=None, **fields):
-        event = Event(len(self.events), round(self.clock() - self.began, 6), kind, who, fields)
+        event = Event(len(self.events), self.now(), kind, who, fields)
         self.events.append(event)
         if self._file:
             self._file.write(json.dumps(event.__dict__) + "\n")
         return event
+
+    def now(self):
+        return round(self.clock() - self.began, 6)
 
     def op(self):
         """A number for a new operation."""

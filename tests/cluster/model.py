@@ -35,7 +35,8 @@ class Message:
         self.number = int(number)
         self.sends, self.acked, self.refused, self.ack_node = [], FOREVER, False, None
         self.done = FOREVER   # the last acknowledgement: PUBACK or PUBCOMP
-        self.deliveries = []  # not those of a QoS 2 packet id that was not released
+        self.copies = []      # all Deliveries
+        self.deliveries = []  # without those of a QoS 2 packet id that was not released
 
     @property
     def sent(self):
@@ -66,6 +67,7 @@ class Connection:
         self.present = self.with_will = False
         self.told = []        # (time, reason code)
         self.operations = []  # other than CONNECT
+        self.strays = []      # ids of messages that came after a newer one was accepted
 
     @property
     def durable(self):
@@ -308,8 +310,13 @@ class Model:
         self._pending[event.who, event.conn, event.pid] = delivery
         if message is None or message.topic != event.topic:
             self.strangers.append(delivery)
-        elif event.new:
-            message.deliveries.append(delivery)
+        else:
+            message.copies.append(delivery)
+            if event.new:
+                message.deliveries.append(delivery)
+
+    def _stray(self, event):
+        self._connections[event.who, event.conn].strays.append(event.id)
 
     def _answer(self, event):
         delivery = self._pending.get((event.who, event.conn, event.pid))

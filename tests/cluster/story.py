@@ -109,6 +109,9 @@ class Story(History):
         if qos and answered:
             self.add("answer", who, conn=conn, id=id, pid=pid)
 
+    def stray(self, who, id, conn):
+        self.add("stray", who, conn=conn, id=id)
+
     def will(self, who, number=1, qos=2, delay_s=0):
         """What goes into connect()."""
         self.topics[f"{who}/{number}"] = f"w/{who}"

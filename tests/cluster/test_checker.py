@@ -180,7 +180,8 @@ def test_an_old_connection_that_is_given_what_was_published_later(story):
     story.subscribe("s", "c/#")
     story.add("connect", "s", conn=2, node="n3", op=99, clean=False, expiry_s=100000, version=5, will=None)
     story.add("connack", "s", conn=2, op=99, present=True, code=0)
-    story.publish("p/1"), story.deliver("s", "p/1", conn=1), story.deliver("s", "p/1", conn=2)
+    story.conns["s"] = 2
+    story.publish("p/1"), story.stray("s", "p/1", conn=1), story.deliver("s", "p/1")
     story.close("s", conn=1, told=0x8E)
     assert story.rules() == ["C2"]
 
@@ -232,7 +233,8 @@ def test_what_was_on_its_way_to_the_old_connection_is_right(story):
     story.publish("p/1")
     story.add("connect", "s", conn=2, node="n3", op=99, clean=False, expiry_s=100000, version=5, will=None)
     story.add("connack", "s", conn=2, op=99, present=True, code=0)
-    story.deliver("s", "p/1", conn=1), story.close("s", conn=1, told=0x8E)
+    story.conns["s"] = 2
+    story.stray("s", "p/1", conn=1), story.deliver("s", "p/1"), story.close("s", conn=1, told=0x8E)
     assert story.rules() == []
 
 
@@ -308,6 +310,14 @@ def test_a_message_in_flight_that_is_not_sent_again(story):
     story.publish("p/1"), story.deliver("s", "p/1", answered=False)
     story.move("s", "n3")
     assert story.rules() == ["C3"]
+
+
+def test_what_came_before_it_was_acknowledged_may_be_lost_with_a_node(story):
+    story.subscribe("s", "c/#")
+    story.publish("p/1", acked=False), story.deliver("s", "p/1", answered=False)
+    story.fault("kill", ["n1"], for_s=1)
+    story.move("s", "n3")
+    assert story.rules() == []
 
 
 def test_a_subscription_that_is_back(story):
@@ -620,6 +630,12 @@ def test_a_qos_2_message_that_was_sent_stays_with_its_session(crew):
     crew.deliver("o", "p/1", qos=2)
     crew.connect("m", "n2", present=True), crew.over()
     assert crew.rules() == ["C8"]
+
+
+def test_a_qos_2_message_that_its_member_acknowledges_when_it_is_back(crew):
+    crew.publish("p/1", qos=2), crew.deliver("m", "p/1", qos=2, pid=1, answered=False)
+    crew.move("m", "n2"), crew.deliver("m", "p/1", qos=2, pid=1, dup=True, new=False)
+    assert crew.rules() == []
 
 
 def test_a_share_whose_members_have_left_is_owed_nothing(crew):
