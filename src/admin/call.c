@@ -25,7 +25,7 @@ const struct admin_value *call_value(const struct admin_call *call, const char *
 
 void *call_context(const struct admin_call *call)
 {
-    return call->server->context;
+    return call->server->options.context;
 }
 
 struct admin_server *call_server(const struct admin_call *call)
@@ -35,7 +35,7 @@ struct admin_server *call_server(const struct admin_call *call)
 
 const struct resource *call_table(const struct admin_call *call)
 {
-    return call->server->table;
+    return call->server->options.table;
 }
 
 void call_set_own(struct admin_call *call, void *own)
@@ -279,7 +279,7 @@ void call_begin(struct http_connection *connection)
     list_init(&call->link);
     connection->call = call;
     admin_hold(server);
-    if (admin_request_parse(&call->request, server->table, &question)) {
+    if (admin_request_parse(&call->request, server->options.table, &question)) {
         call->request.resource->handle(call);
         return;
     }

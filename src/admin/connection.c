@@ -78,7 +78,7 @@ static void end(struct http_connection *connection)
 static void read_next(struct http_connection *connection)
 {
     connection->state = HTTP_READING;
-    start_timer(connection, SERVER_IDLE_MS);
+    start_timer(connection, connection->server->options.limits->idle_ms);
     stream_resume(&connection->stream);
 }
 
@@ -133,7 +133,7 @@ static size_t received(struct stream *stream, struct bytes in)
     switch (http_request_feed(request, in, &consumed)) {
     case HTTP_MORE:
         if (!begun)
-            start_timer(connection, SERVER_REQUEST_MS);
+            start_timer(connection, connection->server->options.limits->request_ms);
         if (request->asks_to_continue) {
             request->asks_to_continue = false;
             stream_write(stream, bytes_of_str("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -212,18 +212,37 @@ static const struct stream_ops stream_ops = {
     .closed = closed,
 };
 
-/* Ends the connection that has been idle between requests for longest. False: there is none. */
-static bool make_room(struct admin_server *server)
+static bool is_idle(const struct http_connection *connection)
+{
+    return connection->state == HTTP_READING && connection->answers > 0 &&
+           !http_request_begun(&connection->request) && connection->stream.out_bytes == 0;
+}
+
+/* Nothing is being done for it. */
+static bool is_waited_for(const struct http_connection *connection)
+{
+    return (connection->state == HTTP_READING || connection->state == HTTP_ENDING) &&
+           connection->stream.state < STREAM_CLOSING;
+}
+
+/* Ends the oldest connection that is like that. False: there is none. */
+static bool end_oldest(struct admin_server *server,
+                       bool (*may_go)(const struct http_connection *connection))
 {
     LIST_FOR_EACH (link, &server->connections) {
         struct http_connection *connection = CONTAINER_OF(link, struct http_connection, link);
-        if (connection->state == HTTP_READING && connection->answers > 0 &&
-            !http_request_begun(&connection->request) && connection->stream.out_bytes == 0) {
+        if (may_go(connection)) {
             stream_close(&connection->stream);
             return true;
         }
     }
     return false;
+}
+
+static bool make_room(struct admin_server *server)
+{
+    return end_oldest(server, is_idle) || (server->options.limits->room == SERVER_ROOM_OF_OLDEST &&
+                                           end_oldest(server, is_waited_for));
 }
 
 void http_connection_open(struct admin_server *server, int fd)
@@ -241,16 +260,17 @@ void http_connection_open(struct admin_server *server, int fd)
         mem_free(connection);
         return;
     }
-    bool full = server->connection_count >= SERVER_CONNECTIONS_MAX && !make_room(server);
+    bool full =
+        server->connection_count >= server->options.limits->connections_max && !make_room(server);
     list_add_last(&server->connections, &connection->link);
     server->connection_count++;
     if (full) {
         LOG_LIMITED(LOG_WARN, "admin.too_many_connections",
-                    log_uint("limit", SERVER_CONNECTIONS_MAX));
+                    log_uint("limit", server->options.limits->connections_max));
         problem_write(connection, 503, "There are too many connections; try again soon.",
                       "Retry-After: 1\r\n", false);
         end(connection);
         return;
     }
-    start_timer(connection, SERVER_REQUEST_MS);
+    start_timer(connection, server->options.limits->request_ms);
 }

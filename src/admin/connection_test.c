@@ -105,9 +105,10 @@ static struct fixture *fixture_new(void)
     struct fixture *f = NEW(struct fixture);
     int ends[2];
 
-    f->server.table = table;
-    f->server.context = f;
+    f->server.options = (struct admin_server_options){
+        .table = table, .context = f, .limits = &server_limits_trusted};
     list_init(&f->server.connections);
+    list_init(&f->server.lines);
     list_init(&f->server.ready);
     loop_init(&f->server.loop, &loop_ops, f);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);

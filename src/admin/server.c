@@ -22,6 +22,20 @@ static void open_mail(struct admin_server *server)
     }
 }
 
+const struct server_limits server_limits_trusted = {
+    .connections_max = 64,
+    .request_ms = 30 * 1000,
+    .idle_ms = 60 * 1000,
+    .room = SERVER_ROOM_OF_IDLE,
+};
+
+const struct server_limits server_limits_open = {
+    .connections_max = 64,
+    .request_ms = 5 * 1000,
+    .idle_ms = 60 * 1000,
+    .room = SERVER_ROOM_OF_OLDEST,
+};
+
 static bool turn(void *owner)
 {
     struct admin_server *server = owner;
@@ -39,6 +53,7 @@ static void close_all(void *owner)
 
     LIST_FOR_EACH (link, &server->connections)
         stream_close(&CONTAINER_OF(link, struct http_connection, link)->stream);
+    line_connections_close(server);
 }
 
 static const struct loop_ops loop_ops = {.turn = turn, .stopping = close_all};
@@ -48,12 +63,22 @@ static void accepted(struct listener *listener, int fd)
     http_connection_open(listener->owner, fd);
 }
 
+static void line_accepted(struct listener *listener, int fd)
+{
+    line_connection_open(listener->owner, fd);
+}
+
 static void *run(void *arg)
 {
     struct admin_server *server = arg;
+    const struct admin_server_options *options = &server->options;
 
-    CHECK(listener_start(&server->listener, &server->loop, server->listening_fd, TRANSPORT_TCP,
-                         accepted, server) == RC_OK);
+    if (options->listening_fd >= 0)
+        CHECK(listener_start(&server->listener, &server->loop, options->listening_fd, TRANSPORT_TCP,
+                             accepted, server) == RC_OK);
+    if (options->line_fd >= 0)
+        CHECK(listener_start(&server->line_listener, &server->loop, options->line_fd, TRANSPORT_TCP,
+                             line_accepted, server) == RC_OK);
     loop_run(&server->loop);
     return NULL;
 }
@@ -91,24 +116,29 @@ void admin_server_free(struct admin_server *server)
     mem_free(server);
 }
 
-struct admin_server *admin_server_start(int listening_fd, const struct resource *table,
-                                        void *context)
+static void close_descriptor(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+struct admin_server *admin_server_start(const struct admin_server_options *options)
 {
     struct admin_server *server = NEW(struct admin_server);
 
-    server->listening_fd = listening_fd;
-    server->table = table;
-    server->context = context;
+    server->options = *options;
     list_init(&server->connections);
+    list_init(&server->lines);
     list_init(&server->ready);
     loop_init(&server->loop, &loop_ops, server);
     mailbox_init(&server->mailbox, wake, server);
     if (pthread_create(&server->thread, NULL, run, server) != 0) {
-        close(listening_fd);
+        close_descriptor(options->listening_fd);
+        close_descriptor(options->line_fd);
         admin_server_free(server);
         return NULL;
     }
-    pthread_setname_np(server->thread, "admin");
+    pthread_setname_np(server->thread, options->name);
     return server;
 }
 
@@ -123,7 +153,10 @@ static void open_stop_order(struct admin_mail *mail)
     struct admin_server *server = order->server;
 
     mem_free(order);
-    listener_close(&server->listener, NULL);
+    if (server->options.listening_fd >= 0)
+        listener_close(&server->listener, NULL);
+    if (server->options.line_fd >= 0)
+        listener_close(&server->line_listener, NULL);
     close_all(server);
     server->stopping = true;
 }

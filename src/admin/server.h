@@ -4,9 +4,12 @@
  * streams and listeners that MQTT uses, never on a worker. A client sends one request after the
  * other on a connection; what it sends ahead waits in the socket.
  *
- * Limits: SERVER_CONNECTIONS_MAX (one that idles between requests gives way to a new one, else
- * 503), those of http_request.h, SERVER_REQUEST_MS for a request to come, SERVER_IDLE_MS between
- * requests, SERVER_STALL_MS in which a client has to take something of its answer.
+ * Limits: those of struct server_limits and of http_request.h, and SERVER_STALL_MS in which a
+ * client has to take something of its answer.
+ *
+ * Beside HTTP, or instead of it, a server can have a line to say: whoever connects to another
+ * descriptor gets it and is closed, whatever he sends. At most SERVER_LINES_MAX at a time, the
+ * oldest gives way.
  */
 #ifndef ADMIN_SERVER_H
 #define ADMIN_SERVER_H
@@ -17,19 +20,41 @@
 struct admin_server;
 struct loop;
 
-enum {
-    SERVER_CONNECTIONS_MAX = 64,
-    SERVER_REQUEST_MS = 30 * 1000,
-    SERVER_IDLE_MS = 60 * 1000,
-    SERVER_STALL_MS = 30 * 1000,
+enum { SERVER_STALL_MS = 30 * 1000, SERVER_LINES_MAX = 64, SERVER_LINE_MAX = 128 };
+
+/* Who gives way when one comes that is too many. If nobody does, he is answered 503. */
+enum server_room {
+    SERVER_ROOM_OF_IDLE,   /* the one that has idled between requests for longest */
+    SERVER_ROOM_OF_OLDEST, /* if none idles, the oldest that it is waited for, so that nobody is
+                              kept out by those who ask nothing or do not close */
 };
 
-/*
- * Starts to serve `table` on a listening descriptor, which it takes. Borrows table and context.
- * NULL: the system has no thread to give; the descriptor is closed.
- */
-struct admin_server *admin_server_start(int listening_fd, const struct resource *table,
-                                        void *context);
+struct server_limits {
+    uint32_t connections_max;
+    uint32_t request_ms; /* for a request to come */
+    uint32_t idle_ms;    /* between requests */
+    enum server_room room;
+};
+
+/* For people and programs that are let in: connections are few, and somebody is behind them. */
+extern const struct server_limits server_limits_trusted;
+/* For a port that anybody may reach. */
+extern const struct server_limits server_limits_open;
+
+struct admin_server_options {
+    int listening_fd; /* of HTTP; -1: none */
+    const struct resource *table;
+    int line_fd; /* -1: none */
+    /* Writes the line and its end; at most SERVER_LINE_MAX bytes with a NUL. Server's thread. */
+    void (*line)(void *context, char *out, size_t room);
+    void *context;
+    const struct server_limits *limits;
+    const char *name; /* of the thread */
+};
+
+/* Starts to serve. Takes the descriptors, borrows the rest for as long as it runs. NULL: the system
+ * has no thread to give; the descriptors are closed. */
+struct admin_server *admin_server_start(const struct admin_server_options *options);
 
 /* Accepts nobody any more, cuts connections, and waits for the calls that have not been answered.
  * Whatever answers calls has to run meanwhile. NULL is fine. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The structs behind server.h and call.h, and what server.c, connection.c and call.c call of each
- * other. Inside admin only. */
+/* The structs behind server.h and call.h, and what server.c, connection.c, line.c and call.c call
+ * of each other. Inside admin only. */
 #ifndef ADMIN_SERVER_INTERNAL_H
 #define ADMIN_SERVER_INTERNAL_H
 
@@ -15,13 +15,13 @@
 struct admin_server {
     struct loop loop;
     struct mailbox mailbox;
-    struct listener listener;
-    int listening_fd;
+    struct listener listener, line_listener;
     pthread_t thread;
-    const struct resource *table;
-    void *context;
-    struct list connections;
-    struct list ready; /* calls whose next() is due */
+    struct admin_server_options options;
+    struct list lines; /* connections that got a line, oldest first */
+    uint32_t line_count;
+    struct list connections; /* of HTTP, oldest first */
+    struct list ready;       /* calls whose next() is due */
     uint32_t connection_count;
     uint32_t holds; /* calls not answered, and what else must be over before the end */
     bool stopping;
@@ -70,6 +70,14 @@ void http_write_head(struct http_connection *connection, unsigned status, const 
 
 /* The answer is complete: the next request may come, or the connection ends. */
 void http_answered(struct http_connection *connection);
+
+/* ---- line.c ------------------------------------------------------------------------------------
+ */
+
+/* Takes the descriptor. */
+void line_connection_open(struct admin_server *server, int fd);
+
+void line_connections_close(struct admin_server *server);
 
 /* ---- call.c ------------------------------------------------------------------------------------
  */

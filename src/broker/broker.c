@@ -187,10 +187,11 @@ static void block_signals(sigset_t *waited)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void wait_for_end(struct broker *broker, const sigset_t *waited)
+/* Until a signal says that it is the end, or that time. */
+static void wait_for_end(struct broker *broker, const sigset_t *waited, uint64_t until_ms)
 {
     const struct timespec quarter = {.tv_nsec = 250 * 1000 * 1000};
-    for (uint32_t quarters = 1;; quarters++) {
+    for (uint32_t quarters = 1; clock_ms() < until_ms; quarters++) {
         int signal = sigtimedwait(waited, NULL, &quarter);
         if (signal == SIGTERM || signal == SIGINT)
             return;
@@ -200,6 +201,24 @@ static void wait_for_end(struct broker *broker, const sigset_t *waited)
         if (quarters % 4 == 0)
             watch_tick(broker);
     }
+}
+
+static void enter_phase(struct broker *broker, enum broker_phase phase)
+{
+    if (phase == BROKER_SERVING)
+        atomic_store_explicit(&broker->vitals.serving_since_ms, clock_ms(), memory_order_relaxed);
+    atomic_store_explicit(&broker->vitals.phase, phase, memory_order_release); /* condition_now() */
+}
+
+/* Load balancers hear that this broker leaves, and have time to send clients elsewhere. */
+static void leave(struct broker *broker, const sigset_t *waited)
+{
+    uint32_t delay_ms = broker->config->broker.drain_delay_ms;
+    enter_phase(broker, BROKER_LEAVING);
+    if (delay_ms == 0)
+        return;
+    LOG(LOG_INFO, "broker.leaving", log_uint("delay_ms", delay_ms));
+    wait_for_end(broker, waited, clock_ms() + delay_ms);
 }
 
 static void stop_workers(struct broker *broker)
@@ -249,9 +268,11 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
     join_start(broker);
     control_start(&broker->control, broker);
     mem_release_code();
+    enter_phase(broker, BROKER_SERVING);
     sd_notify(0, "READY=1");
-    wait_for_end(broker, waited);
+    wait_for_end(broker, waited, UINT64_MAX);
     sd_notify(0, "STOPPING=1");
+    leave(broker, waited);
     end_in_time(broker);
     LOG(LOG_INFO, "broker.stopping",
         log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
@@ -277,7 +298,11 @@ int broker_run(const struct config *config, const char *data_dir)
     int code = control_open(&broker.control, data_dir);
     if (code != BROKER_EXIT_OK)
         return code;
-    code = bind_all(&broker) ? join_open(&broker) : BROKER_EXIT_UNAVAILABLE;
+    code = health_open(&broker.health, &broker);
+    if (code == BROKER_EXIT_OK)
+        code = bind_all(&broker) ? join_open(&broker) : BROKER_EXIT_UNAVAILABLE;
+    if (code == BROKER_EXIT_OK)
+        health_start(&broker.health, &broker);
     if (code == BROKER_EXIT_OK)
         code = load_open(&broker, data_dir);
     if (code == BROKER_EXIT_OK) {
@@ -289,5 +314,6 @@ int broker_run(const struct config *config, const char *data_dir)
         control_deinit(&broker.control);
         close_listeners(&broker);
     }
+    health_stop(&broker.health);
     return code;
 }

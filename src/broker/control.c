@@ -39,7 +39,14 @@ int control_open(struct control *control, const char *data_dir)
 
 void control_start(struct control *control, struct broker *broker)
 {
-    control->server = admin_server_start(control->fd, api_resources, broker);
+    control->server = admin_server_start(&(struct admin_server_options){
+        .listening_fd = control->fd,
+        .table = api_resources,
+        .line_fd = -1,
+        .context = broker,
+        .limits = &server_limits_trusted,
+        .name = "admin",
+    });
     control->fd = -1;
     CHECK(control->server != NULL);
 }

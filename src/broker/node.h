@@ -6,6 +6,7 @@
 
 #include "broker/broker.h"
 #include "broker/control.h"
+#include "broker/health.h"
 #include "broker/worker.h"
 #include "cluster/cluster.h"
 #include "metrics/sys.h"
@@ -42,6 +43,8 @@ struct broker {
     uint64_t started_ms;
     uint16_t ports[CONFIG_LISTENERS_MAX]; /* of the listeners, as the system gave them */
     struct control control;
+    struct health health;
+    struct vitals vitals;
     const struct api_store_ops *store_ops; /* for the API; NULL: the store is in memory */
 };
 
@@ -71,7 +74,7 @@ bool load_worker(struct worker *worker);
 /* On the main thread, after the workers were started: waits for them. Gives an exit code. */
 int load_finish(struct broker *broker, const char *data_dir);
 
-/* watch.c, on the main thread. Once a second: memory limit, systemd's watchdog. */
+/* watch.c, on the main thread. Once a second: memory limit, vitals, systemd's watchdog. */
 void watch_start(struct broker *broker);
 void watch_tick(struct broker *broker);
 /* Some times a second: gives memory back when many clients have left. */

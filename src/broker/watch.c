@@ -2,8 +2,8 @@
 /*
  * What the main thread looks at: a few times a second whether many clients have left, whose memory
  * then goes back to the system; once a second the memory limit, whether there is nothing to do,
- * when what a burst has left free goes back, too, and whether every worker still turns, which is
- * what systemd's watchdog is told.
+ * when what a burst has left free goes back, too, and whether every worker still turns and how busy
+ * they are, which is what systemd's watchdog and load balancers are told.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -11,18 +11,23 @@
 #include "broker/node.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
     uint64_t memory_max; /* bytes */
     bool watchdog;
-    uint64_t *turns;      /* of each worker at the last tick */
-    uint32_t clients;     /* the most since memory was given back */
-    uint64_t cpu_ns;      /* what the process had used at the last tick */
+    bool told;       /* health.h or the watchdog wants to know about the workers */
+    uint64_t *turns; /* of each worker at the last tick */
+    uint64_t workers_cpu_ns, workers_at_ns; /* what all had used, and when that was looked at */
+    uint32_t busy_permille;                 /* over the last seconds */
+    uint32_t clients;                       /* the most since memory was given back */
+    uint64_t cpu_ns;                        /* what the process had used at the last tick */
     uint32_t quiet_ticks; /* since the last busy one; QUIET_TICKS: and has given back */
 } watch;                  /* main thread only */
 
@@ -48,6 +53,8 @@ void watch_start(struct broker *broker)
 {
     uint64_t microseconds = 0;
     watch.watchdog = sd_watchdog_enabled(0, &microseconds) > 0;
+    watch.told = watch.watchdog || health_configured(broker);
+    atomic_store_explicit(&broker->vitals.turned_ms, clock_ms(), memory_order_relaxed);
     watch.turns = mem_new(broker->worker_count * sizeof(*watch.turns));
     watch.memory_max = broker->config->limits.memory_bytes;
     if (watch.memory_max == 0)
@@ -119,7 +126,38 @@ static void watch_workers(struct broker *broker)
         loop_wake(loop);
     }
     if (all_turn)
+        atomic_store_explicit(&broker->vitals.turned_ms, clock_ms(), memory_order_relaxed);
+    if (all_turn && watch.watchdog)
         sd_notify(0, "WATCHDOG=1");
+}
+
+static uint64_t workers_cpu_ns(const struct broker *broker)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < broker->worker_count; i++) {
+        clockid_t clock;
+        struct timespec used;
+        if (pthread_getcpuclockid(broker->workers[i].thread, &clock) == 0 &&
+            clock_gettime(clock, &used) == 0)
+            sum += (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
+    }
+    return sum;
+}
+
+/* Smoothed, so that a balancer does not send clients about because of one second. */
+static void watch_load(struct broker *broker)
+{
+    uint64_t now_ns = clock_ns();
+    uint64_t cpu_ns = workers_cpu_ns(broker);
+    uint64_t could_ns = (now_ns - watch.workers_at_ns) * broker->worker_count;
+    uint32_t permille = 0;
+    if (watch.workers_at_ns > 0 && could_ns > 0)
+        permille = (uint32_t)((cpu_ns - watch.workers_cpu_ns) * 1000 / could_ns);
+    watch.busy_permille = (watch.busy_permille * 3 + permille) / 4;
+    watch.workers_cpu_ns = cpu_ns;
+    watch.workers_at_ns = now_ns;
+    atomic_store_explicit(&broker->vitals.busy_percent, watch.busy_permille / 10,
+                          memory_order_relaxed);
 }
 
 void watch_tick(struct broker *broker)
@@ -127,6 +165,8 @@ void watch_tick(struct broker *broker)
     watch_memory(broker);
     watch_queues(broker);
     watch_quiet();
-    if (watch.watchdog)
+    if (watch.told) {
         watch_workers(broker);
+        watch_load(broker);
+    }
 }

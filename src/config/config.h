@@ -126,8 +126,14 @@ struct config {
 
     struct {
         uint32_t sys_interval_s; /* $SYS; 0: off */
+        uint32_t drain_delay_ms; /* from SIGTERM to the drain */
         uint32_t drain_timeout_ms;
     } broker;
+
+    struct {
+        struct config_address listen;       /* host "": none */
+        struct config_address agent_listen; /* host "": none */
+    } health;
 
     /* config/cluster.h reads what is not as it stands here. */
     struct {

@@ -116,6 +116,8 @@ const struct config_section config_sections[] = {
     {"queue", "What happens to messages that a subscriber cannot take now."},
     {"store", "Where sessions and messages are kept on disk: in the data directory."},
     {"broker", "The broker itself."},
+    {"health", "What load balancers ask. The answers name no client and change nothing, so other "
+               "machines may reach these ports without more."},
     {"cluster", "Several nodes that behave as one broker. Under construction: nodes find each "
                 "other and forward "
                 "what is published, see the guide; role, weight and the engine's keys are read and "
@@ -410,6 +412,13 @@ const struct config_key config_keys[] = {
      .fallback = "10s",
      .since = "0.1.0",
      .doc = "How often the $SYS topics are published. 0: never."},
+    {.path = "broker.drain_delay",
+     MILLISECONDS(broker.drain_delay_ms, 0, HOUR_MS),
+     .fallback = "0",
+     .since = "0.3.0",
+     .doc = "Time from SIGTERM until clients are told good-bye. Clients are served and let in as "
+            "before, but /ready and HAProxy's agent say that the broker leaves, so that a load "
+            "balancer sends it no more. A second SIGTERM ends it."},
     {.path = "broker.drain_timeout",
      MILLISECONDS(broker.drain_timeout_ms, 0, HOUR_MS),
      .fallback = "5s",
@@ -417,6 +426,19 @@ const struct config_key config_keys[] = {
      .doc =
          "Time on SIGTERM to tell clients good-bye and to write what is waiting. Then the broker "
          "ends all the same, at most 5 s later when the disk stalls."},
+
+    {.path = "health.listen",
+     ADDRESS(health.listen),
+     .fallback = "\"\"",
+     .since = "0.3.0",
+     .doc = "Where /health and /ready are answered over HTTP, to anybody who can reach it, and "
+            "nothing else is. Empty: nowhere."},
+    {.path = "health.agent_listen",
+     ADDRESS(health.agent_listen),
+     .fallback = "\"\"",
+     .since = "0.3.0",
+     .doc = "Where HAProxy's agent-check is answered, with a weight from the load. Empty: "
+            "nowhere."},
 
     {.path = "cluster.name",
      NAME(cluster.name),
