@@ -78,10 +78,12 @@ def missing(model):
 
 
 def _blame(client, message, life):
-    """Which rule a missing message is counted under. C3: the session had moved, and nothing that its
-    subscription matches has come since. C1: nothing else that was acknowledged at that node has come by
-    this subscription. C4: it had worked."""
+    """Which rule a missing message is counted under. C4: its client was away, or had got others. C3: the session
+    had moved, and nothing that its subscription matches has come since. C1: nothing that was acknowledged at
+    that node has come by this subscription."""
     connection = client.at(message.acked)
+    if connection and connection.closed < message.acked:
+        return "C4"
     came = [d for d in client.deliveries if d.message and matches(life.filter, d.topic) and d.t > life.granted]
     if connection and connection.node != life.connection.node:
         if not any(d.message.sent > connection.accepted for d in came):
