@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests to JetStream and their answers. A request's reply subject says what was asked, of which
+ * group, and its token, so nothing is remembered of it here; one subscription receives them all.
+ * Limits: what the groups ask at one time, and the library's own limit of messages that wait.
+ */
+#include "changelog/jetstream_inside.h"
+
+#include "base/check.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    RECONNECT_MS = 100,
+    PING_MS = 2000, /* a connection that says nothing for two of these is another one's turn */
+    WRITE_MS = 1000,
+    CONNECT_MS = 2000,
+    /* Headers, and what stands around a record when it is read back. */
+    ENVELOPE = 2048,
+};
+
+/* From a thread of the library to the owner's. */
+struct answer {
+    struct letter letter;
+    natsMsg *message; /* NULL: it could not even be asked */
+    uint32_t group;   /* of that */
+    uint64_t token;
+};
+
+void jetstream_stream(const struct jetstream *js, uint32_t group, char out[JETSTREAM_NAME_MAX])
+{
+    snprintf(out, JETSTREAM_NAME_MAX, "skein_%s_%u", js->cluster, group);
+}
+
+void jetstream_subject(const struct jetstream *js, uint32_t group, char out[JETSTREAM_NAME_MAX])
+{
+    snprintf(out, JETSTREAM_NAME_MAX, "skein.%s.changelog.%u", js->cluster, group);
+}
+
+/* ---- asking ------------------------------------------------------------------------------------
+ */
+
+/* The answer is that nobody knows; it comes like all others. */
+static void fail(struct jetstream *js, uint32_t group, uint64_t token)
+{
+    struct answer *answer = NEW(struct answer);
+    answer->group = group;
+    answer->token = token;
+    mailbox_post(&js->mailbox, &answer->letter);
+}
+
+static void reply_subject(const struct jetstream *js, enum jetstream_question question,
+                          uint32_t group, uint64_t token, char out[JETSTREAM_NAME_MAX])
+{
+    snprintf(out, JETSTREAM_NAME_MAX, "%s.%c.%u.%" PRIu64, js->inbox, question, group, token);
+}
+
+static bool connected(const struct jetstream *js)
+{
+    return natsConnection_Status(js->connection) == NATS_CONN_STATUS_CONNECTED;
+}
+
+/* `call` is a part of the API: "STREAM.INFO". */
+static void ask(struct jetstream *js, enum jetstream_question question, const char *call,
+                uint32_t group, uint64_t token, const char *json)
+{
+    char stream[JETSTREAM_NAME_MAX], reply[JETSTREAM_NAME_MAX];
+    char subject[JETSTREAM_NAME_MAX + 64];
+
+    jetstream_stream(js, group, stream);
+    reply_subject(js, question, group, token, reply);
+    snprintf(subject, sizeof(subject), "$JS.API.%s.%s", call, stream);
+    if (!connected(js) ||
+        natsConnection_PublishRequestString(js->connection, subject, reply, json) != NATS_OK)
+        fail(js, group, token);
+}
+
+static void js_read(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence)
+{
+    struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
+    char json[64];
+
+    snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", sequence);
+    ask(js, JETSTREAM_READ, "STREAM.MSG.GET", group, token, json);
+}
+
+static void js_info(struct engine *engine, uint32_t group, uint64_t token)
+{
+    struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
+    ask(js, JETSTREAM_INFO, "STREAM.INFO", group, token, "");
+}
+
+static void js_trim(struct engine *engine, uint32_t group, uint64_t sequence)
+{
+    struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
+    char json[64];
+
+    snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", sequence);
+    ask(js, JETSTREAM_TRIM, "STREAM.PURGE", group, 0, json);
+}
+
+/* ---- appending ---------------------------------------------------------------------------------
+ */
+
+static natsStatus set_headers(struct jetstream *js, natsMsg *message, uint32_t group,
+                              const struct engine_append *append)
+{
+    char text[JETSTREAM_NAME_MAX];
+
+    natsStatus status = natsMsgHeader_Set(message, "Nats-Msg-Id", append->id);
+    jetstream_stream(js, group, text);
+    if (status == NATS_OK)
+        status = natsMsgHeader_Set(message, "Nats-Expected-Stream", text);
+    /* by hand: the library's own option leaves the header out when it is 0 */
+    snprintf(text, sizeof(text), "%" PRIu64, append->expected);
+    if (status == NATS_OK && append->fenced)
+        status = natsMsgHeader_Set(message, "Nats-Expected-Last-Sequence", text);
+    return status;
+}
+
+static natsStatus make_message(struct jetstream *js, uint32_t group,
+                               const struct engine_append *append, natsMsg **message)
+{
+    char subject[JETSTREAM_NAME_MAX], reply[JETSTREAM_NAME_MAX];
+    size_t len = append->head.len + append->body.len;
+    uint8_t *whole = mem_try(len);
+
+    if (whole == NULL)
+        return NATS_NO_MEMORY;
+    memcpy(whole, append->head.data, append->head.len);
+    if (append->body.len > 0)
+        memcpy(whole + append->head.len, append->body.data, append->body.len);
+    jetstream_subject(js, group, subject);
+    reply_subject(js, JETSTREAM_APPEND, group, append->token, reply);
+    natsStatus status = natsMsg_Create(message, subject, reply, (const char *)whole, (int)len);
+    mem_free(whole);
+    return status;
+}
+
+static void js_append(struct engine *engine, uint32_t group, const struct engine_append *append)
+{
+    struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
+    natsMsg *message = NULL;
+    natsStatus status = NATS_CONNECTION_DISCONNECTED;
+
+    if (connected(js) && append->head.len + append->body.len <= js->record_max)
+        status = make_message(js, group, append, &message);
+    if (status == NATS_OK)
+        status = set_headers(js, message, group, append);
+    if (status == NATS_OK)
+        status = natsConnection_PublishMsg(js->connection, message);
+    natsMsg_Destroy(message);
+    if (status != NATS_OK)
+        fail(js, group, append->token);
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+/* On a thread of the library. */
+static void answer_came(natsConnection *connection, natsSubscription *subscription,
+                        natsMsg *message, void *closure)
+{
+    struct jetstream *js = closure;
+    struct answer *answer = NEW(struct answer);
+    (void)connection;
+    (void)subscription;
+
+    answer->message = message;
+    mailbox_post(&js->mailbox, &answer->letter);
+}
+
+/* "<inbox>.a.7.123" */
+static bool parse_reply(const struct jetstream *js, const char *subject,
+                        enum jetstream_question *question, uint32_t *group, uint64_t *token)
+{
+    size_t len = strlen(js->inbox);
+    char kind;
+
+    if (strlen(subject) <= len ||
+        sscanf(subject + len, ".%c.%" SCNu32 ".%" SCNu64, &kind, group, token) != 3)
+        return false;
+    *question = (enum jetstream_question)kind;
+    return *group < CHANGELOG_GROUPS_MAX;
+}
+
+static void tell_why(enum jetstream_question question, uint32_t group,
+                     const struct jetstream_answer *read)
+{
+    char name[2] = {(char)question, '\0'};
+    LOG_LIMITED(LOG_WARN, "engine.failed", log_uint("group", group), log_text("question", name),
+                log_int("code", read->code), log_text("why", read->why));
+}
+
+static void read_answer(struct jetstream *js, natsMsg *message, uint64_t now_ms)
+{
+    enum jetstream_question question;
+    struct jetstream_answer read = {.answer.outcome = ENGINE_FAILED};
+    uint64_t token;
+    uint32_t group;
+
+    if (!parse_reply(js, natsMsg_GetSubject(message), &question, &group, &token))
+        return;
+    if (!natsMsg_IsNoResponders(message)) { /* that is, the stream has no leader now */
+        jetstream_answer_read(
+            question, bytes_of(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)),
+            &read);
+        if (read.answer.outcome == ENGINE_FAILED)
+            tell_why(question, group, &read);
+    }
+    read.answer.token = token;
+    if (js->sinks[group] != NULL && question != JETSTREAM_TRIM)
+        js->sinks[group]->answered(js->sinks[group], &read.answer, now_ms);
+    mem_free(read.record);
+}
+
+static void look_at_limits(struct jetstream *js)
+{
+    int64_t payload = connected(js) ? natsConnection_GetMaxPayload(js->connection) : 0;
+
+    /* read back, a record comes in base64: four bytes for three */
+    if (payload > 2 * ENVELOPE)
+        js->record_max = (size_t)(payload - ENVELOPE) / 4 * 3;
+}
+
+void jetstream_turn(struct jetstream *js, uint64_t now_ms)
+{
+    look_at_limits(js);
+    struct letter *letter = mailbox_take_all(&js->mailbox);
+    while (letter != NULL) {
+        struct answer *answer = CONTAINER_OF(letter, struct answer, letter);
+        letter = letter->next;
+        if (answer->message != NULL) {
+            read_answer(js, answer->message, now_ms);
+            natsMsg_Destroy(answer->message);
+        } else if (js->sinks[answer->group] != NULL) {
+            struct engine_answer failed = {.outcome = ENGINE_FAILED, .token = answer->token};
+            js->sinks[answer->group]->answered(js->sinks[answer->group], &failed, now_ms);
+        }
+        mem_free(answer);
+    }
+}
+
+static void js_attach(struct engine *engine, uint32_t group, struct engine_sink *sink)
+{
+    struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
+
+    CHECK(group < CHANGELOG_GROUPS_MAX);
+    js->sinks[group] = sink;
+}
+
+static size_t js_record_max(struct engine *engine)
+{
+    struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
+
+    look_at_limits(js);
+    return js->record_max;
+}
+
+static const struct engine_ops jetstream_ops = {
+    .attach = js_attach,
+    .append = js_append,
+    .read = js_read,
+    .info = js_info,
+    .trim = js_trim,
+    .record_max = js_record_max,
+};
+
+/* ---- the connection ----------------------------------------------------------------------------
+ */
+
+static void log_connection(natsConnection *connection, const char *event, enum log_level level)
+{
+    char id[128] = "";
+    (void)natsConnection_GetConnectedServerId(connection, id, sizeof(id));
+    LOG(level, event, log_text("server", id));
+}
+
+static void on_connected(natsConnection *connection, void *closure)
+{
+    struct jetstream *js = closure;
+
+    log_connection(connection, "engine.connected", LOG_INFO);
+    js->mailbox.wake(js->mailbox.owner);
+}
+
+static void on_disconnected(natsConnection *connection, void *closure)
+{
+    (void)closure;
+    log_connection(connection, "engine.disconnected", LOG_WARN);
+}
+
+static void on_ended(natsConnection *connection, void *closure)
+{
+    struct jetstream *js = closure;
+    (void)connection;
+    sem_post(&js->ended);
+}
+
+static void on_complete(void *closure)
+{
+    struct jetstream *js = closure;
+    sem_post(&js->ended);
+}
+
+#define TRY(status, call)                                                                          \
+    do {                                                                                           \
+        if ((status) == NATS_OK)                                                                   \
+            (status) = (call);                                                                     \
+    } while (0)
+
+static natsStatus set_options(struct jetstream *js, const struct jetstream_options *options,
+                              natsOptions *o)
+{
+    const char *urls[JETSTREAM_URLS_MAX];
+    natsStatus s = NATS_OK;
+
+    memcpy(urls, options->urls, sizeof(urls));
+    TRY(s, natsOptions_SetServers(o, urls, (int)options->url_count));
+    if (options->user != NULL)
+        TRY(s, natsOptions_SetUserInfo(o, options->user, options->password));
+    TRY(s, natsOptions_SetName(o, "skein"));
+    TRY(s, natsOptions_SetTimeout(o, CONNECT_MS));
+    TRY(s, natsOptions_SetMaxReconnect(o, -1));
+    TRY(s, natsOptions_SetReconnectWait(o, RECONNECT_MS));
+    TRY(s, natsOptions_SetReconnectJitter(o, RECONNECT_MS, RECONNECT_MS));
+    TRY(s, natsOptions_SetReconnectBufSize(o, 1)); /* 0 would be its default, which is large */
+    TRY(s, natsOptions_SetPingInterval(o, PING_MS));
+    TRY(s, natsOptions_SetMaxPingsOut(o, 2));
+    TRY(s, natsOptions_SetSendAsap(o, true));
+    TRY(s, natsOptions_SetWriteDeadline(o, WRITE_MS));
+    TRY(s, natsOptions_SetRetryOnFailedConnect(o, true, on_connected, js));
+    TRY(s, natsOptions_SetReconnectedCB(o, on_connected, js));
+    TRY(s, natsOptions_SetDisconnectedCB(o, on_disconnected, js));
+    TRY(s, natsOptions_SetClosedCB(o, on_ended, js));
+    return s;
+}
+
+static natsStatus connect_to(struct jetstream *js, const struct jetstream_options *options)
+{
+    natsOptions *o = NULL;
+    natsInbox *inbox = NULL;
+    char subject[sizeof(js->inbox) + 2];
+    natsStatus s = NATS_OK;
+
+    TRY(s, natsInbox_Create(&inbox));
+    if (s == NATS_OK) {
+        snprintf(js->inbox, sizeof(js->inbox), "%s", inbox);
+        snprintf(subject, sizeof(subject), "%s.>", js->inbox);
+    }
+    natsInbox_Destroy(inbox);
+    TRY(s, natsOptions_Create(&o));
+    TRY(s, set_options(js, options, o));
+    TRY(s, natsConnection_Connect(&js->connection, o));
+    if (s == NATS_NOT_YET_CONNECTED)
+        s = NATS_OK;
+    natsOptions_Destroy(o);
+    TRY(s, natsConnection_Subscribe(&js->answers, js->connection, subject, answer_came, js));
+    TRY(s, natsSubscription_SetOnCompleteCB(js->answers, on_complete, js));
+    return s;
+}
+
+struct jetstream *jetstream_open(const struct jetstream_options *options,
+                                 char error[JETSTREAM_ERROR_MAX])
+{
+    struct jetstream *js = NEW(struct jetstream);
+
+    CHECK(options->url_count <= JETSTREAM_URLS_MAX);
+    CHECK(strlen(options->cluster) < sizeof(js->cluster));
+    js->engine.ops = &jetstream_ops;
+    snprintf(js->cluster, sizeof(js->cluster), "%s", options->cluster);
+    mailbox_init(&js->mailbox, options->wake, options->owner);
+    CHECK(sem_init(&js->ended, 0, 0) == 0);
+    natsStatus status = connect_to(js, options);
+    if (status == NATS_OK)
+        return js;
+    snprintf(error, JETSTREAM_ERROR_MAX, "%s", natsStatus_GetText(status));
+    jetstream_close(js);
+    return NULL;
+}
+
+static void wait_for_end(struct jetstream *js)
+{
+    while (sem_wait(&js->ended) != 0)
+        CHECK(errno == EINTR);
+}
+
+void jetstream_close(struct jetstream *js)
+{
+    if (js == NULL)
+        return;
+    if (js->connection != NULL)
+        natsConnection_Close(js->connection);
+    if (js->answers != NULL)
+        wait_for_end(js);
+    if (js->connection != NULL)
+        wait_for_end(js);
+    natsSubscription_Destroy(js->answers);
+    natsConnection_Destroy(js->connection);
+    memset(js->sinks, 0, sizeof(js->sinks));
+    jetstream_turn(js, 0); /* frees what has come meanwhile */
+    sem_destroy(&js->ended);
+    mem_free(js);
+}
+
+struct engine *jetstream_engine(struct jetstream *js)
+{
+    return &js->engine;
+}
+
+bool jetstream_is_connected(const struct jetstream *js)
+{
+    return connected(js);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine on NATS with JetStream: a stream for each group. The client library has threads of its
+ * own; what they receive goes through a mailbox to the owner's thread, where it is read. Nothing is
+ * kept while there is no connection: what is asked then fails at once, and who asked asks again.
+ * Streams are made by jetstream_create() alone, which is called once in the life of a cluster: one
+ * that is missing later has been lost, and must not be made again.
+ */
+#ifndef CHANGELOG_JETSTREAM_H
+#define CHANGELOG_JETSTREAM_H
+
+#include "base/rc.h"
+#include "changelog/engine.h"
+
+enum { JETSTREAM_ERROR_MAX = 256, JETSTREAM_URLS_MAX = 64 };
+
+struct jetstream;
+
+struct jetstream_options {
+    const char *urls[JETSTREAM_URLS_MAX]; /* nats://HOST:PORT; may hold user and password */
+    uint32_t url_count;
+    const char *user, *password; /* NULL: as in the URLs */
+    const char *cluster;         /* letters, digits, '-' and '_': in the names of streams */
+    void (*wake)(void *owner);   /* there are answers; any thread, must not block */
+    void *owner;
+};
+
+/* Copies the options. Connects in the background, and goes on trying. NULL: the options are no
+ * good, and `error` says why. */
+struct jetstream *jetstream_open(const struct jetstream_options *options,
+                                 char error[JETSTREAM_ERROR_MAX]);
+
+/* Waits for the library's threads. All groups have been detached. */
+void jetstream_close(struct jetstream *jetstream);
+
+struct engine *jetstream_engine(struct jetstream *jetstream);
+
+/* Hands on the answers that have come. Owner's thread. */
+void jetstream_turn(struct jetstream *jetstream, uint64_t now_ms);
+
+bool jetstream_is_connected(const struct jetstream *jetstream);
+
+/*
+ * Makes the streams of groups 0 to count - 1, where they are not there yet; blocks, for
+ * `timeout_ms` at most. RC_OK: all are there. RC_AGAIN: some are not, ask again. RC_EXISTS: one is
+ * there that is not as it would be made. RC_REFUSED: the engine will not; `error` says why.
+ */
+MUST_USE enum rc jetstream_create(struct jetstream *jetstream, uint32_t count, uint32_t replicas,
+                                  uint64_t timeout_ms, char error[JETSTREAM_ERROR_MAX]);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What JetStream answers, in JSON, as answers of an engine. Pure. */
+#ifndef CHANGELOG_JETSTREAM_ANSWER_H
+#define CHANGELOG_JETSTREAM_ANSWER_H
+
+#include "changelog/engine.h"
+
+enum jetstream_question {
+    JETSTREAM_APPEND = 'a',
+    JETSTREAM_READ = 'r',
+    JETSTREAM_INFO = 'i',
+    JETSTREAM_TRIM = 't',
+    JETSTREAM_CREATE = 'c',
+};
+
+enum { JETSTREAM_WHY_MAX = 128 };
+
+struct jetstream_answer {
+    struct engine_answer answer; /* its token is the caller's to fill in */
+    uint8_t *record;             /* the caller's to free */
+    char why[JETSTREAM_WHY_MAX]; /* ENGINE_FAILED: in the engine's words */
+    int code;                    /* ENGINE_FAILED, ENGINE_REFUSED: its number for it; 0: none */
+};
+
+void jetstream_answer_read(enum jetstream_question question, struct bytes json,
+                           struct jetstream_answer *out);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes the streams, once in the life of a cluster. They are asked for all at once: one after
+ * another takes half a second each. */
+#include "changelog/jetstream_inside.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The engine's error codes that mean something here. */
+enum {
+    OTHER_CONFIGURATION = 10058,
+    NO_PEERS = 10005,
+    NOT_READY = 10008,
+    NO_RESOURCES = 10023,
+};
+
+/* Nothing is ever dropped by itself (discard new, no age), nothing in between can be taken out
+ * (deny delete), and only the leader answers reads (no direct ones). */
+static const char stream_form[] =
+    "{\"name\":\"%s\",\"subjects\":[\"%s\"],\"retention\":\"limits\",\"max_consumers\":-1,"
+    "\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,\"max_msg_size\":-1,\"storage\":\"file\","
+    "\"discard\":\"new\",\"num_replicas\":%u,\"duplicate_window\":120000000000,"
+    "\"deny_delete\":true,\"allow_direct\":false,\"allow_rollup_hdrs\":false}";
+
+static natsStatus ask_for(struct jetstream *js, const char *inbox, uint32_t group,
+                          uint32_t replicas)
+{
+    char stream[JETSTREAM_NAME_MAX], subject[JETSTREAM_NAME_MAX];
+    char json[sizeof(stream_form) + 2 * JETSTREAM_NAME_MAX];
+    char call[JETSTREAM_NAME_MAX + 64], reply[JETSTREAM_NAME_MAX];
+
+    jetstream_stream(js, group, stream);
+    jetstream_subject(js, group, subject);
+    snprintf(json, sizeof(json), stream_form, stream, subject, replicas);
+    snprintf(call, sizeof(call), "$JS.API.STREAM.CREATE.%s", stream);
+    snprintf(reply, sizeof(reply), "%s.%u", inbox, group);
+    return natsConnection_PublishRequestString(js->connection, call, reply, json);
+}
+
+static enum rc rc_of(int code)
+{
+    switch (code) {
+    case OTHER_CONFIGURATION:
+        return RC_EXISTS;
+    case NO_PEERS:
+    case NOT_READY:
+    case NO_RESOURCES:
+        return RC_AGAIN; /* not all servers have found each other yet */
+    default:
+        return RC_REFUSED;
+    }
+}
+
+enum { ROUND_MS = 2000 };
+
+/* What is being made, and how far it is. */
+struct creation {
+    struct jetstream *js;
+    natsInbox *inbox;
+    natsSubscription *answers;
+    uint32_t count, replicas, made;
+    bool is_made[CHANGELOG_GROUPS_MAX];
+    char *error;
+};
+
+/* Of the group that the reply subject ends with. */
+static enum rc take_answer(struct creation *c, natsMsg *message)
+{
+    struct jetstream_answer read;
+    const char *dot = strrchr(natsMsg_GetSubject(message), '.');
+    unsigned long group = dot != NULL ? strtoul(dot + 1, NULL, 10) : CHANGELOG_GROUPS_MAX;
+
+    if (natsMsg_IsNoResponders(message) || group >= c->count || c->is_made[group])
+        return RC_AGAIN;
+    jetstream_answer_read(
+        JETSTREAM_CREATE,
+        bytes_of(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)), &read);
+    if (read.answer.outcome == ENGINE_INFO) {
+        c->is_made[group] = true;
+        c->made++;
+        return RC_OK;
+    }
+    snprintf(c->error, JETSTREAM_ERROR_MAX, "%s (%d)", read.why, read.code);
+    return rc_of(read.code);
+}
+
+/* Asks for all that is missing and takes answers until `until_ms`; an engine whose servers have not
+ * found each other yet does not answer at all. */
+static enum rc one_round(struct creation *c, uint64_t until_ms)
+{
+    for (uint32_t group = 0; group < c->count; group++)
+        if (!c->is_made[group] && ask_for(c->js, c->inbox, group, c->replicas) != NATS_OK)
+            return RC_AGAIN;
+    while (c->made < c->count) {
+        natsMsg *message = NULL;
+        uint64_t now_ms = clock_ms();
+        if (now_ms >= until_ms ||
+            natsSubscription_NextMsg(&message, c->answers, (int64_t)(until_ms - now_ms)) != NATS_OK)
+            return RC_AGAIN;
+        enum rc rc = take_answer(c, message);
+        natsMsg_Destroy(message);
+        if (rc != RC_OK && rc != RC_AGAIN)
+            return rc;
+    }
+    return RC_OK;
+}
+
+static enum rc create(struct creation *c, uint64_t until_ms)
+{
+    char subject[JETSTREAM_NAME_MAX];
+    enum rc rc = RC_AGAIN;
+
+    snprintf(subject, sizeof(subject), "%s.*", c->inbox);
+    if (natsConnection_SubscribeSync(&c->answers, c->js->connection, subject) != NATS_OK)
+        return RC_AGAIN;
+    for (uint64_t now_ms = clock_ms(); rc == RC_AGAIN && now_ms < until_ms; now_ms = clock_ms()) {
+        uint64_t round_ms = now_ms + ROUND_MS;
+        rc = one_round(c, round_ms < until_ms ? round_ms : until_ms);
+        if (rc == RC_AGAIN && clock_ms() < now_ms + ROUND_MS / 10)
+            nats_Sleep(ROUND_MS / 10); /* refused at once: not every moment */
+    }
+    natsSubscription_Destroy(c->answers);
+    return rc;
+}
+
+enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t replicas,
+                         uint64_t timeout_ms, char error[JETSTREAM_ERROR_MAX])
+{
+    struct creation c = {.js = js, .count = count, .replicas = replicas, .error = error};
+
+    CHECK(count <= CHANGELOG_GROUPS_MAX);
+    snprintf(error, JETSTREAM_ERROR_MAX, "the engine does not answer");
+    if (natsInbox_Create(&c.inbox) != NATS_OK)
+        return RC_AGAIN;
+    enum rc rc = create(&c, clock_ms() + timeout_ms);
+    natsInbox_Destroy(c.inbox);
+    return rc;
+}

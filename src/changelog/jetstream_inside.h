@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between jetstream.c and jetstream_create.c. */
+#ifndef CHANGELOG_JETSTREAM_INSIDE_H
+#define CHANGELOG_JETSTREAM_INSIDE_H
+
+#include "changelog/jetstream.h"
+#include "changelog/jetstream_answer.h"
+
+#include "base/mailbox.h"
+
+#include <nats/nats.h>
+#include <semaphore.h>
+
+enum { JETSTREAM_NAME_MAX = 160, JETSTREAM_CLUSTER_MAX = 64 };
+
+struct jetstream {
+    struct engine engine;
+    natsConnection *connection;
+    natsSubscription *answers;
+    char cluster[JETSTREAM_CLUSTER_MAX];
+    char inbox[64];
+    struct mailbox mailbox;
+    struct engine_sink *sinks[CHANGELOG_GROUPS_MAX]; /* by group; NULL: nobody asks */
+    size_t record_max;                               /* as last seen */
+    sem_t ended;                                     /* the library is done with us: two of them */
+};
+
+void jetstream_stream(const struct jetstream *js, uint32_t group, char out[JETSTREAM_NAME_MAX]);
+void jetstream_subject(const struct jetstream *js, uint32_t group, char out[JETSTREAM_NAME_MAX]);
+
+#endif

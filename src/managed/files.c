@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small files beside the store of a nats-server, and what the kernel says of a process. */
+#include "managed/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void path_of(const char *folder, const char *name, char out[MANAGED_PATH_MAX + 64])
+{
+    snprintf(out, MANAGED_PATH_MAX + 64, "%s/%s", folder, name);
+}
+
+/* What is behind the end is NUL, too. */
+static bool read_path(const char *path, char *out, size_t room)
+{
+    size_t used = 0;
+    ssize_t got = 1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    while (got > 0 && used < room - 1) {
+        got = read(fd, out + used, room - 1 - used);
+        if (got < 0 && errno == EINTR)
+            got = 1;
+        else if (got > 0)
+            used += (size_t)got;
+    }
+    close(fd);
+    memset(out + used, 0, room - used);
+    return got >= 0;
+}
+
+bool managed_read_file(const char *folder, const char *name, char *out, size_t room)
+{
+    char path[MANAGED_PATH_MAX + 64];
+
+    path_of(folder, name, path);
+    return read_path(path, out, room);
+}
+
+bool managed_write_file(const char *folder, const char *name, const char *text, size_t len)
+{
+    char path[MANAGED_PATH_MAX + 64], part[MANAGED_PATH_MAX + 64];
+    bool good = false;
+
+    path_of(folder, name, path);
+    path_of(folder, ".new", part);
+    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    good = write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
+    good = close(fd) == 0 && good && rename(part, path) == 0;
+    if (!good)
+        unlink(part);
+    int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir >= 0) {
+        good = fsync(dir) == 0 && good;
+        close(dir);
+    }
+    return good;
+}
+
+/* ---- processes ---------------------------------------------------------------------------------
+ */
+
+void managed_boot(char out[37])
+{
+    if (!read_path("/proc/sys/kernel/random/boot_id", out, 37))
+        out[0] = '\0';
+}
+
+/* Field 22 of /proc/PID/stat, behind the name in parentheses; a zombie counts as gone. */
+uint64_t managed_started(pid_t pid)
+{
+    char path[64], text[1024];
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    if (pid <= 0 || !read_path(path, text, sizeof(text)))
+        return 0;
+    char *at = strrchr(text, ')');
+    if (at == NULL || at[1] != ' ' || at[2] == 'Z' || at[2] == 'X')
+        return 0;
+    at += 2;
+    for (int field = 3; field < 22; field++) {
+        at = strchr(at, ' ');
+        if (at == NULL)
+            return 0;
+        at++;
+    }
+    return strtoull(at, NULL, 10);
+}
+
+bool managed_has_argument(pid_t pid, const char *argument)
+{
+    char path[64], text[4096];
+
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    if (pid <= 0 || !read_path(path, text, sizeof(text)))
+        return false;
+    /* arguments end with a NUL each; two end the list, as what was read is shorter than its room */
+    for (const char *at = text; *at != '\0'; at += strlen(at) + 1)
+        if (strcmp(at, argument) == 0)
+            return true;
+    return false;
+}
+
+/* ---- the note ----------------------------------------------------------------------------------
+ */
+
+bool managed_note_read(const char *folder, struct managed_note *note)
+{
+    char text[256];
+    int pid;
+
+    memset(note, 0, sizeof(*note));
+    if (!managed_read_file(folder, "process", text, sizeof(text)) ||
+        sscanf(text, "%d %" SCNu64 " %36s %32s", &pid, &note->started, note->boot, note->hash) != 4)
+        return false;
+    note->pid = (pid_t)pid;
+    return true;
+}
+
+bool managed_note_write(const char *folder, const struct managed_note *note)
+{
+    char text[256];
+
+    int len = snprintf(text, sizeof(text), "%d %" PRIu64 " %s %s\n", (int)note->pid, note->started,
+                       note->boot[0] != '\0' ? note->boot : "-", note->hash);
+    return managed_write_file(folder, "process", text, (size_t)len);
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The nats-server of a node: what it is told, and how it is found again. A shell script stands for
+ * it. */
+#include "managed/files.h"
+#include "managed/process.h"
+
+#include "base/clock.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define SECRET "0123456789abcdef"
+
+struct place {
+    char root[64], folder[96], program[96];
+    struct managed_nats nats;
+    enum managed_store store;
+    struct managed_process process;
+};
+
+/* What stands for the server says where it was started from, and goes on until it is told. */
+static const char script[] = "#!/bin/sh\n"
+                             "folder=${2%/nats.conf}\n"
+                             "echo $$ >\"$folder/nats.pid\"\n"
+                             "mkdir -p \"$folder/store/jetstream\"\n"
+                             "echo started >>\"$folder/starts\"\n"
+                             "[ -e \"$folder/die\" ] && exit 1\n"
+                             "trap 'exit 0' TERM\n"
+                             "while :; do sleep 0.05; done\n";
+
+static void look(struct place *place)
+{
+    char error[MANAGED_ERROR_MAX] = "";
+
+    assert_int_equal(managed_look(place->folder, &place->nats, &place->store, error), RC_OK);
+}
+
+static struct place *place_new(void)
+{
+    struct place *place = calloc(1, sizeof(*place));
+
+    assert_non_null(place);
+    strcpy(place->root, "/tmp/skein-managed-XXXXXX");
+    assert_non_null(mkdtemp(place->root));
+    snprintf(place->folder, sizeof(place->folder), "%s/engine", place->root);
+    snprintf(place->program, sizeof(place->program), "%s/server", place->root);
+    assert_true(managed_write_file(place->root, "server", script, sizeof(script) - 1));
+    assert_int_equal(chmod(place->program, 0700), 0);
+    strcpy(place->nats.cluster, "home");
+    strcpy(place->nats.node, "n1");
+    strcpy(place->nats.listen.host, "127.0.0.1");
+    place->nats.listen.port = 9883;
+    place->nats.client_port = 8883;
+    place->nats.store_bytes_max = 1000;
+    managed_derive(SECRET, "home", &place->nats.credentials);
+    look(place);
+    return place;
+}
+
+static void start(struct place *place)
+{
+    char error[MANAGED_ERROR_MAX];
+    assert_int_equal(
+        managed_start(&place->process, place->program, &place->nats, clock_ms(), error), RC_OK);
+}
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+}
+
+/* Waits, with turns, until `fact`; CHECKs that it comes. */
+#define AWAIT(place, fact)                                                                         \
+    do {                                                                                           \
+        uint64_t until_ms_ = clock_ms() + 20000;                                                   \
+        while (!(fact)) {                                                                          \
+            assert_true(clock_ms() < until_ms_);                                                   \
+            managed_turn(&(place)->process, clock_ms());                                           \
+            nap();                                                                                 \
+        }                                                                                          \
+    } while (0)
+
+static int starts(const struct place *place)
+{
+    char text[1024];
+    int count = 0;
+
+    if (!managed_read_file(place->folder, "starts", text, sizeof(text)))
+        return 0;
+    for (const char *at = text; *at != '\0'; at++)
+        count += *at == '\n';
+    return count;
+}
+
+static void end(struct place *place)
+{
+    char command[128];
+
+    managed_stop(&place->process, clock_ms());
+    AWAIT(place, place->process.state == MANAGED_OFF);
+    pid_t left = managed_find(place->folder);
+    assert_int_equal(left, 0);
+    snprintf(command, sizeof(command), "rm -rf %s", place->root);
+    assert_int_equal(system(command), 0);
+    free(place);
+}
+
+/* ---- configuration -----------------------------------------------------------------------------
+ */
+
+static char *config_of(const struct managed_nats *nats)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+
+    assert_int_equal(managed_write_config(nats, out), RC_OK);
+    fclose(out);
+    return text;
+}
+
+static void server_alone_has_no_cluster(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    char *text = config_of(&place->nats);
+    assert_null(strstr(text, "cluster {"));
+    assert_non_null(strstr(text, "listen: \"127.0.0.1:8883\"\n"));
+    assert_non_null(strstr(text, "max_payload: 8388608\n"));
+    free(text);
+    end(place);
+}
+
+static void routes_carry_a_password_of_their_own(void **state)
+{
+    struct place *place = place_new();
+    char expected[256];
+    (void)state;
+
+    place->nats.route_count = 2;
+    place->nats.routes[0] = (struct managed_route){.host = "n2", .port = 9883};
+    place->nats.routes[1] = (struct managed_route){.host = "fe80::1", .port = 9884};
+    char *text = config_of(&place->nats);
+    snprintf(expected, sizeof(expected), "\"nats-route://route:%s@n2:9883\"",
+             place->nats.credentials.route);
+    assert_non_null(strstr(text, expected));
+    assert_non_null(strstr(text, "@[fe80::1]:9884\""));
+    assert_null(strstr(text, SECRET));
+    free(text);
+    end(place);
+}
+
+static void credentials_differ_by_purpose_cluster_and_secret(void **state)
+{
+    struct managed_credentials a, b, c, again;
+    (void)state;
+
+    managed_derive(SECRET, "a", &a);
+    managed_derive(SECRET, "b", &b);
+    managed_derive("fedcba9876543210", "a", &c);
+    managed_derive(SECRET, "a", &again);
+
+    assert_int_equal(strlen(a.user), 64);
+    assert_string_not_equal(a.user, a.system);
+    assert_string_not_equal(a.user, a.route);
+    assert_string_not_equal(a.user, b.user);
+    assert_string_not_equal(a.user, c.user);
+    assert_string_equal(a.user, again.user);
+    assert_string_equal(a.route, again.route);
+}
+
+static void name_that_would_end_its_quotes_is_refused(void **state)
+{
+    struct place *place = place_new();
+    struct managed_nats bad = place->nats;
+    FILE *out = fopen("/dev/null", "w");
+    (void)state;
+
+    strcpy(bad.listen.host, "a\"");
+    assert_int_equal(managed_write_config(&bad, out), RC_INVALID);
+    bad = place->nats;
+    strcpy(bad.folder, "/a\nb");
+    assert_int_equal(managed_write_config(&bad, out), RC_INVALID);
+    bad = place->nats;
+    bad.route_count = 1;
+    strcpy(bad.routes[0].host, "a\\b");
+    assert_int_equal(managed_write_config(&bad, out), RC_INVALID);
+    fclose(out);
+    end(place);
+}
+
+/* ---- store -------------------------------------------------------------------------------------
+ */
+
+static void server_is_named_after_its_store(void **state)
+{
+    struct place *place = place_new();
+    char name[MANAGED_NAME_MAX + MANAGED_STORE_ID], first[MANAGED_STORE_ID];
+    char error[MANAGED_ERROR_MAX];
+    (void)state;
+
+    assert_int_equal(place->store, MANAGED_STORE_NEW);
+    strcpy(first, place->nats.store_id);
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    managed_server_name(&place->nats, name);
+    assert_int_equal(strncmp(name, "n1-", 3), 0);
+    managed_stop(&place->process, clock_ms());
+    AWAIT(place, place->process.state == MANAGED_OFF);
+    look(place);
+    assert_int_equal(place->store, MANAGED_STORE_CLEAN);
+    assert_string_equal(place->nats.store_id, first);
+
+    assert_int_equal(managed_discard(place->folder, error), RC_OK);
+    look(place);
+    assert_int_equal(place->store, MANAGED_STORE_NEW);
+    assert_string_not_equal(place->nats.store_id, first);
+    end(place);
+}
+
+static void store_that_was_in_use_when_the_machine_went_down_is_unclean(void **state)
+{
+    struct place *place = place_new();
+    struct managed_note note;
+    (void)state;
+
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    pid_t pid = place->process.pid;
+    assert_true(managed_note_read(place->folder, &note));
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    place->process.state = MANAGED_OFF;
+    look(place);
+    assert_int_equal(place->store, MANAGED_STORE_CLEAN); /* the machine has not been down */
+    strcpy(note.boot, "another-boot");
+    assert_true(managed_note_write(place->folder, &note));
+    look(place);
+
+    assert_int_equal(place->store, MANAGED_STORE_UNCLEAN);
+    end(place);
+}
+
+/* ---- process -----------------------------------------------------------------------------------
+ */
+
+static void process_of_the_same_configuration_is_taken_over(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    pid_t pid = place->process.pid;
+    assert_int_equal(getsid(pid), pid); /* a signal to our group does not reach it */
+    start(place);                       /* as another broker would, when this one has been killed */
+    managed_turn(&place->process, clock_ms() + 1000);
+
+    assert_int_equal(place->process.pid, pid);
+    assert_int_equal(starts(place), 1);
+    assert_int_equal(managed_find(place->folder), pid);
+    place->process.child = true; /* so that it is waited for */
+    end(place);
+}
+
+static void process_of_another_configuration_is_started_again(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    pid_t pid = place->process.pid;
+    place->nats.client_port++;
+    start(place);
+    place->process.child = true;
+    AWAIT(place, starts(place) == 2);
+
+    assert_int_not_equal(place->process.pid, pid);
+    end(place);
+}
+
+static void process_that_nobody_noted_is_found_and_started_again(void **state)
+{
+    struct place *place = place_new();
+    char path[128];
+    (void)state;
+
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    pid_t pid = place->process.pid;
+    snprintf(path, sizeof(path), "%s/process", place->folder);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(managed_find(place->folder), pid);
+    start(place);
+    place->process.child = true;
+    AWAIT(place, starts(place) == 2);
+    end(place);
+}
+
+static void process_that_died_is_started_again_later_each_time(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    assert_true(managed_write_file(place->folder, "die", "", 0));
+    uint64_t from_ms = clock_ms();
+    start(place);
+    AWAIT(place, starts(place) == 3);
+    assert_true(clock_ms() - from_ms >= 300); /* 100, 200 */
+    assert_true(place->process.pause_ms >= 400);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/die", place->folder);
+    assert_int_equal(unlink(path), 0);
+    AWAIT(place, place->process.state == MANAGED_RUNS && starts(place) == 4);
+    end(place);
+}
+
+static void program_that_is_not_there_is_tried_again(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    assert_int_equal(unlink(place->program), 0);
+    start(place);
+    assert_int_equal(place->process.state, MANAGED_PAUSES);
+    assert_true(managed_write_file(place->root, "server", script, sizeof(script) - 1));
+    assert_int_equal(chmod(place->program, 0700), 0);
+    AWAIT(place, place->process.state == MANAGED_RUNS && starts(place) == 1);
+    end(place);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(server_alone_has_no_cluster),
+        cmocka_unit_test(routes_carry_a_password_of_their_own),
+        cmocka_unit_test(credentials_differ_by_purpose_cluster_and_secret),
+        cmocka_unit_test(name_that_would_end_its_quotes_is_refused),
+        cmocka_unit_test(server_is_named_after_its_store),
+        cmocka_unit_test(store_that_was_in_use_when_the_machine_went_down_is_unclean),
+        cmocka_unit_test(process_of_the_same_configuration_is_taken_over),
+        cmocka_unit_test(process_of_another_configuration_is_started_again),
+        cmocka_unit_test(process_that_nobody_noted_is_found_and_started_again),
+        cmocka_unit_test(process_that_died_is_started_again_later_each_time),
+        cmocka_unit_test(program_that_is_not_there_is_tried_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of this node's nats-server. */
+#include "managed/process.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "managed/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+enum {
+    LOOK_MS = 250,
+    PAUSE_MIN_MS = 100,
+    PAUSE_MAX_MS = 10000,
+    STEADY_MS = 30000, /* has run so long: its next death is a new one */
+};
+
+extern char **environ;
+
+/* ---- the folder --------------------------------------------------------------------------------
+ */
+
+static enum rc fail(char error[MANAGED_ERROR_MAX], const char *what, const char *path)
+{
+    snprintf(error, MANAGED_ERROR_MAX, "%.160s %s: %s", path, what, strerror(errno));
+    return RC_IO;
+}
+
+/* Has the server ever written anything? */
+static bool store_is_there(const char *folder)
+{
+    char path[MANAGED_PATH_MAX + 64];
+    struct stat status;
+
+    snprintf(path, sizeof(path), "%s/store/jetstream", folder);
+    return stat(path, &status) == 0;
+}
+
+static bool read_store_id(const char *folder, char out[MANAGED_STORE_ID])
+{
+    return managed_read_file(folder, "store-id", out, MANAGED_STORE_ID) &&
+           strlen(out) == MANAGED_STORE_ID - 1 &&
+           strspn(out, "0123456789abcdef") == MANAGED_STORE_ID - 1;
+}
+
+static enum rc new_store_id(struct managed_nats *nats, char error[MANAGED_ERROR_MAX])
+{
+    uint64_t number;
+
+    if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+        return fail(error, "gives nothing", "getrandom()");
+    snprintf(nats->store_id, sizeof(nats->store_id), "%016" PRIx64, number);
+    if (!managed_write_file(nats->folder, "store-id", nats->store_id, MANAGED_STORE_ID - 1))
+        return fail(error, "cannot be written to", nats->folder);
+    return RC_OK;
+}
+
+enum rc managed_look(const char *folder, struct managed_nats *nats, enum managed_store *store,
+                     char error[MANAGED_ERROR_MAX])
+{
+    struct managed_note note;
+    char boot[37];
+
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        return fail(error, "cannot be made", folder);
+    char *whole = realpath(folder, NULL);
+    if (whole == NULL || strlen(whole) >= sizeof(nats->folder)) {
+        free(whole);
+        return fail(error, "cannot be used", folder);
+    }
+    snprintf(nats->folder, sizeof(nats->folder), "%s", whole);
+    free(whole);
+    if (!store_is_there(nats->folder) || !read_store_id(nats->folder, nats->store_id)) {
+        *store = MANAGED_STORE_NEW;
+        return new_store_id(nats, error);
+    }
+    managed_boot(boot);
+    bool noted = managed_note_read(nats->folder, &note);
+    bool clean = noted && (note.started == 0 || strcmp(note.boot, boot) == 0);
+    *store = clean ? MANAGED_STORE_CLEAN : MANAGED_STORE_UNCLEAN;
+    return RC_OK;
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    (void)status;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+enum rc managed_discard(const char *folder, char error[MANAGED_ERROR_MAX])
+{
+    char path[MANAGED_PATH_MAX + 64];
+
+    CHECK(managed_find(folder) == 0);
+    snprintf(path, sizeof(path), "%s/store-id", folder);
+    if (unlink(path) != 0 && errno != ENOENT) /* first: half a store is nobody's */
+        return fail(error, "cannot be removed", path);
+    snprintf(path, sizeof(path), "%s/store", folder);
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) != 0 && errno != ENOENT)
+        return fail(error, "cannot be removed", path);
+    return RC_OK;
+}
+
+/* ---- starting ----------------------------------------------------------------------------------
+ */
+
+static enum rc write_config(struct managed_process *process, const struct managed_nats *nats,
+                            char error[MANAGED_ERROR_MAX])
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    enum rc rc = RC_IO;
+
+    CHECK(out != NULL);
+    enum rc written = managed_write_config(nats, out);
+    fclose(out);
+    if (written != RC_OK) {
+        snprintf(error, MANAGED_ERROR_MAX, "%.200s has characters that nats-server cannot read",
+                 nats->folder);
+    } else if (!managed_write_file(nats->folder, "nats.conf", text, len)) {
+        fail(error, "cannot be written to", nats->folder);
+    } else {
+        XXH128_hash_t hash = XXH3_128bits(text, len);
+        snprintf(process->hash, sizeof(process->hash), "%016" PRIx64 "%016" PRIx64, hash.high64,
+                 hash.low64);
+        rc = RC_OK;
+    }
+    explicit_bzero(text, len);
+    free(text);
+    return rc;
+}
+
+/* A session of its own, no signal blocked or ignored, no file of ours. */
+static int spawn(const char *program, const char *config, pid_t *pid)
+{
+    char option[] = "-c";
+    char *const arguments[] = {(char *)program, option, (char *)config, NULL};
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+
+    sigemptyset(&none);
+    sigfillset(&all);
+    CHECK(posix_spawnattr_init(&attributes) == 0 && posix_spawn_file_actions_init(&files) == 0);
+    posix_spawnattr_setflags(
+        &attributes, (short)(POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&files, 1, 2);
+    posix_spawn_file_actions_addclosefrom_np(&files, 3);
+    int failed = posix_spawnp(pid, program, &files, &attributes, arguments, environ);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    return failed;
+}
+
+static int spawn_anywhere(const char *program, const char *config, pid_t *pid)
+{
+    char path[MANAGED_PATH_MAX];
+    int failed = spawn(program, config, pid);
+
+    if (failed != ENOENT || strchr(program, '/') != NULL)
+        return failed;
+    snprintf(path, sizeof(path), "/usr/sbin/%s", program);
+    return spawn(path, config, pid);
+}
+
+static void note_process(struct managed_process *process, uint64_t started)
+{
+    struct managed_note note = {.pid = process->pid, .started = started};
+
+    managed_boot(note.boot);
+    memcpy(note.hash, process->hash, sizeof(note.hash));
+    if (!managed_note_write(process->folder, &note))
+        LOG(LOG_ERROR, "engine.note_failed", log_text("folder", process->folder),
+            log_text("error", strerror(errno)));
+}
+
+static void pause_it(struct managed_process *process, uint64_t now_ms)
+{
+    process->state = MANAGED_PAUSES;
+    process->pid = 0;
+    process->look_ms = now_ms + process->pause_ms;
+    process->pause_ms *= 2;
+    if (process->pause_ms > PAUSE_MAX_MS)
+        process->pause_ms = PAUSE_MAX_MS;
+}
+
+static void start_one(struct managed_process *process, uint64_t now_ms)
+{
+    char config[MANAGED_PATH_MAX + 64], old[MANAGED_PATH_MAX + 64], log[MANAGED_PATH_MAX + 64];
+
+    snprintf(config, sizeof(config), "%s/nats.conf", process->folder);
+    snprintf(log, sizeof(log), "%s/engine.log", process->folder);
+    snprintf(old, sizeof(old), "%s/engine.log.1", process->folder);
+    (void)rename(log, old); /* so the log of the last one is there to read, and no other */
+    int failed = spawn_anywhere(process->program, config, &process->pid);
+    if (failed != 0) {
+        LOG(LOG_ERROR, "engine.start_failed", log_text("program", process->program),
+            log_text("error", strerror(failed)));
+        pause_it(process, now_ms);
+        return;
+    }
+    process->state = MANAGED_RUNS;
+    process->child = true;
+    process->starts++;
+    process->since_ms = now_ms;
+    process->look_ms = now_ms + LOOK_MS;
+    process->started = managed_started(process->pid);
+    note_process(process, process->started != 0 ? process->started : 1);
+    LOG(LOG_INFO, "engine.started", log_int("pid", process->pid),
+        log_text("folder", process->folder));
+}
+
+/* ---- taking over -------------------------------------------------------------------------------
+ */
+
+/* One that a broker started and was killed before it could note it. Its configuration is not
+ * known. */
+static bool find_orphan(const char *folder, struct managed_note *note)
+{
+    char text[16], config[MANAGED_PATH_MAX + 64];
+
+    snprintf(config, sizeof(config), "%s/nats.conf", folder);
+    if (!managed_read_file(folder, "nats.pid", text, sizeof(text)))
+        return false;
+    *note = (struct managed_note){.pid = (pid_t)atoi(text)};
+    note->started = managed_started(note->pid);
+    return note->started != 0 && managed_has_argument(note->pid, config);
+}
+
+/* The process that runs, if one does. */
+static bool find(const char *folder, struct managed_note *note)
+{
+    char boot[37];
+
+    managed_boot(boot);
+    return (managed_note_read(folder, note) && note->started != 0 &&
+            strcmp(note->boot, boot) == 0 && managed_started(note->pid) == note->started) ||
+           find_orphan(folder, note);
+}
+
+pid_t managed_find(const char *folder)
+{
+    struct managed_note note;
+    return find(folder, &note) ? note.pid : 0;
+}
+
+static void take_over(struct managed_process *process, const struct managed_note *note,
+                      uint64_t now_ms)
+{
+    process->pid = note->pid;
+    process->started = note->started;
+    process->child = false;
+    process->since_ms = now_ms;
+    process->look_ms = now_ms + LOOK_MS;
+    process->state = MANAGED_RUNS;
+    if (strcmp(note->hash, process->hash) == 0) {
+        LOG(LOG_INFO, "engine.adopted", log_int("pid", process->pid));
+        return;
+    }
+    LOG(LOG_INFO, "engine.restarts", log_int("pid", process->pid),
+        log_text("reason", "its configuration has changed"));
+    kill(process->pid, SIGTERM); /* gone, it is started like one that died */
+}
+
+enum rc managed_start(struct managed_process *process, const char *program,
+                      const struct managed_nats *nats, uint64_t now_ms,
+                      char error[MANAGED_ERROR_MAX])
+{
+    struct managed_note note;
+
+    *process = (struct managed_process){.program = program, .pause_ms = PAUSE_MIN_MS};
+    snprintf(process->folder, sizeof(process->folder), "%s", nats->folder);
+    enum rc rc = write_config(process, nats, error);
+    if (rc != RC_OK)
+        return rc;
+    if (find(process->folder, &note))
+        take_over(process, &note, now_ms);
+    else
+        start_one(process, now_ms);
+    return RC_OK;
+}
+
+/* ---- watching ----------------------------------------------------------------------------------
+ */
+
+static bool lives(struct managed_process *process)
+{
+    int status;
+
+    if (process->child)
+        return waitpid(process->pid, &status, WNOHANG) == 0;
+    return managed_started(process->pid) == process->started;
+}
+
+static void gone(struct managed_process *process, uint64_t now_ms)
+{
+    if (process->state == MANAGED_ENDS) {
+        note_process(process, 0);
+        process->state = MANAGED_OFF;
+        process->pid = 0;
+        LOG(LOG_INFO, "engine.ended", log_text("folder", process->folder));
+        return;
+    }
+    LOG(LOG_WARN, "engine.died", log_int("pid", process->pid),
+        log_text("log", "engine.log.1 in its folder"));
+    if (now_ms - process->since_ms >= STEADY_MS)
+        process->pause_ms = PAUSE_MIN_MS;
+    pause_it(process, now_ms);
+}
+
+void managed_turn(struct managed_process *process, uint64_t now_ms)
+{
+    if (process->state == MANAGED_OFF || now_ms < process->look_ms)
+        return;
+    process->look_ms = now_ms + LOOK_MS;
+    if (process->state == MANAGED_PAUSES)
+        start_one(process, now_ms);
+    else if (!lives(process))
+        gone(process, now_ms);
+}
+
+uint64_t managed_deadline_ms(const struct managed_process *process)
+{
+    return process->state == MANAGED_OFF ? UINT64_MAX : process->look_ms;
+}
+
+void managed_stop(struct managed_process *process, uint64_t now_ms)
+{
+    if (process->state == MANAGED_RUNS) {
+        process->state = MANAGED_ENDS;
+        process->look_ms = now_ms + LOOK_MS;
+        kill(process->pid, SIGTERM);
+    } else if (process->state == MANAGED_PAUSES) {
+        process->state = MANAGED_OFF; /* it died: what it left is not clean */
+    }
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The nats-server that belongs to this node. It has a process group of its own and outlives a
+ * broker that is killed: the next one finds it by process id, start time and the hash of its
+ * configuration, and takes it over as it runs; with another configuration it is started again. One
+ * that dies is started again, a little later each time. All files are in one folder:
+ *
+ *     nats.conf  store/  store-id  engine.log  nats.pid   the server's
+ *     process                                             what is noted of the one that runs, or
+ * ran
+ *
+ * One thread; nothing blocks but the start of a process.
+ */
+#ifndef MANAGED_PROCESS_H
+#define MANAGED_PROCESS_H
+
+#include "managed/nats_config.h"
+
+#include <sys/types.h>
+
+enum { MANAGED_ERROR_MAX = 256 };
+
+enum managed_state {
+    MANAGED_OFF,
+    MANAGED_RUNS,
+    MANAGED_PAUSES, /* it has died, or could not be started; tried again when it is time */
+    MANAGED_ENDS,   /* told to */
+};
+
+/* What the store was left like. */
+enum managed_store {
+    MANAGED_STORE_NEW,     /* there is none: this is a new server */
+    MANAGED_STORE_CLEAN,   /* its server ended in order, or this boot of the machine has seen it */
+    MANAGED_STORE_UNCLEAN, /* the machine went down while it ran: it may have lost what it
+                              acknowledged, and must not come back as the same server alone */
+};
+
+struct managed_process {
+    enum managed_state state;
+    const char *program;           /* "nats-server" */
+    char folder[MANAGED_PATH_MAX]; /* absolute */
+    char hash[33];                 /* of the configuration */
+    pid_t pid;
+    bool child;       /* else it was taken over */
+    uint64_t started; /* by the kernel's clock, with the pid: which process it is */
+    uint64_t since_ms, look_ms;
+    uint32_t pause_ms;
+    uint32_t starts; /* of processes, by this object */
+};
+
+/*
+ * Looks at the folder, makes it when it is not there (its parent is), and fills nats->folder and
+ * nats->store_id. RC_IO: `error` says why.
+ */
+MUST_USE enum rc managed_look(const char *folder, struct managed_nats *nats,
+                              enum managed_store *store, char error[MANAGED_ERROR_MAX]);
+
+/* Takes the store away, so that the next managed_look() finds a new server. Nothing runs on it. */
+MUST_USE enum rc managed_discard(const char *folder, char error[MANAGED_ERROR_MAX]);
+
+/* Writes the configuration, and takes over the process that runs with it or starts one. The program
+ * is a path, or a name that is looked for as the shell does and in /usr/sbin. */
+MUST_USE enum rc managed_start(struct managed_process *process, const char *program,
+                               const struct managed_nats *nats, uint64_t now_ms,
+                               char error[MANAGED_ERROR_MAX]);
+
+/* Sees whether it lives, and starts it again when it is time. */
+void managed_turn(struct managed_process *process, uint64_t now_ms);
+uint64_t managed_deadline_ms(const struct managed_process *process);
+
+/* Ends it in order: the state is MANAGED_ENDS, and MANAGED_OFF when a turn finds it gone. */
+void managed_stop(struct managed_process *process, uint64_t now_ms);
+
+/* Is there a server in the folder that runs? Its pid, or 0. */
+pid_t managed_find(const char *folder);
+
+#endif
