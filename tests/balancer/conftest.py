@@ -14,7 +14,7 @@ import time
 import pytest
 
 from kit import patience
-from kit.broker import free_port, listening
+from kit.broker import free_port
 
 
 def wait_until(condition, what, seconds=None):
@@ -24,6 +24,13 @@ def wait_until(condition, what, seconds=None):
         assert time.monotonic() < deadline, f"never: {what() if callable(what) else what}"
         time.sleep(0.02)
     return found
+
+
+def listening_here():
+    """The ports of 127.0.0.1 that somebody listens on; brokers may have the same ones of 127.0.0.11."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table][1:]
+    return {int(row[1][9:], 16) for row in rows if row[3] == "0A" and row[1][:8] == "0100007F"}
 
 
 class Process:
@@ -36,7 +43,7 @@ class Process:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.address = ("127.0.0.1", ports[0])
         self.ws_address = ("127.0.0.1", ports[-1])
-        wait_until(lambda: set(ports) <= listening() or self.process.poll() is not None,
+        wait_until(lambda: set(ports) <= listening_here() or self.process.poll() is not None,
                    lambda: f"listening: {self.log}")
         assert self.process.poll() is None, self.log
 
