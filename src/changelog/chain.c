@@ -87,6 +87,7 @@ void chain_advance(struct chain *chain, const struct changelog_record *r,
 static bool add_part(struct chain *chain, struct bytes body)
 {
     size_t need = chain->parts_used + body.len;
+    CHECK(body.len > 0);
 
     if (need > chain->parts_room) {
         size_t room = need * 2 < CHANGELOG_BATCH_MAX ? need * 2 : CHANGELOG_BATCH_MAX;

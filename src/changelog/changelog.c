@@ -343,7 +343,8 @@ enum rc changelog_append_fenced(struct changelog *log, struct bytes batch, uint6
 
 void changelog_release(struct changelog *log, uint64_t now_ms)
 {
-    CHECK(log->state == CHANGELOG_OPEN);
+    if (log->state != CHANGELOG_OPEN || log->release_wanted)
+        return;
     log->release_wanted = true;
     lease_set(log, 0);
     lease_tell(log, now_ms);

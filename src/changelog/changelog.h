@@ -37,7 +37,8 @@ enum {
     CHANGELOG_LEASE_MARGIN_MS = 500, /* for clocks that do not run alike */
     CHANGELOG_REFRESH_MS = 600,      /* an idle home appends an empty record so often */
     CHANGELOG_ANSWER_MS = 500,       /* then a record is sent again ... */
-    CHANGELOG_ANSWER_MAX_MS = 2000,  /* ... later each time, up to this */
+    CHANGELOG_ANSWER_MAX_MS = 1000,  /* ... later each time, up to this */
+    CHANGELOG_RETRY_MS = 200,        /* after an answer that it could not be done now */
     CHANGELOG_POLL_MS = 250,         /* a follower that has read everything looks again */
     CHANGELOG_INFO_MS = 2000,        /* ... and whether what it would read next has been trimmed */
     CHANGELOG_READS = 8,
@@ -116,7 +117,6 @@ struct changelog {
     struct chain chain;
     struct changelog_claim self;
     uint8_t claim_body[CHANGELOG_CLAIM_MAX];
-    uint64_t tokens;
 
     /* appending */
     struct changelog_flight flight;
@@ -168,7 +168,8 @@ void changelog_claim(struct changelog *log, struct bytes note, uint64_t now_ms);
 MUST_USE enum rc changelog_append_fenced(struct changelog *log, struct bytes batch, uint64_t cookie,
                                          uint64_t now_ms);
 
-/* OPEN: gives the group up, when what is on its way is known. From now on the lease is over. */
+/* OPEN: gives the group up, when what is on its way is known. From now on the lease is over.
+ * Harmless when this node is not home. */
 void changelog_release(struct changelog *log, uint64_t now_ms);
 
 /* What is before `sequence` is needed by nobody. */

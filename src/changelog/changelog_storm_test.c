@@ -94,7 +94,7 @@ static void check_committed(struct storm *storm, const struct node *reader)
     static uint32_t seen[WORLD_BATCHES];
     memset(seen, 0, sizeof(seen));
     for (uint32_t i = 0; i < reader->applied_count; i++) {
-        uint32_t cookie = (uint32_t)atoi(reader->applied[i]);
+        uint32_t cookie = (uint32_t)strtoul(reader->applied[i], NULL, 10);
         assert_true(cookie < storm->appended);
         assert_int_equal(strncmp(reader->applied[i], storm->texts[cookie], 15), 0);
         assert_int_equal(reader->applied_len[i], strlen(storm->texts[cookie]));

@@ -140,6 +140,25 @@ static void claim_whose_answer_is_lost_is_sent_again_and_is_one(void **state)
     world_free(world);
 }
 
+static void answer_to_an_earlier_life_of_the_group_is_not_taken_for_one_of_this(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a");
+    (void)state;
+
+    a->delay_ms = 100;
+    claim(a);
+    changelog_deinit(&a->changelog);
+    a->failing = true;
+    changelog_init(&a->changelog, WORLD_GROUP, &a->engine, &node_ops, a, "a", 2);
+    a->delay_ms = 150;
+    claim(a);
+    world_advance(world, 120);
+
+    assert_int_equal(a->changelog.state, CHANGELOG_CLAIMING);
+    world_free(world);
+}
+
 static void claim_that_is_stopped_does_not_open(void **state)
 {
     struct world *world = world_new();
@@ -255,7 +274,9 @@ static void release_waits_for_the_batch_on_its_way(void **state)
     changelog_release(&a->changelog, world->now_ms);
     assert_int_equal(append(a, "y", 2), RC_CLOSED);
     assert_false(fresh(a));
+    changelog_release(&a->changelog, world->now_ms); /* once more: harmless */
     world_advance(world, 200);
+    changelog_release(&a->changelog, world->now_ms);
 
     assert_int_equal(a->committed_count, 1);
     assert_int_equal(a->released, 1);
@@ -303,6 +324,7 @@ int main(void)
         cmocka_unit_test(process_that_was_home_itself_claims_again_without_waiting),
         cmocka_unit_test(claim_carries_a_note_that_followers_read),
         cmocka_unit_test(claim_whose_answer_is_lost_is_sent_again_and_is_one),
+        cmocka_unit_test(answer_to_an_earlier_life_of_the_group_is_not_taken_for_one_of_this),
         cmocka_unit_test(claim_that_is_stopped_does_not_open),
         cmocka_unit_test(idle_home_keeps_its_lease_with_empty_records),
         cmocka_unit_test(batches_keep_the_lease_without_empty_records),

@@ -2,9 +2,9 @@
 /*
  * What a changelog asks of the engine that keeps it: streams of records numbered from 1, one for
  * each group, and an append that is refused when the last record is not the one expected. Nothing
- * here blocks: every question has a token, and its answer comes to the group's sink, on the thread
- * of the owner, or never. The group has its own timers. Implementations: jetstream.c, and the fake
- * of the tests.
+ * here blocks: every question has a token, and its answer comes to the group's sink later, on the
+ * thread of the owner, or never. The group has its own timers. Implementations: jetstream.c, and
+ * the fake of the tests.
  */
 #ifndef CHANGELOG_ENGINE_H
 #define CHANGELOG_ENGINE_H
@@ -38,7 +38,8 @@ struct engine_append {
     uint64_t expected;
 };
 
-/* Where a group's answers go. */
+/* Where a group's answers go. `now_ms` has been read after the answer had come, however long the
+ * thread was held up: who waits from an answer on must not begin before it. */
 struct engine_sink {
     void (*answered)(struct engine_sink *sink, const struct engine_answer *answer, uint64_t now_ms);
 };
@@ -61,6 +62,12 @@ struct engine_ops {
 
 struct engine {
     const struct engine_ops *ops;
+    uint64_t tokens; /* the last that was given out; one that is late never fits another question */
 };
+
+static inline uint64_t engine_token(struct engine *engine)
+{
+    return ++engine->tokens;
+}
 
 #endif

@@ -48,7 +48,7 @@ static void begin(struct changelog *log, const struct changelog_record *record, 
     struct changelog_flight *f = &log->flight;
 
     CHECK(f->token == 0);
-    f->token = ++log->tokens;
+    f->token = engine_token(log->engine);
     f->record = *record;
     f->first_sent_ms = now_ms;
     f->pause_ms = CHANGELOG_ANSWER_MS;
@@ -144,8 +144,10 @@ void flight_answered(struct changelog *log, const struct engine_answer *answer, 
             read_back_answered(log, answer->record, now_ms);
         break;
     case ENGINE_NOT_FOUND:
-    case ENGINE_FAILED: /* tried again when its time comes, which spares an engine in trouble */
+    case ENGINE_FAILED: /* not at once, which spares an engine in trouble */
         log->counts.failed++;
+        if (f->retry_ms > now_ms + CHANGELOG_RETRY_MS)
+            f->retry_ms = now_ms + CHANGELOG_RETRY_MS;
         break;
     case ENGINE_INFO:
         break;

@@ -7,6 +7,7 @@
 #include "changelog/jetstream_inside.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -181,13 +182,17 @@ static bool parse_reply(const struct jetstream *js, const char *subject,
                         enum jetstream_question *question, uint32_t *group, uint64_t *token)
 {
     size_t len = strlen(js->inbox);
-    char kind;
+    char *end;
 
-    if (strlen(subject) <= len ||
-        sscanf(subject + len, ".%c.%" SCNu32 ".%" SCNu64, &kind, group, token) != 3)
+    if (strlen(subject) < len + 4 || subject[len] != '.' || subject[len + 2] != '.')
         return false;
-    *question = (enum jetstream_question)kind;
-    return *group < CHANGELOG_GROUPS_MAX;
+    *question = (enum jetstream_question)subject[len + 1];
+    unsigned long number = strtoul(subject + len + 3, &end, 10);
+    if (*end != '.' || number >= CHANGELOG_GROUPS_MAX)
+        return false;
+    *group = (uint32_t)number;
+    *token = strtoull(end + 1, &end, 10);
+    return *end == '\0';
 }
 
 static void tell_why(enum jetstream_question question, uint32_t group,
@@ -229,10 +234,11 @@ static void look_at_limits(struct jetstream *js)
         js->record_max = (size_t)(payload - ENVELOPE) / 4 * 3;
 }
 
-void jetstream_turn(struct jetstream *js, uint64_t now_ms)
+void jetstream_turn(struct jetstream *js)
 {
     look_at_limits(js);
     struct letter *letter = mailbox_take_all(&js->mailbox);
+    uint64_t now_ms = clock_ms(); /* not before: a wait may begin with what has just come */
     while (letter != NULL) {
         struct answer *answer = CONTAINER_OF(letter, struct answer, letter);
         letter = letter->next;
@@ -404,7 +410,7 @@ void jetstream_close(struct jetstream *js)
     natsSubscription_Destroy(js->answers);
     natsConnection_Destroy(js->connection);
     memset(js->sinks, 0, sizeof(js->sinks));
-    jetstream_turn(js, 0); /* frees what has come meanwhile */
+    jetstream_turn(js); /* frees what has come meanwhile */
     sem_destroy(&js->ended);
     mem_free(js);
 }

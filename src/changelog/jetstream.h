@@ -31,21 +31,21 @@ struct jetstream *jetstream_open(const struct jetstream_options *options,
                                  char error[JETSTREAM_ERROR_MAX]);
 
 /* Waits for the library's threads. All groups have been detached. */
-void jetstream_close(struct jetstream *jetstream);
+void jetstream_close(struct jetstream *js);
 
-struct engine *jetstream_engine(struct jetstream *jetstream);
+struct engine *jetstream_engine(struct jetstream *js);
 
 /* Hands on the answers that have come. Owner's thread. */
-void jetstream_turn(struct jetstream *jetstream, uint64_t now_ms);
+void jetstream_turn(struct jetstream *js);
 
-bool jetstream_is_connected(const struct jetstream *jetstream);
+bool jetstream_is_connected(const struct jetstream *js);
 
 /*
  * Makes the streams of groups 0 to count - 1, where they are not there yet; blocks, for
  * `timeout_ms` at most. RC_OK: all are there. RC_AGAIN: some are not, ask again. RC_EXISTS: one is
  * there that is not as it would be made. RC_REFUSED: the engine will not; `error` says why.
  */
-MUST_USE enum rc jetstream_create(struct jetstream *jetstream, uint32_t count, uint32_t replicas,
+MUST_USE enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t replicas,
                                   uint64_t timeout_ms, char error[JETSTREAM_ERROR_MAX]);
 
 #endif

@@ -53,7 +53,7 @@ static void ask(struct changelog *log, uint64_t sequence, uint64_t now_ms)
     struct changelog_slot *slot = slot_of(log, sequence);
 
     slot->sequence = sequence;
-    slot->token = ++log->tokens;
+    slot->token = engine_token(log->engine);
     slot->asked_ms = now_ms;
     log->engine->ops->read(log->engine, log->group, slot->token, sequence);
 }
@@ -147,7 +147,7 @@ static void not_found(struct changelog *log, uint64_t sequence, uint64_t now_ms)
     if (now_ms < log->info_ms)
         return;
     log->info_ms = now_ms + CHANGELOG_INFO_MS;
-    log->info_token = ++log->tokens;
+    log->info_token = engine_token(log->engine);
     log->engine->ops->info(log->engine, log->group, log->info_token);
 }
 

@@ -112,16 +112,32 @@ bool managed_has_argument(pid_t pid, const char *argument)
 /* ---- the note ----------------------------------------------------------------------------------
  */
 
+/* The next word, which must fit; false: there is none. */
+static bool take_word(char **at, char *out, size_t room)
+{
+    size_t len = strcspn(*at, " \n");
+
+    if (len == 0 || len >= room)
+        return false;
+    memcpy(out, *at, len);
+    out[len] = '\0';
+    *at += len + ((*at)[len] != '\0' ? 1 : 0);
+    return true;
+}
+
+/* "PID STARTED BOOT HASH" */
 bool managed_note_read(const char *folder, struct managed_note *note)
 {
-    char text[256];
-    int pid;
+    char text[256], pid[16], started[24], *at = text;
 
     memset(note, 0, sizeof(*note));
     if (!managed_read_file(folder, "process", text, sizeof(text)) ||
-        sscanf(text, "%d %" SCNu64 " %36s %32s", &pid, &note->started, note->boot, note->hash) != 4)
+        !take_word(&at, pid, sizeof(pid)) || !take_word(&at, started, sizeof(started)) ||
+        !take_word(&at, note->boot, sizeof(note->boot)) ||
+        !take_word(&at, note->hash, sizeof(note->hash)))
         return false;
-    note->pid = (pid_t)pid;
+    note->pid = (pid_t)strtol(pid, NULL, 10);
+    note->started = strtoull(started, NULL, 10);
     return true;
 }
 

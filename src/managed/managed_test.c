@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-#include <dirent.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -50,15 +50,15 @@ static struct place *place_new(void)
     struct place *place = calloc(1, sizeof(*place));
 
     assert_non_null(place);
-    strcpy(place->root, "/tmp/skein-managed-XXXXXX");
+    snprintf(place->root, sizeof(place->root), "%s", "/tmp/skein-managed-XXXXXX");
     assert_non_null(mkdtemp(place->root));
     snprintf(place->folder, sizeof(place->folder), "%s/engine", place->root);
     snprintf(place->program, sizeof(place->program), "%s/server", place->root);
     assert_true(managed_write_file(place->root, "server", script, sizeof(script) - 1));
     assert_int_equal(chmod(place->program, 0700), 0);
-    strcpy(place->nats.cluster, "home");
-    strcpy(place->nats.node, "n1");
-    strcpy(place->nats.listen.host, "127.0.0.1");
+    snprintf(place->nats.cluster, sizeof(place->nats.cluster), "%s", "home");
+    snprintf(place->nats.node, sizeof(place->nats.node), "%s", "n1");
+    snprintf(place->nats.listen.host, sizeof(place->nats.listen.host), "%s", "127.0.0.1");
     place->nats.listen.port = 9883;
     place->nats.client_port = 8883;
     place->nats.store_bytes_max = 1000;
@@ -102,16 +102,21 @@ static int starts(const struct place *place)
     return count;
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    (void)status;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
 static void end(struct place *place)
 {
-    char command[128];
-
     managed_stop(&place->process, clock_ms());
     AWAIT(place, place->process.state == MANAGED_OFF);
     pid_t left = managed_find(place->folder);
     assert_int_equal(left, 0);
-    snprintf(command, sizeof(command), "rm -rf %s", place->root);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(nftw(place->root, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     free(place);
 }
 
@@ -187,14 +192,14 @@ static void name_that_would_end_its_quotes_is_refused(void **state)
     FILE *out = fopen("/dev/null", "w");
     (void)state;
 
-    strcpy(bad.listen.host, "a\"");
+    snprintf(bad.listen.host, sizeof(bad.listen.host), "%s", "a\"");
     assert_int_equal(managed_write_config(&bad, out), RC_INVALID);
     bad = place->nats;
-    strcpy(bad.folder, "/a\nb");
+    snprintf(bad.folder, sizeof(bad.folder), "%s", "/a\nb");
     assert_int_equal(managed_write_config(&bad, out), RC_INVALID);
     bad = place->nats;
     bad.route_count = 1;
-    strcpy(bad.routes[0].host, "a\\b");
+    snprintf(bad.routes[0].host, sizeof(bad.routes[0].host), "%s", "a\\b");
     assert_int_equal(managed_write_config(&bad, out), RC_INVALID);
     fclose(out);
     end(place);
@@ -211,7 +216,7 @@ static void server_is_named_after_its_store(void **state)
     (void)state;
 
     assert_int_equal(place->store, MANAGED_STORE_NEW);
-    strcpy(first, place->nats.store_id);
+    snprintf(first, sizeof(first), "%s", place->nats.store_id);
     start(place);
     AWAIT(place, starts(place) == 1);
     managed_server_name(&place->nats, name);
@@ -244,7 +249,7 @@ static void store_that_was_in_use_when_the_machine_went_down_is_unclean(void **s
     place->process.state = MANAGED_OFF;
     look(place);
     assert_int_equal(place->store, MANAGED_STORE_CLEAN); /* the machine has not been down */
-    strcpy(note.boot, "another-boot");
+    snprintf(note.boot, sizeof(note.boot), "%s", "another-boot");
     assert_true(managed_note_write(place->folder, &note));
     look(place);
 

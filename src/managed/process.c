@@ -27,8 +27,6 @@ enum {
     STEADY_MS = 30000, /* has run so long: its next death is a new one */
 };
 
-extern char **environ;
-
 /* ---- the folder --------------------------------------------------------------------------------
  */
 
@@ -241,7 +239,7 @@ static bool find_orphan(const char *folder, struct managed_note *note)
     snprintf(config, sizeof(config), "%s/nats.conf", folder);
     if (!managed_read_file(folder, "nats.pid", text, sizeof(text)))
         return false;
-    *note = (struct managed_note){.pid = (pid_t)atoi(text)};
+    *note = (struct managed_note){.pid = (pid_t)strtol(text, NULL, 10)};
     note->started = managed_started(note->pid);
     return note->started != 0 && managed_has_argument(note->pid, config);
 }

@@ -60,13 +60,13 @@ int engine_main(int argc, char **argv)
     snprintf(nats.cluster, sizeof(nats.cluster), "%s", argv[3]);
     snprintf(nats.node, sizeof(nats.node), "%s", argv[4]);
     managed_derive(argv[5], argv[3], &nats.credentials);
-    nats.client_port = (uint16_t)atoi(argv[6]);
+    nats.client_port = (uint16_t)strtoul(argv[6], NULL, 10);
     snprintf(nats.listen.host, sizeof(nats.listen.host), "127.0.0.1");
-    nats.listen.port = (uint16_t)atoi(argv[7]);
+    nats.listen.port = (uint16_t)strtoul(argv[7], NULL, 10);
     for (int i = 8; i < argc; i++) {
         struct managed_route *route = &nats.routes[nats.route_count++];
         snprintf(route->host, sizeof(route->host), "127.0.0.1");
-        route->port = (uint16_t)atoi(argv[i]);
+        route->port = (uint16_t)strtoul(argv[i], NULL, 10);
     }
     nats.store_bytes_max = 1ULL << 30;
     if (managed_start(&process, "nats-server", &nats, clock_ms(), error) != RC_OK) {

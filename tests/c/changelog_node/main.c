@@ -173,24 +173,28 @@ static void group_command(struct node *node, const char *word, uint32_t group, c
     }
 }
 
+/* WORD NUMBER REST */
 bool node_command(struct node *node, char *line)
 {
-    char word[32] = "";
-    unsigned a = 0, b = 0, c = 0;
-    int used = 0;
-
     line[strcspn(line, "\n")] = '\0';
     if (strcmp(line, "end") == 0)
         return false;
-    int got = sscanf(line, "%31s %u %n", word, &a, &used);
-    if (strcmp(word, "create") == 0 && sscanf(line + used, "%u", &b) == 1)
-        create(node, a, b);
-    else if (strcmp(word, "bench") == 0 && sscanf(line + used, "%u %u", &b, &c) == 2)
-        bench_start(node, a, b, c);
-    else if (got >= 2 && a < NODE_GROUPS)
-        group_command(node, word, a, line + used);
-    else
-        say("unknown %s", line);
+    const char *word = strtok(line, " ");
+    char *rest = strtok(NULL, "");
+    if (word == NULL || rest == NULL) {
+        say("unknown");
+        return true;
+    }
+    unsigned long number = strtoul(rest, &rest, 10);
+    rest += *rest == ' ';
+    if (strcmp(word, "create") == 0) {
+        create(node, (uint32_t)number, (uint32_t)strtoul(rest, NULL, 10));
+    } else if (strcmp(word, "bench") == 0) {
+        unsigned long count = strtoul(rest, &rest, 10);
+        bench_start(node, (uint32_t)number, (uint32_t)count, strtoul(rest, NULL, 10));
+    } else if (number < NODE_GROUPS) {
+        group_command(node, word, (uint32_t)number, rest);
+    }
     return true;
 }
 
@@ -205,9 +209,8 @@ static void wake(void *owner)
 
 static int turn(struct node *node)
 {
+    jetstream_turn(node->jetstream);
     uint64_t now_ms = clock_ms(), deadline_ms = now_ms + 1000;
-
-    jetstream_turn(node->jetstream, now_ms);
     if (jetstream_is_connected(node->jetstream) != node->connected) {
         node->connected = !node->connected;
         say(node->connected ? "connected" : "disconnected");
