@@ -122,10 +122,10 @@ static void tell_numbers(void *arg, void (*each)(void *arg, const char *name, do
                          void *each_arg)
 {
     struct store *store = arg;
-    uint64_t disk, memory;
-    store_sizes(store, &disk, &memory);
-    each(each_arg, "disk_bytes", (double)disk);
-    each(each_arg, "memory_bytes", (double)memory);
+    struct store_sizes sizes = store_sizes(store);
+    each(each_arg, "disk_bytes", (double)sizes.disk);
+    each(each_arg, "memory_bytes", (double)sizes.tables);
+    each(each_arg, "cache_bytes", (double)sizes.cache);
     each(each_arg, "starts", (double)store_starts(store));
     each(each_arg, "works", store_state(store) == RC_OK);
 }

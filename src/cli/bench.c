@@ -4,6 +4,7 @@
 
 #include "cli/bench_process.h"
 #include "cli/commands.h"
+#include "config/address.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -28,6 +29,7 @@ enum {
     OPT_LIMIT,
     OPT_SUBSCRIBE,
     OPT_PERSISTENT,
+    OPT_SUBSCRIBERS_AT,
     OPT_PID,
     OPT_CPU,
     OPT_SPIN,
@@ -96,6 +98,10 @@ static const struct option bench_options[] = {
      "MQTT "
      "5.0 an expiry of an hour), so that QoS 1 and 2 messages to them have to be safe before they "
      "are acknowledged.",
+     0, NULL},
+    {OPT_SUBSCRIBERS_AT, "subscribers-at", "HOST:PORT",
+     "fan-in, fan-out, pairs, mixed: subscribers connect to this broker, another node of a "
+     "cluster.",
      0, NULL},
     {'u', "username", "NAME", "User name of every connection.", 0, NULL},
     {'P', "pw", "PASSWORD", "Password of every connection.", 0, NULL},
@@ -282,6 +288,15 @@ static bool take_load_option(struct bench_settings *settings, struct options *o)
     }
 }
 
+static void take_subscribers_at(struct bench_settings *settings, struct options *o)
+{
+    const char *wrong =
+        address_split(o->value, settings->subscribers_host, &settings->subscribers_port);
+
+    if (wrong != NULL)
+        options_fail(o, "--subscribers-at %s: %s", o->value, wrong);
+}
+
 /* Options about connections, this process and the report. */
 static void take_other_option(struct bench_settings *settings, struct options *o)
 {
@@ -296,6 +311,9 @@ static void take_other_option(struct bench_settings *settings, struct options *o
         break;
     case 'p':
         settings->port = (uint16_t)options_number(o, 1, UINT16_MAX);
+        break;
+    case OPT_SUBSCRIBERS_AT:
+        take_subscribers_at(settings, o);
         break;
     case 'V':
         take_version(settings, o->value);

@@ -16,6 +16,7 @@
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
 
+#include "config/config.h"
 #include "model/version.h"
 
 #include <signal.h>
@@ -40,6 +41,8 @@ struct bench_settings {
     const char *label;
     const char *host;
     uint16_t port;
+    char subscribers_host[CONFIG_TEXT_MAX]; /* "": where the publishers are */
+    uint16_t subscribers_port;
     const char *websocket_path; /* NULL: plain TCP */
     enum mqtt_version version;
     const char *user_name, *password; /* NULL: none */

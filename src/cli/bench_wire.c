@@ -72,19 +72,26 @@ static void input_keep(struct wire_conn *conn, const uint8_t *data, size_t len)
 /* ---- The life of a connection -----------------------------------------------------------------
  */
 
-void wire_init(struct wire *wire, const struct bench_settings *settings, const struct wire_ops *ops,
-               void *owner)
+static struct addrinfo *find_peer(const char *host, uint16_t number)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     char port[8];
 
-    *wire = (struct wire){.settings = settings, .ops = ops, .owner = owner};
-    snprintf(port, sizeof(port), "%u", settings->port);
-    int error = getaddrinfo(settings->host, port, &hints, &found);
+    snprintf(port, sizeof(port), "%u", number);
+    int error = getaddrinfo(host, port, &hints, &found);
     if (error != 0)
-        bench_fail(EX_NOHOST, "%s: %s", settings->host, gai_strerror(error));
-    wire->peer = found;
+        bench_fail(EX_NOHOST, "%s: %s", host, gai_strerror(error));
+    return found;
+}
+
+void wire_init(struct wire *wire, const struct bench_settings *settings, const struct wire_ops *ops,
+               void *owner)
+{
+    *wire = (struct wire){.settings = settings, .ops = ops, .owner = owner};
+    wire->peer = wire->subscribers_peer = find_peer(settings->host, settings->port);
+    if (settings->subscribers_host[0] != '\0')
+        wire->subscribers_peer = find_peer(settings->subscribers_host, settings->subscribers_port);
     wire->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (wire->epoll < 0)
         bench_fail(EX_OSERR, "epoll_create1: %s", strerror(errno));
@@ -95,6 +102,8 @@ void wire_init(struct wire *wire, const struct bench_settings *settings, const s
 void wire_deinit(struct wire *wire)
 {
     close(wire->epoll);
+    if (wire->subscribers_peer != wire->peer)
+        freeaddrinfo(wire->subscribers_peer);
     freeaddrinfo(wire->peer);
     mem_free(wire->read_buffer);
     mem_free(wire->dirty);
@@ -150,7 +159,7 @@ static void bind_spread(struct wire *wire, const struct wire_conn *conn)
 
 void wire_open(struct wire *wire, struct wire_conn *conn, enum wire_spread spread)
 {
-    const struct addrinfo *peer = wire->peer;
+    const struct addrinfo *peer = conn->is_publisher ? wire->peer : wire->subscribers_peer;
     int one = 1;
 
     CHECK(conn->state == WIRE_CLOSED);

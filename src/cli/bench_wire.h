@@ -102,7 +102,8 @@ struct wire {
     size_t dirty_count, dirty_room;
     uint64_t now_ns; /* of the batch being handed up */
     struct wire_counters counters;
-    void *peer; /* struct addrinfo of the broker */
+    void *peer;             /* struct addrinfo of the broker */
+    void *subscribers_peer; /* the same, or of the broker where subscribers connect */
 };
 
 /* Borrows settings, ops and owner. Exits when the host does not resolve. */

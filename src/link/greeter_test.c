@@ -5,12 +5,12 @@
 
 #include "base/clock.h"
 
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -238,13 +238,16 @@ enum rc store_state(const struct store *store)
     return (enum rc)atomic_load_explicit(&store->trouble, memory_order_relaxed);
 }
 
-void store_sizes(struct store *store, uint64_t *disk, uint64_t *memory)
+struct store_sizes store_sizes(struct store *store)
 {
-    *disk = *memory = 0;
+    struct store_sizes sizes = {0};
     pthread_rwlock_rdlock(&store->engine_lock);
     for (int i = 0; i < STORE_FAMILIES && store->engine != NULL; i++) {
-        *disk += engine_disk_bytes(store->engine, (enum store_family)i);
-        *memory += engine_memory_bytes(store->engine, (enum store_family)i);
+        sizes.disk += engine_disk_bytes(store->engine, (enum store_family)i);
+        sizes.tables += engine_memory_bytes(store->engine, (enum store_family)i);
     }
+    if (store->engine != NULL)
+        sizes.cache = engine_cache_bytes(store->engine);
     pthread_rwlock_unlock(&store->engine_lock);
+    return sizes;
 }

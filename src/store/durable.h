@@ -97,7 +97,12 @@ enum rc store_checkpoint(struct store *store, const char *to, char error[ENGINE_
 /* RC_OK, or why nothing is made safe now. Any thread. */
 enum rc store_state(const struct store *store);
 
-/* Bytes on disk, and of memory that the engine uses. Any thread; takes a lock of the engine's. */
-void store_sizes(struct store *store, uint64_t *disk, uint64_t *memory);
+/* Bytes: on disk; in memory, what is not in files yet; and in memory, blocks of files. */
+struct store_sizes {
+    uint64_t disk, tables, cache;
+};
+
+/* All 0 while the engine is closed. Any thread; takes a lock of the engine's. */
+struct store_sizes store_sizes(struct store *store);
 
 #endif

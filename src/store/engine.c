@@ -506,6 +506,11 @@ uint64_t engine_memory_bytes(struct engine *engine, enum store_family family)
     return property(engine, family, "rocksdb.size-all-mem-tables");
 }
 
+uint64_t engine_cache_bytes(struct engine *engine)
+{
+    return rocksdb_cache_get_usage(engine->cache);
+}
+
 /* ---- reading -----------------------------------------------------------------------------------
  */
 

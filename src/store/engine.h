@@ -83,6 +83,9 @@ enum rc engine_verify(struct engine *engine, enum store_family family,
 uint64_t engine_disk_bytes(struct engine *engine, enum store_family family);
 uint64_t engine_memory_bytes(struct engine *engine, enum store_family family);
 
+/* Bytes of blocks of files that are kept in memory; there is a limit to them. */
+uint64_t engine_cache_bytes(struct engine *engine);
+
 /* ---- reading ----------------------------------------------------------------------------------
  */
 
