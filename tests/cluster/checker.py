@@ -177,9 +177,9 @@ def _old_and_new(model, client, old, new, acts):
         return
     if overlap or not model.calm(new.t, min(old.closed, new.accepted + ARRIVE_S)):
         return
-    if old.closed == FOREVER and new.accepted + ARRIVE_S < model.end:
+    if min(old.closed, model.end) > new.accepted + ARRIVE_S:
         yield Violation("C2", client.name, f"{old} was not ended for {new}", t=new.accepted)
-    elif old.closed < FOREVER and old.how == "lost" and old.version == 5:
+    elif old.how == "lost" and old.version == 5:
         codes = [code for _, code in old.told]
         if codes != [0x8E]:
             yield Violation("C2", client.name, f"{old} was told {codes} for {new}, not 0x8E", t=old.closed)
@@ -395,8 +395,8 @@ def c6_retained(model):
     newer message of a topic and then, on the same connection with the same QoS, an older retained one.
 
     Cannot know: what a node gives near a fault, which may keep it from the others (until it is quiet such a look
-    is not judged, but it must be something that somebody sent); what a publication without answer left behind; retained messages that
-    expire, and wills."""
+    is not judged, but it must be something that somebody sent); what a publication without answer left behind;
+    retained messages that expire, and wills."""
     retained = Retained(model)
     yield from _looks(model, retained)
     yield from _equal(model, retained)

@@ -175,17 +175,17 @@ class Client:
             self.connected = False
 
     async def stay(self):
-        """Until the connection is gone, asking now and then whether it is."""
-        link = self.link
-        while not link.closed.done():
-            if link.leaving == "lost":
+        """Until the connection is gone or there is a newer one, asking now and then whether it is there."""
+        link, asked = self.link, self.world.loop.time()
+        link.ping()
+        while link is self.link and not link.closed.done():
+            await asyncio.wait({link.closed}, timeout=0.1)
+            now = self.world.loop.time()
+            if link.leaving == "lost" and not link.pings and now - asked > KEEP_ALIVE_S / 2:
+                asked = now
                 link.ping()
-            await asyncio.wait({link.closed}, timeout=KEEP_ALIVE_S / 2)
-            deadline = self.world.loop.time() + ANSWER_S
-            while (link.pings or link.leaving != "lost") and not link.closed.done():
-                if self.world.loop.time() > deadline:
-                    link.abort()
-                await asyncio.wait({link.closed}, timeout=0.1)
+            elif now - asked > ANSWER_S:
+                link.abort()
 
     def abort(self):
         self.connected = False

@@ -96,12 +96,25 @@ def remove(namespace):
         run("ip", "netns", "del", namespace)
 
 
+def orphan(name):
+    """Whether its maker is gone."""
+    pid, began = maker(name)
+    return birth(pid) != began
+
+
+def mounted():
+    """(source, folder) of the disks that labs have made, also those of other processes."""
+    lines = [line.split() for line in pathlib.Path("/proc/self/mounts").read_text().splitlines()]
+    return [(fields[0], fields[1]) for fields in lines if fields[0].startswith(PREFIX)]
+
+
 def sweep():
     """Removes what processes that are gone have left."""
-    left = [name for name in namespaces() if birth(maker(name)[0]) != maker(name)[1]]
-    for name in left:
+    for name in filter(orphan, namespaces()):
         remove(name)
-    return left
+    for source, folder in mounted():
+        if orphan(source):
+            subprocess.run(["umount", "-l", folder], stderr=subprocess.DEVNULL, check=False)
 
 
 def unavailable():
@@ -255,10 +268,11 @@ class Relay:
         self.delay(*self.range_ms)
 
     def delay(self, at_least_ms, at_most_ms):
-        """Of each connection's packets, one way, from now on."""
+        """Of each connection's packets, one way, from now on; without power, from the next boot on."""
         self.range_ms = (at_least_ms, at_most_ms)
-        self.process.stdin.write(f"{at_least_ms} {at_most_ms}\n")
-        assert self.process.stdout.readline() == "ok\n", "the relay does not answer"
+        if self.process.poll() is None:
+            self.process.stdin.write(f"{at_least_ms} {at_most_ms}\n")
+            assert self.process.stdout.readline() == "ok\n", "the relay does not answer"
 
     def rule(self):
         source = self.lab[self.source].address
@@ -287,6 +301,7 @@ class Lab:
         self.base = f"{PREFIX}-{os.getpid()}-{birth(os.getpid())}-{next(_serials)}"
         self.switch = f"{self.base}-switch"
         self.machines, self._rules, self._relays, self._slow = {}, [], [], {}
+        self._disks = []
         self._locals, self._unplugged = {}, set()  # machine: rules on itself; machines without power
         self._numbers = itertools.count(1)
         atexit.register(self.close)
@@ -317,6 +332,8 @@ class Lab:
             remove(machine.namespace)
         if self.switch in namespaces():
             remove(self.switch)
+        for folder in list(self._disks):
+            self.unmount_disk(folder)
         self.machines, self._relays = {}, []
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -370,6 +387,17 @@ class Lab:
             if relay.target == name and relay.process.poll() is not None:
                 relay.stop()
                 relay.start()
+
+    # ---- disks ----
+
+    def mount_disk(self, folder, size_mb):
+        """A small one, for what may fill it."""
+        run("mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=700", self.base, str(folder))
+        self._disks.append(folder)
+
+    def unmount_disk(self, folder):
+        self._disks.remove(folder)
+        run("umount", "-l", str(folder))
 
     # ---- the network between them ----
 
@@ -439,8 +467,7 @@ class Lab:
         for name in list(self._slow):
             self._quick(name)
         for relay in self._relays:
-            if relay.process.poll() is None:
-                relay.delay(0, 0)
+            relay.delay(0, 0)
 
     # ---- rules ----
 

@@ -7,9 +7,9 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import time
 
+from crash.disk import Disk
 from kit import patience
 from kit.broker import REPORT, merged
 
@@ -37,17 +37,20 @@ class Node:
     """A broker on its machine, and what its broker started there. `folder` keeps its configuration, its log
     and its data; the log of all its lives is one file."""
 
-    def __init__(self, machine, folder, config=None, environment=None, disk_mb=None):
-        """`disk_mb`: a disk of its own of that size, which can be filled."""
+    def __init__(self, machine, folder, config=None, environment=None, disk_mb=None, forgets=None):
+        """`disk_mb`: a disk of its own of that size, which can be filled. `forgets`: a random.Random; its disk
+        loses at a power cut what was not synced, as that draws."""
         self.machine, self.name, self.folder = machine, machine.name, folder
         self.config, self.environment = config or {}, environment or {}
         self.binary = os.environ.get("SKEIN_BINARY") or str(ROOT / "build/release/skein")
         self.address = (machine.address, MQTT)
         self.data, self.log_path, self.process, self._log_before = folder / "data", folder / "log", None, 0
+        self.disk_mb, self.forgets, self.disk = disk_mb, forgets, Disk() if forgets else None
+        if self.disk:
+            self.data = self.disk.mount / "data"
         self.data.mkdir(parents=True)
-        self.disk_mb = disk_mb
         if disk_mb:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk_mb}m,mode=700", "tmpfs", self.data], check=True)
+            machine.lab.mount_disk(self.data, disk_mb)
 
     # ---- life ----
 
@@ -93,12 +96,16 @@ class Node:
         self.machine.cut_power()
         if self.process:
             self.process.wait()
+        if self.disk:
+            self.disk.cut(self.forgets)
 
     def close(self):
         """Nothing of it is left but its folder."""
         self.kill()
         if self.disk_mb:
-            subprocess.run(["umount", "-l", self.data], check=False)
+            self.machine.lab.unmount_disk(self.data)
+        if self.disk:
+            self.disk.close()
 
     # ---- the engine on the same machine ----
 
@@ -161,11 +168,12 @@ class Node:
 
 
 class Cluster:
-    """Nodes on all machines of a lab, or on some of them. `options`: of Node; `config` is laid over each one's."""
+    """Nodes on all machines of a lab, or on some of them. `options`: of Node; `config` is laid over each one's.
+    `addresses`: for clients, {name: (host, port)}, as it is now."""
 
-    def __init__(self, lab, folder, names=None, config=None, **options):
-        self.lab, self.folder, self.nodes = lab, pathlib.Path(folder), {}
-        self.config, self.options = config or {}, options
+    def __init__(self, lab, folder, names=None, config=None, make=Node, **options):
+        self.lab, self.folder, self.nodes, self.addresses = lab, pathlib.Path(folder), {}, {}
+        self.config, self.options, self.make = config or {}, options, make
         for name in names or [name for name in lab.machines if name != lab.CLIENTS]:
             self.add(name)
 
@@ -178,8 +186,8 @@ class Cluster:
     def add(self, name):
         """A node on that machine; start() it."""
         machine = self.lab[name]
-        node = Node(machine, self.folder / name, **self.options)
-        self.nodes[name] = node
+        node = self.make(machine, self.folder / name, **self.options)
+        self.nodes[name], self.addresses[name] = node, node.address
         node.config = merged(merged(CONFIG, {
             "listeners": [{"address": f"{machine.address}:{MQTT}"}],
             "cluster": {"name": "lab", "node": name, "secret": SECRET, "listen": f"{machine.address}:{LINK}",
@@ -191,9 +199,15 @@ class Cluster:
                 addresses.append(f"{machine.address}:{LINK}")
         return node
 
-    def addresses(self):
-        """For the workload: where clients connect to."""
-        return {node.name: node.address for node in self}
+    def drop(self, name):
+        """It is no longer one of them."""
+        self.nodes.pop(name).close()
+        del self.addresses[name]
+
+    @property
+    def spare(self):
+        """Machines that have no node."""
+        return [name for name in self.lab.machines if name not in self.nodes and name != self.lab.CLIENTS]
 
     def start(self):
         """All, until they have met."""

@@ -18,6 +18,8 @@ from .client import Client, Link, id_of, payload
 BACK_S = 0.05    # before another attempt to connect
 EXPIRY_S = 2     # of messages that expire
 WILL_DELAY_S = 2
+PROBES_S = (0.0, 0.5, 2.0, 4.0)  # an old connection is asked that long after a takeover
+OLD_S = 7.0                      # and ended then
 
 
 class Role(Client):
@@ -71,17 +73,21 @@ class Role(Client):
         self.disconnect() if self.draw.random() < 0.4 else self.abort()
 
     async def take_over(self):
-        """Connects elsewhere while the connection is there, and asks the old one whether it is alive."""
+        """Connects elsewhere while the connection is there, and asks the old one now and then whether it is
+        alive. In the end it goes, if nobody ends it."""
         old, self.moving = self.link, True
         try:
             accepted = await self.connect(self.world.node(self.draw))
         finally:
             self.moving = False
         if accepted and not old.closed.done():
-            self.probe(old)
+            for after_s in PROBES_S:
+                self.world.loop.call_later(after_s, self.probe, old)
+            self.world.loop.call_later(OLD_S, old.abort)
 
     def probe(self, old):
-        old.ping()
+        if not old.closed.done():
+            old.ping()
 
     async def _pause(self, seconds):
         """As long, or until the end is near."""
@@ -130,7 +136,8 @@ class Publisher(Role):
     def probe(self, old):
         """Besides, an old connection must not publish any more."""
         super().probe(old)
-        self.publish(self.message("c", 0), link=old)
+        if not old.closed.done():
+            self.publish(self.message("c", 0), link=old)
 
     def acknowledged(self, message):
         if message.retain and self.draw.random() < 0.1:

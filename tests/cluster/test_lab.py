@@ -362,15 +362,16 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from cluster.lab import Lab
 lab = Lab(["n1"])
+lab.mount_disk(sys.argv[2], 1)
 process = lab["n1"].start(["sleep", "1000"])
 print(lab.base, process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_a_killed_test_has_left_is_swept_when_the_next_one_begins():
+def test_what_a_killed_test_has_left_is_swept_when_the_next_one_begins(tmp_path):
     tests = pathlib.Path(__file__).resolve().parent.parent
-    done = subprocess.run([sys.executable, "-c", CRASH, tests], stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([sys.executable, "-c", CRASH, tests, tmp_path], stdout=subprocess.PIPE, text=True)
     assert done.returncode == -signal.SIGKILL
     base, pid = done.stdout.split()
     with Lab(["n1"]) as lab:  # another test may have swept first
@@ -378,6 +379,7 @@ def test_what_a_killed_test_has_left_is_swept_when_the_next_one_begins():
         assert not [name for name in names if name.startswith(base)]
         assert f"{lab.base}-n1" in names
     assert labs.birth(int(pid)) is None
+    assert str(tmp_path) not in [folder for _, folder in labs.mounted()]
 
 
 def test_who_cannot_have_a_lab_is_told_why(monkeypatch):

@@ -29,11 +29,12 @@ WAITING = {"C1", "C3", "C4", "C7", "C8"}  # rules by which something may just no
 
 
 class Workload:
-    """`nodes`: {name: (host, port)}. `rate`: messages a second of each publisher. `arrive_s`: what has not
-    come after that, at the end, does not come. `make_socket`: where its connections come from."""
+    """`nodes`: {name: (host, port)}, which may change meanwhile. `rate`: messages a second of each publisher.
+    `arrive_s`: what has not come after that, at the end, does not come. `make_socket`: where its connections
+    come from."""
 
     def __init__(self, seed, history, nodes, rate=30, arrive_s=15.0, make_socket=None):
-        self.seed, self.history, self.nodes, self.rate = seed, history, dict(nodes), rate
+        self.seed, self.history, self.nodes, self.rate = seed, history, nodes, rate
         self.arrive_s = arrive_s
         self.make_socket = make_socket or (lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         self.draw = random.Random(f"{seed}/workload")
