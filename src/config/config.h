@@ -88,6 +88,7 @@ struct config {
             check_payload_format; /* refuse payloads that break payload format indicator 1 (0x99) */
         bool allow_empty_client_id;
         char response_information[CONFIG_TEXT_MAX]; /* "": none */
+        char server_reference[CONFIG_TEXT_MAX];     /* where to go instead; "": not told */
         enum share_strategy share_strategy;
     } mqtt;
 

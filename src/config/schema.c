@@ -267,6 +267,15 @@ const struct config_key config_keys[] = {
      .since = "0.1.0",
      .doc = "What MQTT 5.0 clients get that ask for response information: the start of topics for "
             "their replies. Empty: nothing."},
+    {.path = "mqtt.server_reference",
+     TEXT(mqtt.server_reference),
+     .fallback = "\"\"",
+     .since = "0.3.0",
+     .doc =
+         "Other servers, such as \"b.example.com:1883 c.example.com:1883\". MQTT 5.0 clients are "
+         "sent there (0x9C, use another server) when this broker ends, and when it refuses them "
+         "because of limits.connections, limits.sessions or limits.memory_bytes. Empty: they "
+         "are told what is wrong (0x8B, 0x97)."},
 
     {.path = "limits.connections",
      INT(limits.connections, 1, 10000000),

@@ -29,6 +29,8 @@ void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text)
             property_set(&connack.properties, PROPERTY_REASON_STRING);
             connack.properties.reason_string = bytes_of_str(text);
         }
+        if (reason == MQTT_USE_ANOTHER_SERVER)
+            conn_add_server_reference(conn, &connack.properties);
         conn_send_connack(conn, &connack);
     }
     conn_end(conn, SESSION_WILL_KEEP);
@@ -98,14 +100,14 @@ static struct refusal check_limits(struct conn *conn, const struct connect *conn
     if (atomic_load_explicit(&shared->connections, memory_order_relaxed) >
         shared->config->limits.connections) {
         metric_inc(conn->worker->metrics, METRIC_LIMIT_CONNECTIONS);
-        return REFUSED(MQTT_QUOTA_EXCEEDED, "too many connections");
+        return REFUSED(conn_elsewhere(conn, MQTT_QUOTA_EXCEEDED), "too many connections");
     }
     if (atomic_load_explicit(&shared->memory_full, memory_order_relaxed)) {
         metric_inc(conn->worker->metrics, METRIC_LIMIT_MEMORY);
-        return REFUSED(MQTT_QUOTA_EXCEEDED, "the broker's memory is full");
+        return REFUSED(conn_elsewhere(conn, MQTT_QUOTA_EXCEEDED), "the broker's memory is full");
     }
     if (conn->worker->draining)
-        return REFUSED(MQTT_SERVER_UNAVAILABLE, NULL); /* CONNACK knows no 0x8B */
+        return REFUSED(conn_elsewhere(conn, MQTT_SERVER_UNAVAILABLE), NULL); /* no 0x8B here */
     return ACCEPTED;
 }
 
@@ -373,7 +375,7 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
         enum rc rc = session_new(conn->worker->sessions, connect.client_id, &session);
         if (rc != RC_OK) {
             metric_inc(conn->worker->metrics, METRIC_LIMIT_SESSIONS);
-            conn_refuse(conn, MQTT_QUOTA_EXCEEDED, "too many sessions");
+            conn_refuse(conn, conn_elsewhere(conn, MQTT_QUOTA_EXCEEDED), "too many sessions");
             return;
         }
     }

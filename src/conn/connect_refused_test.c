@@ -103,6 +103,65 @@ static void refused_5_0_client_is_told_why_in_words(void **state)
     assert_true(property_present(&connack.properties, PROPERTY_REASON_STRING));
 }
 
+/* Too many connections, no memory, the end: what has nothing to do with the client itself. */
+static void client_that_is_not_wanted_now_is_sent_to_another_server(void **state)
+{
+    struct fixture *f = *state;
+    strcpy(f->config.mqtt.server_reference, "b.example.com:1883");
+    for (int why = 0; why < 4; why++) {
+        struct client *client = dial(f, 0, MQTT_V5);
+        struct connect connect = connect_of(client);
+        f->config.limits.connections = why == 0 ? 0 : 1000;
+        f->shared.memory_full = why == 1;
+        f->workers[0].sessions.limits.sessions_max = why == 2 ? 0 : 1000;
+        f->workers[0].conns.draining = why == 3;
+        send_connect(client, &connect);
+        struct connack connack = expect_connack(client, MQTT_USE_ANOTHER_SERVER);
+        assert_true(
+            bytes_equal(connack.properties.server_reference, bytes_of_str("b.example.com:1883")));
+        expect_end(client);
+    }
+}
+
+static void client_that_breaks_a_limit_of_its_own_is_not_sent_elsewhere(void **state)
+{
+    struct fixture *f = *state;
+    strcpy(f->config.mqtt.server_reference, "b.example.com:1883");
+    f->config.limits.client_id_bytes = 1;
+    struct client *client = dial(f, 0, MQTT_V5);
+    struct connect connect = connect_of(client);
+    send_connect(client, &connect);
+    struct connack connack = expect_connack(client, MQTT_CLIENT_IDENTIFIER_NOT_VALID);
+    assert_false(property_present(&connack.properties, PROPERTY_SERVER_REFERENCE));
+}
+
+static void client_of_3_x_is_told_that_the_server_is_not_available(void **state)
+{
+    struct fixture *f = *state;
+    strcpy(f->config.mqtt.server_reference, "b.example.com:1883");
+    f->shared.memory_full = true;
+    struct client *client = dial(f, 0, MQTT_V311);
+    struct connect connect = connect_of(client);
+    send_connect(client, &connect);
+    expect_connack(client, 3);
+    expect_end(client);
+}
+
+static void client_that_cannot_take_the_reference_is_told_what_is_wrong(void **state)
+{
+    struct fixture *f = *state;
+    strcpy(f->config.mqtt.server_reference, "b.example.com:1883");
+    f->shared.memory_full = true;
+    for (uint32_t more = 9; more <= 10; more++) {
+        struct client *client = dial(f, 0, MQTT_V5);
+        struct connect connect = connect_of(client);
+        property_set(&connect.properties, PROPERTY_MAXIMUM_PACKET_SIZE);
+        connect.properties.maximum_packet_size = 18 + more;
+        send_connect(client, &connect);
+        expect_connack(client, more < 10 ? MQTT_QUOTA_EXCEEDED : MQTT_USE_ANOTHER_SERVER);
+    }
+}
+
 static void refused_connack_is_not_larger_than_the_client_takes(void **state)
 {
     struct fixture *f = *state;
@@ -355,6 +414,10 @@ int main(void)
         RULE(connect_when_memory_is_full_is_refused),
         RULE(connect_during_shutdown_is_refused),
         RULE(refused_5_0_client_is_told_why_in_words),
+        RULE(client_that_is_not_wanted_now_is_sent_to_another_server),
+        RULE(client_that_breaks_a_limit_of_its_own_is_not_sent_elsewhere),
+        RULE(client_of_3_x_is_told_that_the_server_is_not_available),
+        RULE(client_that_cannot_take_the_reference_is_told_what_is_wrong),
         RULE(refused_connack_is_not_larger_than_the_client_takes),
         RULE(will_to_a_topic_that_is_none_is_refused),
         RULE(will_topic_has_as_many_bytes_as_the_limit_allows),

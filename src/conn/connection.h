@@ -196,6 +196,12 @@ void conn_job_cancel(struct conn *conn);
 
 extern const struct session_sink_ops conn_sink_ops;
 
+/* The reason for a client that this broker does not want now: 0x9C if it can be sent to another
+ * server, else `reason`. conn_refuse() and conn_send_disconnect() then say which. */
+enum mqtt_reason conn_elsewhere(const struct conn *conn, enum mqtt_reason reason);
+/* Adds the servers to a packet that says 0x9C. */
+void conn_add_server_reference(const struct conn *conn, struct properties *properties);
+
 void conn_send_connack(struct conn *conn, const struct connack *connack);
 void conn_send_disconnect(struct conn *conn, enum mqtt_reason reason, const char *text);
 void conn_send_auth(struct conn *conn, const struct auth *auth);

@@ -252,6 +252,9 @@ void conn_send_pingresp(struct conn *conn)
  */
 enum { CONTROL_MAX = 16 * 1024 };
 
+/* Of a CONNACK with a server reference and no other property, without the text. */
+enum { WITH_REFERENCE_MAX = 10 };
+
 static size_t control_room(const struct conn *conn)
 {
     return conn->packet_max_out < CONTROL_MAX ? conn->packet_max_out : CONTROL_MAX;
@@ -279,12 +282,27 @@ static void add_text(struct properties *properties, const char *text)
     properties->reason_string = bytes_of_str(text);
 }
 
+enum mqtt_reason conn_elsewhere(const struct conn *conn, enum mqtt_reason reason)
+{
+    size_t len = strlen(conn_config(conn)->mqtt.server_reference);
+    bool fits = len + WITH_REFERENCE_MAX <= conn->packet_max_out;
+    return len > 0 && fits && conn->version == MQTT_V5 ? MQTT_USE_ANOTHER_SERVER : reason;
+}
+
+void conn_add_server_reference(const struct conn *conn, struct properties *properties)
+{
+    property_set(properties, PROPERTY_SERVER_REFERENCE);
+    properties->server_reference = bytes_of_str(conn_config(conn)->mqtt.server_reference);
+}
+
 void conn_send_disconnect(struct conn *conn, enum mqtt_reason reason, const char *text)
 {
     if (conn->version != MQTT_V5 || conn->state != CONN_CONNECTED)
         return; /* a 3.x server has no DISCONNECT; before CONNACK none is allowed [MQTT-3.14.0-1] */
     struct disconnect disconnect = {.reason = (uint8_t)reason};
     add_text(&disconnect.properties, text);
+    if (reason == MQTT_USE_ANOTHER_SERVER)
+        conn_add_server_reference(conn, &disconnect.properties);
     uint8_t packet[1024];
     size_t room = control_room(conn) < sizeof(packet) ? control_room(conn) : sizeof(packet);
     send_control(conn, packet, disconnect_encode(&disconnect, MQTT_V5, packet, room));

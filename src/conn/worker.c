@@ -105,7 +105,7 @@ bool conn_worker_drain(struct conn_worker *worker, uint32_t max)
             continue;
         if (max-- == 0)
             return false;
-        conn_close(conn, MQTT_SERVER_SHUTTING_DOWN);
+        conn_close(conn, conn_elsewhere(conn, MQTT_SERVER_SHUTTING_DOWN));
     }
     return true;
 }

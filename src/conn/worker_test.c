@@ -84,6 +84,21 @@ static void drain_tells_so_many_clients_at_a_time(void **state)
     assert_true(worker->draining);
 }
 
+static void drain_sends_clients_to_another_server_that_is_configured(void **state)
+{
+    struct fixture *f = *state;
+    strcpy(f->config.mqtt.server_reference, "b.example.com:1883");
+    struct client *client = connected(f, 0, MQTT_V5);
+    struct client *old = connected(f, 0, MQTT_V311);
+    assert_true(conn_worker_drain(&f->workers[0].conns, 2));
+    struct disconnect said;
+    assert_int_equal(disconnect_decode(expect(client, PACKET_DISCONNECT), MQTT_V5, &said), 0);
+    assert_int_equal(said.reason, MQTT_USE_ANOTHER_SERVER);
+    assert_true(bytes_equal(said.properties.server_reference, bytes_of_str("b.example.com:1883")));
+    expect_end(client);
+    expect_end(old);
+}
+
 static void drain_closes_3_x_without_a_word(void **state)
 {
     struct fixture *f = *state;
@@ -101,6 +116,7 @@ int main(void)
         RULE(many_connections_may_yield_in_one_turn),
         RULE(connection_that_yielded_may_be_gone),
         RULE(drain_tells_so_many_clients_at_a_time),
+        RULE(drain_sends_clients_to_another_server_that_is_configured),
         RULE(drain_closes_3_x_without_a_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
