@@ -15,7 +15,8 @@ import time
 
 import pytest
 
-BUILD = pathlib.Path(os.environ["SKEIN_TEST_BUILD"])
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = pathlib.Path(os.environ.get("SKEIN_TEST_BUILD") or ROOT / "build/debug")
 PROGRAM = BUILD / "changelog_node"
 SECRET = "0123456789abcdef"
 CLUSTER = "test"
