@@ -132,6 +132,36 @@ static void follower_reads_ahead_and_asks_little_when_there_is_nothing(void **st
     world_free(world);
 }
 
+static void record_that_comes_late_counts_although_it_was_asked_for_again(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    world_advance(world, 20);
+    b->delay_ms = CHANGELOG_ANSWER_MS + 100;
+    follow(b);
+    world_advance(world, CHANGELOG_ANSWER_MS + 110);
+
+    assert_int_equal(b->claims_applied, 1);
+    world_free(world);
+}
+
+static void record_that_does_not_come_is_asked_for_less_and_less_often(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a");
+    (void)state;
+
+    a->cut = true;
+    follow(a);
+    world_advance(world, 30000); /* 0.5, 1, 2 s, then every 4 */
+
+    assert_true(a->reads_seen >= 9 && a->reads_seen <= 12);
+    world_free(world);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -141,6 +171,8 @@ int main(void)
         cmocka_unit_test(follower_whose_next_record_is_trimmed_needs_a_copy),
         cmocka_unit_test(claim_of_who_needs_a_copy_does_not_open),
         cmocka_unit_test(follower_reads_ahead_and_asks_little_when_there_is_nothing),
+        cmocka_unit_test(record_that_comes_late_counts_although_it_was_asked_for_again),
+        cmocka_unit_test(record_that_does_not_come_is_asked_for_less_and_less_often),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

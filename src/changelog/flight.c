@@ -36,7 +36,7 @@ static void send_now(struct changelog *log, uint64_t now_ms)
     };
 
     f->reading_back = false;
-    f->retry_ms = now_ms + f->pause_ms;
+    f->retry_ms = now_ms + f->pause_ms + f->record.body.len / CHANGELOG_BYTES_PER_MS;
     f->pause_ms *= 2;
     if (f->pause_ms > CHANGELOG_ANSWER_MAX_MS)
         f->pause_ms = CHANGELOG_ANSWER_MAX_MS;
@@ -97,7 +97,7 @@ static void read_back(struct changelog *log, uint64_t now_ms)
     struct changelog_flight *f = &log->flight;
 
     f->reading_back = true;
-    f->retry_ms = now_ms + CHANGELOG_ANSWER_MS;
+    f->retry_ms = now_ms + CHANGELOG_ANSWER_MS + f->record.body.len / CHANGELOG_BYTES_PER_MS;
     log->counts.read_back++;
     log->engine->ops->read(log->engine, log->group, f->token, expected(log) + 1);
 }

@@ -25,6 +25,7 @@ void reader_start(struct changelog *log)
 {
     reader_stop(log);
     log->window = 1;
+    log->read_wait_ms = CHANGELOG_ANSWER_MS;
     log->poll_ms = log->info_ms = 0;
 }
 
@@ -191,14 +192,31 @@ bool reader_answered(struct changelog *log, const struct engine_answer *answer, 
 /* ---- time --------------------------------------------------------------------------------------
  */
 
-void reader_turn(struct changelog *log, uint64_t now_ms)
+/* Those that have not come in time are asked for again, with the same token: if the first answer
+ * was only slow, it counts. */
+static void ask_again(struct changelog *log, uint64_t now_ms)
 {
+    bool late = false;
+
     for (uint32_t i = 0; i < CHANGELOG_READS; i++) {
         struct changelog_slot *slot = &log->slots[i];
-        if (slot->token != 0 && slot->bytes == NULL &&
-            now_ms >= slot->asked_ms + CHANGELOG_ANSWER_MS)
-            slot_free(slot);
+        if (slot->token == 0 || slot->bytes != NULL || now_ms < slot->asked_ms + log->read_wait_ms)
+            continue;
+        late = true;
+        slot->asked_ms = now_ms;
+        log->engine->ops->read(log->engine, log->group, slot->token, slot->sequence);
     }
+    if (!late)
+        return;
+    log->window = 1;
+    log->read_wait_ms *= 2;
+    if (log->read_wait_ms > CHANGELOG_READ_MAX_MS)
+        log->read_wait_ms = CHANGELOG_READ_MAX_MS;
+}
+
+void reader_turn(struct changelog *log, uint64_t now_ms)
+{
+    ask_again(log, now_ms);
     ask_ahead(log, now_ms);
 }
 
@@ -214,8 +232,8 @@ uint64_t reader_deadline_ms(const struct changelog *log)
     for (uint32_t i = 0; i < CHANGELOG_READS; i++) {
         const struct changelog_slot *slot = &log->slots[i];
         if (slot->token != 0 && slot->bytes == NULL &&
-            slot->asked_ms + CHANGELOG_ANSWER_MS < deadline)
-            deadline = slot->asked_ms + CHANGELOG_ANSWER_MS;
+            slot->asked_ms + log->read_wait_ms < deadline)
+            deadline = slot->asked_ms + log->read_wait_ms;
     }
     return deadline;
 }
