@@ -48,4 +48,9 @@ bool jetstream_is_connected(const struct jetstream *js);
 MUST_USE enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t replicas,
                                   uint64_t timeout_ms, char error[JETSTREAM_ERROR_MAX]);
 
+/* Whether they are all there; blocks as above. RC_NOT_FOUND: the engine is whole and lacks one, so
+ * it is none that this cluster was made on, or it has lost its disks. */
+MUST_USE enum rc jetstream_look(struct jetstream *js, uint32_t count, uint64_t timeout_ms,
+                                char error[JETSTREAM_ERROR_MAX]);
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Makes the streams, once in the life of a cluster. They are asked for all at once: one after
- * another takes half a second each. */
+/* Makes the streams, once in the life of a cluster, and looks whether they are there. They are
+ * asked for all at once: making them one after another takes half a second each. */
 #include "changelog/jetstream_inside.h"
 
 #include "base/check.h"
@@ -15,6 +15,7 @@ enum {
     NO_PEERS = 10005,
     NOT_READY = 10008,
     NO_RESOURCES = 10023,
+    NO_STREAM = 10059,
 };
 
 /* Nothing is ever dropped by itself (discard new, no age), nothing in between can be taken out
@@ -25,24 +26,38 @@ static const char stream_form[] =
     "\"discard\":\"new\",\"num_replicas\":%u,\"duplicate_window\":120000000000,"
     "\"deny_delete\":true,\"allow_direct\":false,\"allow_rollup_hdrs\":false}";
 
-static natsStatus ask_for(struct jetstream *js, const char *inbox, uint32_t group,
-                          uint32_t replicas)
+/* What is being made or looked for, and how far it is. */
+struct creation {
+    struct jetstream *js;
+    natsInbox *inbox;
+    natsSubscription *answers;
+    uint32_t count, replicas; /* replicas 0: only look */
+    uint32_t found;
+    bool is_there[CHANGELOG_GROUPS_MAX];
+    char *error;
+};
+
+static natsStatus ask_for(struct creation *c, uint32_t group)
 {
     char stream[JETSTREAM_NAME_MAX], subject[JETSTREAM_NAME_MAX];
-    char json[sizeof(stream_form) + 2 * JETSTREAM_NAME_MAX];
+    char json[sizeof(stream_form) + 2 * JETSTREAM_NAME_MAX + 16] = "";
     char call[JETSTREAM_NAME_MAX + 64], reply[JETSTREAM_NAME_MAX];
 
-    jetstream_stream(js, group, stream);
-    jetstream_subject(js, group, subject);
-    snprintf(json, sizeof(json), stream_form, stream, subject, replicas);
-    snprintf(call, sizeof(call), "$JS.API.STREAM.CREATE.%s", stream);
-    snprintf(reply, sizeof(reply), "%s.%u", inbox, group);
-    return natsConnection_PublishRequestString(js->connection, call, reply, json);
+    jetstream_stream(c->js, group, stream);
+    jetstream_subject(c->js, group, subject);
+    if (c->replicas > 0)
+        snprintf(json, sizeof(json), stream_form, stream, subject, c->replicas);
+    snprintf(call, sizeof(call), "$JS.API.STREAM.%s.%s", c->replicas > 0 ? "CREATE" : "INFO",
+             stream);
+    snprintf(reply, sizeof(reply), "%s.%u", c->inbox, group);
+    return natsConnection_PublishRequestString(c->js->connection, call, reply, json);
 }
 
 static enum rc rc_of(int code)
 {
     switch (code) {
+    case NO_STREAM:
+        return RC_NOT_FOUND;
     case OTHER_CONFIGURATION:
         return RC_EXISTS;
     case NO_PEERS:
@@ -56,16 +71,6 @@ static enum rc rc_of(int code)
 
 enum { ROUND_MS = 2000 };
 
-/* What is being made, and how far it is. */
-struct creation {
-    struct jetstream *js;
-    natsInbox *inbox;
-    natsSubscription *answers;
-    uint32_t count, replicas, made;
-    bool is_made[CHANGELOG_GROUPS_MAX];
-    char *error;
-};
-
 /* Of the group that the reply subject ends with. */
 static enum rc take_answer(struct creation *c, natsMsg *message)
 {
@@ -73,14 +78,14 @@ static enum rc take_answer(struct creation *c, natsMsg *message)
     const char *dot = strrchr(natsMsg_GetSubject(message), '.');
     unsigned long group = dot != NULL ? strtoul(dot + 1, NULL, 10) : CHANGELOG_GROUPS_MAX;
 
-    if (natsMsg_IsNoResponders(message) || group >= c->count || c->is_made[group])
+    if (natsMsg_IsNoResponders(message) || group >= c->count || c->is_there[group])
         return RC_AGAIN;
     jetstream_answer_read(
         JETSTREAM_CREATE,
         bytes_of(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)), &read);
     if (read.answer.outcome == ENGINE_INFO) {
-        c->is_made[group] = true;
-        c->made++;
+        c->is_there[group] = true;
+        c->found++;
         return RC_OK;
     }
     snprintf(c->error, JETSTREAM_ERROR_MAX, "%s (%d)", read.why, read.code);
@@ -92,9 +97,9 @@ static enum rc take_answer(struct creation *c, natsMsg *message)
 static enum rc one_round(struct creation *c, uint64_t until_ms)
 {
     for (uint32_t group = 0; group < c->count; group++)
-        if (!c->is_made[group] && ask_for(c->js, c->inbox, group, c->replicas) != NATS_OK)
+        if (!c->is_there[group] && ask_for(c, group) != NATS_OK)
             return RC_AGAIN;
-    while (c->made < c->count) {
+    while (c->found < c->count) {
         natsMsg *message = NULL;
         uint64_t now_ms = clock_ms();
         if (now_ms >= until_ms ||
@@ -108,7 +113,7 @@ static enum rc one_round(struct creation *c, uint64_t until_ms)
     return RC_OK;
 }
 
-static enum rc create(struct creation *c, uint64_t until_ms)
+static enum rc rounds(struct creation *c, uint64_t until_ms)
 {
     char subject[JETSTREAM_NAME_MAX];
     enum rc rc = RC_AGAIN;
@@ -126,16 +131,32 @@ static enum rc create(struct creation *c, uint64_t until_ms)
     return rc;
 }
 
+static enum rc look_or_make(struct creation *c, uint64_t timeout_ms)
+{
+    CHECK(c->count <= CHANGELOG_GROUPS_MAX);
+    snprintf(c->error, JETSTREAM_ERROR_MAX, "the engine does not answer");
+    if (natsInbox_Create(&c->inbox) != NATS_OK)
+        return RC_AGAIN;
+    enum rc rc = rounds(c, clock_ms() + timeout_ms);
+    natsInbox_Destroy(c->inbox);
+    return rc;
+}
+
 enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t replicas,
                          uint64_t timeout_ms, char error[JETSTREAM_ERROR_MAX])
 {
-    struct creation c = {.js = js, .count = count, .replicas = replicas, .error = error};
+    struct creation c = {.js = js, .count = count, .replicas = replicas};
 
-    CHECK(count <= CHANGELOG_GROUPS_MAX);
-    snprintf(error, JETSTREAM_ERROR_MAX, "the engine does not answer");
-    if (natsInbox_Create(&c.inbox) != NATS_OK)
-        return RC_AGAIN;
-    enum rc rc = create(&c, clock_ms() + timeout_ms);
-    natsInbox_Destroy(c.inbox);
-    return rc;
+    CHECK(replicas > 0);
+    c.error = error;
+    return look_or_make(&c, timeout_ms);
+}
+
+enum rc jetstream_look(struct jetstream *js, uint32_t count, uint64_t timeout_ms,
+                       char error[JETSTREAM_ERROR_MAX])
+{
+    struct creation c = {.js = js, .count = count};
+
+    c.error = error;
+    return look_or_make(&c, timeout_ms);
 }

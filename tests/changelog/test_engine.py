@@ -54,6 +54,13 @@ def test_streams_that_are_there_are_left_as_they_are(node, group):
     assert a.do(f"create {GROUPS} 1", "created").startswith("created exists")
 
 
+def test_stream_that_is_missing_is_told(node, group):
+    a = node(0, "a")
+    assert a.do(f"look {GROUPS}", "looked") == "looked ok"
+    assert a.do(f"look {GROUPS + 1}", "looked") == "looked not_found"
+    claim(a, group)
+
+
 def test_group_without_a_stream_is_not_claimed(node, group):
     a = node(0, "a")
     a.say(f"attach {GROUPS}")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  *     changelog_node node NAME CLUSTER SECRET URL...
+ *         look COUNT
  *         create COUNT REPLICAS    attach GROUP    follow GROUP    claim GROUP    release GROUP
  *         append GROUP TEXT        large GROUP BYTES               trim GROUP SEQUENCE
  *         bench GROUPS COUNT BYTES position GROUP  end
@@ -118,6 +119,12 @@ static void create(struct node *node, uint32_t count, uint32_t replicas)
     say("created %s %s", rc_name(rc), rc == RC_OK ? "" : error);
 }
 
+static void look(struct node *node, uint32_t count)
+{
+    char error[JETSTREAM_ERROR_MAX] = "";
+    say("looked %s", rc_name(jetstream_look(node->jetstream, count, 30000, error)));
+}
+
 static void append(struct node *node, struct member *member, char *text)
 {
     struct bytes batch = bytes_of_str(text);
@@ -189,6 +196,8 @@ bool node_command(struct node *node, char *line)
     rest += *rest == ' ';
     if (strcmp(word, "create") == 0) {
         create(node, (uint32_t)number, (uint32_t)strtoul(rest, NULL, 10));
+    } else if (strcmp(word, "look") == 0) {
+        look(node, (uint32_t)number);
     } else if (strcmp(word, "bench") == 0) {
         unsigned long count = strtoul(rest, &rest, 10);
         bench_start(node, (uint32_t)number, (uint32_t)count, strtoul(rest, NULL, 10));
