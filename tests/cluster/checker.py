@@ -15,6 +15,7 @@ from .model import Model, matches
 ARRIVE_S = 5.0   # with everybody well, a message takes no longer
 SLACK_S = 3.0    # a clock of the broker's may be this late
 TOLD_S = 1.0     # DISCONNECT may be read this long after the new CONNACK that it was sent before
+ANSWER_S = 10.0  # with everybody well, no operation takes longer
 LEASE_S = 2.5    # a home that is cut off may go on this long: its lease and a margin
 FOR_EVER_S = 86400.0  # a session of this expiry does not expire in a history
 
@@ -30,6 +31,7 @@ RULES = {
     "C9": "something expired too early or too late",
     "C10": "something did not survive that all nodes lost power",
     "C11": "something durable was acknowledged by a node that had no quorum",
+    "answer": "something was not answered although everybody was well",
     "trouble": "something that no correct broker does",
 }
 
@@ -120,7 +122,7 @@ def c1_suback(model):
             for message in model.publications():
                 if not message.qos or message.refused or message.clear or message.id in came:
                     continue
-                until = message.acked + ARRIVE_S
+                until = message.acked + ARRIVE_S * model.patience
                 if not matches(life.filter, message.topic) or not life.granted < message.sent:
                     continue
                 if until < min(life.ending, life.connection.closed, model.end) and model.calm(message.sent, until):
@@ -175,15 +177,16 @@ def _old_and_new(model, client, old, new, acts):
     if served and (not overlap or any(t > later for t, _ in acts[new])):
         yield Violation("C2", client.name, f"{old} {served[0]} after {new} was accepted", t=later)
         return
-    if overlap or not model.calm(new.t, min(old.closed, new.accepted + ARRIVE_S)):
+    by = new.accepted + ARRIVE_S * model.patience
+    if overlap or not model.calm(new.t, min(old.closed, by)):
         return
-    if min(old.closed, model.end) > new.accepted + ARRIVE_S:
+    if min(old.closed, model.end) > by:
         yield Violation("C2", client.name, f"{old} was not ended for {new}", t=new.accepted)
     elif old.how == "lost" and old.version == 5:
         codes = [code for _, code in old.told]
         if codes != [0x8E]:
             yield Violation("C2", client.name, f"{old} was told {codes} for {new}, not 0x8E", t=old.closed)
-        elif old.told[0][0] > new.accepted + TOLD_S:
+        elif old.told[0][0] > new.accepted + TOLD_S * model.patience:
             yield Violation("C2", client.name, f"{old} was told after {new} was accepted", t=old.told[0][0])
 
 
@@ -222,7 +225,8 @@ def _expected(model, connection, previous):
     if previous.expiry_s >= FOR_EVER_S or connection.accepted - previous.closed < previous.expiry_s:
         return "there"
     noticed = model.rest_after(previous.closed)
-    return "expired" if connection.t - noticed > previous.expiry_s + SLACK_S else "either"
+    late = previous.expiry_s + SLACK_S * model.patience
+    return "expired" if connection.t - noticed > late else "either"
 
 
 def _judge_present(client, connection, previous, expected):
@@ -502,7 +506,7 @@ def _fate(model, client, connection):
     if delay and back:
         went_on = all(not each.clean and each.present for each in back) and model.calm(ended, back[0].accepted)
         return "must not" if went_on else "may"
-    by = model.rest_after(connection.closed) + delay + SLACK_S
+    by = model.rest_after(connection.closed) + delay + SLACK_S * model.patience
     if delay and tried < by:
         return "may"
     return "must" if by < model.end else "may"
@@ -548,7 +552,7 @@ def _shared_twice(model, filter, message, came, lives):
                         id=message.id, t=came[-1].t)
         return
     first, second = came[0], next(d for d in came if d.client is not came[0].client)
-    kept = first.answered + SLACK_S < min(second.t, first.connection.closed)
+    kept = first.answered + SLACK_S * model.patience < min(second.t, first.connection.closed)
     if kept and model.calm(message.sent, second.t):
         yield Violation("C8", filter, f"{message.id} came to {second.client.name} after {first.client.name} had "
                         "acknowledged it", id=message.id, t=second.t)
@@ -562,7 +566,7 @@ def _shared_lost(model, filter, message, came, lives):
     for life in lives:
         there = model.served_to_the_end(life.client) and life.qos and not life.wiped
         until = message.acked if life.durable else model.end
-        there = there and (life.durable or model.calm(message.sent, message.acked + ARRIVE_S))
+        there = there and (life.durable or model.calm(message.sent, message.acked + ARRIVE_S * model.patience))
         if there and life.held(message.sent, until):
             what = "no member acknowledged it" if came else "came to no member"
             yield Violation("C8", filter, f"{message.id} on {message.topic}, acknowledged at {message.acked:.3f}: "
@@ -580,22 +584,24 @@ def c9_expiry(model):
 
     Cannot know: when a broker had begun to send a message that came late on a connection that was there in
     time, since that it may finish."""
+    slack = SLACK_S * model.patience
+
+    def over(message):
+        return message.sends[-1][0] + message.expiry_s + slack
+
     for client in model.clients.values():
         for delivery in client.deliveries:
             message = delivery.message
-            if message and message.expiry_s and not delivery.retain:
-                over = message.sends[-1][0] + message.expiry_s + SLACK_S
-                away = all(each.closed < message.sent or each.accepted > over for each in client.accepted())
-                if delivery.t > over and away:
-                    yield Violation("C9", client.name, f"{message.id} came {delivery.t - over + SLACK_S:.1f} s "
-                                    "after it had expired", id=message.id, t=delivery.t)
+            if message and message.expiry_s and not delivery.retain and delivery.t > over(message):
+                if all(c.closed < message.sent or c.accepted > over(message) for c in client.accepted()):
+                    yield Violation("C9", client.name, f"{message.id} came {delivery.t - over(message):.1f} s and "
+                                    f"{slack:g} s after it had expired", id=message.id, t=delivery.t)
     for look in model.looks:
         for topic, value in look.answer.values.items() if look.answer else ():
             message = model.messages.get(value)
-            if message and message.expiry_s:
-                if look.start > message.sends[-1][0] + message.expiry_s + SLACK_S:
-                    yield Violation("C9", look.sent.node, f"{value} is retained on {topic} and has expired",
-                                    id=value, t=look.end)
+            if message and message.expiry_s and look.start > over(message):
+                yield Violation("C9", look.sent.node, f"{value} is retained on {topic} and has expired", id=value,
+                                t=look.end)
 
 
 # ---- C10 ----
@@ -656,19 +662,38 @@ def _durable(model, operation, connection):
     return f"acknowledged {sent.id}, which a durable session has to get," if wanted else None
 
 
+# ---- the rest ----
+
+
+def answers(model):
+    """Concludes: an operation had no answer within ANSWER_S, while its connection was there and no fault near.
+
+    Cannot know: how long an answer may take near a fault, since what waits for a lease or an election is right."""
+    for operation in model.operations:
+        sent = operation.sent
+        by = operation.start + ANSWER_S * model.patience
+        if operation.end <= by or sent.kind == "look" or sent.kind == "publish" and not sent.qos:
+            continue
+        connection = model.connection(sent)
+        there = min(connection.closed, connection.disconnected, model.end) > by
+        current = sent.kind == "connect" or connection is model.client(sent.who).at(by)
+        if there and current and model.calm(operation.start, by):
+            yield Violation("answer", sent.who, f"{operation} has none", t=by)
+
+
 def trouble(model):
     """What the test itself saw that no correct broker does: a broken protocol, no answer in peace."""
     for event in model.troubles:
         yield Violation("trouble", event.who or "-", event.what, t=event.t)
 
 
-ALL = [trouble, lost, c1_suback, c2_one_connection, c3_session_present, c3_in_flight, c4_exactly_once, c5_order,
-       c6_retained, c7_wills, c8_shares, c9_expiry, c11_minority]
+ALL = [trouble, answers, lost, c1_suback, c2_one_connection, c3_session_present, c3_in_flight, c4_exactly_once,
+       c5_order, c6_retained, c7_wills, c8_shares, c9_expiry, c11_minority]
 
 
-def check(events):
-    """The violations of a history, in the order of time."""
-    model = Model(events)
+def check(events, patience=1.0):
+    """The violations of a history, in the order of time. `patience`: of a Model."""
+    model = Model(events, patience)
     found = [violation for rule in ALL for violation in rule(model)]
     found += list(c10_power(model, found))
     return sorted(found, key=lambda violation: (violation.t is None, violation.t or 0.0))

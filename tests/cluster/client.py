@@ -12,11 +12,11 @@ import collections
 
 from crash.client import id_of, payload
 from kit import (CONNACK, DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK, V5,
-                 WireError, encode, pingreq, wire)
+                 WireError, encode, patience, pingreq, wire)
 
 FOR_EVER_S = 100_000
 KEEP_ALIVE_S = 5
-ANSWER_S = 10.0  # a CONNACK or PINGRESP that takes longer is a connection lost
+ANSWER_S = 2 * patience()  # a CONNACK or PINGRESP that takes longer is a connection lost
 WINDOW = 40      # as many messages on the way at most
 
 

@@ -96,6 +96,25 @@ def remove(namespace):
         run("ip", "netns", "del", namespace)
 
 
+def freeze(pids):
+    """SIGSTOP, until every thread of them has heard of it."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + GONE_PATIENCE_S
+    while not all(stopped(task) for pid in pids for task in pathlib.Path(f"/proc/{pid}/task").iterdir()):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"processes {pids} do not stop")
+        time.sleep(0.001)
+
+
+def stopped(process):
+    """`process`: its folder in /proc, or that of one thread."""
+    try:
+        return (process / "stat").read_text().rsplit(")", 1)[1].split()[0] in "TXZ"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def orphan(name):
     """Whether its maker is gone."""
     pid, began = maker(name)
@@ -301,7 +320,7 @@ class Lab:
         self.base = f"{PREFIX}-{os.getpid()}-{birth(os.getpid())}-{next(_serials)}"
         self.switch = f"{self.base}-switch"
         self.machines, self._rules, self._relays, self._slow = {}, [], [], {}
-        self._disks = []
+        self._disks, self._held = [], 0
         self._locals, self._unplugged = {}, set()  # machine: rules on itself; machines without power
         self._numbers = itertools.count(1)
         atexit.register(self.close)
@@ -407,16 +426,15 @@ class Lab:
         return self._rule(source, target, "drop", f"{source} -> {target}", port)
 
     def cut(self, one, other, port=None):
-        there = self.cut_one_way(one, other, port)
-        back = self.cut_one_way(other, one, port)
-        return self._both([there, back], f"{one} <-> {other}")
+        return self.together(lambda: [self.cut_one_way(one, other, port), self.cut_one_way(other, one, port)],
+                             f"{one} <-> {other}")
 
     def part(self, group, clients=False):
         """That group of machines and all others no longer hear each other. `clients`: they also
         lose the test's own connections."""
         rest = [name for name in self.machines if name not in group and (clients or name != self.CLIENTS)]
-        cuts = [self.cut(one, other) for one in group for other in rest]
-        return self._both(cuts, f"{{{', '.join(group)}}} <-> {{{', '.join(rest)}}}")
+        return self.together(lambda: [self.cut(one, other) for one in group for other in rest],
+                             f"{{{', '.join(group)}}} <-> {{{', '.join(rest)}}}")
 
     def lose(self, source, target, share):
         """That share of the packets, each drawn for itself."""
@@ -497,15 +515,30 @@ class Lab:
                 self._apply_local(name)
         return Fault(undo, text)
 
-    @staticmethod
-    def _both(faults, text):
+    def together(self, make, text):
+        """The faults that `make` makes, as one: all begin with the same packet, and end so."""
+        with self._at_once():
+            faults = make()
+
         def undo():
-            for fault in faults:
-                fault.undo()
+            with self._at_once():
+                for fault in faults:
+                    fault.undo()
         return Fault(undo, text)
+
+    @contextlib.contextmanager
+    def _at_once(self):
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self._apply()
 
     def _apply(self):
         """All rules anew in one transaction: no packet sees half of them."""
+        if self._held:
+            return
         rules = [line for _, lines in self._rules for line in lines]
         rules += [f'{way} "{name}" drop' for name in sorted(self._unplugged) for way in ("iifname", "oifname")]
         self._table(self.switch, "bridge faults", "filter hook forward priority 0", rules)

@@ -26,15 +26,16 @@ from cluster.history import History  # noqa: E402
 from cluster.lab import Lab  # noqa: E402
 from cluster.nemesis import KINDS, Nemesis, possible, schedule  # noqa: E402
 from cluster.node import Cluster  # noqa: E402
-from cluster.workload import play, summary  # noqa: E402
+from cluster.workload import play, summary, verdict  # noqa: E402
 
-SHOWN = 3  # violations of each rule
+SHOWN = 3       # violations of each rule
+DISK_MB = 200
 
 
 class Result:
     def __init__(self, seed, folder, history, steps):
         self.seed, self.folder, self.history, self.steps = seed, folder, history, steps
-        self.violations = checker.check(history.events)
+        self.violations = verdict(history.events)
         self.rules = collections.Counter(violation.rule for violation in self.violations)
 
     def few(self):
@@ -61,6 +62,15 @@ class Result:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def disks(seed, name):
+    """What kind of disk the nodes of that seed have: one that can be full, or one that forgets what was not synced
+    when its power is cut."""
+    draw = random.Random(f"{seed}/{name}/disk")
+    if random.Random(f"{seed}/disks").random() < 0.5:
+        return {"disk_mb": DISK_MB}
+    return {"forgets": draw}
+
+
 def one_run(seed, seconds, nodes=3, only=None, calm=False, keep=False, config=None, environment=None, rejoin_s=10.0,
             **options):
     """A new cluster, the workload, the faults of that seed for `seconds`, a peaceful end, and the verdict. Its
@@ -69,8 +79,10 @@ def one_run(seed, seconds, nodes=3, only=None, calm=False, keep=False, config=No
     folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-cluster-"))
     history = History(folder / "history.jsonl")
     with Lab([*names, f"n{nodes + 1}"]) as lab:
-        cluster = Cluster(lab, folder, names, config=config, environment=environment)
+        cluster = Cluster(lab, folder, config=config, environment=environment)
         try:
+            for name in names:
+                cluster.add(name, **({} if calm else disks(seed, name)))
             nemesis = Nemesis(cluster, history, seed)
             steps = [] if calm else schedule(seed, names, seconds, only)
             nemesis.prepare(steps)

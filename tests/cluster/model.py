@@ -150,7 +150,10 @@ class FaultTime:
 
 
 class Model:
-    def __init__(self, events):
+    """`patience`: by how much everything may take longer than on a machine that is well."""
+
+    def __init__(self, events, patience=1.0):
+        self.patience = patience
         self.events, self.messages, self.clients = events, {}, {}
         self.faults, self.looks, self.troubles, self.strangers = [], [], [], []
         self.quiet = self.end = FOREVER

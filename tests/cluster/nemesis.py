@@ -14,7 +14,6 @@ import asyncio
 import concurrent.futures
 import pathlib
 import random
-import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -43,7 +42,7 @@ KINDS = {kind.name: kind for kind in [
          weight=4),
     Kind("engine.stop", "SIGSTOP of an engine, then SIGCONT", (0.5, 8.0), ("engine",)),
     Kind("power.one", "a machine goes dark, with all on it and without a word", (1.0, 8.0), weight=4),
-    Kind("power.all", "all machines at once; they boot in any order", (0.5, 3.0)),
+    Kind("power.all", "all machines at once; they boot in any order, at once or apart", (0.5, 3.0)),
     Kind("cut.one", "one node is cut off from all others", (1.0, 12.0), weight=4),
     Kind("cut.all", "no node reaches another", (1.0, 8.0)),
     Kind("cut.pair", "two nodes lose each other only", (1.0, 10.0), weight=3),
@@ -90,6 +89,8 @@ def _options(kind, draw):
         return {"kbit": draw.choice([300, 1000, 3000])}
     if kind == "link.loss":
         return {"share": draw.choice([0.01, 0.1, 0.3])}
+    if kind == "power.all":
+        return {"apart_s": round(draw.choice([0.0, 0.0, draw.uniform(0.5, 4.0)]), 1)}
     if kind == "link.late":
         return {"ms": draw.choice([20, 100, 400])}
     return {}
@@ -186,12 +187,15 @@ class Nemesis:
         for node in nodes:
             await self._until(node.ready, f"{node.name} is ready")
 
+    async def _lasts(self, step):
+        """Everything that it does has begun."""
+        await asyncio.sleep(step.for_s)
+
     async def _while(self, step, *faults):
         """These faults, for as long as the step lasts."""
-        made = [await self._hand(fault) for fault in faults]
-        await asyncio.sleep(step.for_s)
-        for fault in made:
-            await self._hand(fault.undo)
+        made = await self._hand(self.lab.together, lambda: [fault() for fault in faults], step.kind)
+        await self._lasts(step)
+        await self._hand(made.undo)
 
     def _nodes(self, step):
         return [self.cluster[name] for name in step.targets]
@@ -204,13 +208,13 @@ class Nemesis:
     async def _broker_kill(self, step):
         node, = self._nodes(step)
         await self._hand(node.kill)
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
         await self._back(node)
 
     async def _broker_stop(self, step):
         for node in self._nodes(step):
             await self._hand(node.freeze)
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
         for node in self._nodes(step):
             await self._hand(node.thaw)
 
@@ -220,29 +224,32 @@ class Nemesis:
         node, = self._nodes(step)
         await self._hand(node.terminate)
         await self._until(node.ended, f"{node.name} has ended after SIGTERM")
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
         await self._back(node)
 
     async def _engine_kill(self, step):
         node, = self._nodes(step)
-        await self._hand(node.signal_engine, signal.SIGKILL)
-        await asyncio.sleep(step.for_s)
+        await self._hand(node.kill_engine)
+        await self._lasts(step)
         await self._until(node.engine, f"the engine of {node.name} runs again")
 
     async def _engine_stop(self, step):
         node, = self._nodes(step)
-        await self._hand(node.signal_engine, signal.SIGSTOP)
-        await asyncio.sleep(step.for_s)
-        await self._hand(node.signal_engine, signal.SIGCONT)
+        await self._hand(node.freeze_engine)
+        await self._lasts(step)
+        await self._hand(node.thaw_engine)
 
     async def _power_one(self, step):
         nodes = self._nodes(step)
         for node in nodes:
             await self._hand(node.cut_power)
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
         for node in nodes:
             await self._hand(node.machine.boot)
-        await self._back(*nodes)
+            await self._hand(node.start)
+            await asyncio.sleep(step.options.get("apart_s", 0.0))
+        for node in nodes:
+            await self._until(node.ready, f"{node.name} is ready")
 
     _power_all = _power_one
 
@@ -284,7 +291,7 @@ class Nemesis:
         relays = [relay for pair in (tuple(step.targets), tuple(reversed(step.targets))) for relay in self.relays[pair]]
         for relay in relays:
             await self._hand(relay.delay, 0, step.options["ms"])
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
         for relay in relays:
             await self._hand(relay.delay, 0, 0)
 
@@ -305,14 +312,14 @@ class Nemesis:
         goes dark when the others come back."""
         emptied, behind, whole = self._nodes(step)
         await self._hand(behind.cut_power)
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
         await self._hand(emptied.cut_power)
         await self._hand(emptied.wipe)
         await self._hand(whole.cut_power)
         for node in (emptied, behind):
             await self._hand(node.machine.boot)
             await self._hand(node.start)
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
         await self._hand(whole.machine.boot)
         await self._hand(whole.start)
         for node in (emptied, behind, whole):
@@ -321,7 +328,7 @@ class Nemesis:
     async def _store_back(self, step):
         node, = self._nodes(step)
         await self._hand(node.copy_engine_store)
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
         await self._hand(node.cut_power)
         await self._hand(node.roll_back_engine_store)
         await self._hand(node.machine.boot)
@@ -335,7 +342,7 @@ class Nemesis:
             await self._hand(node.wipe)
             await self._hand(node.machine.boot)
             await self._hand(node.start)
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
         await self._hand(whole.machine.boot)
         await self._hand(whole.start)
         for node in (first, second, whole):
@@ -347,14 +354,14 @@ class Nemesis:
         node = await self._hand(self.cluster.add, self.cluster.spare[0])
         self.added.append(node)
         await self._back(node)
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
 
     async def _node_remove(self, step):
         node = self.added.pop()
         await self._hand(node.terminate)
         await self._until(node.ended, f"{node.name} has left")
         await self._hand(self.cluster.drop, node.name)
-        await asyncio.sleep(step.for_s)
+        await self._lasts(step)
 
 
 def main():

@@ -13,7 +13,7 @@ from crash.disk import Disk
 from kit import patience
 from kit.broker import REPORT, merged
 
-from .lab import Fault
+from .lab import Fault, freeze
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MQTT, LINK, ENGINE, ENGINE_ROUTES = 1883, 7883, 8883, 9883
@@ -86,7 +86,7 @@ class Node:
         return not self.alive()
 
     def freeze(self):
-        self.process.send_signal(signal.SIGSTOP)
+        freeze([self.process.pid])
 
     def thaw(self):
         if self.alive():
@@ -113,10 +113,19 @@ class Node:
         """Its processes: none when it has no engine, or that is down."""
         return [pid for pid in self.machine.pids() if name_of(pid) == ENGINE_PROGRAM]
 
-    def signal_engine(self, number):
+    def kill_engine(self):
+        self.machine.signal(signal.SIGKILL, self._running_engine())
+
+    def freeze_engine(self):
+        freeze(self._running_engine())
+
+    def thaw_engine(self):
+        self.machine.signal(signal.SIGCONT, self._running_engine())
+
+    def _running_engine(self):
         pids = self.engine()
         assert pids, f"{self.name} has no engine that runs"
-        self.machine.signal(number, pids)
+        return pids
 
     # ---- disk ----
 
@@ -168,13 +177,13 @@ class Node:
 
 
 class Cluster:
-    """Nodes on all machines of a lab, or on some of them. `options`: of Node; `config` is laid over each one's.
-    `addresses`: for clients, {name: (host, port)}, as it is now."""
+    """Nodes on machines of a lab. `options`: of each Node; `config` is laid over each one's. `addresses`: for
+    clients, {name: (host, port)}, as it is now."""
 
-    def __init__(self, lab, folder, names=None, config=None, make=Node, **options):
+    def __init__(self, lab, folder, names=(), config=None, make=Node, **options):
         self.lab, self.folder, self.nodes, self.addresses = lab, pathlib.Path(folder), {}, {}
         self.config, self.options, self.make = config or {}, options, make
-        for name in names or [name for name in lab.machines if name != lab.CLIENTS]:
+        for name in names:
             self.add(name)
 
     def __getitem__(self, name):
@@ -183,10 +192,10 @@ class Cluster:
     def __iter__(self):
         return iter(self.nodes.values())
 
-    def add(self, name):
-        """A node on that machine; start() it."""
+    def add(self, name, **options):
+        """A node on that machine; start() it. `options`: of this Node."""
         machine = self.lab[name]
-        node = self.make(machine, self.folder / name, **self.options)
+        node = self.make(machine, self.folder / name, **{**self.options, **options})
         self.nodes[name], self.addresses[name] = node, node.address
         node.config = merged(merged(CONFIG, {
             "listeners": [{"address": f"{machine.address}:{MQTT}"}],

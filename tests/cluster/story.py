@@ -152,4 +152,5 @@ class Story(History):
 
 
 def rules(events):
-    return sorted({violation.rule for violation in checker.check(events)})
+    """But for what has no answer: many stories leave something open, and nobody goes for it."""
+    return sorted({violation.rule for violation in checker.check(events)} - {"answer"})

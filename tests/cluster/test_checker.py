@@ -819,6 +819,20 @@ def test_trouble_is_a_violation(story):
     assert story.rules() == ["trouble"]
 
 
+def test_an_operation_that_has_no_answer(story):
+    near, gone = story.fork(), story.fork()
+    story.subscribe("s", "c/#", answered=False), story.end()
+    assert [violation.rule for violation in checker.check(story.events)] == ["answer"]
+    near.fault("stop", ["n3"], for_s=1), near.subscribe("s", "c/#", answered=False), near.end()
+    gone.subscribe("s", "c/#", answered=False), gone.move("s", "n3"), gone.end()
+    assert checker.check(near.events) == checker.check(gone.events) == []
+
+
+def test_a_slow_machine_gets_the_patience_it_needs(story):
+    story.connect("s", "n3", present=True), story.wait(2), story.close("s", conn=1, told=0x8E)
+    assert story.rules() == ["C2"] and checker.check(story.events, patience=4.0) == []
+
+
 def test_every_rule_has_a_meaning_and_says_what_it_cannot_know():
     for rule in checker.ALL:
         if rule not in (checker.trouble,):

@@ -290,7 +290,7 @@ def arrival(ends):
 def test_a_stopped_process_is_silent_and_goes_on(lab):
     process = echo(lab, "n2")
     with lab["n1"].connect((lab["n2"].address, 7)) as connection:
-        process.send_signal(signal.SIGSTOP)
+        labs.freeze([process.pid])
         assert not said(connection, b"wait")
         process.send_signal(signal.SIGCONT)
         connection.settimeout(patience())
@@ -364,6 +364,8 @@ from cluster.lab import Lab
 lab = Lab(["n1"])
 lab.mount_disk(sys.argv[2], 1)
 process = lab["n1"].start(["sleep", "1000"])
+while process.pid not in lab["n1"].pids():
+    pass
 print(lab.base, process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -4,6 +4,7 @@ that stand for a broker and its engine."""
 
 import asyncio
 import contextlib
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from kit import patience
 
+from . import lab as labs
 from . import nemesis
 from .history import History
 from .lab import Lab
@@ -20,7 +22,7 @@ from .node import Cluster, Node
 from .test_lab import Ear, boot_id
 
 NODES = ["n1", "n2", "n3"]
-LASTS_S = 0.4
+LASTS_S = 0.2
 ANSWERS = """
 import socket, sys
 listener = socket.create_server(("0.0.0.0", int(sys.argv[1])))
@@ -93,29 +95,31 @@ def cluster(tmp_path):
         made.close()
 
 
+class Watched(Nemesis):
+    """Looks while a fault lasts."""
+
+    async def _lasts(self, step):
+        self.seen = await asyncio.get_running_loop().run_in_executor(None, self.look)
+        await super()._lasts(step)
+
+
 class Stage:
     """One step, and what is seen in the middle of it."""
 
     def __init__(self, cluster):
         self.cluster, self.lab, self.history = cluster, cluster.lab, History()
-        self.nemesis = Nemesis(cluster, self.history, "seed")
+        self.nemesis = Watched(cluster, self.history, "seed")
 
     def do(self, kind, *targets, look=lambda: None, **options):
         """What `look` saw while it lasted."""
         step = Step(kind, 0.0, LASTS_S, list(targets), **options)
         self.nemesis.prepare([step])
-
-        async def both():
-            going = asyncio.ensure_future(self.nemesis.run([step]))
-            await asyncio.sleep(LASTS_S / 2)
-            seen = await asyncio.get_running_loop().run_in_executor(None, look)
-            await going
-            return seen
-        seen = asyncio.run(both())
+        self.nemesis.look = look
+        asyncio.run(self.nemesis.run([step]))
         fault, over = self.history.events[-2:]
         assert (fault.kind, over.kind) == ("fault", "over") and fault.fault == over.fault and kind in fault.what
         assert over.t - fault.t >= LASTS_S
-        return seen
+        return self.nemesis.seen
 
     def arriving(self, ear, kind, *targets, **options):
         """Pairs of nodes whose packets do not arrive meanwhile. Afterwards all do."""
@@ -138,8 +142,7 @@ def ear(cluster):
 
 
 def stopped(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-        return stat.read().rsplit(")", 1)[1].split()[0] == "T"
+    return labs.stopped(pathlib.Path(f"/proc/{pid}"))
 
 
 def test_broker_kill_and_term(cluster, stage):
@@ -286,6 +289,5 @@ def test_nodes_that_join_and_leave(cluster, stage):
 
 def test_a_node_that_does_not_come_back_is_told(cluster, stage):
     cluster["n1"].command = lambda: ["false"]
-    step = Step("broker.kill", 0.0, 0.0, ["n1"])
-    asyncio.run(stage.nemesis.run([step]))
+    asyncio.run(Nemesis(cluster, stage.history, "seed").run([Step("broker.kill", 0.0, 0.0, ["n1"])]))
     assert [event.kind for event in stage.history.events] == ["fault", "trouble", "over"]

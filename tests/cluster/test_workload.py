@@ -9,9 +9,8 @@ import pytest
 
 from kit.broker import Broker, free_port
 
-from . import checker
 from .history import History
-from .workload import play
+from .workload import play, verdict
 
 SECONDS = 5
 KILLS = 3
@@ -72,7 +71,7 @@ def told(found, history):
 def violations(seed, nodes, path, faults=None, seconds=SECONDS):
     history = History(path)
     play(seed, history, nodes.addresses, seconds, faults and faults(history, seed), rejoin_s=0, rate=60, arrive_s=4.0)
-    return checker.check(history.events), history
+    return verdict(history.events), history
 
 
 def test_one_broker_with_three_addresses_breaks_no_rule(nodes, tmp_path):
