@@ -98,6 +98,7 @@ class Servers:
         self.ports, self.route_ports = free_ports(count), free_ports(count)
         self.keepers = {}
         self.pids = {}
+        self.names = {}
 
     def start(self, n):
         routes = [port for i, port in enumerate(self.route_ports) if i != n]
@@ -106,6 +107,7 @@ class Servers:
         self.keepers[n] = keeper
         line = keeper.expect("started", "adopted")
         self.pids[n] = int(line.split()[1])
+        self.names[n] = line.split()[2]
         return line
 
     def mend(self):
@@ -113,6 +115,24 @@ class Servers:
         for n, keeper in self.keepers.items():
             if keeper.process.poll() is not None:
                 self.start(n)
+
+    def lose_store(self, n):
+        """Server and keeper die, and the disk is empty when they come back."""
+        self.keepers[n].kill()
+        os.kill(self.pids[n], signal.SIGKILL)
+        folder = self.folder / f"n{n}"
+        while subprocess.run([PROGRAM, "discard", folder], capture_output=True).returncode != 0:
+            pass  # the process is not gone yet
+        self.start(n)
+
+    def remove(self, n, name):
+        """Takes a server out, as seen by the n-th; what the engine says."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            done = subprocess.run([PROGRAM, "remove", CLUSTER, SECRET, self.url(n), name],
+                                  capture_output=True, text=True, check=True)
+            if not done.stdout.startswith("again") or time.monotonic() > deadline:
+                return done.stdout.split()[0]
 
     def killed(self, n):
         """Kills a server and gives a function that waits until it has been started again."""

@@ -160,3 +160,25 @@ def test_server_outlives_its_broker_and_is_taken_over(servers):
     servers.keepers[0].say("stop")
     servers.keepers[0].process.wait(30)
     assert servers.start(0).startswith("started")
+
+
+def test_server_that_lost_its_store_comes_back_as_another_and_takes_its_place(servers, node, group):
+    """Under its old name it would count as a replica that has what it has lost."""
+    a = node(0, "a")
+    claim(a, group)
+    texts = [f"m{i}" for i in range(20)]
+    for text in texts:
+        a.append(group, text)
+    old = servers.names[2]
+    servers.lose_store(2)
+    assert servers.names[2] != old and servers.names[2].startswith("n2-")
+    assert servers.remove(0, old) == "ok"
+    assert servers.remove(0, old) == "not_found"
+    texts.append("with the new one")
+    a.append(group, texts[-1])
+    back = servers.killed(1)  # from here on the new one is needed
+    texts.append("without the other")
+    a.append(group, texts[-1])
+    back()
+    last = a.append(group, "last")
+    assert follow(node(2, "b"), group, last) == [*texts, "last"]

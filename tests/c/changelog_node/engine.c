@@ -4,6 +4,7 @@
 #include "node.h"
 
 #include "base/clock.h"
+#include "changelog/jetstream_servers.h"
 #include "managed/process.h"
 
 #include <poll.h>
@@ -75,5 +76,28 @@ int engine_main(int argc, char **argv)
     }
     managed_server_name(&nats, name);
     run(&process, name);
+    return EX_OK;
+}
+
+int discard_main(const char *folder)
+{
+    char error[MANAGED_ERROR_MAX];
+
+    if (managed_discard(folder, error) == RC_OK)
+        return EX_OK;
+    fprintf(stderr, "%s\n", error);
+    return EX_IOERR;
+}
+
+/* remove CLUSTER SECRET URL SERVER */
+int remove_main(char **argv)
+{
+    struct managed_credentials credentials;
+    char error[JETSTREAM_ERROR_MAX] = "";
+
+    managed_derive(argv[3], argv[2], &credentials);
+    enum rc rc = jetstream_remove_server(argv[4], MANAGED_SYSTEM_USER, credentials.system, argv[5],
+                                         5000, error);
+    printf("%s %s\n", rc_name(rc), error);
     return EX_OK;
 }

@@ -7,6 +7,8 @@
  *         bench GROUPS COUNT BYTES position GROUP  end
  *     changelog_node engine FOLDER CLUSTER NODE SECRET PORT ROUTE_PORT ROUTE_PORT...
  *         stop                     leave           (see engine.c)
+ *     changelog_node discard FOLDER                takes a server's store away
+ *     changelog_node remove CLUSTER SECRET URL SERVER
  */
 #include "node.h"
 
@@ -294,6 +296,10 @@ int main(int argc, char **argv)
         return node_main(argc, argv);
     if (argc >= 8 && strcmp(argv[1], "engine") == 0)
         return engine_main(argc, argv);
+    if (argc == 3 && strcmp(argv[1], "discard") == 0)
+        return discard_main(argv[2]);
+    if (argc == 6 && strcmp(argv[1], "remove") == 0)
+        return remove_main(argv);
     fputs("usage: see main.c\n", stderr);
     return EX_USAGE;
 }

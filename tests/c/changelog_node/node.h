@@ -44,5 +44,7 @@ void bench_committed(struct node *node, struct member *member);
 
 /* engine.c: runs the nats-server of a node until standard input ends or says so. */
 int engine_main(int argc, char **argv);
+int discard_main(const char *folder);
+int remove_main(char **argv);
 
 #endif
