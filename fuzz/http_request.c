@@ -79,8 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct http_request *pieces = NEW(struct http_request);
     size_t whole_len, pieces_len;
 
-    http_request_init(whole);
-    http_request_init(pieces);
+    http_request_init(whole, HTTP_BODY_MAX);
+    http_request_init(pieces, HTTP_BODY_MAX);
     whole_len = feed_all(whole, bytes_of(data, size), size);
     pieces_len = feed_all(pieces, bytes_of(data, size), 1);
     check_same(whole, pieces);

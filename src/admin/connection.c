@@ -252,7 +252,7 @@ void http_connection_open(struct admin_server *server, int fd)
     connection->server = server;
     list_init(&connection->link);
     loop_timer_init(&connection->timer, timer_fired);
-    http_request_init(&connection->request);
+    http_request_init(&connection->request, server->options.limits->body_max);
     if (server->stopping || stream_open(&connection->stream, &server->loop, &stream_ops, fd,
                                         TRANSPORT_TCP, NULL, bytes_of(NULL, 0)) != RC_OK) {
         if (server->stopping)

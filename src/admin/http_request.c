@@ -112,7 +112,16 @@ static bool expects_continue(const struct http_request *request)
 
 static bool body_is_announced_too_large(const http_parser *parser)
 {
-    return (parser->flags & F_CONTENTLENGTH) && parser->content_length > HTTP_BODY_MAX;
+    const struct http_request *request = parser->data;
+
+    return (parser->flags & F_CONTENTLENGTH) && parser->content_length > request->body_max;
+}
+
+static int refuse_body(struct http_request *request)
+{
+    return refuse(request, 413,
+                  request->body_max == 0 ? "Nothing here takes a body."
+                                         : "The body is longer than 1 MiB.");
 }
 
 static int on_headers_complete(http_parser *parser)
@@ -125,7 +134,7 @@ static int on_headers_complete(http_parser *parser)
     if (parser->http_minor >= 1 && count_headers(request, "host") != 1)
         return refuse(request, 400, "A request needs one Host header.");
     if (body_is_announced_too_large(parser))
-        return refuse(request, 413, "The body is longer than 1 MiB.");
+        return refuse_body(request);
     request->asks_to_continue = expects_continue(request);
     return 0;
 }
@@ -139,8 +148,8 @@ static int on_body(http_parser *parser, const char *at, size_t len)
     size_t needed = request->body_len + len;
 
     request->asks_to_continue = false;
-    if (needed > HTTP_BODY_MAX)
-        return refuse(request, 413, "The body is longer than 1 MiB.");
+    if (needed > request->body_max)
+        return refuse_body(request);
     if (needed > request->body_room) {
         size_t room =
             request->body_room * 2 > BODY_ROOM_MIN ? request->body_room * 2 : BODY_ROOM_MIN;
@@ -193,8 +202,10 @@ static void begin(struct http_request *request)
     request->body_len = request->body_room = 0;
 }
 
-void http_request_init(struct http_request *request)
+void http_request_init(struct http_request *request, size_t body_max)
 {
+    CHECK(body_max <= HTTP_BODY_MAX);
+    request->body_max = body_max;
     begin(request); /* text[] and headers[] stay as they are: counts say what is in them */
 }
 

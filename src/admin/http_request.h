@@ -2,8 +2,8 @@
 /*
  * One HTTP/1.0 or 1.1 request as a pure state machine over http_parser: bytes go in, method,
  * target, headers and body come out, or the status and the sentence that refuse it. Bounded:
- * HTTP_HEAD_MAX bytes of request line and headers, HTTP_HEADERS_MAX headers, HTTP_BODY_MAX bytes of
- * body.
+ * HTTP_HEAD_MAX bytes of request line and headers, HTTP_HEADERS_MAX headers, and a body that is not
+ * larger than whoever reads the requests takes, at most HTTP_BODY_MAX bytes.
  */
 #ifndef ADMIN_HTTP_REQUEST_H
 #define ADMIN_HTTP_REQUEST_H
@@ -43,12 +43,13 @@ struct http_request {
     uint16_t header_count;
     size_t head_bytes;
     uint8_t *body;
-    size_t body_len, body_room;
+    size_t body_len, body_room, body_max;
     struct http_header headers[HTTP_HEADERS_MAX];
     char text[HTTP_HEAD_MAX];
 };
 
-void http_request_init(struct http_request *request);
+/* Bodies of at most `body_max` bytes; 0: none is taken. */
+void http_request_init(struct http_request *request, size_t body_max);
 
 /* Frees the body. */
 void http_request_deinit(struct http_request *request);

@@ -16,7 +16,7 @@ static struct http_request *request_new(void)
 {
     struct http_request *request = NEW(struct http_request);
 
-    http_request_init(request);
+    http_request_init(request, HTTP_BODY_MAX);
     return request;
 }
 
@@ -131,6 +131,25 @@ static void body_of_the_largest_size_is_taken_and_one_byte_more_is_not(void **st
     mem_free(body);
     snprintf(head, sizeof(head), POST "Content-Length: %d\r\n\r\n", HTTP_BODY_MAX + 1);
     assert_refused(head, 413);
+}
+
+static void body_where_none_is_taken_is_refused(void **state)
+{
+    static const char *const bodies[] = {"Content-Length: 1\r\n\r\nx",
+                                         "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"};
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        struct http_request *request = request_new();
+        request->body_max = 0;
+        snprintf(text, sizeof(text), POST "%s", bodies[i]);
+        feed(request, bytes_of_str(text), SIZE_MAX);
+        assert_int_equal(request->result, HTTP_REFUSED);
+        assert_int_equal(request->status, 413);
+        assert_string_equal(request->detail, "Nothing here takes a body.");
+        request_free(request);
+    }
 }
 
 static void chunked_body_that_grows_too_large_is_refused(void **state)
@@ -249,6 +268,7 @@ int main(void)
         cmocka_unit_test(what_follows_a_request_is_left_for_the_next),
         cmocka_unit_test(chunked_body_is_put_together),
         cmocka_unit_test(body_of_the_largest_size_is_taken_and_one_byte_more_is_not),
+        cmocka_unit_test(body_where_none_is_taken_is_refused),
         cmocka_unit_test(chunked_body_that_grows_too_large_is_refused),
         cmocka_unit_test(head_beyond_its_limit_is_refused_without_reading_on),
         cmocka_unit_test(more_headers_than_allowed_are_refused),

@@ -7,6 +7,21 @@
 
 #include <unistd.h>
 
+const struct server_limits server_limits_trusted = {
+    .connections_max = 64,
+    .request_ms = 30 * 1000,
+    .idle_ms = 60 * 1000,
+    .body_max = HTTP_BODY_MAX,
+    .room = SERVER_ROOM_OF_IDLE,
+};
+
+const struct server_limits server_limits_open = {
+    .connections_max = 64,
+    .request_ms = 5 * 1000,
+    .idle_ms = 60 * 1000,
+    .room = SERVER_ROOM_OF_OLDEST,
+};
+
 /* ---- the thread --------------------------------------------------------------------------------
  */
 
@@ -21,20 +36,6 @@ static void open_mail(struct admin_server *server)
         letter = next;
     }
 }
-
-const struct server_limits server_limits_trusted = {
-    .connections_max = 64,
-    .request_ms = 30 * 1000,
-    .idle_ms = 60 * 1000,
-    .room = SERVER_ROOM_OF_IDLE,
-};
-
-const struct server_limits server_limits_open = {
-    .connections_max = 64,
-    .request_ms = 5 * 1000,
-    .idle_ms = 60 * 1000,
-    .room = SERVER_ROOM_OF_OLDEST,
-};
 
 static bool turn(void *owner)
 {

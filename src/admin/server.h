@@ -33,6 +33,7 @@ struct server_limits {
     uint32_t connections_max;
     uint32_t request_ms; /* for a request to come */
     uint32_t idle_ms;    /* between requests */
+    size_t body_max;     /* of a request; 0: none is taken */
     enum server_room room;
 };
 

@@ -138,13 +138,21 @@ static void count_fault(struct conn *conn, enum mqtt_reason reason)
     }
 }
 
+static const char *address_of(const struct conn *conn, char out[CONN_ADDRESS_MAX])
+{
+    stream_peer_name(&conn->stream, out, CONN_ADDRESS_MAX);
+    return out;
+}
+
 void conn_fault(struct conn *conn, enum mqtt_reason reason, const char *text)
 {
     if (conn->state == CONN_CLOSING)
         return;
     count_fault(conn, reason);
     struct bytes id = conn->session == NULL ? bytes_of("", 0) : session_client_id(conn->session);
+    char address[CONN_ADDRESS_MAX];
     LOG_LIMITED(LOG_INFO, "conn.fault", log_bytes("client", id),
+                log_text("address", address_of(conn, address)),
                 log_text("reason", reason_name(reason)), log_text("detail", text));
     if (conn->state == CONN_CONNECTED) {
         conn_send_disconnect(conn, reason, text);

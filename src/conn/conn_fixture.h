@@ -393,8 +393,8 @@ static inline void name_of_worker(struct client *client, uint32_t worker)
     }
 }
 
-/* A connection that has sent nothing, accepted by that worker; its client's home is there too. */
-static inline struct client *dial(struct fixture *f, uint32_t worker, enum mqtt_version version)
+static inline struct client *dial_as(struct fixture *f, uint32_t worker, enum mqtt_version version,
+                                     const struct conn_origin *origin)
 {
     int ends[2];
     assert_true(f->client_count < CLIENTS_MAX);
@@ -402,9 +402,14 @@ static inline struct client *dial(struct fixture *f, uint32_t worker, enum mqtt_
     struct client *client = &f->clients[f->client_count++];
     *client = (struct client){.f = f, .fd = ends[1], .version = (uint8_t)version};
     name_of_worker(client, worker);
-    conn_accept(&f->workers[worker].conns, ends[0],
-                &(struct conn_origin){.transport = TRANSPORT_TCP}, NULL, NULL, 0);
+    conn_accept(&f->workers[worker].conns, ends[0], origin, NULL, NULL, 0);
     return client;
+}
+
+/* A connection that has sent nothing, accepted by that worker; its client's home is there too. */
+static inline struct client *dial(struct fixture *f, uint32_t worker, enum mqtt_version version)
+{
+    return dial_as(f, worker, version, &(struct conn_origin){.transport = TRANSPORT_TCP});
 }
 
 /* The broker's end of a connected client; NULL when it has none. */

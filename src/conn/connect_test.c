@@ -66,6 +66,36 @@ static void connection_moves_to_its_home_with_what_it_had_sent(void **state)
     assert_int_equal(metric(f, METRIC_CONNECTS_ACCEPTED), 1);
 }
 
+static const struct conn_origin behind_balancer = {.transport = TRANSPORT_TCP,
+                                                   .proxy_header = true};
+
+static void connection_that_moves_keeps_the_address_that_a_balancer_told(void **state)
+{
+    static const char header[] = "PROXY TCP4 192.0.2.1 198.51.100.7 54321 1883\r\n";
+    struct fixture *f = *state;
+    struct client *client = dial_as(f, 0, MQTT_V5, &behind_balancer);
+    name_of_worker(client, 1);
+    struct connect connect = connect_of(client);
+    send_raw(client, header, sizeof(header) - 1);
+    connected_with(client, &connect);
+    assert_int_equal(f->moves, 1);
+    struct conn_facts facts;
+    conn_tell(conn_of_session(session_of(client)), &facts);
+    assert_string_equal(facts.address, "192.0.2.1:54321");
+}
+
+static void connection_without_the_header_of_its_balancer_is_closed_and_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = dial_as(f, 0, MQTT_V5, &behind_balancer);
+    struct connect connect = connect_of(client);
+    send_connect(client, &connect);
+    expect_end(client);
+    assert_int_equal(metric(f, METRIC_PROXY_HEADERS_REFUSED), 1);
+    assert_int_equal(metric(f, METRIC_CONNECTS_REFUSED), 0);
+    assert_int_equal(f->shared.connections, 0);
+}
+
 /* Output that its client does not read cannot move with it. */
 static void connection_that_cannot_move_is_closed(void **state)
 {
@@ -305,6 +335,8 @@ int main(void)
         RULE(given_client_identifier_is_not_told_back),
         RULE(connection_moves_to_its_home_with_what_it_had_sent),
         RULE(connection_that_cannot_move_is_closed),
+        RULE(connection_that_moves_keeps_the_address_that_a_balancer_told),
+        RULE(connection_without_the_header_of_its_balancer_is_closed_and_counted),
         RULE(descriptor_0_moves_like_any_other),
         RULE(refused_connection_does_not_move),
         RULE(connack_says_nothing_of_what_is_as_the_standard_has_it),

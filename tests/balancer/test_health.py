@@ -134,6 +134,12 @@ def test_nothing_can_be_changed(probed, shared, method):
     assert headers["Allow"] == "GET, HEAD"
 
 
+def test_no_body_is_taken(probed, shared):
+    with socket.create_connection(("127.0.0.1", shared.port), patience()) as raw:
+        raw.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
 @pytest.mark.parametrize("request_line", [b"GET /ready HTTP/1.0\r\n\r\n",
                                           b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
 def test_probe_may_be_of_either_version_of_http(probed, shared, request_line):
@@ -151,6 +157,17 @@ def test_nothing_listens_unless_it_is_configured(broker, probed):
         done = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True)
         return [line for line in done.stdout.splitlines() if f"pid={process.pid}," in line]
     assert len(listening_sockets(probed.process)) == len(listening_sockets(broker.process)) + 2
+
+
+@pytest.mark.parametrize("key", ["listen", "agent_listen"])
+def test_one_port_of_the_two_is_enough(own_broker, health, key):
+    own_broker({"health": {key: health.config[key]}})
+    asked = {"listen": lambda: health.get("/ready") == READY,
+             "agent_listen": lambda: "up " in health.agent()}
+    wait_until(asked.pop(key), "up")
+    (other,) = asked.values()
+    with pytest.raises(ConnectionRefusedError):
+        other()
 
 
 def test_port_that_is_taken_is_said_and_ends_the_start(probed, shared, tmp_path):

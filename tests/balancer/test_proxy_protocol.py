@@ -64,6 +64,14 @@ def test_header_says_who_the_client_is(connect, proxied, ctl, header, address, w
         client.close()
 
 
+def test_log_tells_the_address_of_the_header(dial, proxied):
+    client = dial(V5, broker=proxied, first=LINE)
+    client.connect(unique())
+    client.send(b"\0\0")
+    client.expect_closed(reason=0x81)
+    proxied.wait_for_log(f"conn.fault client={client.client_id} address=192.0.2.1:54321")
+
+
 @pytest.mark.parametrize("header", [
     b"PROXY UNKNOWN\r\n", binary(0x20, 0), binary(0x20, 0x11, IPV4[16:]), binary(0x21, 0),
     binary(0x21, 0x31, bytes(216)), binary(0x21, 0x12, IPV4[16:])],
