@@ -80,18 +80,18 @@ def missing(model):
 
 
 def _blame(client, message, life):
-    """Which rule a missing message is counted under. C4: its client was away, or had got others. C3: the session
-    had moved, and nothing that its subscription matches has come since. C1: nothing that was acknowledged at
-    that node has come by this subscription."""
+    """Which rule a missing message is counted under. C1: its client was still on the connection on which it had
+    subscribed, and nothing that was acknowledged at that node has come by this subscription. C3: the session
+    had moved, and nothing that its subscription matches has come since. C4: else."""
     connection = client.at(message.acked)
-    if connection and connection.closed < message.acked:
+    came = [d.message for d in client.deliveries if d.message and matches(life.filter, d.topic)]
+    if connection.closed < message.acked:
         return "C4"
-    came = [d for d in client.deliveries if d.message and matches(life.filter, d.topic) and d.t > life.granted]
-    if connection and connection.node != life.connection.node:
-        if not any(d.message.sent > connection.accepted for d in came):
-            return "C3"
-    if not any(d.message.ack_node == message.ack_node and d.message.sent > life.granted for d in came):
-        return "C1"
+    if connection is life.connection:
+        known = any(each.ack_node == message.ack_node and each.sent > life.granted for each in came)
+        return "C4" if known else "C1"
+    if connection.node != life.connection.node and not any(each.sent > connection.accepted for each in came):
+        return "C3"
     return "C4"
 
 

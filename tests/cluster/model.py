@@ -126,11 +126,12 @@ class Client:
         return any(each.accepted < since and until <= each.closed for each in self.connections)
 
     def end_session(self, before, ending, gone):
-        """Of what was asked for before that time."""
+        """Of what was asked for before that time. What still waits for an ended subscription goes, too."""
+        for life in self.lives:
+            life.wiped |= life.asked < before
         for filter, life in list(self.current.items()):
             if life.asked < before:
-                life.ending, life.wiped = min(life.ending, ending), True
-                life.gone = min(life.gone, gone)
+                life.ending, life.gone = min(life.ending, ending), min(life.gone, gone)
                 if gone < FOREVER:
                     del self.current[filter]
 
