@@ -43,19 +43,18 @@ static void open_mail(struct cluster *cluster)
     }
 }
 
-static void take_interest(struct cluster *cluster, bool added, struct bytes filter)
+static void take_interest(struct cluster *cluster, enum interest_level level, struct bytes filter)
 {
-    if (added) {
-        if (own_routes_add(&cluster->own_routes, filter) == NULL)
-            return;
-    } else {
-        struct own_route *gone = own_routes_find(&cluster->own_routes, filter);
-        if (gone == NULL)
-            return;
-        tell_forget(cluster, gone);
-        own_routes_remove(&cluster->own_routes, gone);
+    struct own_route *route = own_routes_find(&cluster->own_routes, filter);
+    if (level == INTEREST_NONE && route != NULL) {
+        tell_forget(cluster, route);
+        own_routes_remove(&cluster->own_routes, route);
+    } else if (level != INTEREST_NONE) {
+        if (route == NULL)
+            route = own_routes_add(&cluster->own_routes, filter);
+        route->level = level;
     }
-    tell_change(cluster, added, filter);
+    tell_change(cluster, level, filter);
 }
 
 /* What this node's clients have begun or ceased to want. */
@@ -67,7 +66,7 @@ static void take_interests(struct cluster *cluster)
         return;
     while (interest != NULL) {
         struct interest *next = interest->next;
-        take_interest(cluster, interest->added, bytes_of(interest->filter, interest->len));
+        take_interest(cluster, interest->level, bytes_of(interest->filter, interest->len));
         mem_free(interest);
         interest = next;
     }

@@ -116,7 +116,7 @@ void talk_close(struct member *member);
 void hear_roads_open(struct member *member);
 
 /* To all members: what has changed in own_routes. */
-void tell_change(struct cluster *cluster, bool added, struct bytes filter);
+void tell_change(struct cluster *cluster, enum interest_level level, struct bytes filter);
 /* Before a route leaves own_routes. */
 void tell_forget(struct cluster *cluster, const struct own_route *route);
 /* All that cluster->interests counts has been said. */

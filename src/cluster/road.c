@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 enum {
-    ROADS_IN_MAX = 4096 - REMOTE_FIRST, /* what a publisher's reference has room for */
+    ROADS_IN_MAX = 4095 - REMOTE_FIRST, /* what a publisher's reference has room for */
     CREDIT_STEP = 64 * 1024,            /* bytes worked off between two LINK_CREDIT */
 };
+
+/* Who is told what has become of a publication that did not ask. */
+#define ROAD_NOBODY session_ref_of_remote(ROADS_IN_MAX)
 
 #define REF_LOW (((session_ref)1 << SESSION_REF_WORKER_SHIFT) - 1)
 
@@ -22,6 +25,10 @@ struct road_out {
     uint32_t remote;
     uint64_t sent, worked_off; /* bytes */
     bool forgotten;            /* closed by order: nobody is told */
+    /* Who waits for publications first_asked to last_asked, in a ring; NULL: is answered. */
+    struct publish_ticket **asked;
+    uint32_t asked_room; /* power of two, or 0 */
+    uint64_t first_asked, last_asked;
 };
 
 /* From a worker of another node. */
@@ -29,6 +36,7 @@ struct road_in {
     struct link link;
     struct roads *roads;
     uint32_t place;              /* in roads->in, and in references */
+    uint64_t serial;             /* no other road of this worker has had it */
     uint64_t received, credited; /* bytes */
     uint32_t question;           /* asked of a worker that is behind; 0: none is */
 };
@@ -43,6 +51,7 @@ struct roads {
     struct road_in **in; /* holes are NULL */
     uint32_t in_room;
     uint32_t questions; /* so far */
+    uint64_t serials;   /* the same */
     bool closed;
 };
 
@@ -60,16 +69,62 @@ static struct road_out *road_to(const struct delivery_hub *hub, uint32_t remote)
     return roads_of(hub)->out[remote];
 }
 
-static bool forward(struct delivery_hub *hub, uint32_t remote, const struct publication *p,
-                    struct message *message, uint64_t share)
+static void ask_for(struct road_out *road, struct publish_ticket *ticket)
+{
+    uint64_t waiting = road->last_asked + 1 - road->first_asked;
+    if (waiting == road->asked_room) {
+        uint32_t room = road->asked_room == 0 ? 64 : road->asked_room * 2;
+        struct publish_ticket **asked = mem_new(room * sizeof(struct publish_ticket *));
+        for (uint64_t n = road->first_asked; n <= road->last_asked; n++)
+            asked[n & (room - 1)] = road->asked[n & (road->asked_room - 1)];
+        mem_free(road->asked);
+        road->asked = asked;
+        road->asked_room = room;
+    }
+    road->asked[++road->last_asked & (road->asked_room - 1)] = ticket;
+}
+
+/* False: nobody has asked that. */
+static bool answered(struct road_out *road, uint64_t number, enum rc rc)
+{
+    if (number < road->first_asked || number > road->last_asked)
+        return false;
+    struct publish_ticket **ticket = &road->asked[number & (road->asked_room - 1)];
+    if (*ticket == NULL)
+        return false;
+    struct publish_ticket *taken = *ticket;
+    *ticket = NULL;
+    while (road->first_asked <= road->last_asked &&
+           road->asked[road->first_asked & (road->asked_room - 1)] == NULL)
+        road->first_asked++;
+    ticket_answered(taken, rc);
+    return true;
+}
+
+/* The road has ended: nobody can know what has become of them. */
+static void answer_all(struct road_out *road)
+{
+    while (road->first_asked <= road->last_asked)
+        answered(road, road->first_asked, RC_CLOSED);
+    mem_free(road->asked);
+    road->asked = NULL;
+}
+
+static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forwarding *forwarding)
 {
     struct road_out *road = road_to(hub, remote);
-    struct link_publish publish = {.publication = *p, .share = share};
+    const struct publication *p = forwarding->publication;
     if (road == NULL)
         return false;
+    struct link_publish publish = {.publication = *p,
+                                   .share = forwarding->share,
+                                   .asks = forwarding->ticket != NULL,
+                                   .number = road->last_asked + 1};
     publish.publication.publisher &= REF_LOW;
-    if (!link_publish(&road->link, &publish, message))
+    if (!link_publish(&road->link, &publish, forwarding->message))
         return false;
+    if (publish.asks)
+        ask_for(road, forwarding->ticket);
     road->sent += LINK_PUBLISH_HEAD_MAX + p->topic.len + p->properties.len + p->payload.len;
     return true;
 }
@@ -93,6 +148,12 @@ static struct road_out *road_out_of(struct link *link)
     return CONTAINER_OF(link, struct road_out, link);
 }
 
+/* What is not known here is a failure all the same. */
+static enum rc rc_of(uint8_t said)
+{
+    return said == RC_OK || said == RC_REFUSED || said == RC_FULL ? (enum rc)said : RC_IO;
+}
+
 /* What the other node answers. */
 static bool out_frame(struct link *link, const struct link_frame *frame)
 {
@@ -106,6 +167,8 @@ static bool out_frame(struct link *link, const struct link_frame *frame)
     if (!link_reader_ok(&reader))
         return false;
     switch (frame->kind) {
+    case LINK_ANSWER_PUBLISH:
+        return answered(road, number, rc_of(frame->flags));
     case LINK_CREDIT:
         if (number < road->worked_off || number > road->sent)
             return false;
@@ -128,6 +191,7 @@ static void out_ended(struct link *link)
     struct roads *roads = road->roads;
     if (roads->out[road->remote] == road)
         roads->out[road->remote] = NULL;
+    answer_all(road);
     if (!road->forgotten && !roads->closed)
         roads->ops->lost(roads->owner, roads->worker, road->remote);
 }
@@ -148,7 +212,8 @@ static session_ref reference(const struct road_in *road, uint64_t low)
     return (session_ref)(REMOTE_FIRST + road->place) << SESSION_REF_WORKER_SHIFT | (low & REF_LOW);
 }
 
-/* Of a publisher on another node, or of a road as such when the low part is 0. NULL: it is gone. */
+/* Of a publisher on another node, or of a road as such: its low part is
+ * 0. NULL: it is gone. */
 static struct road_in *road_of(struct delivery_hub *hub, session_ref publisher)
 {
     struct roads *roads = roads_of(hub);
@@ -164,6 +229,21 @@ static void give_credit(struct road_in *road)
     link_write_u64(body, road->received);
     if (link_send(&road->link, LINK_CREDIT, 0, bytes_of(body, sizeof(body))))
         road->credited = road->received;
+}
+
+static void send_answer(struct road_in *road, uint64_t number, enum rc rc)
+{
+    uint8_t body[8];
+    link_write_u64(body, number);
+    link_send(&road->link, LINK_ANSWER_PUBLISH, (uint8_t)rc, bytes_of(body, sizeof(body)));
+}
+
+/* The road may have ended, and another one have its place. */
+static void answer(struct delivery_hub *hub, session_ref asked_by, uint64_t number, enum rc rc)
+{
+    struct road_in *road = road_of(hub, asked_by);
+    if (road != NULL && road->serial == (asked_by & REF_LOW))
+        send_answer(road, number, rc);
 }
 
 static void tell_lag(struct road_in *road, uint64_t publisher)
@@ -222,6 +302,12 @@ static bool take_publish(struct road_in *road, const struct link_frame *frame)
     struct publish_outcome outcome = delivery_publish_remote(hub, p, publish.share);
     if (outcome.slow)
         tell_lag(road, publisher);
+    if (outcome.ticket != NULL) {
+        outcome.ticket->asked_by = publish.asks ? reference(road, road->serial) : ROAD_NOBODY;
+        outcome.ticket->number = publish.number;
+    } else if (publish.asks) {
+        send_answer(road, publish.number, outcome.rc);
+    }
     if (outcome.backlog)
         wait_for(road, outcome.behind);
     return true;
@@ -268,6 +354,7 @@ static const struct link_ops in_ops = {
 
 static const struct remote_ops remote_ops = {
     .forward = forward,
+    .answer = answer,
     .is_behind = is_behind,
     .ask = ask,
     .slow_down = slow_down,
@@ -313,7 +400,7 @@ static void open_out_order(struct mail *mail, void *receiver)
     (void)receiver;
     close_out(roads, order->remote);
     struct road_out *road = NEW(struct road_out);
-    *road = (struct road_out){.roads = roads, .remote = order->remote};
+    *road = (struct road_out){.roads = roads, .remote = order->remote, .first_asked = 1};
     if (roads->closed) {
         close(order->fd);
         mem_free(road);
@@ -350,6 +437,7 @@ static void open_in_order(struct mail *mail, void *receiver)
     struct road_in *road = NEW(struct road_in);
     (void)receiver;
     road->roads = roads;
+    road->serial = ++roads->serials;
     if (roads->closed || !place_for(roads, &road->place)) {
         close(order->fd);
         mem_free(road);

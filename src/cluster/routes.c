@@ -29,8 +29,6 @@ void own_routes_deinit(struct own_routes *own)
 struct own_route *own_routes_add(struct own_routes *own, struct bytes filter)
 {
     uint64_t hash = bytes_hash(filter);
-    if (map_find(&own->by_filter, hash, own_matches, &filter) != NULL)
-        return NULL;
     struct own_route *route = mem_new(sizeof(*route) + filter.len);
     route->hash = hash;
     route->len = (uint32_t)filter.len;
@@ -110,19 +108,22 @@ void remote_routes_end(struct remote_routes *routes)
 /* The message keeps its own QoS: what each subscriber gets is decided where it is. */
 static const struct subscription_options everything = {.qos = 2, .retain_as_published = true};
 
-bool remote_routes_add(struct remote_routes *routes, struct bytes filter)
+bool remote_routes_add(struct remote_routes *routes, struct bytes filter, enum interest_level level)
 {
+    bool durable = level == INTEREST_DURABLE;
     uint64_t hash = bytes_hash(filter);
     struct remote_route *route = map_find(&routes->by_filter, hash, remote_matches, &filter);
     if (route != NULL) {
         route->round = routes->round;
+        if (route->subscription->durable != durable)
+            router_set_durable(routes->router, route->subscription, durable);
         return true;
     }
     struct bytes share = bytes_of("", 0), inner = filter;
     if (topic_share_parse(filter, &share, &inner) == SHARE_INVALID || !topic_filter_valid(inner))
         return false;
-    struct subscription *s =
-        router_subscribe(routes->router, routes->session, inner, share, &everything, 0);
+    struct subscription *s = router_subscribe(routes->router, routes->session, inner, share,
+                                              &everything, durable ? SUBSCRIPTION_DURABLE : 0);
     route = s == NULL ? NULL : mem_try(sizeof(*route) + filter.len);
     if (route == NULL) {
         if (s != NULL)

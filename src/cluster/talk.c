@@ -4,11 +4,11 @@
  * it, then what changes; the other answers how far it has come. So between two nodes there are two,
  * one for each direction.
  *
- *     BEGIN, ADD..., MARK n, then ADD | REMOVE..., MARK n   --->
- *                                                           <---   DONE n
- *     HEARTBEAT                                             --->
- *                                                           <---   HEARTBEAT
- *     GOODBYE                                               --->
+ *     BEGIN, ROUTES..., MARK n, then ROUTES..., MARK n   --->
+ *                                                        <---   DONE n
+ *     HEARTBEAT                                          --->
+ *                                                        <---   HEARTBEAT
+ *     GOODBYE                                            --->
  */
 #include "cluster/inside.h"
 
@@ -23,7 +23,7 @@ struct tell {
     struct member *member;
     struct list *next; /* in own_routes->all: the next to be told; the list's head: all are */
     bool whole;        /* the whole table has been told */
-    uint8_t kind;      /* of what is collected */
+    uint8_t level;     /* enum interest_level of what is collected */
     uint32_t used;
     uint8_t collected[ROUTES_FRAME + 2 + UINT16_MAX];
 };
@@ -36,15 +36,15 @@ static struct tell *tell_of(struct link *link)
 static void send_collected(struct tell *tell)
 {
     if (tell->used > 0)
-        link_send(&tell->link, tell->kind, 0, bytes_of(tell->collected, tell->used));
+        link_send(&tell->link, LINK_ROUTES, tell->level, bytes_of(tell->collected, tell->used));
     tell->used = 0;
 }
 
-static void collect(struct tell *tell, enum link_kind kind, struct bytes filter)
+static void collect(struct tell *tell, enum interest_level level, struct bytes filter)
 {
-    if (tell->kind != kind || tell->used >= ROUTES_FRAME)
+    if (tell->level != level || tell->used >= ROUTES_FRAME)
         send_collected(tell);
-    tell->kind = (uint8_t)kind;
+    tell->level = (uint8_t)level;
     uint8_t *end = link_write_text(tell->collected + tell->used, filter);
     tell->used = (uint32_t)(end - tell->collected);
 }
@@ -63,7 +63,7 @@ static void tell_more(struct tell *tell)
     struct own_routes *own = &tell->member->cluster->own_routes;
     while (tell->next != &own->all && !link_is_high(&tell->link)) {
         const struct own_route *route = CONTAINER_OF(tell->next, struct own_route, link);
-        collect(tell, LINK_ROUTES_ADD, bytes_of(route->filter, route->len));
+        collect(tell, route->level, bytes_of(route->filter, route->len));
         tell->next = tell->next->next;
     }
     if (tell->next == &own->all && !tell->whole) {
@@ -140,12 +140,12 @@ void tell_open(struct member *member, int fd, struct bytes unread)
     tell_more(tell);
 }
 
-void tell_change(struct cluster *cluster, bool added, struct bytes filter)
+void tell_change(struct cluster *cluster, enum interest_level level, struct bytes filter)
 {
     LIST_FOR_EACH (link, &cluster->members) {
         struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
         if (tell != NULL)
-            collect(tell, added ? LINK_ROUTES_ADD : LINK_ROUTES_REMOVE, filter);
+            collect(tell, level, filter);
     }
 }
 
@@ -206,13 +206,14 @@ static struct hear *hear_of(struct link *link)
 static bool hear_filters(struct member *member, const struct link_frame *frame)
 {
     struct link_reader reader = link_reader_of(frame->body);
-    bool fine = true;
+    bool fine = frame->flags <= INTEREST_DURABLE;
     while (fine && reader.at < reader.end) {
         struct bytes filter = link_read_text(&reader);
         if (reader.failed)
             return false;
-        fine = frame->kind == LINK_ROUTES_ADD ? remote_routes_add(&member->routes, filter)
-                                              : remote_routes_remove(&member->routes, filter);
+        fine = frame->flags == INTEREST_NONE
+                   ? remote_routes_remove(&member->routes, filter)
+                   : remote_routes_add(&member->routes, filter, (enum interest_level)frame->flags);
     }
     return fine;
 }
@@ -270,8 +271,7 @@ static bool heard(struct link *link, const struct link_frame *frame)
         hear->whole = true;
         remote_routes_begin(&hear->member->routes);
         return true;
-    case LINK_ROUTES_ADD:
-    case LINK_ROUTES_REMOVE:
+    case LINK_ROUTES:
         return hear_filters(hear->member, frame);
     case LINK_ROUTES_MARK:
         return hear_mark(hear, frame);

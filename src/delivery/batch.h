@@ -189,9 +189,6 @@ struct publish_ticket *commit_source_close(struct commit_source *source, enum rc
 void commit_source_await(struct commit_source *source, struct store_shard *store,
                          struct store_ref record);
 
-/* One expected commit was answered. */
-void ticket_answered(struct publish_ticket *ticket, enum rc rc);
-
 /* Receiving worker: no more commits will be expected; answers when those that are have come. */
 void commit_source_answer(struct commit_source *source);
 

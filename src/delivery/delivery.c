@@ -170,22 +170,38 @@ static void put_on_batch(struct routing *routing, uint32_t worker, const struct 
 }
 
 /* What begins with '$' is each node's own. What is delivered again after a start has been there. */
-static void forward(struct routing *routing, uint32_t worker, uint64_t share)
+static bool stays_here(const struct routing *routing)
+{
+    return routing->hub->remote == NULL || routing->from_remote ||
+           routing->delivery.publication->topic.data[0] == '$' || routing->delivery.outbox.replayed;
+}
+
+/* To another node, once however many of its subscriptions match. */
+static void forward(struct routing *routing, const struct route *run, uint32_t count,
+                    uint64_t share)
 {
     struct delivery_hub *hub = routing->hub;
-    const struct publication *p = routing->delivery.publication;
-    const struct remote_ops *ops = hub->remote == NULL ? NULL : hub->remote->ops;
-    uint32_t remote = worker - REMOTE_FIRST;
-    if (ops == NULL || routing->from_remote || p->topic.data[0] == '$' ||
-        routing->delivery.outbox.replayed)
+    uint32_t worker = session_ref_worker(run->session);
+    if (stays_here(routing))
         return;
-    if (!ops->forward(hub, remote, p, routing->delivery.message, share)) {
+    const struct remote_ops *ops = hub->remote->ops;
+    bool waits = waits_for_commit(routing, run, count);
+    struct forwarding forwarding = {
+        .publication = routing->delivery.publication,
+        .message = routing->delivery.message,
+        .share = share,
+        .ticket = waits ? commit_source_ticket(&routing->source) : NULL,
+    };
+    if (!ops->forward(hub, worker - REMOTE_FIRST, &forwarding)) {
         metric_inc(hub->metrics, METRIC_PUBLISH_DROPPED_NO_LINK);
+        if (waits)
+            ticket_answered(forwarding.ticket, RC_CLOSED);
         return;
     }
     metric_inc(hub->metrics, METRIC_PUBLISH_FORWARDED);
-    routing->source.taken = true; /* nobody will say */
-    if (ops->is_behind(hub, remote)) {
+    if (!waits)
+        routing->source.taken = true; /* nobody will say */
+    if (ops->is_behind(hub, worker - REMOTE_FIRST)) {
         routing->outcome.backlog = true;
         routing->outcome.behind = worker;
     }
@@ -197,7 +213,7 @@ static void deliver_to_worker(struct routing *routing, uint32_t worker, const st
 {
     struct delivery_hub *hub = routing->hub;
     if (worker >= REMOTE_FIRST) {
-        forward(routing, worker, 0);
+        forward(routing, routes, count, 0);
         return;
     }
     if (worker != hub->worker || count > DELIVERY_INLINE_MAX || deliveries_pending(hub) ||
@@ -229,7 +245,7 @@ static void deliver_to_share(struct routing *routing, struct share *share)
         return;
     uint32_t worker = session_ref_worker(route.session);
     if (worker >= REMOTE_FIRST) {
-        forward(routing, worker, outbox_share_hash(member));
+        forward(routing, &route, 1, outbox_share_hash(member));
         return;
     }
     /* One that ended, and has not left the share yet, is found out when the batch is worked off. */
@@ -376,8 +392,6 @@ struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
     else
         deliver_to_hashed_share(&routing, &set, share);
     routing.outcome.ticket = commit_source_close(&routing.source, &routing.outcome.rc);
-    if (routing.outcome.ticket != NULL)
-        routing.outcome.ticket->owner = 0; /* nobody waits yet */
     end(&routing, NULL);
     return routing.outcome;
 }

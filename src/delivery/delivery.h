@@ -41,7 +41,8 @@ struct publish_ticket {
     bool taken, refused;         /* by some session */
     struct outbox_entry *outbox; /* NULL, or who waits instead of the owner */
     struct moved_record *moved;  /* the same */
-    uint64_t owner, number;      /* the caller's own */
+    session_ref asked_by;        /* the same: another node, by the road that it came on; 0: none */
+    uint64_t owner, number;      /* the caller's own; with asked_by the number is the node's */
 };
 
 enum delivery_output { OUTPUT_PROMPT, OUTPUT_BULK };
@@ -71,12 +72,21 @@ struct delivery_peer {
  * Other nodes, as a hub sees them: what is for node `remote` goes there in the order in which it
  * was given. All on the hub's thread.
  */
+struct forwarding {
+    const struct publication *publication;
+    struct message *message; /* the same, or NULL. Both are borrowed */
+    uint64_t share; /* a hash of "$share/name/filter": for one of its members there; 0: for those of
+                       no share */
+    struct publish_ticket *ticket; /* NULL, or ticket_answered() is called when it is safe there, or
+                                      nobody can know */
+};
+
 struct remote_ops {
-    /* Puts the publication on its way to that node's subscribers: with `share` (a hash of
-     * "$share/name/filter") to one of its members there, else to those of no share. `message` may
-     * be NULL. Borrows both. False: there is no way to it, and nothing was sent. */
-    bool (*forward)(struct delivery_hub *hub, uint32_t remote, const struct publication *p,
-                    struct message *message, uint64_t share);
+    /* Puts the publication on its way; see struct forwarding. False: there is no way to the node,
+     * and nothing was sent. */
+    bool (*forward)(struct delivery_hub *hub, uint32_t remote, const struct forwarding *forwarding);
+    /* What has become of a publication of another node that asked. */
+    void (*answer)(struct delivery_hub *hub, session_ref asked_by, uint64_t number, enum rc rc);
     /* More than BACKLOG_HIGH is on its way there: publishers should wait. */
     bool (*is_behind)(struct delivery_hub *hub, uint32_t remote);
     /* delivery_ask() of another node. */
@@ -160,12 +170,15 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
 
 /*
  * A publication that came from another node: for this node's subscribers only; of a share when
- * `share` is not 0, see struct remote_ops. publication->publisher is a reference that is remote by
- * session_ref_is_remote(), or 0.
+ * `share` is not 0, see struct forwarding. publication->publisher is a reference that is remote by
+ * session_ref_is_remote(), or 0. A ticket is the caller's to set asked_by and number of.
  */
 struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
                                                const struct publication *publication,
                                                uint64_t share);
+
+/* One of what the ticket waits for is answered. The hub's thread. */
+void ticket_answered(struct publish_ticket *ticket, enum rc rc);
 
 /* A ticket that is answered when every subscription of this node so far is in effect on all nodes;
  * NULL: they are. */

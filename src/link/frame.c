@@ -121,15 +121,18 @@ enum publish_flags {
     PUBLISH_EXPIRES = 8,
     PUBLISH_SHARED = 16,
     PUBLISH_DURABILITY_SHIFT = 5,
+    PUBLISH_DURABILITY = 3,
+    PUBLISH_ASKS = 128,
 };
 
 size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, uint8_t *out)
 {
     const struct publication *p = &publish->publication;
-    uint8_t flags = (uint8_t)(p->qos | (p->retain ? PUBLISH_RETAIN : 0) |
-                              (p->has_expiry ? PUBLISH_EXPIRES : 0) |
-                              (publish->share != 0 ? PUBLISH_SHARED : 0) |
-                              p->durability << PUBLISH_DURABILITY_SHIFT);
+    uint8_t flags =
+        (uint8_t)(p->qos | (p->retain ? PUBLISH_RETAIN : 0) |
+                  (p->has_expiry ? PUBLISH_EXPIRES : 0) |
+                  (publish->share != 0 ? PUBLISH_SHARED : 0) | (publish->asks ? PUBLISH_ASKS : 0) |
+                  p->durability << PUBLISH_DURABILITY_SHIFT);
     uint8_t *at = out + LINK_HEADER;
     at = link_write_u16(at, (uint16_t)p->topic.len);
     at = link_write_u32(at, (uint32_t)p->properties.len);
@@ -139,6 +142,8 @@ size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, u
         at = link_write_u32(at, publication_expiry_left_s(p, now_ms));
     if (publish->share != 0)
         at = link_write_u64(at, publish->share);
+    if (publish->asks)
+        at = link_write_u64(at, publish->number);
     at = link_write_bytes(at, p->topic);
     at = link_write_bytes(at, p->properties);
     size_t size = (size_t)(at - out);
@@ -153,19 +158,22 @@ bool link_publish_read(const struct link_frame *frame, uint64_t now_ms,
     uint16_t topic_len = link_read_u16(&reader);
     uint32_t properties_len = link_read_u32(&reader);
     struct publication *p = &publish->publication;
-    *publish = (struct link_publish){.publication = {
-                                         .received_ms = now_ms,
-                                         .qos = frame->flags & PUBLISH_QOS,
-                                         .retain = frame->flags & PUBLISH_RETAIN,
-                                         .has_expiry = frame->flags & PUBLISH_EXPIRES,
-                                         .durability = frame->flags >> PUBLISH_DURABILITY_SHIFT,
-                                     }};
+    *publish = (struct link_publish){.asks = frame->flags & PUBLISH_ASKS};
+    *p = (struct publication){
+        .received_ms = now_ms,
+        .qos = frame->flags & PUBLISH_QOS,
+        .retain = frame->flags & PUBLISH_RETAIN,
+        .has_expiry = frame->flags & PUBLISH_EXPIRES,
+        .durability = frame->flags >> PUBLISH_DURABILITY_SHIFT & PUBLISH_DURABILITY,
+    };
     p->publisher_hash = link_read_u32(&reader);
     p->publisher = link_read_u64(&reader);
     if (p->has_expiry)
         p->expiry_s = link_read_u32(&reader);
     if (frame->flags & PUBLISH_SHARED)
         publish->share = link_read_u64(&reader);
+    if (publish->asks)
+        publish->number = link_read_u64(&reader);
     p->topic = link_read_bytes(&reader, topic_len);
     p->properties = link_read_bytes(&reader, properties_len);
     p->payload = bytes_of(reader.at, (size_t)(reader.end - reader.at));

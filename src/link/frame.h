@@ -29,6 +29,7 @@ enum link_kind {
     /* on the road: publications one way, what is answered the other */
     LINK_PUBLISH = 16,
     LINK_QUESTION,
+    LINK_ANSWER_PUBLISH, /* what has become of one that asked */
     LINK_CREDIT,
     LINK_LAGGING,
     LINK_CAUGHT_UP,
@@ -36,11 +37,10 @@ enum link_kind {
     LINK_HEARTBEAT = 32,
     LINK_MEMBERS,
     LINK_ROUTES_BEGIN, /* the whole table follows */
-    LINK_ROUTES_ADD,
-    LINK_ROUTES_REMOVE,
-    LINK_ROUTES_MARK, /* everything up to this number has been said */
-    LINK_ROUTES_DONE, /* ... and done */
-    LINK_GOODBYE,     /* the node ends */
+    LINK_ROUTES,       /* filters of the level in the flags */
+    LINK_ROUTES_MARK,  /* everything up to this number has been said */
+    LINK_ROUTES_DONE,  /* ... and done */
+    LINK_GOODBYE,      /* the node ends */
 };
 
 struct link_frame {
@@ -98,9 +98,11 @@ uint8_t *link_write_text(uint8_t *out, struct bytes text); /* at most 65,535 byt
 struct link_publish {
     struct publication publication; /* its publisher is the sender's own reference */
     uint64_t share;                 /* a hash of "$share/name/filter"; 0: of no share */
+    bool asks;                      /* the sender waits until it is safe; answered by number: */
+    uint64_t number;                /* 1 for the first on a road that asks, and so on */
 };
 
-enum { LINK_PUBLISH_HEAD_MAX = LINK_HEADER + 2 + 4 + 4 + 8 + 4 + 8 };
+enum { LINK_PUBLISH_HEAD_MAX = LINK_HEADER + 2 + 4 + 4 + 8 + 4 + 8 + 8 };
 
 /* Writes everything but the payload, which follows; gives its size: at most LINK_PUBLISH_HEAD_MAX,
  * the topic and the properties. */

@@ -21,7 +21,9 @@ static struct link_publish example(void)
                                                  .durability = DURABILITY_INTERVAL,
                                                  .publisher_hash = 7,
                                                  .publisher = 0x1234567890},
-                                 .share = 99};
+                                 .share = 99,
+                                 .asks = true,
+                                 .number = 5};
 }
 
 /* Gives the size of the whole frame in `out`. */
@@ -55,6 +57,8 @@ static void publication_that_was_written_is_read_as_it_was(void **state)
     assert_int_equal(b->publisher, a->publisher);
     assert_int_equal(b->publisher_hash, 7);
     assert_int_equal(got.share, 99);
+    assert_true(got.asks);
+    assert_int_equal(got.number, 5);
 }
 
 static void frame_that_has_not_come_whole_is_incomplete(void **state)
@@ -103,7 +107,7 @@ static void publication_with_a_qos_or_durability_that_is_none_is_malformed(void 
     size_t whole = written(&sent, 25000, out);
     struct link_frame frame = {LINK_PUBLISH, out[5] | 3, bytes_of(out + 8, whole - 8)};
     assert_false(link_publish_read(&frame, 0, &got));
-    frame.flags = out[5] | 0xE0;
+    frame.flags = out[5] | 0x60;
     assert_false(link_publish_read(&frame, 0, &got));
 }
 

@@ -23,7 +23,7 @@ static int watched(void **state)
     return 0;
 }
 
-/* Takes what has come up, as "+a/b -c". */
+/* Takes what has come up, as "+a/b !d -c": clean, durable, none. */
 static void assert_interests(struct router_fixture *f, const char *expected)
 {
     char text[256] = "";
@@ -33,7 +33,7 @@ static void assert_interests(struct router_fixture *f, const char *expected)
         struct interest *next = interest->next;
         size_t used = strlen(text);
         snprintf(text + used, sizeof(text) - used, "%s%c%.*s", used > 0 ? " " : "",
-                 interest->added ? '+' : '-', (int)interest->len, interest->filter);
+                 "-+!"[interest->level], (int)interest -> len, interest -> filter);
         mem_free(interest);
         interest = next;
     }
@@ -69,6 +69,22 @@ static void share_is_told_with_its_name_and_apart_from_the_filter(void **state)
     join(f, THERE, "a", "h");
     router_unsubscribe(&f->router, member);
     assert_interests(f, "+a +$share/g/a +$share/h/a -$share/g/a");
+}
+
+static void durable_subscriber_is_told_and_when_there_is_none_any_more(void **state)
+{
+    struct router_fixture *f = *state;
+    struct subscription *clean = subscribe(f, HERE, "a"), *durable = subscribe(f, THERE, "a");
+    router_set_durable(&f->router, durable, true);
+    assert_interests(f, "+a !a");
+    router_unsubscribe(&f->router, clean);
+    router_set_durable(&f->router, durable, true); /* as it is */
+    assert_interests(f, "");
+    router_set_durable(&f->router, durable, false);
+    assert_interests(f, "+a");
+    router_change(&f->router, durable, &(struct subscription_options){0}, SUBSCRIPTION_DURABLE);
+    router_unsubscribe(&f->router, durable);
+    assert_interests(f, "!a -a");
 }
 
 static void subscriptions_of_other_nodes_are_nobodys_news(void **state)
@@ -149,6 +165,7 @@ int main(void)
         WATCHED(first_subscriber_of_a_filter_is_told_and_no_other),
         WATCHED(last_subscriber_of_a_filter_that_goes_is_told),
         WATCHED(share_is_told_with_its_name_and_apart_from_the_filter),
+        WATCHED(durable_subscriber_is_told_and_when_there_is_none_any_more),
         WATCHED(subscriptions_of_other_nodes_are_nobodys_news),
         WATCHED(watcher_is_woken_once_until_it_has_taken_the_news),
         WATCHED(interests_are_counted_from_the_beginning),

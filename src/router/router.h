@@ -78,10 +78,17 @@ enum share_choice {
     CHOOSE_STICKY_TOPIC,
 };
 
-/* A filter that got its first subscriber of this node, or lost its last. */
+/* What this node's subscribers make of a filter to other nodes. */
+enum interest_level {
+    INTEREST_NONE,
+    INTEREST_CLEAN,   /* for sessions that end with their connections */
+    INTEREST_DURABLE, /* a session outlives its connection: who publishes waits for its commit */
+};
+
+/* A filter that has another level than before. */
 struct interest {
     struct interest *next;
-    bool added;
+    enum interest_level level;
     uint32_t len;
     char filter[]; /* "$share/name/" before it for a share */
 };

@@ -93,12 +93,13 @@ static void interests_free(struct interest *interest)
     }
 }
 
-static void interest_note(struct router *router, const struct subscription *s, bool added)
+static void interest_note(struct router *router, const struct subscription *s,
+                          enum interest_level level)
 {
     size_t len = subscription_filter(s, NULL, 0);
     struct interest *interest = mem_new(sizeof(*interest) + len);
     interest->next = NULL;
-    interest->added = added;
+    interest->level = level;
     interest->len = (uint32_t)subscription_filter(s, interest->filter, len);
     if (router->interest_first == NULL)
         router->interest_first = interest;
@@ -108,18 +109,33 @@ static void interest_note(struct router *router, const struct subscription *s, b
     atomic_fetch_add_explicit(&router->interests, 1, memory_order_relaxed);
 }
 
-/* One subscriber more, or less. True: somebody is to be woken, without the lock. */
-static bool interest_count(struct router *router, const struct subscription *s, bool added)
+static enum interest_level level_of(const struct local *local)
 {
-    uint32_t *local = s->share == NULL ? &s->node->local : &s->share->local;
+    return local->durable > 0 ? INTEREST_DURABLE : local->all > 0 ? INTEREST_CLEAN : INTEREST_NONE;
+}
+
+/* So many subscribers more or less, in all and durable ones. True: somebody is to be woken, without
+ * the lock. */
+static bool interest_count(struct router *router, const struct subscription *s, int all,
+                           int durable)
+{
+    struct local *local = s->share == NULL ? &s->node->local : &s->share->local;
     if (session_ref_is_remote(s->session))
         return false;
-    bool tells = added ? (*local)++ == 0 : --(*local) == 0;
-    if (!tells || router->watch.wake == NULL)
+    enum interest_level before = level_of(local);
+    local->all += (uint32_t)all;
+    local->durable += (uint32_t)durable;
+    if (level_of(local) == before || router->watch.wake == NULL)
         return false;
     bool first = router->interest_first == NULL;
-    interest_note(router, s, added);
+    interest_note(router, s, level_of(local));
     return first;
+}
+
+static void tell_watcher(const struct router *router, bool news)
+{
+    if (news)
+        router->watch.wake(router->watch.owner);
 }
 
 void router_watch(struct router *router, const struct interest_watch *watch)
@@ -219,10 +235,9 @@ struct subscription *router_subscribe(struct router *router, session_ref session
     struct route listed = as_route(options, flags);
     pthread_mutex_lock(&router->lock);
     struct subscription *published = subscribe_locked(router, s, filter, share, &listed);
-    bool news = published != NULL && interest_count(router, s, true);
+    bool news = published != NULL && interest_count(router, s, 1, s->durable);
     pthread_mutex_unlock(&router->lock);
-    if (news)
-        router->watch.wake(router->watch.owner);
+    tell_watcher(router, news);
     if (published == NULL)
         mem_free(s);
     return published;
@@ -232,16 +247,20 @@ void router_change(struct router *router, struct subscription *subscription,
                    const struct subscription_options *options, uint8_t flags)
 {
     struct route listed = as_route(options, flags);
-    subscription->durable = flags & SUBSCRIPTION_DURABLE;
+    bool durable = flags & SUBSCRIPTION_DURABLE;
     pthread_mutex_lock(&router->lock);
+    bool news = interest_count(router, subscription, 0, durable - subscription->durable);
+    subscription->durable = durable;
     subscriber_set(subscriber_of(subscription), &listed);
     changed(router);
     pthread_mutex_unlock(&router->lock);
+    tell_watcher(router, news);
 }
 
 void router_set_durable(struct router *router, struct subscription *subscription, bool durable)
 {
     pthread_mutex_lock(&router->lock);
+    bool news = interest_count(router, subscription, 0, durable - subscription->durable);
     subscription->durable = durable;
     struct subscriber *listed = subscriber_of(subscription);
     struct route options = subscriber_route(listed);
@@ -252,6 +271,7 @@ void router_set_durable(struct router *router, struct subscription *subscription
     subscriber_set(listed, &options);
     changed(router);
     pthread_mutex_unlock(&router->lock);
+    tell_watcher(router, news);
 }
 
 void router_unsubscribe(struct router *router, struct subscription *subscription)
@@ -259,7 +279,7 @@ void router_unsubscribe(struct router *router, struct subscription *subscription
     pthread_mutex_lock(&router->lock);
     struct trie_node *node = subscription->node;
     struct share *share = subscription->share;
-    bool news = interest_count(router, subscription, false);
+    bool news = interest_count(router, subscription, -1, -(int)subscription->durable);
     if (share == NULL)
         subscriber_list_remove(&node->subscribers, subscription);
     else if (subscriber_list_remove(&share->members, subscription))
@@ -268,8 +288,7 @@ void router_unsubscribe(struct router *router, struct subscription *subscription
     changed(router);
     free_later(&subscription->rcu);
     pthread_mutex_unlock(&router->lock);
-    if (news)
-        router->watch.wake(router->watch.owner);
+    tell_watcher(router, news);
 }
 
 /* Compares from the end of the filter up to the root; needs no lock: a subscribed node stays. */

@@ -34,6 +34,11 @@ struct subscriber_list {
 
 enum { SUBSCRIBERS_MAX = 1024 };
 
+/* Subscribers of this node. */
+struct local {
+    uint32_t all, durable;
+};
+
 struct child_table;
 
 struct child_slot {
@@ -72,7 +77,7 @@ struct trie_node {
     _Atomic(struct subscriber_list *) subscribers;
     _Atomic(struct share *) shares;
     uint32_t child_count; /* of all three kinds; writers */
-    uint32_t local;       /* subscribers of this node, without members of shares; writers */
+    struct local local;   /* without members of shares; writers */
     uint32_t hash;
     uint16_t level_len;
     uint8_t level[];
@@ -83,7 +88,7 @@ struct share {
     _Atomic(struct share *) next;
     _Atomic(struct subscriber_list *) members;
     _Atomic uint32_t cursor; /* round robin */
-    uint32_t local;          /* members of this node; writers */
+    struct local local;      /* writers */
     uint16_t name_len;
     uint8_t name[];
 };

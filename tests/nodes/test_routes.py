@@ -229,6 +229,53 @@ def test_a_node_with_another_secret_is_not_let_in(nodes):
     assert "cluster.member_here node=n1" not in two[0].log[log:]
 
 
+# ---- what an acknowledgement means -------------------------------------------------------------
+
+LASTING = {"session_expiry_interval": 600}
+
+
+def test_what_was_acknowledged_is_safe_on_the_subscribers_node(nodes, connect, topic, client_id):
+    two = nodes(2)
+    bob = connect(V5, client_id, broker=two[0], clean_start=False, properties=LASTING)
+    bob.subscribe(topic, qos=1)
+    bob.disconnect()
+    alice = connect(V5, broker=two[1])
+    for number in range(100):
+        assert alice.publish(topic, str(number), 1).reason == 0
+    two[0].kill()
+    two[0].start()
+    bob = connect(V5, client_id, broker=two[0], clean_start=False, properties=LASTING)
+    for number in range(100):
+        bob.receive(payload=str(number))
+
+
+def test_a_message_for_a_session_on_a_node_that_hangs_is_not_acknowledged(nodes, connect, topic,
+                                                                          client_id):
+    two = nodes(2)
+    bob = connect(V5, client_id, broker=two[0], clean_start=False, properties=LASTING)
+    bob.subscribe(topic, qos=1)
+    alice, carol = connect(V5, broker=two[1]), connect(V311, broker=two[1])
+    _stop(two[0].process.pid)
+    try:
+        alice.send(publish(topic, "m", 1, 7))
+        carol.send(publish(topic, "m", 1, 7))
+        assert alice.next_packet(within=3 * patience()).reason == 0x83  # when the node is away
+        carol.expect_quiet()  # 3.x has no word for it
+    finally:
+        os.kill(two[0].process.pid, signal.SIGCONT)
+
+
+def test_who_is_there_only_now_is_not_waited_for(nodes, connect, topic):
+    two = nodes(2)
+    bob, alice = connect(V5, broker=two[0]), connect(V5, broker=two[1])
+    bob.subscribe(topic, qos=1)
+    _stop(two[0].process.pid)
+    try:
+        assert alice.publish(topic, "m", 1).reason == 0
+    finally:
+        os.kill(two[0].process.pid, signal.SIGCONT)
+
+
 # ---- pressure ----------------------------------------------------------------------------------
 
 
