@@ -2,7 +2,8 @@
 /*
  * The engine on NATS with JetStream: a stream for each group. The client library has threads of its
  * own; what they receive goes through a mailbox to the owner's thread, where it is read. Nothing is
- * kept while there is no connection: what is asked then fails at once, and who asked asks again.
+ * kept while there is no connection: what is asked then fails at once, and who asked asks again. A
+ * server that does not read holds up who appends to it for a second at most, once a connection.
  * Streams are made by jetstream_create() alone, which is called once in the life of a cluster: one
  * that is missing later has been lost, and must not be made again.
  */

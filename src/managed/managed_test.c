@@ -161,6 +161,7 @@ static void routes_carry_a_password_of_their_own(void **state)
              place->nats.credentials.route);
     assert_non_null(strstr(text, expected));
     assert_non_null(strstr(text, "@[fe80::1]:9884\""));
+    assert_non_null(strstr(text, "no_advertise: true\n")); /* 127.0.0.1 is another one there */
     assert_null(strstr(text, SECRET));
     free(text);
     end(place);

@@ -68,7 +68,7 @@ static void write_host(FILE *out, const struct managed_route *route)
 
 static void write_cluster(const struct managed_nats *nats, FILE *out)
 {
-    fprintf(out, "\ncluster {\n  name: \"%s\"\n  listen: \"", nats->cluster);
+    fprintf(out, "\ncluster {\n  name: \"%s\"\n  no_advertise: true\n  listen: \"", nats->cluster);
     write_host(out, &nats->listen);
     fprintf(out,
             "\"\n  authorization { user: \"route\", password: \"%s\", timeout: 2 }\n"

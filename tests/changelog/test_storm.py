@@ -2,6 +2,7 @@
 """Nodes that take a group from each other while servers are killed and everybody is stopped at times.
 SKEIN_STORM_SEED and SKEIN_STORM_SECONDS choose another storm than the short one."""
 
+import contextlib
 import os
 import queue
 import random
@@ -70,11 +71,30 @@ class Writer:
                 return
 
 
+class Stopped:
+    """A server that does nothing for a while, if one does."""
+
+    def __init__(self):
+        self.pid = self.resume = None
+
+    def stop(self, pid, until):
+        if self.pid is None:
+            os.kill(pid, signal.SIGSTOP)
+            self.pid, self.resume = pid, until
+
+    def wake(self, now):
+        if self.pid is not None and now >= self.resume:
+            with contextlib.suppress(ProcessLookupError):  # it has been killed meanwhile
+                os.kill(self.pid, signal.SIGCONT)
+            self.pid = None
+
+
 def rage(servers, writers, chance, until):
     """Everything that may happen, until then; gives the servers that come back later."""
-    coming = {}
+    coming, stopped = {}, Stopped()
     while time.monotonic() < until:
         now = time.monotonic()
+        stopped.wake(now)
         for writer in writers:
             writer.wake(now)
             writer.listen()
@@ -83,7 +103,9 @@ def rage(servers, writers, chance, until):
             chance.choice(writers).claim()
         elif dice < 0.0037:
             chance.choice(writers).stop_for(chance.uniform(0.1, 4), now)
-        elif dice < 0.005 and not coming:
+        elif dice < 0.0047:
+            stopped.stop(servers.pids[chance.randrange(3)], now + chance.uniform(0.1, 5))
+        elif dice < 0.006 and not coming:
             victim = chance.randrange(3)
             coming[victim] = servers.killed(victim)
         elif dice < 0.01 and coming:
@@ -91,6 +113,7 @@ def rage(servers, writers, chance, until):
         if all(w.state == "idle" for w in writers):
             chance.choice(writers).claim()
         time.sleep(0.005)  # the pace of the dice; nothing is waited for
+    stopped.wake(float("inf"))
     return coming
 
 
