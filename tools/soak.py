@@ -313,7 +313,8 @@ def main():
             broker.check()
             clear_retained(broker)
             time.sleep(SETTLE_SECONDS)
-            samples.append((used_kb(broker), anonymous_kb(broker), broker.descriptors()))
+            open_now = broker.descriptors()  # before the broker is asked, which takes one
+            samples.append((used_kb(broker), anonymous_kb(broker), open_now))
             used, resident, descriptors = samples[-1]
             print(f"round {number + 1}: {played} episodes, {used} KiB used, {resident} KiB resident, "
                   f"{descriptors} descriptors", flush=True)

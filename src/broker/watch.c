@@ -103,15 +103,19 @@ void watch_shrink(struct broker *broker)
 
 /* A burst leaves free memory in every thread's arena: once it is over, that goes back to the
  * system. */
-static void watch_quiet(void)
+static void watch_quiet(struct broker *broker)
 {
     uint64_t cpu_ns = clock_process_cpu_ns();
     bool busy = cpu_ns - watch.cpu_ns > QUIET_CPU_NS;
     watch.cpu_ns = cpu_ns;
     if (busy)
         watch.quiet_ticks = 0;
-    else if (watch.quiet_ticks < QUIET_TICKS && ++watch.quiet_ticks == QUIET_TICKS)
+    if (busy || watch.quiet_ticks == QUIET_TICKS)
+        return;
+    if (++watch.quiet_ticks == QUIET_TICKS)
         malloc_trim(0);
+    for (uint32_t i = 0; i < broker->worker_count; i++)
+        loop_wake(&broker->workers[i].loop); /* to give back what it keeps for output */
 }
 
 /* A worker that sleeps is woken; one that has not turned since the last tick hangs. */
@@ -164,7 +168,7 @@ void watch_tick(struct broker *broker)
 {
     watch_memory(broker);
     watch_queues(broker);
-    watch_quiet();
+    watch_quiet(broker);
     if (watch.told) {
         watch_workers(broker);
         watch_load(broker);

@@ -161,6 +161,14 @@ static void closing_finish(struct loop *loop)
         stream_closed(CONTAINER_OF(node, struct stream, link));
 }
 
+static void pool_shrink(struct loop *loop)
+{
+    if (loop->now_ms < loop->shrink_ms)
+        return;
+    loop->shrink_ms = loop->now_ms + OUT_POOL_IDLE_MS;
+    out_pool_shrink(loop->pool);
+}
+
 void loop_turn(struct loop *loop, enum loop_wait wait)
 {
     int count = events_wait(loop, wait == LOOP_MAY_SLEEP ? idle_ms(loop) : 0);
@@ -174,6 +182,7 @@ void loop_turn(struct loop *loop, enum loop_wait wait)
     dirty_flush(loop);
     take_share(&loop->bulk, stream_flush_bulk);
     closing_finish(loop);
+    pool_shrink(loop);
     loop_count(&loop->counters.turns, 1);
     if (loop->ops->turned != NULL)
         loop->ops->turned(loop->owner, loop->began_ns, clock_ns());

@@ -86,6 +86,7 @@ struct loop {
     struct epoll_event *events; /* LOOP_EVENTS_PER_TURN of them */
     uint8_t *read_buffer;       /* LOOP_READ_HEADROOM + LOOP_READ_SIZE bytes */
     struct out_pool *pool;      /* free output chunks */
+    uint64_t shrink_ms;         /* when the pool is looked at next */
     /* The stream that received() is running for, and what was handed to it; NULL otherwise. */
     struct stream *receiving;
     const uint8_t *receiving_data;

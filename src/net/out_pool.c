@@ -13,6 +13,7 @@ static const uint32_t class_size[OUT_CLASSES] = {2 * 1024, 16 * 1024, 66 * 1024}
 struct out_pool {
     struct out_chunk *free[OUT_CLASSES];
     uint32_t count[OUT_CLASSES];
+    uint32_t least[OUT_CLASSES]; /* the smallest count since out_pool_shrink() */
 };
 
 struct out_pool *out_pool_new(void)
@@ -56,7 +57,8 @@ struct out_chunk *out_chunk_take(struct out_pool *pool, unsigned size_class, siz
         chunk = pool->free[size_class];
         if (chunk != NULL) {
             pool->free[size_class] = chunk->next;
-            pool->count[size_class]--;
+            if (--pool->count[size_class] < pool->least[size_class])
+                pool->least[size_class] = pool->count[size_class];
             goto out;
         }
     }
@@ -84,4 +86,17 @@ void out_chunk_put(struct out_pool *pool, struct out_chunk *chunk)
     chunk->next = pool->free[size_class];
     pool->free[size_class] = chunk;
     pool->count[size_class]++;
+}
+
+void out_pool_shrink(struct out_pool *pool)
+{
+    for (unsigned i = 0; i < OUT_CLASSES; i++) {
+        for (; pool->least[i] > 0; pool->least[i]--) {
+            struct out_chunk *chunk = pool->free[i];
+            pool->free[i] = chunk->next;
+            pool->count[i]--;
+            mem_free(chunk);
+        }
+        pool->least[i] = pool->count[i];
+    }
 }

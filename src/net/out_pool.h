@@ -3,7 +3,8 @@
  * Output chunks and the loop's pool of them. A chunk is some bytes, then perhaps a payload that is
  * referenced. Chunks come in three sizes, so that a stream with one small packet holds 2 KiB for
  * the turn and a busy one gets few large ones; freed chunks wait in the pool of their loop, up to
- * OUT_POOL_BYTES_MAX of each size. Inside net only.
+ * OUT_POOL_BYTES_MAX of each size, and those that nobody needs for OUT_POOL_IDLE_MS are given back.
+ * Inside net only.
  */
 #ifndef NET_OUT_POOL_H
 #define NET_OUT_POOL_H
@@ -13,6 +14,7 @@
 enum {
     OUT_CLASSES = 3,
     OUT_POOL_BYTES_MAX = 1024 * 1024, /* kept free, of each size */
+    OUT_POOL_IDLE_MS = 500,
 };
 
 struct out_pool;
@@ -26,6 +28,9 @@ struct out_chunk *out_chunk_take(struct out_pool *pool, unsigned size_class, siz
 
 /* Takes the chunk and drops the message that it refers to. */
 void out_chunk_put(struct out_pool *pool, struct out_chunk *chunk);
+
+/* Gives back what was free all the time since the last call. */
+void out_pool_shrink(struct out_pool *pool);
 
 /* Memory of all free chunks. */
 size_t out_pool_free_bytes(const struct out_pool *pool);

@@ -632,6 +632,29 @@ static void out_pool_keeps_a_bounded_number_of_free_chunks(void **state)
     out_pool_free(pool);
 }
 
+static void out_pool_gives_back_what_nobody_has_needed(void **state)
+{
+    struct out_pool *pool = out_pool_new();
+    struct out_chunk *chunks[3];
+    size_t one;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        chunks[i] = out_chunk_take(pool, 1, 1);
+    for (int i = 0; i < 3; i++)
+        out_chunk_put(pool, chunks[i]);
+    one = out_pool_free_bytes(pool) / 3;
+    out_pool_shrink(pool); /* all three were needed */
+    assert_int_equal(out_pool_free_bytes(pool), 3 * one);
+    chunks[0] = out_chunk_take(pool, 1, 1);
+    out_chunk_put(pool, chunks[0]);
+    out_pool_shrink(pool); /* one was */
+    assert_int_equal(out_pool_free_bytes(pool), one);
+    out_pool_shrink(pool);
+    assert_int_equal(out_pool_free_bytes(pool), 0);
+    out_pool_free(pool);
+}
+
 static void out_chunk_larger_than_all_classes_is_made_to_measure(void **state)
 {
     struct out_pool *pool = out_pool_new();
@@ -673,6 +696,7 @@ int main(void)
         cmocka_unit_test(stream_detach_is_refused_while_output_does_not_go_out),
         cmocka_unit_test(stream_peer_name_is_address_and_port),
         cmocka_unit_test(out_pool_keeps_a_bounded_number_of_free_chunks),
+        cmocka_unit_test(out_pool_gives_back_what_nobody_has_needed),
         cmocka_unit_test(out_chunk_larger_than_all_classes_is_made_to_measure),
     };
     return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
