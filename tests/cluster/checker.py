@@ -56,7 +56,7 @@ def owed(model, client):
         return
     by_topic = {}
     for message in model.publications():
-        if not message.qos or message.acked == FOREVER or message.refused or message.clear:
+        if message.acked == FOREVER or message.clear:
             continue
         if message.expiry_s and message.sent + message.expiry_s < model.end:
             continue
@@ -222,7 +222,7 @@ def _expected(model, connection, previous):
         return "none"
     if previous.closed > connection.t:  # taken over
         return "there" if previous.durable else "either"
-    if previous.expiry_s >= FOR_EVER_S or connection.accepted - previous.closed < previous.expiry_s:
+    if connection.accepted - previous.closed < previous.expiry_s:
         return "there"
     noticed = model.rest_after(previous.closed)
     late = previous.expiry_s + SLACK_S * model.patience
@@ -275,7 +275,7 @@ def _not_again(model, client):
         after = [each for each in client.accepted() if each.accepted > delivery.t]
         if not after or not connection.durable or any(life.share or life.wiped for life in lives):
             continue
-        if all(each.present for each in after) and connection.closed < FOREVER:
+        if all(each.present for each in after):
             if not any(each.id == delivery.id for each in client.deliveries[at + 1:]):
                 yield Violation("C3", client.name, f"{delivery.id}, not acknowledged on {connection}, did not "
                                 "come again", id=delivery.id, t=model.end, since=delivery.t)
@@ -299,11 +299,11 @@ def _unwanted(client):
 
 
 def c4_exactly_once(model):
-    """Concludes: a message of QoS 2 to a subscription of QoS 2, or of QoS 0, came as a new one more often
-    than subscriptions of that client match it; something came that nobody had sent, or on another topic.
+    """Concludes: a message of QoS 2 to a subscription of QoS 2, or of QoS 0, came as a new one to one session more
+    often than subscriptions of that client match it; something came that nobody had sent, or on another topic.
 
-    Cannot know: of QoS 1, which may come again; whether a retained copy was asked for once or twice, so
-    each SUBSCRIBE allows one."""
+    Cannot know: of QoS 1, which may come again; whether a retained copy was asked for once or twice, so each
+    SUBSCRIBE allows one. Of QoS 2 nothing is promised to clean sessions near a fault."""
     for stranger in model.strangers:
         yield Violation("C4", stranger.client.name, f"{stranger.id} on {stranger.topic}, which nobody sent",
                         id=stranger.id, t=stranger.t)
@@ -315,9 +315,10 @@ def c4_exactly_once(model):
                 continue
             if message.qos == 1 or message.qos != delivery.qos:
                 continue
-            key = (delivery.id, bool(delivery.retain))
+            key = (delivery.id, bool(delivery.retain), delivery.connection.session)
             counted[key] += 1
-            if counted[key] == _allowed(client, delivery) + 1:
+            promised = not message.qos or delivery.connection.durable or model.calm(message.sent, delivery.t)
+            if counted[key] == _allowed(client, delivery) + 1 and promised:
                 yield Violation("C4", client.name, f"{delivery.id} of QoS {delivery.qos} came "
                                 f"{counted[key]} times", id=delivery.id, t=delivery.t, since=message.deliveries[0].t)
 
@@ -524,7 +525,8 @@ def c8_shares(model):
 
     Cannot know: what came to a client by a share or by another subscription that matches too; who should have
     been chosen, and so whether local members are preferred; of QoS 1, whether an acknowledgement near a fault
-    arrived; order, which shares do not promise."""
+    arrived; of QoS 2, what becomes near a fault of one that was sent to a clean member; order, which shares do
+    not promise."""
     shares = collections.defaultdict(list)
     for client in model.clients.values():
         for life in client.lives:
@@ -547,6 +549,8 @@ def _shared_twice(model, filter, message, came, lives):
     if len(to) < 2:
         return
     qos = min(message.qos, *(life.qos for life in lives))
+    if qos == 2 and not all(d.connection.durable for d in came) and not model.calm(message.sent, came[-1].t):
+        return
     if qos != 1:
         yield Violation("C8", filter, f"{message.id} of QoS {message.qos} came to {' and '.join(to)}",
                         id=message.id, t=came[-1].t)
@@ -559,7 +563,7 @@ def _shared_twice(model, filter, message, came, lives):
 
 
 def _shared_lost(model, filter, message, came, lives):
-    if not message.qos or message.acked == FOREVER or message.refused or message.expiry_s:
+    if message.acked == FOREVER or message.expiry_s:
         return
     if any(d.answered < FOREVER or not d.qos for d in came):
         return

@@ -65,6 +65,7 @@ class Connection:
         self.accepted = self.closed = self.disconnected = FOREVER
         self.code = self.how = None
         self.present = self.with_will = False
+        self.session = None   # a number of the client's own for the session that it belongs to
         self.told = []        # (time, reason code)
         self.operations = []  # other than CONNECT
         self.strays = []      # ids of messages that came after a newer one was accepted
@@ -102,6 +103,7 @@ class Life:
 
 class Client:
     def __init__(self, name):
+        self.sessions = 0
         self.name, self.connections, self.lives, self.deliveries = name, [], [], []
         self.current = {}  # filter: the life that has not ended
         self.asked = collections.Counter()  # filter: SUBSCRIBE packets
@@ -230,7 +232,9 @@ class Model:
         connection.code = event.code
         if event.code == 0:
             connection.accepted, connection.present = event.t, event.present
+            connection.session = client.sessions + (connection.clean or not event.present)
             if connection.clean or not event.present:
+                client.sessions += 1
                 client.end_session(connection.t, connection.t, event.t)
 
     def _told(self, event):

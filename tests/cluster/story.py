@@ -59,13 +59,13 @@ class Story(History):
         self.close(who)
         self.connect(who, node, present=present, **fields)
 
-    def take_over(self, who, node, told=0x8E):
+    def take_over(self, who, node, told=0x8E, present=True, expiry_s=DURABLE_S, will=None):
         """A second connection, while the first is there."""
         conn, op, old = self.conns[who] + 1, self.op(), self.conns[who]
         self.conns[who] = conn
-        self.add("connect", who, conn=conn, node=node, op=op, clean=False, expiry_s=DURABLE_S, version=5, will=None)
+        self.add("connect", who, conn=conn, node=node, op=op, clean=False, expiry_s=expiry_s, version=5, will=will)
         self.close(who, conn=old, told=told)
-        self.add("connack", who, conn=conn, op=op, present=True, code=0)
+        self.add("connack", who, conn=conn, op=op, present=present, code=0)
 
     def ping(self, who, conn=None, answered=True):
         op, conn = self.op(), conn or self.conns[who]

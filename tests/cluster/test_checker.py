@@ -167,6 +167,11 @@ def test_near_a_fault_a_clean_session_is_owed_nothing(story):
     assert story.rules() == []
 
 
+def test_what_clears_a_retained_message_is_not_owed(story):
+    story.subscribe("s", "r/#"), story.publish("p/1", "r/a", retain=True, clear=True)
+    assert story.rules() == []
+
+
 # ---- C2 ----
 
 
@@ -222,6 +227,20 @@ def test_an_old_connection_that_is_told_too_late(story):
     assert story.rules() == ["C2"]
 
 
+def test_an_old_connection_that_its_client_ends_or_that_is_not_of_5_0(story):
+    story.connect("s", "n3", present=True), story.close("s", "abort", conn=1)
+    story.connect("old", "n1", version=4), story.connect("old", "n2", present=True, version=4)
+    story.close("old", "lost", conn=1)
+    assert story.rules() == []
+
+
+def test_what_is_sent_on_both_connections_may_have_come_by_the_new_one(story):
+    story.subscribe("s", "c/#")
+    story.take_over("p", "n3")
+    story.publish("p/1", conn=1, acked=False), story.publish("p/1", dup=True), story.deliver("s", "p/1")
+    assert story.rules() == []
+
+
 def test_an_old_connection_that_a_fault_keeps_from_being_told(story):
     story.fault("cut", ["n2"], for_s=3)
     story.connect("s", "n3", present=True), story.wait(2), story.close("s", "lost", conn=1)
@@ -259,6 +278,14 @@ def test_a_session_that_is_not_there_on_another_node(story):
     story.subscribe("s", "c/#")
     story.move("s", "n3", present=False)
     assert story.rules() == ["C3"]
+
+
+def test_a_session_that_is_not_there_when_it_is_taken_over():
+    for expiry_s in (10, 100_000):
+        story = Story()
+        story.connect("s", "n2", expiry_s=expiry_s), story.wait(20)
+        story.take_over("s", "n3", present=False, expiry_s=expiry_s)
+        assert story.rules() == ["C3"]
 
 
 def test_a_session_that_a_clean_start_had_ended(story):
@@ -312,6 +339,15 @@ def test_a_message_in_flight_that_is_not_sent_again(story):
     assert story.rules() == ["C3"]
 
 
+def test_a_message_in_flight_of_a_client_that_does_not_come_back_or_whose_session_ended(story):
+    story.subscribe("s", "c/#")
+    story.publish("p/1"), story.deliver("s", "p/1", answered=False)
+    other = story.fork()
+    story.move("s", "n3"), story.close("s")
+    other.move("s", "n3", clean=True, present=False)
+    assert story.rules() == other.rules() == []
+
+
 def test_what_came_before_it_was_acknowledged_may_be_lost_with_a_node(story):
     story.subscribe("s", "c/#")
     story.publish("p/1", acked=False), story.deliver("s", "p/1", answered=False)
@@ -357,6 +393,12 @@ def test_a_message_without_acknowledgement_or_with_a_refusal_may_be_lost_or_not(
     assert story.rules() == []
 
 
+def test_a_message_that_was_lost_where_others_had_come_since_its_session_moved(story):
+    story.subscribe("s", "c/#"), story.move("s", "n3")
+    story.publish("p/1"), story.deliver("s", "p/1"), story.publish("p/2")
+    assert story.rules() == ["C4"]
+
+
 def test_nothing_is_said_of_a_client_that_is_not_there_at_the_end(story):
     story.subscribe("s", "c/#"), story.publish("p/1"), story.close("s")
     assert story.rules() == []
@@ -386,6 +428,35 @@ def test_a_qos_2_message_without_acknowledgement_that_is_published_twice(story):
     story.publish("p/1", qos=2, acked=False), story.move("p", "n3"), story.publish("p/1", qos=2, dup=True)
     story.deliver("s", "p/1", qos=2), story.deliver("s", "p/1", qos=2)
     assert story.rules() == ["C4"]
+
+
+def test_a_retained_message_comes_once_for_each_subscribe_and_once_more_alive(story):
+    story.publish("p/1", "r/a", qos=2, retain=True)
+    story.subscribe("s", "r/#"), story.subscribe("s", "r/#")
+    story.deliver("s", "p/1", qos=2, retain=True), story.deliver("s", "p/1", qos=2, retain=True)
+    one = story.fork()
+    assert story.rules() == []
+    one.deliver("s", "p/1", qos=2, retain=True)
+    assert one.rules() == ["C4"]
+
+
+def test_a_new_session_may_get_what_the_old_one_had(story):
+    story.subscribe("s", "c/#")
+    story.publish("p/1", qos=2, acked=False), story.deliver("s", "p/1", qos=2)
+    story.move("s", "n3", clean=True, present=False), story.subscribe("s", "c/#")
+    story.publish("p/1", qos=2, dup=True), story.deliver("s", "p/1", qos=2)
+    assert story.rules() == []
+
+
+@pytest.mark.parametrize("fault", [True, False])
+@pytest.mark.parametrize("durable", [True, False])
+def test_near_a_fault_qos_2_comes_once_to_durable_sessions(story, durable, fault):
+    story.connect("x", "n3", clean=not durable, expiry_s=100_000 if durable else 0), story.subscribe("x", "c/#")
+    story.publish("p/1", qos=2, acked=False), story.deliver("x", "p/1", qos=2)
+    if fault:
+        story.fault("kill", ["n1"], for_s=1)
+    story.move("p", "n2"), story.publish("p/1", qos=2, dup=True), story.deliver("x", "p/1", qos=2)
+    assert story.rules() == ([] if fault and not durable else ["C4"])
 
 
 def test_a_message_that_nobody_sent_or_on_another_topic(story):
@@ -461,6 +532,13 @@ def test_a_node_that_does_not_show_what_was_acknowledged(story):
         one = story.fork()
         one.look("n3", a=value)
         assert one.rules() == ["C6"]
+
+
+def test_a_look_without_an_answer_and_one_that_shows_what_nobody_sent(story):
+    story.publish("p/1", "r/a", retain=True)
+    story.add("look", "eye", node="n3", op=story.op())
+    story.look("n2", a="p/9"), story.end()
+    assert [violation.rule for violation in checker.check(story.events)] == ["C6"]
 
 
 def test_a_cleared_one_that_is_still_shown(story):
@@ -576,6 +654,29 @@ def test_a_delayed_will_of_a_client_that_is_back_in_time_or_not():
     assert willing(delay_s=10, back_s=30, times=0) == willing(delay_s=10, times=0) == ["C7"]
 
 
+def test_a_will_without_delay_comes_though_its_client_is_back():
+    assert willing(back_s=1, times=1) == [] and willing(back_s=1, times=0) == ["C7"]
+
+
+@pytest.mark.parametrize("delay_s, times, found", [(0, 1, []), (0, 0, ["C7"]), (10, 0, []), (10, 1, ["C7"])])
+def test_a_will_of_a_connection_that_is_taken_over(delay_s, times, found):
+    story = Story()
+    story.connect("s", "n2"), story.subscribe("s", "w/#")
+    story.connect("w", "n1", will=story.will("w", delay_s=delay_s)), story.take_over("w", "n3")
+    for _ in range(times):
+        story.deliver("s", "w/1", qos=2)
+    assert story.rules() == found
+
+
+def test_a_will_that_need_not_have_come_yet_or_at_all():
+    assert willing(times=0, qos=0) == []
+    assert willing(delay_s=50, times=0) == []
+    story = Story()
+    story.connect("s", "n2"), story.subscribe("s", "w/#"), story.connect("w", will=story.will("w"))
+    story.close("w"), story.close("s")
+    assert story.rules() == []
+
+
 def test_a_will_of_a_connect_without_answer_may_come_or_not():
     assert willing(code=None, times=1) == willing(code=None, times=0) == []
 
@@ -634,6 +735,28 @@ def test_a_qos_2_message_that_was_sent_stays_with_its_session(crew):
 def test_a_qos_2_message_that_its_member_acknowledges_when_it_is_back(crew):
     crew.publish("p/1", qos=2), crew.deliver("m", "p/1", qos=2, pid=1, answered=False)
     crew.move("m", "n2"), crew.deliver("m", "p/1", qos=2, pid=1, dup=True, new=False)
+    assert crew.rules() == []
+
+
+def test_near_a_fault_a_second_member_may_get_what_the_first_had(crew):
+    crew.publish("p/1"), crew.deliver("m", "p/1"), crew.wait(5)
+    crew.fault("cut", ["n1"], for_s=1), crew.deliver("o", "p/1")
+    assert crew.rules() == []
+
+
+def test_near_a_fault_a_qos_2_message_of_a_clean_member_may_come_to_another(crew):
+    crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
+    crew.publish("p/1", qos=2), crew.deliver("clean", "p/1", qos=2)
+    calm = crew.fork()
+    crew.fault("kill", ["n3"], for_s=1), crew.deliver("m", "p/1", qos=2)
+    calm.deliver("m", "p/1", qos=2)
+    assert crew.rules() == [] and calm.rules() == ["C8"]
+
+
+def test_a_share_is_owed_nothing_that_was_not_acknowledged_or_that_expires(crew):
+    crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
+    crew.publish("p/1", acked=False), crew.publish("p/2", code=0x97), crew.publish("p/3", qos=0)
+    crew.publish("p/4", expiry_s=1)
     assert crew.rules() == []
 
 
@@ -736,6 +859,15 @@ def test_a_qos_2_message_that_comes_again_after_all_power_was_lost(story):
     assert story.rules() == ["C10", "C4"]
 
 
+def test_what_is_wrong_without_a_promise_is_not_blamed_on_the_power(story):
+    story.subscribe("s", "c/#"), story.publish("p/1", qos=2), story.publish("p/2", qos=2)
+    story.deliver("s", "p/1", qos=2, pid=7)
+    power_loss(story)
+    story.connect("s", "n3", present=True)
+    story.deliver("s", "p/2", qos=2, pid=7, new=False), story.deliver("s", "p/2", qos=2, pid=8)
+    assert story.rules() == ["C3"]
+
+
 def test_what_was_lost_before_or_without_acknowledgement_is_not_blamed_on_the_power(story):
     story.subscribe("s", "c/#"), story.publish("p/1"), story.deliver("s", "p/1")
     story.publish("p/2", acked=False)
@@ -789,6 +921,11 @@ def test_what_a_minority_refuses_holds_or_does_for_clean_sessions(minority):
     minority.publish("p/1", acked=False), minority.publish("p/2", code=0x97)
     minority.connect("z", "n3")
     minority.over()
+    assert minority.rules() == []
+
+
+def test_a_minority_may_answer_pings(minority):
+    minority.ping("p"), minority.over()
     assert minority.rules() == []
 
 
