@@ -21,6 +21,7 @@ enum {
     RECONNECT_MS = 100,
     PING_MS = 2000, /* a connection that says nothing for two of these is another one's turn */
     WRITE_MS = 1000,
+    REOPEN_MS = 1000,
     CONNECT_MS = 2000,
     /* Headers, and what stands around a record when it is read back. */
     ENVELOPE = 2048,
@@ -64,7 +65,8 @@ static void reply_subject(const struct jetstream *js, enum jetstream_question qu
 
 static bool connected(const struct jetstream *js)
 {
-    return natsConnection_Status(js->connection) == NATS_CONN_STATUS_CONNECTED;
+    return js->connection != NULL &&
+           natsConnection_Status(js->connection) == NATS_CONN_STATUS_CONNECTED;
 }
 
 /* `call` is a part of the API: "STREAM.INFO". */
@@ -150,7 +152,11 @@ static void js_append(struct engine *engine, uint32_t group, const struct engine
     natsMsg *message = NULL;
     natsStatus status = NATS_CONNECTION_DISCONNECTED;
 
-    if (connected(js) && append->head.len + append->body.len <= js->record_max)
+    if (append->head.len + append->body.len > js->record_max && js->record_max > 0)
+        LOG_LIMITED(LOG_ERROR, "engine.payload_too_small", log_uint("group", group),
+                    log_uint("record", append->head.len + append->body.len),
+                    log_uint("record_max", js->record_max));
+    else if (connected(js))
         status = make_message(js, group, append, &message);
     if (status == NATS_OK)
         status = set_headers(js, message, group, append);
@@ -234,21 +240,26 @@ static void look_at_limits(struct jetstream *js)
         js->record_max = (size_t)(payload - ENVELOPE) / 4 * 3;
 }
 
-void jetstream_turn(struct jetstream *js)
+static void take_answer(struct jetstream *js, struct answer *answer, uint64_t now_ms)
 {
-    look_at_limits(js);
+    if (answer->message != NULL) {
+        read_answer(js, answer->message, now_ms);
+    } else if (js->sinks[answer->group] != NULL) {
+        struct engine_answer failed = {.outcome = ENGINE_FAILED, .token = answer->token};
+        js->sinks[answer->group]->answered(js->sinks[answer->group], &failed, now_ms);
+    }
+}
+
+static void take_answers(struct jetstream *js)
+{
     struct letter *letter = mailbox_take_all(&js->mailbox);
     uint64_t now_ms = clock_ms(); /* not before: a wait may begin with what has just come */
+
     while (letter != NULL) {
         struct answer *answer = CONTAINER_OF(letter, struct answer, letter);
         letter = letter->next;
-        if (answer->message != NULL) {
-            read_answer(js, answer->message, now_ms);
-            natsMsg_Destroy(answer->message);
-        } else if (js->sinks[answer->group] != NULL) {
-            struct engine_answer failed = {.outcome = ENGINE_FAILED, .token = answer->token};
-            js->sinks[answer->group]->answered(js->sinks[answer->group], &failed, now_ms);
-        }
+        take_answer(js, answer, now_ms);
+        natsMsg_Destroy(answer->message);
         mem_free(answer);
     }
 }
@@ -302,11 +313,13 @@ static void on_disconnected(natsConnection *connection, void *closure)
     log_connection(connection, "engine.disconnected", LOG_WARN);
 }
 
+/* Closed, by us or because it gave up. */
 static void on_ended(natsConnection *connection, void *closure)
 {
     struct jetstream *js = closure;
     (void)connection;
     sem_post(&js->ended);
+    js->mailbox.wake(js->mailbox.owner);
 }
 
 static void on_complete(void *closure)
@@ -321,16 +334,13 @@ static void on_complete(void *closure)
             (status) = (call);                                                                     \
     } while (0)
 
-static natsStatus set_options(struct jetstream *js, const struct jetstream_options *options,
-                              natsOptions *o)
+static natsStatus set_options(struct jetstream *js, natsOptions *o)
 {
-    const char *urls[JETSTREAM_URLS_MAX];
     natsStatus s = NATS_OK;
 
-    memcpy(urls, options->urls, sizeof(urls));
-    TRY(s, natsOptions_SetServers(o, urls, (int)options->url_count));
-    if (options->user != NULL)
-        TRY(s, natsOptions_SetUserInfo(o, options->user, options->password));
+    TRY(s, natsOptions_SetServers(o, (const char **)js->urls, (int)js->url_count));
+    if (js->user != NULL)
+        TRY(s, natsOptions_SetUserInfo(o, js->user, js->password));
     TRY(s, natsOptions_SetName(o, "skein"));
     TRY(s, natsOptions_SetTimeout(o, CONNECT_MS));
     TRY(s, natsOptions_SetMaxReconnect(o, -1));
@@ -348,7 +358,7 @@ static natsStatus set_options(struct jetstream *js, const struct jetstream_optio
     return s;
 }
 
-static natsStatus connect_to(struct jetstream *js, const struct jetstream_options *options)
+static natsStatus connect_to(struct jetstream *js)
 {
     natsOptions *o = NULL;
     natsInbox *inbox = NULL;
@@ -362,14 +372,34 @@ static natsStatus connect_to(struct jetstream *js, const struct jetstream_option
     }
     natsInbox_Destroy(inbox);
     TRY(s, natsOptions_Create(&o));
-    TRY(s, set_options(js, options, o));
+    TRY(s, set_options(js, o));
     TRY(s, natsConnection_Connect(&js->connection, o));
     if (s == NATS_NOT_YET_CONNECTED)
         s = NATS_OK;
     natsOptions_Destroy(o);
     TRY(s, natsConnection_Subscribe(&js->answers, js->connection, subject, answer_came, js));
     TRY(s, natsSubscription_SetOnCompleteCB(js->answers, on_complete, js));
+    js->completes = s == NATS_OK; /* or it is closed already */
     return s;
+}
+
+static char *copy_of(const char *text)
+{
+    char *copy = text != NULL ? strdup(text) : NULL;
+    CHECK(copy != NULL || text == NULL);
+    return copy;
+}
+
+static void copy_options(struct jetstream *js, const struct jetstream_options *options)
+{
+    CHECK(options->url_count <= JETSTREAM_URLS_MAX);
+    CHECK(strlen(options->cluster) < sizeof(js->cluster));
+    for (uint32_t i = 0; i < options->url_count; i++)
+        js->urls[i] = copy_of(options->urls[i]);
+    js->url_count = options->url_count;
+    js->user = copy_of(options->user);
+    js->password = copy_of(options->password);
+    snprintf(js->cluster, sizeof(js->cluster), "%s", options->cluster);
 }
 
 struct jetstream *jetstream_open(const struct jetstream_options *options,
@@ -377,13 +407,11 @@ struct jetstream *jetstream_open(const struct jetstream_options *options,
 {
     struct jetstream *js = NEW(struct jetstream);
 
-    CHECK(options->url_count <= JETSTREAM_URLS_MAX);
-    CHECK(strlen(options->cluster) < sizeof(js->cluster));
     js->engine.ops = &jetstream_ops;
-    snprintf(js->cluster, sizeof(js->cluster), "%s", options->cluster);
+    copy_options(js, options);
     mailbox_init(&js->mailbox, options->wake, options->owner);
     CHECK(sem_init(&js->ended, 0, 0) == 0);
-    natsStatus status = connect_to(js, options);
+    natsStatus status = connect_to(js);
     if (status == NATS_OK)
         return js;
     snprintf(error, JETSTREAM_ERROR_MAX, "%s", natsStatus_GetText(status));
@@ -397,21 +425,60 @@ static void wait_for_end(struct jetstream *js)
         CHECK(errno == EINTR);
 }
 
-void jetstream_close(struct jetstream *js)
+/* Waits until the library's threads are done with us. */
+static void disconnect(struct jetstream *js)
 {
-    if (js == NULL)
-        return;
     if (js->connection != NULL)
         natsConnection_Close(js->connection);
-    if (js->answers != NULL)
+    if (js->completes)
         wait_for_end(js);
     if (js->connection != NULL)
         wait_for_end(js);
     natsSubscription_Destroy(js->answers);
     natsConnection_Destroy(js->connection);
+    js->answers = NULL;
+    js->connection = NULL;
+    js->completes = false;
+}
+
+/* The library gives up when it is refused twice. What refused us may be set right. */
+static void reopen_if_closed(struct jetstream *js, uint64_t now_ms)
+{
+    const char *why = NULL;
+
+    if (js->connection != NULL && !natsConnection_IsClosed(js->connection))
+        return;
+    if (now_ms < js->reopen_ms)
+        return;
+    js->reopen_ms = now_ms + REOPEN_MS;
+    if (js->connection != NULL)
+        natsConnection_GetLastError(js->connection, &why);
+    LOG(LOG_ERROR, "engine.closed", log_text("why", why != NULL && why[0] != '\0' ? why : "-"));
+    disconnect(js);
+    (void)connect_to(js); /* what of it is there is taken away the next time */
+}
+
+void jetstream_turn(struct jetstream *js)
+{
+    take_answers(js);
+    reopen_if_closed(js, clock_ms());
+    look_at_limits(js);
+}
+
+void jetstream_close(struct jetstream *js)
+{
+    if (js == NULL)
+        return;
+    disconnect(js);
     memset(js->sinks, 0, sizeof(js->sinks));
-    jetstream_turn(js); /* frees what has come meanwhile */
+    take_answers(js); /* frees what has come meanwhile */
     sem_destroy(&js->ended);
+    for (uint32_t i = 0; i < js->url_count; i++)
+        free(js->urls[i]);
+    free(js->user);
+    if (js->password != NULL)
+        explicit_bzero(js->password, strlen(js->password));
+    free(js->password);
     mem_free(js);
 }
 

@@ -36,7 +36,7 @@ void jetstream_close(struct jetstream *js);
 
 struct engine *jetstream_engine(struct jetstream *js);
 
-/* Hands on the answers that have come. Owner's thread. */
+/* Hands on the answers that have come. Owner's thread; when it was woken, and once a second. */
 void jetstream_turn(struct jetstream *js);
 
 bool jetstream_is_connected(const struct jetstream *js);

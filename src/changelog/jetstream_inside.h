@@ -15,14 +15,19 @@ enum { JETSTREAM_NAME_MAX = 160, JETSTREAM_CLUSTER_MAX = 64 };
 
 struct jetstream {
     struct engine engine;
+    char *urls[JETSTREAM_URLS_MAX]; /* copies of the options */
+    uint32_t url_count;
+    char *user, *password; /* NULL: in the URLs */
     natsConnection *connection;
     natsSubscription *answers;
+    bool completes; /* the library will say when it is done with them */
     char cluster[JETSTREAM_CLUSTER_MAX];
     char inbox[64];
     struct mailbox mailbox;
     struct engine_sink *sinks[CHANGELOG_GROUPS_MAX]; /* by group; NULL: nobody asks */
     size_t record_max;                               /* as last seen */
-    sem_t ended;                                     /* the library is done with us: two of them */
+    uint64_t reopen_ms; /* not before, after the library has given up */
+    sem_t ended;        /* the library is done with us: two of them */
 };
 
 void jetstream_stream(const struct jetstream *js, uint32_t group, char out[JETSTREAM_NAME_MAX]);

@@ -41,6 +41,7 @@ class Program:
         self.lines = queue.Queue()
         self.seen = []
         self.log = collections.deque(maxlen=200)
+        self.log_lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._read_log, daemon=True).start()
 
@@ -51,6 +52,7 @@ class Program:
     def _read_log(self):
         for line in self.process.stderr:
             self.log.append(line.rstrip("\n"))
+            self.log_lines.put(line.rstrip("\n"))
 
     def say(self, text):
         self.process.stdin.write(text + "\n")
@@ -68,6 +70,13 @@ class Program:
             assert not line.startswith("broken"), (line, list(self.log)[-20:])
             if line.startswith(starts):
                 return line
+
+    def expect_log(self, part):
+        """The next line of its log that has this in it."""
+        line = ""
+        while part not in line:
+            line = self.log_lines.get(timeout=PATIENCE)
+        return line
 
     def do(self, command, *starts):
         self.say(command)

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from .conftest import GROUPS, create
+from .conftest import CLUSTER, GROUPS, Program, create, free_ports
 
 pytestmark = pytest.mark.xdist_group("changelog")
 
@@ -182,3 +182,20 @@ def test_server_that_lost_its_store_comes_back_as_another_and_takes_its_place(se
     back()
     last = a.append(group, "last")
     assert follow(node(2, "b"), group, last) == [*texts, "last"]
+
+
+def test_server_that_refuses_us_is_asked_again_and_said(servers):
+    a = Program("node", "a", CLUSTER, "not-the-cluster's-secret", servers.url(0))
+    a.expect_log("engine.closed why=")
+    a.expect_log("engine.closed why=")
+    a.say("end")
+    assert a.process.wait(20) == 0
+
+
+def test_node_ends_in_order_while_there_is_no_server():
+    a = Program("node", "a", CLUSTER, "secret", f"nats://127.0.0.1:{free_ports(1)[0]}")
+    a.say("attach 0")
+    a.say("claim 0")
+    assert a.do("position 0", "position") == "position 0 0 0 claiming 00000000"
+    a.say("end")
+    assert a.process.wait(20) == 0
