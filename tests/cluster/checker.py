@@ -195,9 +195,9 @@ def _old_and_new(model, client, old, new, acts):
 
 def c3_session_present(model):
     """Concludes: CONNACK says "present" after a clean start, or at a first CONNECT; or "not present" though
-    the session was confirmed, no clean start came since, and it cannot have expired: counted from when the
-    client saw its connection end, which is not later than the broker did. C9 for sessions that expire:
-    not present before their time, or present long after it.
+    the session was confirmed, no clean start came since, and it cannot have expired: counted from when its
+    last connection was last seen to work. C9 for sessions that expire: not present before their time, or
+    present long after it.
 
     Cannot know: what a CONNECT without answer did (after a clean one, nothing until faults are over);
     when the broker noticed the end of a connection while a fault was near."""
@@ -222,7 +222,7 @@ def _expected(model, connection, previous):
         return "none"
     if previous.closed > connection.t:  # taken over
         return "there" if previous.durable else "either"
-    if connection.accepted - previous.closed < previous.expiry_s:
+    if connection.accepted - previous.ended_from < previous.expiry_s:
         return "there"
     noticed = model.rest_after(previous.closed)
     late = previous.expiry_s + SLACK_S * model.patience
@@ -390,7 +390,9 @@ class Retained:
             each.id == value if value is not None else each.clear)]
         if value is not None and not seen:
             return None  # nobody's: told elsewhere
-        return next((each for each in writes if each.acked < look.start and not (value is None and each.clear)
+        after = max((each.sends[-1][0] for each in seen), default=-1.0)
+        later = writes[bisect.bisect(writes, after, key=lambda each: each.sent):]
+        return next((each for each in later if each.acked < look.start and not (value is None and each.clear)
                      and all(self.overwritten(one, each) for one in seen)), None)
 
 
@@ -497,7 +499,7 @@ def _fate(model, client, connection):
     """must | must not | may"""
     if connection.accepted == FOREVER or connection.closed == FOREVER:
         return "may"
-    ended = min(connection.closed, connection.disconnected)
+    ended = connection.ended_from
     if connection.how == "disconnect":
         return "must not" if model.calm(connection.disconnected, connection.closed) else "may"
     delay = min(connection.will["delay_s"], connection.expiry_s)
@@ -525,8 +527,8 @@ def c8_shares(model):
 
     Cannot know: what came to a client by a share or by another subscription that matches too; who should have
     been chosen, and so whether local members are preferred; of QoS 1, whether an acknowledgement near a fault
-    arrived; of QoS 2, what becomes near a fault of one that was sent to a clean member; order, which shares do
-    not promise."""
+    arrived; of QoS 2, what was sent to a session that then ended, and is lost with it; order, which shares do not
+    promise."""
     shares = collections.defaultdict(list)
     for client in model.clients.values():
         for life in client.lives:
@@ -567,6 +569,10 @@ def _shared_lost(model, filter, message, came, lives):
         return
     if any(d.answered < FOREVER or not d.qos for d in came):
         return
+    ended = [life for life in lives if life.possible(message.sent, message.acked)
+             and (life.wiped or not life.durable and life.connection.closed < FOREVER)]
+    if message.qos == 2 and ended:
+        return  # it may have been sent to that session, and stays with it [MQTT-4.8.2-5]
     for life in lives:
         there = model.served_to_the_end(life.client) and life.qos and not life.wiped
         until = message.acked if life.durable else model.end

@@ -5,6 +5,7 @@ All of them have times between which something must have happened; what lies bet
 """
 
 import collections
+import functools
 
 from .history import FOREVER, operations
 
@@ -12,6 +13,7 @@ SETTLE_S = 15.0  # as long after a fault is over its effects are not counted
 LATE_S = 3.0     # as long, with no fault, an operation that had no answer may take to happen
 
 
+@functools.lru_cache(maxsize=None)
 def matches(filter, topic):
     """The standard's rule, for topics that do not begin with $."""
     if filter.startswith("$share/"):
@@ -33,14 +35,15 @@ class Message:
         self.clear, self.will, self.expiry_s = clear, will, expiry_s
         self.publisher, number = id.rsplit("/", 1)
         self.number = int(number)
-        self.sends, self.acked, self.refused, self.ack_node = [], FOREVER, False, None
+        self.sends, self.sent = [], FOREVER  # sent: when first
+        self.acked, self.refused, self.ack_node = FOREVER, False, None
         self.done = FOREVER   # the last acknowledgement: PUBACK or PUBCOMP
         self.copies = []      # all Deliveries
         self.deliveries = []  # without those of a QoS 2 packet id that was not released
 
-    @property
-    def sent(self):
-        return self.sends[0][0]
+    def send(self, t, connection):
+        self.sends.append((t, connection))
+        self.sent = min(self.sent, t)
 
     def sent_on(self, connection):
         """When first on that one."""
@@ -51,10 +54,10 @@ class Message:
         later one came first, or this one was acknowledged before."""
         if self.refused:
             return False
-        if self.publisher == later.publisher and self.qos == later.qos:
-            if self.sent_on(later.sends[0][1]) < later.sent:
-                return True
-        return self.acked < later.sent
+        if self.acked < later.sent:
+            return True
+        return (self.publisher == later.publisher and self.qos == later.qos
+                and self.sent_on(later.sends[0][1]) < later.sent)
 
 
 class Connection:
@@ -73,6 +76,14 @@ class Connection:
     @property
     def durable(self):
         return self.expiry_s > 0
+
+    @property
+    def ended_from(self):
+        """When it ended, at the earliest: the broker may have ended it as soon as it had given the last answer to
+        what was asked on it, and the client may have noticed late."""
+        if self.how != "lost":
+            return min(self.closed, self.disconnected)
+        return max([self.accepted, *(each.start for each in self.operations if each.answer)])
 
     def __repr__(self):
         return f"connection {self.number} at {self.node}"
@@ -224,7 +235,7 @@ class Model:
         if event.will:
             will = event.will
             message = Message(will["id"], will["topic"], will["qos"], will["retain"], will=True)
-            message.sends.append((event.t, connection))
+            message.send(event.t, connection)
             self.messages[message.id] = message
 
     def _connack(self, event):
@@ -297,7 +308,7 @@ class Model:
             message = Message(event.id, event.topic, event.qos, event.retain, event.clear,
                               expiry_s=event.expiry_s)
             self.messages[event.id] = message
-        message.sends.append((event.t, self._connections[event.who, event.conn]))
+        message.send(event.t, self._connections[event.who, event.conn])
 
     def _acked(self, event):
         message = self.messages[event.id]

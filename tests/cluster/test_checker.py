@@ -668,6 +668,14 @@ def test_a_will_of_a_connection_that_is_taken_over(delay_s, times, found):
     assert story.rules() == found
 
 
+def test_a_delay_that_began_before_the_client_noticed():
+    story = Story()
+    story.connect("s", "n2"), story.subscribe("s", "w/#")
+    story.connect("w", "n1", will=story.will("w", delay_s=5)), story.wait(20)
+    story.close("w", told=0x8D), story.connect("w", "n3", present=True), story.deliver("s", "w/1", qos=2)
+    assert story.rules() == []
+
+
 def test_a_will_that_need_not_have_come_yet_or_at_all():
     assert willing(times=0, qos=0) == []
     assert willing(delay_s=50, times=0) == []
@@ -753,6 +761,14 @@ def test_near_a_fault_a_qos_2_message_of_a_clean_member_may_come_to_another(crew
     assert crew.rules() == [] and calm.rules() == ["C8"]
 
 
+def test_a_qos_2_message_may_be_lost_with_the_session_that_it_was_sent_to(crew):
+    crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
+    other = crew.fork()
+    crew.publish("p/1", qos=2), crew.close("clean")
+    other.publish("p/1", qos=1), other.close("clean")
+    assert crew.rules() == [] and other.rules() == ["C8"]
+
+
 def test_a_share_is_owed_nothing_that_was_not_acknowledged_or_that_expires(crew):
     crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
     crew.publish("p/1", acked=False), crew.publish("p/2", code=0x97), crew.publish("p/3", qos=0)
@@ -817,6 +833,16 @@ def test_a_session_that_expires_too_early_or_too_late():
     assert expiring(5, False) == expiring(30, True) == ["C9"]
     assert expiring(5, False, fault=True) == ["C9"]
     assert expiring(5, True) == expiring(30, False) == expiring(12, True) == expiring(12, False) == []
+
+
+def test_a_connection_may_have_ended_long_before_its_client_noticed():
+    for asked, found in [(False, []), (True, ["C9"])]:
+        story = Story()
+        story.connect("s", "n2", expiry_s=10), story.wait(20)
+        if asked:
+            story.ping("s")
+        story.close("s", told=0x8D), story.connect("s", "n3", present=False, expiry_s=10)
+        assert story.rules() == found
 
 
 def test_when_a_session_began_to_expire_is_not_known_near_a_fault():

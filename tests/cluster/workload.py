@@ -104,28 +104,32 @@ class Workload:
             publisher.last_words()
         await self._all([publisher.finished for publisher in self.publishers], "acknowledgement of last messages")
         self.history.add("quiet")
-        await self._wait(lambda: not self._missing(), self.arrive_s, step=0.5)
+        deadline = self.loop.time() + self.arrive_s
+        while await self._missing() and self.loop.time() < deadline:
+            await asyncio.sleep(0.5)
         for node in sorted(self.nodes):
             if not await Eye(self, next(self._eyes)).look(node):
                 self.history.add("trouble", what=f"{node} does not show what is retained")
         self.history.add("end")
 
-    def _missing(self):
-        """What would be wrong if this were the end, and may yet be right."""
+    async def _missing(self):
+        """What would be wrong if this were the end, and may yet be right. In a thread: it takes its time, and
+        clients have to keep their connections alive."""
         end = Event(len(self.history.events), self.history.now(), "end", None, {})
-        return [each for each in verdict([*self.history.events, end]) if each.rule in WAITING]
+        found = await self.loop.run_in_executor(None, verdict, [*self.history.events, end])
+        return [each for each in found if each.rule in WAITING]
 
     async def _all(self, events, what):
         for event in events:
             if not await self._wait(event.is_set, SETTLE_S):
                 self.history.add("trouble", what=f"no {what} within {SETTLE_S:.0f} s")
 
-    async def _wait(self, condition, seconds, step=0.01):
+    async def _wait(self, condition, seconds):
         deadline = self.loop.time() + seconds
         while not condition():
             if self.loop.time() > deadline:
                 return False
-            await asyncio.sleep(step)
+            await asyncio.sleep(0.01)
         return True
 
 
