@@ -258,6 +258,27 @@ static void store_that_was_in_use_when_the_machine_went_down_is_unclean(void **s
     end(place);
 }
 
+static void store_counts_as_used_before_its_server_runs(void **state)
+{
+    struct place *place = place_new();
+    struct managed_note note;
+    (void)state;
+
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    managed_stop(&place->process, clock_ms());
+    AWAIT(place, place->process.state == MANAGED_OFF);
+    assert_int_equal(unlink(place->program), 0); /* stands for a power cut right behind its start */
+    start(place);
+    assert_true(managed_note_read(place->folder, &note));
+    snprintf(note.boot, sizeof(note.boot), "another-boot");
+    assert_true(managed_note_write(place->folder, &note));
+    look(place);
+
+    assert_int_equal(place->store, MANAGED_STORE_UNCLEAN);
+    end(place);
+}
+
 /* ---- process -----------------------------------------------------------------------------------
  */
 
@@ -356,6 +377,7 @@ int main(void)
         cmocka_unit_test(name_that_would_end_its_quotes_is_refused),
         cmocka_unit_test(server_is_named_after_its_store),
         cmocka_unit_test(store_that_was_in_use_when_the_machine_went_down_is_unclean),
+        cmocka_unit_test(store_counts_as_used_before_its_server_runs),
         cmocka_unit_test(process_of_the_same_configuration_is_taken_over),
         cmocka_unit_test(process_of_another_configuration_is_started_again),
         cmocka_unit_test(process_that_nobody_noted_is_found_and_started_again),

@@ -208,7 +208,8 @@ static void start_one(struct managed_process *process, uint64_t now_ms)
     snprintf(config, sizeof(config), "%s/nats.conf", process->folder);
     snprintf(log, sizeof(log), "%s/engine.log", process->folder);
     snprintf(old, sizeof(old), "%s/engine.log.1", process->folder);
-    (void)rename(log, old); /* so the log of the last one is there to read, and no other */
+    (void)rename(log, old);   /* so the log of the last one is there to read, and no other */
+    note_process(process, 1); /* it runs, as far as a loss of power from here on is concerned */
     int failed = spawn_anywhere(process->program, config, &process->pid);
     if (failed != 0) {
         LOG(LOG_ERROR, "engine.start_failed", log_text("program", process->program),
