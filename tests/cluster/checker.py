@@ -275,10 +275,9 @@ def _not_again(model, client):
         after = [each for each in client.accepted() if each.accepted > delivery.t]
         if not after or not connection.durable or any(life.share or life.wiped for life in lives):
             continue
-        if all(each.present for each in after):
-            if not any(each.id == delivery.id for each in client.deliveries[at + 1:]):
-                yield Violation("C3", client.name, f"{delivery.id}, not acknowledged on {connection}, did not "
-                                "come again", id=delivery.id, t=model.end, since=delivery.t)
+        if not any(each.id == delivery.id for each in client.deliveries[at + 1:]):
+            yield Violation("C3", client.name, f"{delivery.id}, not acknowledged on {connection}, did not come "
+                            "again", id=delivery.id, t=model.end, since=delivery.t)
 
 
 def _unwanted(client):

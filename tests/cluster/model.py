@@ -224,7 +224,9 @@ class Model:
     # ---- reading ----
 
     def client(self, name):
-        return self.clients.setdefault(name, Client(name))
+        if name not in self.clients:
+            self.clients[name] = Client(name)
+        return self.clients[name]
 
     def _connect(self, event):
         connection, client = Connection(event), self.client(event.who)

@@ -234,6 +234,12 @@ def test_an_old_connection_that_its_client_ends_or_that_is_not_of_5_0(story):
     assert story.rules() == []
 
 
+def test_what_an_old_connection_publishes_and_nobody_gets(story):
+    story.subscribe("s", "c/#")
+    story.take_over("p", "n3"), story.publish("p/1", qos=0, conn=1)
+    assert story.rules() == []
+
+
 def test_what_is_sent_on_both_connections_may_have_come_by_the_new_one(story):
     story.subscribe("s", "c/#")
     story.take_over("p", "n3")
@@ -308,6 +314,17 @@ def test_after_a_clean_start_without_answer_its_subscriptions_may_be_gone(story)
     story.connect("s", "n3", present=True), story.subscribe("s", "c/+")
     story.wait(3), story.over()
     story.publish("p/1")
+    assert story.rules() == []
+
+
+def test_a_first_connect_without_answer_may_have_made_a_session(story):
+    story.connect("x", code=None), story.close("x"), story.connect("x", present=True)
+    assert story.rules() == []
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_clean_session_that_is_taken_over_may_go_on_or_not(story, present):
+    story.connect("x", clean=True, expiry_s=0), story.take_over("x", "n3", present=present, expiry_s=0)
     assert story.rules() == []
 
 
@@ -438,6 +455,12 @@ def test_a_retained_message_comes_once_for_each_subscribe_and_once_more_alive(st
     assert story.rules() == []
     one.deliver("s", "p/1", qos=2, retain=True)
     assert one.rules() == ["C4"]
+
+
+def test_a_subscription_that_was_asked_for_twice_is_one(story):
+    story.subscribe("s", "c/#"), story.subscribe("s", "c/#")
+    story.publish("p/1", qos=2), story.deliver("s", "p/1", qos=2), story.deliver("s", "p/1", qos=2)
+    assert story.rules() == ["C4"]
 
 
 def test_a_new_session_may_get_what_the_old_one_had(story):
@@ -662,10 +685,14 @@ def test_a_will_without_delay_comes_though_its_client_is_back():
 def test_a_will_of_a_connection_that_is_taken_over(delay_s, times, found):
     story = Story()
     story.connect("s", "n2"), story.subscribe("s", "w/#")
-    story.connect("w", "n1", will=story.will("w", delay_s=delay_s)), story.take_over("w", "n3")
-    for _ in range(times):
-        story.deliver("s", "w/1", qos=2)
-    assert story.rules() == found
+    story.connect("w", "n1", will=story.will("w", delay_s=delay_s))
+    other = story.fork()
+    story.take_over("w", "n3")
+    other.connect("w", "n3", present=True), other.close("w", told=0x8E, conn=1)  # read in the other order
+    for one in (story, other):
+        for _ in range(times):
+            one.deliver("s", "w/1", qos=2)
+        assert one.rules() == found
 
 
 def test_a_delay_that_began_before_the_client_noticed():
@@ -767,6 +794,13 @@ def test_a_qos_2_message_may_be_lost_with_the_session_that_it_was_sent_to(crew):
     crew.publish("p/1", qos=2), crew.close("clean")
     other.publish("p/1", qos=1), other.close("clean")
     assert crew.rules() == [] and other.rules() == ["C8"]
+
+
+def test_near_a_fault_qos_0_comes_to_one_member_too(crew):
+    crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
+    crew.fault("kill", ["n1"], for_s=1)
+    crew.publish("p/1", qos=0), crew.deliver("m", "p/1", qos=0), crew.deliver("clean", "p/1", qos=0)
+    assert crew.rules() == ["C8"]
 
 
 def test_a_share_is_owed_nothing_that_was_not_acknowledged_or_that_expires(crew):
