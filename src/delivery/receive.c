@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The receiver's side: batches that other workers, or we ourselves, have sent, worked off in slices. */
+/* The receiver's side: batches that other workers, or we ourselves, have sent, worked off in
+ * slices. */
 #include "delivery/routing.h"
 
 #include "base/clock.h"
@@ -74,7 +75,7 @@ static bool walk_step(struct delivery_hub *hub, struct delivery_item *item)
     struct ready_made ready_made = {item->packet, item->packet_v5};
     bool more = true;
     routing_begin(&routing, hub, &item->publication, item->message, &wire,
-          item->packet.len > 0 ? &ready_made : NULL);
+                  item->packet.len > 0 ? &ready_made : NULL);
     routing.source.ticket = item->ticket; /* of this worker: it counts those who are asked, too */
     if (!hub->walking)
         more = hub->walking =

@@ -55,9 +55,9 @@ static void note_result(struct commit_source *source, enum deliver_result result
     }
 }
 
-void deliver_run(struct delivery_hub *hub, struct delivery *delivery,
-                        const struct route *run, uint32_t count, struct share_member *member,
-                        struct commit_source *source, bool *slow)
+void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const struct route *run,
+                 uint32_t count, struct share_member *member, struct commit_source *source,
+                 bool *slow)
 {
     struct session *session = session_of_ref(hub->sessions, run->session);
     if (session == NULL)
@@ -81,7 +81,6 @@ void deliver_run(struct delivery_hub *hub, struct delivery *delivery,
 
 /* ---- the publisher's side ----------------------------------------------------------------------
  */
-
 
 static bool waits_for_commit(const struct routing *routing, const struct route *run, uint32_t count)
 {
@@ -216,8 +215,8 @@ void routing_to_share(struct routing *routing, struct share *share)
 }
 
 void routing_begin(struct routing *routing, struct delivery_hub *hub,
-                  const struct publication *publication, struct message *message,
-                  struct wire_cache *wire, const struct ready_made *ready_made)
+                   const struct publication *publication, struct message *message,
+                   struct wire_cache *wire, const struct ready_made *ready_made)
 {
     *wire = (struct wire_cache){.scratch = hub->scratch, .scratch_room = DELIVERY_SCRATCH};
     if (ready_made != NULL)

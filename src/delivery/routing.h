@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside delivery only: one publication on its way from its worker to sessions, batches and nodes. */
+/* Inside delivery only: one publication on its way from its worker to sessions, batches and nodes.
+ */
 #ifndef DELIVERY_ROUTING_H
 #define DELIVERY_ROUTING_H
 
