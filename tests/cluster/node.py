@@ -48,7 +48,8 @@ class Node:
         self.disk_mb, self.forgets, self.disk = disk_mb, forgets, Disk() if forgets else None
         if self.disk:
             self.data = self.disk.mount / "data"
-        self.data.mkdir(parents=True)
+        folder.mkdir(parents=True)
+        self.data.mkdir()
         if disk_mb:
             machine.lab.mount_disk(self.data, disk_mb)
 
