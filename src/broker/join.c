@@ -10,11 +10,13 @@
 
 enum { LINK_BACKLOG = 256 };
 
-static void format_address(const struct config_address *address, char *out, size_t room)
+/* False: it is too long for a link to say. */
+static bool format_address(const struct config_address *address, char *out, size_t room)
 {
     bool v6 = strchr(address->host, ':') != NULL;
-    snprintf(out, room, "%s%s%s:%u", v6 ? "[" : "", address->host, v6 ? "]" : "",
-             (unsigned)address->port);
+    int len = snprintf(out, room, "%s%s%s:%u", v6 ? "[" : "", address->host, v6 ? "]" : "",
+                       (unsigned)address->port);
+    return len > 0 && (size_t)len < room;
 }
 
 static void take_addresses(struct join *join, const struct config *config)
@@ -39,6 +41,10 @@ int join_open(struct broker *broker)
         fprintf(stderr, "skein: cluster: this node's name or the secret cannot be read\n");
         return BROKER_EXIT_UNAVAILABLE;
     }
+    if (!format_address(cluster_advertised(config), join->address, sizeof(join->address))) {
+        fprintf(stderr, "skein: cluster.advertise: longer than %d bytes\n", LINK_ADDRESS_MAX);
+        return BROKER_EXIT_UNAVAILABLE;
+    }
     struct listener_address address = {.port = config->cluster.listen.port, .exclusive = true};
     snprintf(address.host, sizeof(address.host), "%s", config->cluster.listen.host);
     join->listening_fd = listener_bind(&address, LINK_BACKLOG);
@@ -47,7 +53,6 @@ int join_open(struct broker *broker)
                 (unsigned)address.port, strerror(errno));
         return BROKER_EXIT_UNAVAILABLE;
     }
-    format_address(cluster_advertised(config), join->address, sizeof(join->address));
     join->options.identity = (struct link_identity){.cluster = config->cluster.name,
                                                     .node = join->node,
                                                     .address = join->address,
