@@ -23,6 +23,12 @@ struct api_store_ops {
     enum rc (*backup)(void *store, const char *path, char *detail, size_t room);
 };
 
+/* ---- api_cluster.c ----------------------------------------------------------------------------
+ */
+
+extern const struct admin_field api_cluster_answer[];
+void api_cluster(struct admin_call *call);
+
 /* ---- api_clients.c -----------------------------------------------------------------------------
  */
 

@@ -97,6 +97,7 @@ static void tick(struct loop_timer *timer)
         tell_heartbeat(cluster);
     }
     members_watch(cluster);
+    members_tell(cluster);
     members_dial(cluster);
 }
 
@@ -118,6 +119,16 @@ static void *run(void *arg)
     loop_timer_start(&cluster->loop, &cluster->tick, cluster->loop.now_ms);
     loop_run(&cluster->loop);
     return NULL;
+}
+
+uint32_t cluster_members(struct cluster *cluster, struct cluster_member *out, uint32_t max)
+{
+    pthread_mutex_lock(&cluster->told_lock);
+    uint32_t count = cluster->told_count;
+    for (uint32_t i = 0; i < count && i < max; i++)
+        out[i] = cluster->told[i];
+    pthread_mutex_unlock(&cluster->told_lock);
+    return count;
 }
 
 /* ---- workers -----------------------------------------------------------------------------------
@@ -202,6 +213,7 @@ struct cluster *cluster_new(const struct cluster_options *options, struct router
     loop_init(&cluster->loop, &loop_ops, cluster);
     loop_timer_init(&cluster->tick, tick);
     mailbox_init(&cluster->mailbox, wake, cluster);
+    pthread_mutex_init(&cluster->told_lock, NULL);
     cluster->workers = mem_new(worker_count * sizeof(*cluster->workers));
     cluster->roads = mem_new(worker_count * sizeof(struct roads *));
     for (uint32_t i = 0; i < worker_count; i++)
@@ -249,6 +261,8 @@ void cluster_free(struct cluster *cluster)
     for (uint32_t i = 0; i < cluster->worker_count; i++)
         roads_free(cluster->roads[i]);
     loop_deinit(&cluster->loop);
+    pthread_mutex_destroy(&cluster->told_lock);
+    mem_free(cluster->told);
     mem_free(cluster->roads);
     mem_free(cluster->workers);
     mem_free(cluster);

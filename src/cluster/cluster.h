@@ -52,6 +52,17 @@ void cluster_join_worker(struct cluster *cluster, uint32_t worker, const struct 
 /* Starts the thread on a listening descriptor, which it takes. RC_IO. */
 MUST_USE enum rc cluster_start(struct cluster *cluster, int listening_fd);
 
+/* What the control knew of a member at its last look, some tenths of a second ago. */
+struct cluster_member {
+    char node[LINK_NAME_MAX + 1], address[LINK_ADDRESS_MAX + 1];
+    bool here;
+    uint64_t silent_ms; /* since anything came from it */
+    uint64_t filters;   /* that its clients have subscribed to */
+};
+
+/* Fills `out`, at most `max`; gives how many there are. Any thread; takes a lock for a moment. */
+uint32_t cluster_members(struct cluster *cluster, struct cluster_member *out, uint32_t max);
+
 /* On a worker's thread, when it stops: closes its roads. */
 void cluster_leave_worker(struct cluster *cluster, uint32_t worker);
 

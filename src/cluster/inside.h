@@ -76,6 +76,9 @@ struct cluster {
     struct roads **roads; /* one a worker */
     struct cluster_worker *workers;
     bool stopping;
+    pthread_mutex_t told_lock;
+    struct cluster_member *told; /* under the lock: for cluster_members() */
+    uint32_t told_count;
 };
 
 /* ---- member.c ----------------------------------------------------------------------------------
@@ -99,6 +102,8 @@ void target_add(struct cluster *cluster, struct bytes address);
 void members_dial(struct cluster *cluster);
 /* Once a tick: who has been silent for too long is away. */
 void members_watch(struct cluster *cluster);
+/* Once a tick: what cluster_members() gives. */
+void members_tell(struct cluster *cluster);
 /* Tells the workers how many of our interests are in effect everywhere. */
 void members_settle(struct cluster *cluster);
 void members_free(struct cluster *cluster);

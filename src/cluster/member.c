@@ -62,11 +62,11 @@ void target_new(struct cluster *cluster, const struct cluster_address *address)
     cluster->target_count++;
 }
 
-void target_add(struct cluster *cluster, struct bytes text)
+void target_add(struct cluster *cluster, struct bytes address)
 {
-    struct cluster_address address;
-    if (parse_address(text, &address))
-        target_new(cluster, &address);
+    struct cluster_address parsed;
+    if (parse_address(address, &parsed))
+        target_new(cluster, &parsed);
 }
 
 /* ---- members -----------------------------------------------------------------------------------
@@ -183,6 +183,26 @@ void members_settle(struct cluster *cluster)
         atomic_store_explicit(&remote->settled, settled, memory_order_release);
         loop_wake(cluster->workers[i].loop);
     }
+}
+
+void members_tell(struct cluster *cluster)
+{
+    uint64_t now_ms = cluster->loop.now_ms;
+    uint32_t count = 0;
+    pthread_mutex_lock(&cluster->told_lock);
+    if (cluster->told_count < cluster->member_count)
+        cluster->told = mem_resize(cluster->told, cluster->member_count * sizeof(*cluster->told));
+    LIST_FOR_EACH (link, &cluster->members) {
+        const struct member *member = CONTAINER_OF(link, struct member, link);
+        struct cluster_member *told = &cluster->told[count++];
+        *told = (struct cluster_member){.here = member->live,
+                                        .silent_ms = now_ms - member->heard_ms,
+                                        .filters = member->routes.by_filter.count};
+        memcpy(told->node, member->node, sizeof(told->node));
+        memcpy(told->address, member->address, sizeof(told->address));
+    }
+    cluster->told_count = count;
+    pthread_mutex_unlock(&cluster->told_lock);
 }
 
 /* ---- dialling ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@
 enum {
     LINK_VERSION_MIN = 1,
     LINK_VERSION_MAX = 1,
-    LINK_NAME_MAX = 64, /* bytes of a cluster's or a node's name */
+    LINK_NAME_MAX = 64,     /* bytes of a cluster's or a node's name */
     LINK_ADDRESS_MAX = 264, /* bytes of "host:port" */
     LINK_NONCE = 32,
     LINK_PROOF_SIZE = 32,

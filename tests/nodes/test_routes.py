@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publications between nodes: what is subscribed to on one arrives from all."""
 
+import json
 import os
 import pathlib
 import signal
+import subprocess
 import threading
 import time
 
@@ -215,6 +217,36 @@ def test_a_node_that_is_told_to_end_says_so(nodes, connect, topic):
     bob.subscribe(topic)
     assert time.monotonic() - began < 1  # else it waits until the node is away
     assert "cluster.member_away node=n1" in two[0].log
+
+
+def _told(node):
+    """What `skein ctl cluster` says."""
+    answer = subprocess.run([node.binary, "ctl", "--json", "cluster", "-d", node.data],
+                            capture_output=True, check=True, timeout=30)
+    return json.loads(answer.stdout)
+
+
+def test_ctl_cluster_tells_who_is_here(nodes, connect, topic):
+    two = nodes(2)
+    bob = connect(V5, broker=two[1])
+    bob.subscribe([f"{topic}/a", f"{topic}/b"])
+    deadline, told = time.monotonic() + patience(), None
+    while told is None or told["members"][0]["filters"] != 2:
+        assert time.monotonic() < deadline, told
+        told = _told(two[0])
+    assert told["node"] == "n0" and told["name"] == "tests"
+    (member,) = told["members"]
+    assert member["node"] == "n1" and member["here"] and member["silent_ms"] < 3000
+    assert member["address"] == f"127.0.0.1:{two.links[1]}"
+    two[1].stop()
+    while _told(two[0])["members"][0]["here"]:
+        assert time.monotonic() < deadline
+
+
+def test_ctl_cluster_of_a_broker_that_is_alone_says_so(broker):
+    answer = subprocess.run([broker.binary, "ctl", "cluster", "-d", broker.data],
+                            capture_output=True, text=True, timeout=30)
+    assert answer.returncode != 0 and "no cluster" in answer.stderr
 
 
 def test_a_node_with_another_secret_is_not_let_in(nodes):
