@@ -96,7 +96,7 @@ def test_release_hands_over_without_waiting(node, group):
 def test_batch_above_the_servers_payload_goes_in_parts(node, group):
     a, b = node(0, "a"), node(1, "b")
     claim(a, group)
-    size = 20 << 20
+    size = 13 << 20
     assert a.do(f"large {group} {size}", "append") == f"append {group} ok"
     last = int(a.expect(f"committed {group}").split()[3])
     follow(b, group, last)
