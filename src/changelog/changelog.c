@@ -156,7 +156,7 @@ static void claim_accepted(struct changelog *log, uint64_t sequence, uint64_t no
         return;
     }
     log->claim_sequence = sequence;
-    log->open_at_ms = now_ms + CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS;
+    log->claimed_ms = now_ms;
     log->state = CHANGELOG_CATCHING_UP;
     reader_start(log);
     reader_turn(log, now_ms);
@@ -197,6 +197,10 @@ void changelog_caught_up(struct changelog *log, uint64_t now_ms)
     }
     reader_stop(log);
     log->state = CHANGELOG_WAITING;
+    uint64_t from_ms = log->holder_read_ms;
+    if (from_ms > log->claimed_ms)
+        from_ms = log->claimed_ms; /* nothing of it was accepted behind the claim */
+    log->open_at_ms = from_ms + CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS;
     if (!chain->at.held || same_process(&chain->holder, &log->self))
         log->open_at_ms = now_ms; /* nobody has a lease, or this process had, which knows */
     open_if_due(log, now_ms);
@@ -278,6 +282,7 @@ void changelog_start_at(struct changelog *log, const struct changelog_position *
     CHECK(log->state == CHANGELOG_IDLE || log->state == CHANGELOG_BROKEN);
     chain_deinit(&log->chain);
     chain_init(&log->chain, log->group, position);
+    log->holder_read_ms = 0; /* others have read what is before it, nobody knows when */
     log->state = CHANGELOG_IDLE;
 }
 
@@ -309,6 +314,8 @@ void changelog_claim(struct changelog *log, struct bytes note, uint64_t now_ms)
 {
     CHECK(log->state == CHANGELOG_IDLE || log->state == CHANGELOG_FOLLOWING);
     reader_stop(log);
+    if (log->holder_read_ms == 0)
+        log->holder_read_ms = now_ms; /* what the store holds was read before */
     log->state = CHANGELOG_CLAIMING;
     log->self.attempt++;
     log->self.note = note;

@@ -16,8 +16,10 @@
  * Two things keep two homes apart. The fence: each append names the last record it knows, and the
  * engine refuses it when there is another; so nobody writes to a log that somebody else has
  * claimed. The lease: what a home does without appending it does only while a record of its own has
- * been accepted that was sent less than CHANGELOG_LEASE_MS ago, and who claims waits that long and
- * a margin before it acts.
+ * been accepted that was sent less than CHANGELOG_LEASE_MS ago. Who claims waits that long and a
+ * margin before it acts, from when it had read the last record of the home before: that was sent
+ * earlier, and none after it will be accepted. A follower of a home that has been silent for so
+ * long opens at once.
  *
  * One record is in flight at a time. An append whose answer is lost is sent again with the same id
  * until it is known what became of it; nothing later is sent before. Limits: one batch of
@@ -128,7 +130,8 @@ struct changelog {
     size_t part_max;   /* bytes of a part of it */
     uint16_t part, parts;
     bool release_wanted;
-    uint64_t claim_sequence, open_at_ms;
+    uint64_t claim_sequence, claimed_ms, open_at_ms;
+    uint64_t holder_read_ms; /* when the last record of a home was read, or later; 0: none yet */
 
     /* The lease is read by other threads: partner of every store is changelog_lease_fresh(). */
     _Atomic uint64_t lease_until_ms;

@@ -42,6 +42,91 @@ static void claim_waits_for_the_lease_of_a_home_that_is_gone(void **state)
     world_free(world);
 }
 
+static void claim_of_a_follower_counts_from_the_last_record_it_has_read(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    follow(b);
+    claim(a);
+    world_advance(world, 3000);
+    a->cut = true;
+    world_advance(world, 1000);
+    uint64_t read_ms = b->changelog.holder_read_ms;
+    assert_true(read_ms < world->now_ms - 500);
+    claim(b);
+    world_advance(world, 500);
+    assert_int_equal(b->opened, 0);
+    world_advance(world, 700);
+
+    assert_int_equal(b->opened, 1);
+    assert_in_range(b->opened_ms - read_ms, CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS,
+                    CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS + 10);
+    world_free(world);
+}
+
+static void claim_of_a_follower_of_a_home_that_was_silent_for_long_opens_at_once(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    follow(b);
+    claim(a);
+    world_advance(world, 3000);
+    a->cut = true;
+    world_advance(world, 3000);
+    claim(b);
+    world_advance(world, 20);
+
+    assert_int_equal(b->opened, 1);
+    world_free(world);
+}
+
+static void claim_of_who_reads_the_home_only_afterwards_counts_from_the_claim(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    world_advance(world, 3000);
+    b->stale_above = 2; /* the rest is read a second after the claim */
+    claim(b);
+    uint64_t from_ms = world->now_ms;
+    world_advance(world, 1000);
+    b->stale_above = 0;
+    world_advance(world, 2000);
+
+    assert_int_equal(b->opened, 1);
+    assert_in_range(b->opened_ms - from_ms, CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS,
+                    CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS + 20);
+    world_free(world);
+}
+
+static void claim_behind_a_copy_does_not_count_from_what_was_read_before_it(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    follow(b);
+    claim(a);
+    world_advance(world, 3000);
+    changelog_stop(&b->changelog);
+    world_advance(world, 3000); /* the home goes on, and b gets a copy of what it has written */
+    changelog_start_at(&b->changelog, changelog_position(&a->changelog));
+    claim(b);
+    a->cut = true;
+    world_advance(world, CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS - 1);
+    assert_int_equal(b->opened, 0);
+    world_advance(world, 20);
+
+    assert_int_equal(b->opened, 1);
+    world_free(world);
+}
+
 static void claim_after_a_release_opens_at_once(void **state)
 {
     struct world *world = world_new();
@@ -319,6 +404,10 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_claim_of_an_empty_log_opens_without_waiting),
         cmocka_unit_test(claim_waits_for_the_lease_of_a_home_that_is_gone),
+        cmocka_unit_test(claim_of_a_follower_counts_from_the_last_record_it_has_read),
+        cmocka_unit_test(claim_of_a_follower_of_a_home_that_was_silent_for_long_opens_at_once),
+        cmocka_unit_test(claim_of_who_reads_the_home_only_afterwards_counts_from_the_claim),
+        cmocka_unit_test(claim_behind_a_copy_does_not_count_from_what_was_read_before_it),
         cmocka_unit_test(claim_after_a_release_opens_at_once),
         cmocka_unit_test(claim_behind_a_claim_that_never_opened_waits_for_the_home_before_it),
         cmocka_unit_test(process_that_was_home_itself_claims_again_without_waiting),

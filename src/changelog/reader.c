@@ -85,6 +85,8 @@ static bool take(struct changelog *log, struct bytes whole, uint64_t now_ms)
         changelog_break(log, why);
         return false;
     }
+    if (record.kind != CHANGELOG_CLAIM)
+        log->holder_read_ms = now_ms;
     if (complete) {
         struct changelog_entry entry = {
             .kind = record.kind, .position = log->chain.whole, .body = body};
