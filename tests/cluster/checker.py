@@ -666,7 +666,7 @@ def _durable(model, operation, connection):
     if message.retain:
         return f"acknowledged {sent.id}, which is retained,"
     lives = [life for client in model.clients.values() for life in client.matching(message.topic)
-             if life.durable and life.qos]
+             if life.durable and life.qos and not life.wiped]
     wanted = any(life.held(message.sent, answer.t) for life in lives)
     return f"acknowledged {sent.id}, which a durable session has to get," if wanted else None
 

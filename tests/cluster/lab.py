@@ -138,7 +138,7 @@ def sweep():
 
 def unavailable():
     """Why there can be no lab here; None when there can."""
-    if missing := [tool for tool in ("ip", "nft", "tc") if not shutil.which(tool)]:
+    if missing := [tool for tool in ("ip", "nft", "ss", "tc") if not shutil.which(tool)]:
         return f"{', '.join(missing)} not found (Debian: iproute2, nftables)"
     if os.geteuid() != 0:
         return ("network namespaces need root: run it as root, or below "
@@ -461,12 +461,16 @@ class Lab:
     def mute(self, name, port):
         """What that port of a machine answers to programs on the same machine is lost; what they send
         to it is not."""
-        answers = f"iif lo tcp sport {port} tcp flags & rst == 0 drop"
-        return self._local(name, answers, f"{name}:{port} is mute to itself")
+        return self._local(name, f"iif lo tcp sport {port} drop", f"{name}:{port} is mute to itself")
 
-    def reset(self, name, port):
-        """Whoever sends to that port of a machine gets a reset; those who connect after undo() do not."""
-        return self._local(name, f"tcp dport {port} reject with tcp reset", f"{name}:{port} resets")
+    def break_connections(self, name, port):
+        """Those that programs on a machine have made to that port, on whatever machine, are broken now: what was
+        under way on them stays lost."""
+        sockets = ["ip", "netns", "exec", self[name].namespace, "ss", "-Htn", "state", "established"]
+        run(*sockets, "-K", "dport", "=", f":{port}")
+        left = run(*sockets, "dport", "=", f":{port}")
+        if left:
+            raise RuntimeError(f"this kernel cannot break connections (INET_DIAG_DESTROY): {left}")
 
     def relay(self, source, target, port):
         """Connections made from now on go through it; it delays nothing until told."""

@@ -56,8 +56,7 @@ class Message:
             return False
         if self.acked < later.sent:
             return True
-        return (self.publisher == later.publisher and self.qos == later.qos
-                and self.sent_on(later.sends[0][1]) < later.sent)
+        return self.qos == later.qos and self.sent_on(later.sends[0][1]) < later.sent
 
 
 class Connection:

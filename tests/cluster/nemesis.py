@@ -18,10 +18,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from cluster.node import ENGINE, LINK  # noqa: E402
+
 READY_S = 60.0    # as long may a node take to serve again
 CALM_S = 1.0      # before the first fault
-RESET_S = 1.0     # within that, whoever waits for an answer asks again
-ENGINE, LINK = 8883, 7883
 
 
 class Kind:
@@ -54,7 +54,7 @@ KINDS = {kind.name: kind for kind in [
     Kind("link.late", "connections between two nodes are late, each otherwise, so they overtake each other",
          (2.0, 10.0), soft=True),
     Kind("disk.full", "nothing more fits on a node's disk", (1.0, 6.0), ("disk",)),
-    Kind("answers.lost", "an engine's answers to its broker are lost, then their connection is reset",
+    Kind("answers.lost", "an engine's answers to its broker are lost, and then their connection",
          (0.1, 1.5), ("engine",), weight=3),
     Kind("store.wipe", "an emptied node comes back under its name while another's engine is behind", (1.0, 4.0),
          ("engine",), weight=1),
@@ -303,9 +303,10 @@ class Nemesis:
 
     async def _answers_lost(self, step):
         name, = step.targets
-        await self._while(step, lambda: self.lab.mute(name, ENGINE))
-        await self._while(Step("reset", 0.0, RESET_S, []), lambda: self.lab.mute(name, ENGINE),
-                          lambda: self.lab.reset(name, ENGINE))
+        mute = await self._hand(self.lab.mute, name, ENGINE)
+        await self._lasts(step)
+        await self._hand(self.lab.break_connections, name, ENGINE)
+        await self._hand(mute.undo)
 
     async def _store_wipe(self, step):
         """The first is emptied, the second was stopped for a while and is behind, the third, which has it all,

@@ -16,10 +16,10 @@ from kit.broker import REPORT, merged
 from .lab import Fault, freeze
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-MQTT, LINK, ENGINE, ENGINE_ROUTES = 1883, 7883, 8883, 9883
+MQTT, LINK, ENGINE = 1883, 7883, 8883  # ENGINE: on loopback, for its own broker
 SECRET = "the-secret-of-the-tests"
 ENGINE_PROGRAM = "nats-server"
-ENGINE_STORE = "engine"  # below the data directory
+ENGINE_STORE = "engine/store"  # below the data directory
 # Nothing may be dropped by a limit: whatever is missing was lost.
 CONFIG = {"workers": 2, "allow_anonymous": True, "queue": {"messages_max": 10_000_000, "bytes_max": "10G"},
           "broker": {"drain_timeout": "2s"}}

@@ -151,6 +151,11 @@ def test_a_message_sent_before_suback_is_not_owed(story):
     assert story.rules() == []
 
 
+def test_a_message_first_sent_before_suback_is_not_owed_when_it_is_sent_again(story):
+    story.publish("p/1", acked=False), story.subscribe("s", "c/#"), story.publish("p/1", dup=True)
+    assert story.rules() == []
+
+
 def test_a_subscription_without_suback_or_with_a_refusal_is_owed_nothing(story):
     story.subscribe("s", "c/#", answered=False)
     op = story.op()
@@ -263,6 +268,11 @@ def test_what_was_on_its_way_to_the_old_connection_is_right(story):
     assert story.rules() == []
 
 
+def test_a_refused_connect_takes_nothing_over(story):
+    story.connect("s", "n3", code=0x88), story.close("s"), story.ping("s", conn=1)
+    assert story.rules() == []
+
+
 def test_of_two_that_connect_at_once_either_may_stay_but_not_both(story):
     for conn in (1, 2):
         story.add("connect", "d", conn=conn, node="n1", op=90 + conn, clean=False, expiry_s=100000, version=5,
@@ -292,6 +302,12 @@ def test_a_session_that_is_not_there_when_it_is_taken_over():
         story.connect("s", "n2", expiry_s=expiry_s), story.wait(20)
         story.take_over("s", "n3", present=False, expiry_s=expiry_s)
         assert story.rules() == ["C3"]
+
+
+def test_what_waited_for_a_session_that_is_gone_is_not_missed_too(story):
+    story.subscribe("s", "c/#"), story.publish("p/1"), story.unsubscribe("s", "c/#")
+    story.move("s", "n3", present=False)
+    assert story.rules() == ["C3"]
 
 
 def test_a_session_that_a_clean_start_had_ended(story):
@@ -523,6 +539,12 @@ def test_what_was_given_up_on_another_connection_has_no_order(story):
     assert two_in_the_wrong_order(other, qos=0, resent=False) == []
 
 
+def test_what_was_refused_has_no_order(story):
+    story.subscribe("s", "c/#")
+    story.publish("p/1", code=0x97), story.publish("p/2"), story.deliver("s", "p/2"), story.deliver("s", "p/1")
+    assert story.rules() == []
+
+
 def test_an_acknowledged_message_comes_before_what_is_sent_later_elsewhere(story):
     story.subscribe("s", "c/#")
     story.publish("p/1"), story.move("p", "n3"), story.publish("p/2")
@@ -679,6 +701,13 @@ def test_a_delayed_will_of_a_client_that_is_back_in_time_or_not():
 
 def test_a_will_without_delay_comes_though_its_client_is_back():
     assert willing(back_s=1, times=1) == [] and willing(back_s=1, times=0) == ["C7"]
+
+
+def test_a_will_that_does_not_come_long_before_a_fault():
+    story = Story()
+    story.connect("s", "n2"), story.subscribe("s", "w/#"), story.connect("w", will=story.will("w")), story.close("w")
+    story.wait(60), story.fault("kill", ["n1"])
+    assert story.rules() == ["C7"]
 
 
 @pytest.mark.parametrize("delay_s, times, found", [(0, 1, []), (0, 0, ["C7"]), (10, 0, []), (10, 1, ["C7"])])
@@ -869,6 +898,13 @@ def test_a_session_that_expires_too_early_or_too_late():
     assert expiring(5, True) == expiring(30, False) == expiring(12, True) == expiring(12, False) == []
 
 
+def test_a_connection_that_its_client_ends_has_not_ended_before():
+    story = Story()
+    story.connect("s", "n2", expiry_s=10), story.wait(20)
+    story.close("s"), story.connect("s", "n3", present=False, expiry_s=10)
+    assert story.rules() == ["C9"]
+
+
 def test_a_connection_may_have_ended_long_before_its_client_noticed():
     for asked, found in [(False, []), (True, ["C9"])]:
         story = Story()
@@ -989,6 +1025,12 @@ def test_a_minority_may_answer_pings(minority):
     assert minority.rules() == []
 
 
+def test_what_a_clean_start_without_answer_may_have_ended_is_not_durable_there(minority):
+    minority.close("s"), minority.connect("s", "n2", clean=True, code=None), minority.publish("p/1")
+    minority.over()
+    assert minority.rules() == []
+
+
 def test_within_its_lease_a_home_that_is_cut_off_may_go_on(story):
     story.subscribe("s", "c/#")
     story.fault("cut", ["n1"], ["n1"])
@@ -1067,7 +1109,7 @@ def test_what_a_violation_is_about_is_shown(story):
 
 
 @pytest.mark.parametrize("filter, topic, yes", [
-    ("a/b", "a/b", True), ("a/b", "a/c", False), ("a/+", "a/b", True), ("a/+", "a/b/c", False),
+    ("a/b", "a/b", True), ("a/b", "a/c", False), ("a/+", "a/b", True), ("a/+", "a/b/c", False), ("a/b/c", "a/b", False),
     ("a/#", "a/b/c", True), ("a/#", "a", True), ("#", "a/b", True), ("$share/g/a/#", "a/b", True)])
 def test_filters_match_as_the_standard_says(filter, topic, yes):
     assert checker.matches(filter, topic) == yes

@@ -19,8 +19,8 @@ from . import lab as labs
 from . import nemesis
 from .history import History
 from .lab import Lab
-from .nemesis import ENGINE, KINDS, LINK, Nemesis, Step, possible, schedule
-from .node import Cluster, Node
+from .nemesis import KINDS, Nemesis, Step, possible, schedule
+from .node import ENGINE, ENGINE_STORE, LINK, Cluster, Node
 from .test_lab import Ear, boot_id
 
 NODES = ["n1", "n2", "n3"]
@@ -80,7 +80,7 @@ class StandIn(Node):
         engine = self.folder / "nats-server"
         if not engine.exists():
             shutil.copy("/bin/sleep", engine)
-        (self.data / "engine").mkdir(exist_ok=True)
+        (self.data / ENGINE_STORE).mkdir(parents=True, exist_ok=True)
         supervise = f"(while sleep 0.1; do {engine} 1000; done) & " if not self.engine() else ""
         return ["sh", "-c", f"{supervise} echo broker.started; exec sleep 1000"]
 
@@ -271,7 +271,7 @@ def test_answers_lost(cluster, stage):
             return reaches(lab, "n1", "n1", ENGINE)
         assert not stage.do("answers.lost", "n1", look=ask)
         connection.settimeout(patience())
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionAbortedError):
             connection.recv(1)
     assert reaches(lab, "n1", "n1", ENGINE) and process.poll() is None
 
@@ -290,7 +290,7 @@ def test_stores_that_are_wiped(cluster, stage):
 
 
 def test_a_store_that_is_rolled_back(cluster, stage):
-    stored = cluster["n1"].data / "engine" / "state"
+    stored = cluster["n1"].data / ENGINE_STORE / "state"
     stored.write_text("early")
     stage.do("store.back", "n1", look=lambda: stored.write_text("late"))
     assert stored.read_text() == "early"
