@@ -23,7 +23,7 @@ def ctl(binary, broker):
 def test_answer_is_names_and_values(ctl, broker):
     done = ctl("broker")
     assert done.returncode == 0, done.stderr
-    assert f"pid           {broker.process.pid}\n" in done.stdout
+    assert f"\npid              {broker.process.pid}\n" in done.stdout
     assert f"127.0.0.1:{broker.port}  tcp" in done.stdout
 
 
