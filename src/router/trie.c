@@ -96,7 +96,8 @@ static void interests_free(struct interest *interest)
 static void interest_note(struct router *router, const struct subscription *s,
                           enum interest_level level)
 {
-    size_t len = subscription_filter(s, NULL, 0);
+    char none[1];
+    size_t len = subscription_filter(s, none, 0);
     struct interest *interest = mem_new(sizeof(*interest) + len);
     interest->next = NULL;
     interest->level = level;
