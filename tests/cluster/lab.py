@@ -68,6 +68,18 @@ def namespaces():
     return [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line.startswith(PREFIX)]
 
 
+def on(namespace):
+    """In front of a command: on that network. (`ip -n` and `ip netns exec` also want / to be a mount, which
+    it is not below chroot.)"""
+    return ["nsenter", f"--net=/run/netns/{namespace}"]
+
+
+def propagation():
+    """What `unshare --mount` is told, so that a machine's mounts stay its own."""
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    return "slave" if any(line.split()[4] == "/" for line in mounts) else "unchanged"
+
+
 def maker(namespace):
     """(pid, birth) out of its name."""
     found = re.match(rf"{PREFIX}-(\d+)-(\d+)-", namespace)
@@ -138,7 +150,7 @@ def sweep():
 
 def unavailable():
     """Why there can be no lab here; None when there can."""
-    if missing := [tool for tool in ("ip", "nft", "ss", "tc") if not shutil.which(tool)]:
+    if missing := [tool for tool in ("ip", "nft", "ss", "tc", "nsenter", "unshare") if not shutil.which(tool)]:
         return f"{', '.join(missing)} not found (Debian: iproute2, nftables)"
     if os.geteuid() != 0:
         return ("network namespaces need root: run it as root, or below "
@@ -188,8 +200,8 @@ class Machine:
         """In front of a program's arguments: on this machine's network, with its boot id."""
         mounts = ('mount --bind "$1" /proc/sys/kernel/random/boot_id && mount --bind "$2" /etc/hosts && '
                   'shift 2 && exec "$@"')
-        return ["ip", "netns", "exec", self.namespace, "sh", "-c", mounts, "sh", str(self._boot_id),
-                str(self.lab.hosts), *map(str, argv)]
+        return [*on(self.namespace), "unshare", "--mount", "--propagation", propagation(), "sh", "-c", mounts,
+                "sh", str(self._boot_id), str(self.lab.hosts), *map(str, argv)]
 
     def start(self, argv, log=None, **options):
         """A Popen: its pid is the program's own. `log` gets what it writes."""
@@ -326,7 +338,7 @@ class Lab:
         atexit.register(self.close)
         try:
             run("ip", "netns", "add", self.switch)
-            run("ip", "-n", self.switch, "-batch", "-", input="link add switch type bridge\nlink set switch up\n")
+            run(*on(self.switch), "ip", "-batch", "-", input="link add switch type bridge\nlink set switch up\n")
             for name in [*names, self.CLIENTS]:
                 self.add(name)
         except BaseException:
@@ -365,15 +377,15 @@ class Lab:
         machine = Machine(self, name, f"{NETWORK}.{number}", f"{self.base}-{name}")
         run("ip", "netns", "add", machine.namespace)
         self.machines[name] = machine
-        run("ip", "-n", self.switch, "-batch", "-", input=(
+        run(*on(self.switch), "ip", "-batch", "-", input=(
             f"link add {name} type veth peer name eth0 address {machine.mac} netns {machine.namespace}\n"
             f"link set {name} master switch up\n"))
         others = [other for other in self.machines.values() if other is not machine]
-        run("ip", "-n", machine.namespace, "-batch", "-", input="".join([
+        run(*on(machine.namespace), "ip", "-batch", "-", input="".join([
             f"link set lo up\naddress add {machine.address}/24 dev eth0\nlink set eth0 up\n",
             *map(self._neighbour, others)]))
         for other in others:
-            run("ip", "-n", other.namespace, "-batch", "-", input=self._neighbour(machine))
+            run(*on(other.namespace), "ip", "-batch", "-", input=self._neighbour(machine))
         self._write_hosts()
         return machine
 
@@ -448,7 +460,7 @@ class Lab:
         places = [(self.machines[name].namespace, "eth0"), (self.switch, name)]
         burst = max(4000, kbit * 125 // 100)
         for namespace, device in places:
-            run("tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{kbit}kbit",
+            run(*on(namespace), "tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{kbit}kbit",
                 "burst", str(burst), "latency", "250ms")
         self._slow[name] = places
         return Fault(lambda: self._quick(name), f"{name} at {kbit} kbit/s")
@@ -456,7 +468,7 @@ class Lab:
     def _quick(self, name):
         for namespace, device in self._slow.pop(name, []):
             with contextlib.suppress(RuntimeError):  # the machine may be removed
-                run("tc", "-n", namespace, "qdisc", "del", "dev", device, "root")
+                run(*on(namespace), "tc", "qdisc", "del", "dev", device, "root")
 
     def mute(self, name, port):
         """What that port of a machine answers to programs on the same machine is lost; what they send
@@ -466,7 +478,7 @@ class Lab:
     def break_connections(self, name, port):
         """Those that programs on a machine have made to that port, on whatever machine, are broken now: what was
         under way on them stays lost."""
-        sockets = ["ip", "netns", "exec", self[name].namespace, "ss", "-Htn", "state", "established"]
+        sockets = [*on(self[name].namespace), "ss", "-Htn", "state", "established"]
         run(*sockets, "-K", "dport", "=", f":{port}")
         left = run(*sockets, "dport", "=", f":{port}")
         if left:
@@ -559,4 +571,4 @@ class Lab:
     def _table(namespace, table, hook, rules):
         lines = [f"table {table} {{}}", f"delete table {table}", f"table {table} {{", "chain rules {",
                  f"type {hook}; policy accept;", *rules, "}", "}", ""]
-        run("ip", "netns", "exec", namespace, "nft", "-f", "-", input="\n".join(lines))
+        run(*on(namespace), "nft", "-f", "-", input="\n".join(lines))

@@ -229,7 +229,7 @@ def test_cut_links_leaves_the_engines(cluster, stage):
 
 def test_slow_lossy_and_late_links(cluster, stage, ear):
     lab = cluster.lab
-    tc = ["tc", "-n", lab["n1"].namespace, "qdisc", "show", "dev", "eth0"]
+    tc = [*labs.on(lab["n1"].namespace), "tc", "qdisc", "show", "dev", "eth0"]
     assert "tbf" in stage.do("link.slow", "n1", look=lambda: subprocess.check_output(tc, text=True), kbit=300)
     assert "tbf" not in subprocess.check_output(tc, text=True)
     arrived = stage.do("link.loss", "n1", "n2", look=lambda: (ear.count("n1", "n2", 100), ear.count("n2", "n1", 100)),
