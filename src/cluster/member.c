@@ -327,6 +327,9 @@ void members_free(struct cluster *cluster)
 {
     for (struct list *link; (link = list_take_first(&cluster->targets)) != NULL;)
         mem_free(CONTAINER_OF(link, struct target, link));
-    for (struct list *link; (link = list_take_first(&cluster->members)) != NULL;)
-        mem_free(CONTAINER_OF(link, struct member, link));
+    for (struct list *link; (link = list_take_first(&cluster->members)) != NULL;) {
+        struct member *member = CONTAINER_OF(link, struct member, link);
+        remote_routes_deinit(&member->routes);
+        mem_free(member);
+    }
 }

@@ -91,6 +91,13 @@ void remote_routes_clear(struct remote_routes *routes)
     map_init(&routes->by_filter);
 }
 
+void remote_routes_deinit(struct remote_routes *routes)
+{
+    for (struct list *link; (link = list_take_first(&routes->all)) != NULL;)
+        mem_free(CONTAINER_OF(link, struct remote_route, link));
+    map_deinit(&routes->by_filter);
+}
+
 void remote_routes_begin(struct remote_routes *routes)
 {
     routes->round++;

@@ -45,6 +45,8 @@ struct remote_routes {
 void remote_routes_init(struct remote_routes *routes, struct router *router, uint32_t remote);
 /* Takes all out of the router. */
 void remote_routes_clear(struct remote_routes *routes);
+/* At the end: the router, which ends too, keeps its own. */
+void remote_routes_deinit(struct remote_routes *routes);
 
 /* The whole table follows; what is not in it goes with remote_routes_end(). */
 void remote_routes_begin(struct remote_routes *routes);

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each limit of the configuration: the reason code, and the metric that shows that it was hit."""
 
+import json
 import os
+import subprocess
 import time
 
 import pytest
@@ -429,6 +431,10 @@ def test_memory_can_be_freed_when_it_is_full(full, topic):
 
 def test_memory_goes_back_to_the_system_when_the_broker_is_quiet(own_broker, connect):
     broker = own_broker({"durability": "memory"}, environment=FREE_AT_ONCE)
+    told = subprocess.run([broker.binary, "ctl", "--json", "broker", "-d", broker.data],
+                          capture_output=True, check=True, timeout=30)
+    if json.loads(told.stdout)["heap_used_bytes"] == 0:
+        pytest.skip("memory is a sanitizer's, which keeps it")
     alice = connect(V5, broker=broker)
     for number in range(1000):
         for topic in ("stays", "goes"):  # so what goes leaves a thousand holes
