@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "broker/node.h"
 #include "broker/question.h"
+#include "config/address.h"
 #include "config/nearest.h"
 #include "config/version.h"
 
@@ -90,10 +91,8 @@ static json_t *listeners_json(const struct broker *broker)
 
     for (uint32_t i = 0; i < broker->config->listener_count; i++) {
         const struct config_listener *listener = &broker->config->listeners[i];
-        bool v6 = strchr(listener->host, ':') != NULL;
-        char address[CONFIG_TEXT_MAX + 16];
-        snprintf(address, sizeof(address), "%s%s%s:%u", v6 ? "[" : "", listener->host,
-                 v6 ? "]" : "", broker->ports[i]);
+        char address[CONFIG_TEXT_MAX + 8];
+        address_format(listener->host, broker->ports[i], address, sizeof(address));
         json_array_append_new(list, json_pack("{s:s, s:s}", "address", address, "transport",
                                               listener->transport == CONFIG_WS ? "ws" : "tcp"));
     }

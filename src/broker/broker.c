@@ -27,18 +27,6 @@ enum { LISTEN_BACKLOG = 4096, MALLOC_LARGE = 4 * 1024 * 1024, STORE_END_S = 5 };
 /* ---- listeners ---------------------------------------------------------------------------------
  */
 
-static bool bind_failed(const struct config_listener *listener)
-{
-    int error = errno;
-    bool v6 = strchr(listener->host, ':') != NULL;
-    fprintf(stderr, "skein: cannot listen on %s%s%s:%u: %s\n", v6 ? "[" : "", listener->host,
-            v6 ? "]" : "", listener->port,
-            error == EADDRINUSE ? "the address is taken by another process" : strerror(error));
-    LOG(LOG_ERROR, "broker.cannot_listen", log_text("host", listener->host),
-        log_uint("port", listener->port), log_text("error", strerror(error)));
-    return false;
-}
-
 /* One socket a worker for each listener. */
 static bool bind_all(struct broker *broker)
 {
@@ -50,9 +38,9 @@ static bool bind_all(struct broker *broker)
         for (uint32_t w = 0; w < broker->worker_count; w++) {
             struct worker *worker = &broker->workers[w];
             address.exclusive = w == 0;
-            int fd = listener_bind(&address, LISTEN_BACKLOG);
+            int fd = bind_or_say("listeners", &address, LISTEN_BACKLOG);
             if (fd < 0)
-                return bind_failed(listener);
+                return false;
             worker->listener_fds[worker->listener_count++] = fd;
         }
         broker->ports[l] = address.port;

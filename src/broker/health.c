@@ -89,19 +89,13 @@ static int bind_to(const struct config_address *wanted, const char *key, int *co
     if (wanted->host[0] == '\0' || *code != BROKER_EXIT_OK)
         return -1;
     snprintf(address.host, sizeof(address.host), "%s", wanted->host);
-    int fd = listener_bind(&address, HEALTH_BACKLOG);
-    if (fd >= 0) {
+    int fd = bind_or_say(key, &address, HEALTH_BACKLOG);
+    if (fd < 0)
+        *code = BROKER_EXIT_UNAVAILABLE;
+    else
         LOG(LOG_INFO, "broker.health_listening", log_text("key", key),
             log_text("host", wanted->host), log_uint("port", wanted->port));
-        return fd;
-    }
-    const char *error = errno == EADDRINUSE ? "the address is taken" : strerror(errno);
-    fprintf(stderr, "skein: %s: cannot listen on port %u of %s: %s\n", key, wanted->port,
-            wanted->host, error);
-    LOG(LOG_ERROR, "broker.cannot_listen", log_text("host", wanted->host),
-        log_uint("port", wanted->port), log_text("error", error));
-    *code = BROKER_EXIT_UNAVAILABLE;
-    return -1;
+    return fd;
 }
 
 bool health_configured(const struct broker *broker)

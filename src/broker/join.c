@@ -3,21 +3,14 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "broker/node.h"
+#include "config/address.h"
 #include "config/cluster.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 enum { LINK_BACKLOG = 256 };
 
-/* False: it is too long for a link to say. */
-static bool format_address(const struct config_address *address, char *out, size_t room)
-{
-    bool v6 = strchr(address->host, ':') != NULL;
-    int len = snprintf(out, room, "%s%s%s:%u", v6 ? "[" : "", address->host, v6 ? "]" : "",
-                       (unsigned)address->port);
-    return len > 0 && (size_t)len < room;
-}
+_Static_assert(LINK_ADDRESS_MAX >= CONFIG_TEXT_MAX + 7, "every address of the configuration fits");
 
 static void take_addresses(struct join *join, const struct config *config)
 {
@@ -37,22 +30,21 @@ int join_open(struct broker *broker)
     struct config_error error;
     if (!cluster_configured(config))
         return BROKER_EXIT_OK;
-    if (!cluster_secret(config, &join->secret, &error) || !cluster_node(config, join->node)) {
-        fprintf(stderr, "skein: cluster: this node's name or the secret cannot be read\n");
+    if (!cluster_secret(config, &join->secret, &error)) {
+        fprintf(stderr, "skein: %s\n", error.text);
         return BROKER_EXIT_UNAVAILABLE;
     }
-    if (!format_address(cluster_advertised(config), join->address, sizeof(join->address))) {
-        fprintf(stderr, "skein: cluster.advertise: longer than %d bytes\n", LINK_ADDRESS_MAX);
+    if (!cluster_node(config, join->node)) {
+        fprintf(stderr, "skein: cluster.node: the host's name cannot be one; set it\n");
         return BROKER_EXIT_UNAVAILABLE;
     }
+    const struct config_address *advertised = cluster_advertised(config);
+    address_format(advertised->host, advertised->port, join->address, sizeof(join->address));
     struct listener_address address = {.port = config->cluster.listen.port, .exclusive = true};
     snprintf(address.host, sizeof(address.host), "%s", config->cluster.listen.host);
-    join->listening_fd = listener_bind(&address, LINK_BACKLOG);
-    if (join->listening_fd < 0) {
-        fprintf(stderr, "skein: cluster.listen: cannot listen on %s:%u: %s\n", address.host,
-                (unsigned)address.port, strerror(errno));
+    join->listening_fd = bind_or_say("cluster.listen", &address, LINK_BACKLOG);
+    if (join->listening_fd < 0)
         return BROKER_EXIT_UNAVAILABLE;
-    }
     join->options.identity = (struct link_identity){.cluster = config->cluster.name,
                                                     .node = join->node,
                                                     .address = join->address,

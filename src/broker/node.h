@@ -61,6 +61,9 @@ void node_deinit(struct broker *broker);
 void sys_topics_start(struct broker *broker);
 void sys_topics_stop(struct broker *broker);
 
+/* bind.c: listener_bind() for what the configuration has under `key`. -1: why has been said. */
+int bind_or_say(const char *key, struct listener_address *address, int backlog);
+
 /* join.c: the cluster, when the configuration names one. Before the workers are made, and gives an
  * exit code; for each worker; when clients are let in. */
 int join_open(struct broker *broker);

@@ -57,10 +57,9 @@ static void tell_promises(struct worker *worker)
     char topic[64], address[CONFIG_TEXT_MAX + 8];
     tell_durability(worker, SYS_DURABILITY, "", config->durability);
     for (uint32_t i = 0; i < config->listener_count; i++) {
-        struct config_listener listener = config->listeners[i];
-        listener.port = worker->broker->ports[i];
         snprintf(topic, sizeof(topic), SYS_DURABILITY "/listeners/%u", i + 1);
-        address_format(&listener, address, sizeof(address));
+        address_format(config->listeners[i].host, worker->broker->ports[i], address,
+                       sizeof(address));
         tell_durability(worker, topic, address, config_listener_durability(config, i));
     }
     for (uint32_t i = 0; i < config->durability_topic_count; i++) {

@@ -17,17 +17,14 @@ struct control_mail {
     struct letter letter;
     struct cluster *cluster;
     void (*open)(struct control_mail *mail);
-    uint32_t worker, remote;
+    uint32_t worker, remote, serial; /* of a road */
 };
 
-static void post(struct cluster *cluster, uint32_t worker, uint32_t remote,
-                 void (*open)(struct control_mail *mail))
+static void post(struct cluster *cluster, const struct control_mail *what)
 {
     struct control_mail *mail = NEW(struct control_mail);
+    *mail = *what;
     mail->cluster = cluster;
-    mail->open = open;
-    mail->worker = worker;
-    mail->remote = remote;
     mailbox_post(&cluster->mailbox, &mail->letter);
 }
 
@@ -134,12 +131,14 @@ uint32_t cluster_members(struct cluster *cluster, struct cluster_member *out, ui
 /* ---- workers -----------------------------------------------------------------------------------
  */
 
+/* The member whose road that is; NULL: it has another one by now, or none. */
 static struct member *member_of_mail(const struct control_mail *mail)
 {
     LIST_FOR_EACH (link, &mail->cluster->members) {
         struct member *member = CONTAINER_OF(link, struct member, link);
+        const struct member_road *road = &member->roads[mail->worker];
         if (member->remote == mail->remote)
-            return member;
+            return road->state >= ROAD_GIVEN && road->serial == mail->serial ? member : NULL;
     }
     return NULL;
 }
@@ -147,27 +146,29 @@ static struct member *member_of_mail(const struct control_mail *mail)
 static void open_lost(struct control_mail *mail)
 {
     struct member *member = member_of_mail(mail);
-    if (member != NULL && member->roads[mail->worker] != ROAD_DIALLING)
-        member->roads[mail->worker] = ROAD_NONE;
+    if (member != NULL)
+        member->roads[mail->worker].state = ROAD_NONE;
 }
 
 static void open_opened(struct control_mail *mail)
 {
     struct member *member = member_of_mail(mail);
-    if (member == NULL || member->roads[mail->worker] != ROAD_GIVEN)
-        return; /* it was closed again */
-    member->roads[mail->worker] = ROAD_OPEN;
+    if (member == NULL)
+        return;
+    member->roads[mail->worker].state = ROAD_OPEN;
     member_roads_changed(member);
 }
 
-static void road_lost(void *owner, uint32_t worker, uint32_t remote)
+static void road_lost(void *owner, uint32_t worker, uint32_t remote, uint32_t serial)
 {
-    post(owner, worker, remote, open_lost);
+    post(owner, &(struct control_mail){
+                    .open = open_lost, .worker = worker, .remote = remote, .serial = serial});
 }
 
-static void road_opened(void *owner, uint32_t worker, uint32_t remote)
+static void road_opened(void *owner, uint32_t worker, uint32_t remote, uint32_t serial)
 {
-    post(owner, worker, remote, open_opened);
+    post(owner, &(struct control_mail){
+                    .open = open_opened, .worker = worker, .remote = remote, .serial = serial});
 }
 
 static const struct roads_ops roads_ops = {.opened = road_opened, .lost = road_lost};
@@ -244,7 +245,7 @@ static void open_stop(struct control_mail *mail)
 
 void cluster_stop(struct cluster *cluster)
 {
-    post(cluster, 0, 0, open_stop);
+    post(cluster, &(struct control_mail){.open = open_stop});
     pthread_join(cluster->thread, NULL);
     for (uint32_t i = 0; i < cluster->worker_count; i++)
         atomic_store_explicit(&roads_remote(cluster->roads[i])->settled, UINT64_MAX,

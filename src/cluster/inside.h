@@ -25,6 +25,12 @@ enum {
 /* GIVEN: to its worker, which has not said that it has it. */
 enum road_state { ROAD_NONE, ROAD_DIALLING, ROAD_GIVEN, ROAD_OPEN };
 
+/* What a worker sends on to a member. */
+struct member_road {
+    enum road_state state;
+    uint32_t serial; /* of the last that was given */
+};
+
 struct tell;
 struct hear;
 
@@ -41,7 +47,7 @@ struct member {
     struct tell *tell;          /* the control link that we dialled, or NULL */
     struct hear *hear;          /* the one that it dialled, or NULL */
     struct remote_routes routes;
-    uint8_t roads[]; /* enum road_state, one a worker */
+    struct member_road roads[]; /* one a worker */
 };
 
 /* An address where a member may be. */
@@ -72,7 +78,7 @@ struct cluster {
     uint32_t member_count, target_count;
     struct own_routes own_routes;
     uint64_t interests; /* so many of the router's are in own_routes */
-    uint32_t worker_count;
+    uint32_t worker_count, road_serials;
     struct roads **roads; /* one a worker */
     struct cluster_worker *workers;
     bool stopping;

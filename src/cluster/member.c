@@ -9,38 +9,13 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "config/address.h"
 #include "metrics/metrics.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 /* ---- addresses ---------------------------------------------------------------------------------
  */
-
-/* "host:port", "[v6]:port". */
-static bool parse_address(struct bytes text, struct cluster_address *address)
-{
-    char copy[LINK_ADDRESS_MAX + 1];
-    if (text.len == 0 || text.len > LINK_ADDRESS_MAX)
-        return false;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
-    char *colon = strrchr(copy, ':'), *host = copy, *end;
-    if (colon == NULL)
-        return false;
-    *colon = '\0';
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    size_t len = strlen(host);
-    if (len > 2 && host[0] == '[' && host[len - 1] == ']') {
-        host[len - 1] = '\0';
-        host++;
-    }
-    if (*end != '\0' || port == 0 || port > UINT16_MAX || *host == '\0')
-        return false;
-    *address = (struct cluster_address){.port = (uint16_t)port};
-    memcpy(address->host, host, strlen(host));
-    return true;
-}
 
 void target_new(struct cluster *cluster, const struct cluster_address *address)
 {
@@ -64,9 +39,16 @@ void target_new(struct cluster *cluster, const struct cluster_address *address)
 
 void target_add(struct cluster *cluster, struct bytes address)
 {
-    struct cluster_address parsed;
-    if (parse_address(address, &parsed))
-        target_new(cluster, &parsed);
+    char text[LINK_ADDRESS_MAX + 1], host[CONFIG_TEXT_MAX];
+    struct cluster_address parsed = {0};
+    if (address.len > LINK_ADDRESS_MAX)
+        return;
+    memcpy(text, address.data, address.len);
+    text[address.len] = '\0';
+    if (address_split(text, host, &parsed.port) != NULL)
+        return;
+    memcpy(parsed.host, host, sizeof(host));
+    target_new(cluster, &parsed);
 }
 
 /* ---- members -----------------------------------------------------------------------------------
@@ -88,7 +70,8 @@ static struct member *member_new(struct cluster *cluster, const struct link_peer
         LOG_LIMITED(LOG_ERROR, "cluster.too_many_members", log_uint("limit", REMOTES_MAX));
         return NULL;
     }
-    struct member *member = mem_new(sizeof(*member) + cluster->worker_count);
+    struct member *member =
+        mem_new(sizeof(*member) + cluster->worker_count * sizeof(member->roads[0]));
     member->cluster = cluster;
     memcpy(member->node, peer->node, sizeof(member->node));
     member->remote = cluster->member_count++;
@@ -115,7 +98,7 @@ struct member *member_of_peer(struct cluster *cluster, const struct link_peer *p
 bool member_roads_open(const struct member *member)
 {
     for (uint32_t i = 0; i < member->cluster->worker_count; i++)
-        if (member->roads[i] != ROAD_OPEN)
+        if (member->roads[i].state != ROAD_OPEN)
             return false;
     return true;
 }
@@ -149,7 +132,7 @@ void member_away(struct member *member, const char *reason)
     member->live = false;
     talk_close(member);
     for (uint32_t i = 0; i < cluster->worker_count; i++) {
-        member->roads[i] = ROAD_NONE;
+        member->roads[i].state = ROAD_NONE;
         roads_post_close(cluster->roads[i], member->remote);
     }
     remote_routes_clear(&member->routes);
@@ -222,14 +205,14 @@ static void dial_roads(struct target *target)
     struct member *member = target->member;
     struct cluster *cluster = target->cluster;
     for (uint32_t i = 0; i < cluster->worker_count; i++) {
-        if (member->roads[i] != ROAD_NONE)
+        if (member->roads[i].state != ROAD_NONE)
             continue;
         struct greeter_call call = {.port = target->address.port,
                                     .purpose = LINK_ROAD,
                                     .worker = (uint16_t)i,
                                     .owner = target};
         memcpy(call.host, target->address.host, sizeof(call.host));
-        member->roads[i] = ROAD_DIALLING;
+        member->roads[i].state = ROAD_DIALLING;
         greeter_dial(&cluster->greeter, &call);
     }
 }
@@ -280,13 +263,15 @@ static void reached(struct greeter *greeter, const struct greeter_call *call,
     if (call->purpose == LINK_CONTROL) {
         reached_control(target, peer, fd, unread);
     } else if (member->incarnation != peer->incarnation || member->tell == NULL ||
-               member->roads[call->worker] != ROAD_DIALLING) {
+               member->roads[call->worker].state != ROAD_DIALLING) {
         close(fd);
-        if (member->roads[call->worker] == ROAD_DIALLING)
-            member->roads[call->worker] = ROAD_NONE;
+        if (member->roads[call->worker].state == ROAD_DIALLING)
+            member->roads[call->worker].state = ROAD_NONE;
     } else {
-        member->roads[call->worker] = ROAD_GIVEN;
-        roads_post_out(target->cluster->roads[call->worker], member->remote, fd, unread);
+        struct cluster *cluster = target->cluster;
+        uint32_t serial = ++cluster->road_serials;
+        member->roads[call->worker] = (struct member_road){ROAD_GIVEN, serial};
+        roads_post_out(cluster->roads[call->worker], member->remote, serial, fd, unread);
     }
 }
 
@@ -302,8 +287,8 @@ static void failed(struct greeter *greeter, const struct greeter_call *call,
                     log_uint("port", call->port), log_text("reason", why));
     if (call->purpose == LINK_CONTROL)
         target->dialling = false;
-    else if (target->member->roads[call->worker] == ROAD_DIALLING)
-        target->member->roads[call->worker] = ROAD_NONE;
+    else if (target->member->roads[call->worker].state == ROAD_DIALLING)
+        target->member->roads[call->worker].state = ROAD_NONE;
     wait_longer(target);
 }
 

@@ -22,7 +22,7 @@ enum {
 struct road_out {
     struct link link;
     struct roads *roads;
-    uint32_t remote;
+    uint32_t remote, serial;
     uint64_t sent, worked_off; /* bytes */
     bool forgotten;            /* closed by order: nobody is told */
     /* Who waits for publications first_asked to last_asked, in a ring; NULL: is answered. */
@@ -193,7 +193,7 @@ static void out_ended(struct link *link)
         roads->out[road->remote] = NULL;
     answer_all(road);
     if (!road->forgotten && !roads->closed)
-        roads->ops->lost(roads->owner, roads->worker, road->remote);
+        roads->ops->lost(roads->owner, roads->worker, road->remote, road->serial);
 }
 
 static void out_closed(struct link *link)
@@ -367,18 +367,22 @@ static const struct remote_ops remote_ops = {
 struct road_order {
     struct mail mail;
     struct roads *roads;
-    uint32_t remote;
+    uint32_t remote, serial;
     int fd;
     size_t unread_len;
     uint8_t unread[];
 };
 
-static void post(struct roads *roads, uint32_t remote, int fd, struct bytes unread,
+static void post(struct roads *roads, uint32_t remote, uint32_t serial, int fd, struct bytes unread,
                  void (*open)(struct mail *mail, void *receiver))
 {
     struct road_order *order = mem_new(sizeof(*order) + unread.len);
-    *order = (struct road_order){
-        .mail.open = open, .roads = roads, .remote = remote, .fd = fd, .unread_len = unread.len};
+    *order = (struct road_order){.mail.open = open,
+                                 .roads = roads,
+                                 .remote = remote,
+                                 .serial = serial,
+                                 .fd = fd,
+                                 .unread_len = unread.len};
     if (unread.len > 0)
         memcpy(order->unread, unread.data, unread.len);
     mailbox_post(roads->is.mailbox, &order->mail.letter);
@@ -400,17 +404,18 @@ static void open_out_order(struct mail *mail, void *receiver)
     (void)receiver;
     close_out(roads, order->remote);
     struct road_out *road = NEW(struct road_out);
-    *road = (struct road_out){.roads = roads, .remote = order->remote, .first_asked = 1};
+    *road = (struct road_out){
+        .roads = roads, .remote = order->remote, .serial = order->serial, .first_asked = 1};
     if (roads->closed) {
         close(order->fd);
         mem_free(road);
     } else if (link_open(&road->link, roads->is.loop, &out_ops, order->fd,
                          bytes_of(order->unread, order->unread_len)) != RC_OK) {
         mem_free(road);
-        roads->ops->lost(roads->owner, roads->worker, order->remote);
+        roads->ops->lost(roads->owner, roads->worker, order->remote, order->serial);
     } else {
         roads->out[order->remote] = road;
-        roads->ops->opened(roads->owner, roads->worker, order->remote);
+        roads->ops->opened(roads->owner, roads->worker, order->remote, order->serial);
     }
     mem_free(order);
 }
@@ -458,19 +463,20 @@ static void open_close_order(struct mail *mail, void *receiver)
     mem_free(order);
 }
 
-void roads_post_out(struct roads *roads, uint32_t remote, int fd, struct bytes unread)
+void roads_post_out(struct roads *roads, uint32_t remote, uint32_t serial, int fd,
+                    struct bytes unread)
 {
-    post(roads, remote, fd, unread, open_out_order);
+    post(roads, remote, serial, fd, unread, open_out_order);
 }
 
 void roads_post_in(struct roads *roads, int fd, struct bytes unread)
 {
-    post(roads, 0, fd, unread, open_in_order);
+    post(roads, 0, 0, fd, unread, open_in_order);
 }
 
 void roads_post_close(struct roads *roads, uint32_t remote)
 {
-    post(roads, remote, -1, bytes_of(NULL, 0), open_close_order);
+    post(roads, remote, 0, -1, bytes_of(NULL, 0), open_close_order);
 }
 
 /* ---- make and unmake ---------------------------------------------------------------------------

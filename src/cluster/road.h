@@ -20,16 +20,18 @@ struct roads;
 /* Who hears that a road is open, and that one has ended or could not be opened. On the worker's
  * thread. */
 struct roads_ops {
-    void (*opened)(void *owner, uint32_t worker, uint32_t remote);
-    void (*lost)(void *owner, uint32_t worker, uint32_t remote);
+    void (*opened)(void *owner, uint32_t worker, uint32_t remote, uint32_t serial);
+    void (*lost)(void *owner, uint32_t worker, uint32_t remote, uint32_t serial);
 };
 
 struct roads *roads_new(uint32_t worker, const struct roads_ops *ops, void *owner);
 void roads_join(struct roads *roads, const struct cluster_worker *is);
 struct delivery_remote *roads_remote(struct roads *roads);
 
-/* Orders, from the control's thread. Each takes its descriptor; `unread` is copied. */
-void roads_post_out(struct roads *roads, uint32_t remote, int fd, struct bytes unread);
+/* Orders, from the control's thread. Each takes its descriptor; `unread` is copied. `serial` comes
+ * back in struct roads_ops: it tells a road from the one that was there before. */
+void roads_post_out(struct roads *roads, uint32_t remote, uint32_t serial, int fd,
+                    struct bytes unread);
 void roads_post_in(struct roads *roads, int fd, struct bytes unread);
 /* The node is not heard of any more: its road is closed, without lost(). */
 void roads_post_close(struct roads *roads, uint32_t remote);

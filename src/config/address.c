@@ -150,11 +150,10 @@ bool address_same(const struct config_listener *a, const struct config_listener 
     return a->port == b->port && a->port != 0 && host_same(a->host, b->host);
 }
 
-const char *address_format(const struct config_listener *listener, char *out, size_t room)
+const char *address_format(const char *host, uint16_t port, char *out, size_t room)
 {
-    bool v6 = strchr(listener->host, ':') != NULL;
+    bool v6 = strchr(host, ':') != NULL;
 
-    snprintf(out, room, "%s%s%s:%u", v6 ? "[" : "", listener->host, v6 ? "]" : "",
-             (unsigned)listener->port);
+    snprintf(out, room, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", (unsigned)port);
     return out;
 }

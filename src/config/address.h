@@ -23,6 +23,6 @@ bool address_is_loopback(const char *host);
 bool address_same(const struct config_listener *a, const struct config_listener *b);
 
 /* "127.0.0.1:1883", "[::1]:1883". Gives out; CONFIG_TEXT_MAX + 8 bytes are always enough. */
-const char *address_format(const struct config_listener *listener, char *out, size_t room);
+const char *address_format(const char *host, uint16_t port, char *out, size_t room);
 
 #endif

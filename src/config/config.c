@@ -88,7 +88,7 @@ bool config_validate(const struct config *config, struct config_error *error)
 
     for (uint32_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
-        address_format(listener, address, sizeof(address));
+        address_format(listener->host, listener->port, address, sizeof(address));
         for (uint32_t j = 0; j < i; j++) {
             if (!address_same(listener, &config->listeners[j]))
                 continue;

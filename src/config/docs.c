@@ -403,7 +403,8 @@ static void yaml_listeners(FILE *out)
     fputs("#listeners:\n", out);
     for (uint32_t i = 0; i < config.listener_count; i++) {
         const struct config_listener *listener = &config.listeners[i];
-        fprintf(out, "#  - address: \"%s\"\n", address_format(listener, address, sizeof(address)));
+        fprintf(out, "#  - address: \"%s\"\n",
+                address_format(listener->host, listener->port, address, sizeof(address)));
         fprintf(out, "#    transport: %s\n", config_transports[listener->transport].name);
     }
 }

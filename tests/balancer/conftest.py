@@ -87,7 +87,7 @@ class Haproxy(Process):
 def haproxy():
     """haproxy(text, port, ...): runs one; needs Debian's package."""
     if shutil.which("haproxy") is None:
-        pytest.skip("haproxy is not installed")
+        pytest.fail("haproxy is not installed; ./dev deps test installs it")
     started = []
 
     def start(text, *ports):

@@ -90,7 +90,7 @@ def site():
 
 def haproxy_in_front(site, change=lambda text: text):
     if shutil.which("haproxy") is None:
-        pytest.skip("haproxy is not installed")
+        pytest.fail("haproxy is not installed; ./dev deps test installs it")
     text = change(site.text("haproxy")).replace("global\n", "", 1)
     site.balancer = Haproxy(text, [site.port])
     wait_until(lambda: statuses(site) == {"a": "UP", "b": "UP"}, lambda: f"up: {statuses(site)}")
@@ -209,7 +209,7 @@ def nginx_in_front(site):
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     module = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
     if binary is None or not module.exists():
-        pytest.skip("nginx with its stream module is not installed")
+        pytest.fail("nginx with its stream module is not installed; ./dev deps test installs it")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="skein-nginx-"))
     (folder / "nginx.conf").write_text(
         f"load_module {module};\ndaemon off;\npid {folder}/pid;\nerror_log stderr;\n"

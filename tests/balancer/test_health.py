@@ -97,7 +97,7 @@ def frozen(pid, name):
     (thread,) = [int(task.name) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
                  if (task / "comm").read_text().strip() == name]
     if ptrace(seize, thread, None, None) != 0:
-        pytest.skip(f"ptrace: {os.strerror(ctypes.get_errno())}")
+        pytest.fail(f"a thread cannot be frozen here: ptrace: {os.strerror(ctypes.get_errno())}")
     assert ptrace(interrupt, thread, None, None) == 0
     os.waitpid(thread, all_kinds)
     try:
@@ -175,7 +175,7 @@ def test_port_that_is_taken_is_said_and_ends_the_start(probed, shared, tmp_path)
                            "--set", f"health.listen=127.0.0.1:{shared.port}"],
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 69
-    assert f"skein: health.listen: cannot listen on port {shared.port} of 127.0.0.1: the address is taken" in done.stderr
+    assert f"skein: health.listen: cannot listen on 127.0.0.1:{shared.port}: the address is taken" in done.stderr
 
 
 def test_broker_that_loads_is_alive_and_not_ready(own_broker, health):
