@@ -181,6 +181,10 @@ void loop_turn(struct loop *loop, enum loop_wait wait)
     loop->more |= timers_fire(loop);
     dirty_flush(loop);
     take_share(&loop->bulk, stream_flush_bulk);
+    if (loop->carried) {
+        loop->carried = false;
+        dirty_flush(loop);
+    }
     closing_finish(loop);
     pool_shrink(loop);
     loop_count(&loop->counters.turns, 1);

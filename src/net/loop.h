@@ -72,6 +72,7 @@ struct loop {
     uv_loop_t uv;
     int events_fd; /* the epoll set */
     bool more;     /* work is left that no list shows: do not sleep */
+    bool carried;  /* streams have been flushed into others: those are flushed once more */
     struct timer_wheel wheel;
     uint64_t began_ns;          /* clock_ns() at the start of this turn */
     uint64_t now_ms;            /* the same in milliseconds */

@@ -2,7 +2,7 @@
 /*
  * The life of a stream: open, what the loop's epoll set waits for, pause, detach, close. Input is
  * in stream_input.c, output in stream_output.c, the PROXY protocol and whom the stream is with in
- * stream_peer.c, WebSocket in websocket.c.
+ * stream_peer.c, WebSocket in websocket.c, streams without a descriptor in carried.c.
  *
  * A stream is in the set from stream_open() on and leaves it when its descriptor is closed, so a
  * connection that neither pauses nor fills the kernel's buffer costs one epoll_ctl(). The set is
@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "net/carried.h"
 #include "net/out_pool.h"
 #include "net/stream_internal.h"
 #include "net/websocket.h"
@@ -54,6 +55,10 @@ static int set_change(struct stream *stream, int operation, uint32_t events)
     struct epoll_event event = {.events = events, .data.ptr = stream};
 
     stream->polled = (uint8_t)(events & (EPOLLIN | EPOLLOUT));
+    if (stream_is_carried(stream)) {
+        carried_wants(stream, events);
+        return 0;
+    }
     return epoll_ctl(stream->loop->events_fd, operation, stream->fd, &event);
 }
 
@@ -133,15 +138,20 @@ static void release(struct stream *stream)
 void stream_end(struct stream *stream, enum stream_close_reason reason)
 {
     bool was_open = stream->state == STREAM_OPEN;
+    struct stream_carrier *carrier = stream_is_carried(stream) ? stream->aside->carrier : NULL;
 
     if (stream->state >= STREAM_CLOSING)
         return;
     release(stream);
-    /* Closing takes it out of the set only when nobody else holds the open file for a moment, as
-     * who looks at /proc does: then events would come for a stream that is gone. */
-    set_change(stream, EPOLL_CTL_DEL, 0);
-    close(stream->fd);
+    if (carrier == NULL) {
+        /* Closing takes it out of the set only when nobody else holds the open file for a moment,
+         * as who looks at /proc does: then events would come for a stream that is gone. */
+        set_change(stream, EPOLL_CTL_DEL, 0);
+        close(stream->fd);
+    }
     stream->fd = -1;
+    if (carrier != NULL)
+        carrier->ops->closed(carrier);
     if (was_open)
         stream->ops->ended(stream, reason);
 }
@@ -151,22 +161,29 @@ void stream_close(struct stream *stream)
     stream_end(stream, STREAM_CLOSED_BY_US);
 }
 
+void stream_end_later(struct stream *stream, enum stream_close_reason reason)
+{
+    if (stream->end_reason != 0 || stream->state >= STREAM_CLOSING)
+        return;
+    stream->end_reason = (uint8_t)(1 + reason);
+    stream->waits_writable = false;
+    stream_pause(stream);
+    stream_unlink(stream);
+    list_add_last(&stream->loop->ending, &stream->link);
+}
+
 /* When thousands of clients go at once, the others need not wait until all of that is done. */
 void stream_end_soon(struct stream *stream, enum stream_close_reason reason)
 {
     struct loop *loop = stream->loop;
 
-    if (loop->ends_left > 0 || stream->state != STREAM_OPEN) {
-        if (loop->ends_left > 0)
-            loop->ends_left--;
-        stream_end(stream, reason);
-    } else if (stream->end_reason == 0) {
-        stream->end_reason = (uint8_t)(1 + reason);
-        stream->waits_writable = false;
-        stream_pause(stream);
-        stream_unlink(stream);
-        list_add_last(&loop->ending, &stream->link);
+    if (loop->ends_left == 0 && stream->state == STREAM_OPEN) {
+        stream_end_later(stream, reason);
+        return;
     }
+    if (loop->ends_left > 0)
+        loop->ends_left--;
+    stream_end(stream, reason);
 }
 
 void stream_end_now(struct stream *stream)
@@ -210,6 +227,10 @@ void stream_flushed(struct stream *stream)
 {
     CHECK(stream->state == STREAM_FLUSHING);
     stream->state = STREAM_LINGERING;
+    if (stream_is_carried(stream)) {
+        carried_finish(stream);
+        return;
+    }
     /* Closing now could make the kernel answer unread input with a reset, which would throw away
      * at the peer what was just written. */
     if (shutdown(stream->fd, SHUT_WR) != 0)
@@ -256,6 +277,7 @@ int stream_detach(struct stream *stream, size_t consumed, struct stream_filter *
     int fd = stream->fd;
 
     CHECK(stream->state == STREAM_OPEN && !stream_awaits_header(stream));
+    CHECK(!stream_is_carried(stream));
     if (stream->out_first != NULL)
         stream_flush(stream);
     if (stream->state != STREAM_OPEN || stream->out_first != NULL)

@@ -89,7 +89,7 @@ struct stream {
     struct out_chunk *out_first, *out_last;
     struct stream_kept *kept; /* unconsumed input, NULL when there is none */
     uint32_t out_bytes;       /* not yet taken by the kernel; at most STREAM_OUT_MAX */
-    int fd;                   /* -1 once it is closed or given away */
+    int fd;                   /* -1 once it is closed or given away; STREAM_CARRIED */
     uint8_t state;            /* enum stream_state */
     uint8_t transport;        /* enum transport */
     uint8_t polled;           /* EPOLLIN, EPOLLOUT: what the epoll set waits for now */
@@ -101,6 +101,7 @@ struct stream {
 };
 
 enum {
+    STREAM_CARRIED = -2,          /* instead of a descriptor: see net/carried.h */
     STREAM_OUT_HIGH = 256 * 1024, /* above: stream_write tells the caller to hold data back */
     STREAM_OUT_LOW = 64 * 1024,
     STREAM_OUT_MAX = 1024 * 1024 * 1024, /* what would go beyond is refused: no memory */
@@ -197,7 +198,8 @@ static inline bool stream_is_high(struct stream *stream)
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
-/* Bytes that the peer has not got yet: of our output and in the kernel. Costs a system call. */
+/* Bytes that the peer has not got yet: of our output and in the kernel or with the carrier. Costs a
+ * system call. */
 size_t stream_unsent(const struct stream *stream);
 
 /*
@@ -237,6 +239,8 @@ void stream_expect_proxy_header(struct stream *stream);
 /* Says whom it is with, for a stream that comes from another loop. Copied. */
 void stream_set_peer(struct stream *stream, const struct stream_peer *peer);
 struct stream_peer stream_peer(const struct stream *stream);
+/* The same, asking the socket when nobody has said. */
+struct stream_peer stream_peer_known(const struct stream *stream);
 
 /* The peer's address as "127.0.0.1:54321" or "[::1]:54321", "?" when it is gone; at most 54 bytes.
  */

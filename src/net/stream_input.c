@@ -22,16 +22,19 @@ enum { KEPT_GROW_MIN = 64 * 1024 };
 static size_t hand_up(struct stream *stream, const uint8_t *data, size_t len)
 {
     struct loop *loop = stream->loop;
+    struct stream *outer = loop->receiving; /* what comes in it is carried: see carried.h */
+    const uint8_t *outer_data = loop->receiving_data;
+    size_t outer_len = loop->receiving_len;
     size_t consumed;
 
-    CHECK(loop->receiving == NULL);
+    CHECK(outer == NULL || stream_is_carried(stream));
     loop->receiving = stream;
     loop->receiving_data = data;
     loop->receiving_len = len;
     consumed = stream->ops->received(stream, bytes_of(data, len));
-    loop->receiving = NULL;
-    loop->receiving_data = NULL;
-    loop->receiving_len = 0;
+    loop->receiving = outer;
+    loop->receiving_data = outer_data;
+    loop->receiving_len = outer_len;
     CHECK(consumed <= len || stream->state != STREAM_OPEN);
     return consumed;
 }
@@ -142,6 +145,26 @@ static void deliver_from_kept(struct stream *stream)
         kept_to_front(kept);
         kept_resize(stream, kept->len);
     }
+}
+
+void stream_take_input(struct stream *stream, struct bytes fresh)
+{
+    bool fits;
+
+    if (stream->kept == NULL && !stream->paused) {
+        size_t consumed = hand_up(stream, fresh.data, fresh.len);
+        if (stream->state != STREAM_OPEN)
+            return;
+        fits = stream_keep(stream, bytes_of(fresh.data + consumed, fresh.len - consumed));
+    } else if (stream->kept == NULL) {
+        fits = stream_keep(stream, fresh);
+    } else {
+        fits = kept_append(stream, fresh);
+        if (fits && !stream->paused)
+            deliver_from_kept(stream);
+    }
+    if (!fits)
+        stream_end(stream, STREAM_CLOSED_BY_ERROR);
 }
 
 void stream_deliver_kept(struct stream *stream)

@@ -11,11 +11,14 @@ struct stream_aside {
     struct stream *stream;
     struct loop_timer timer; /* for the header to come; when FLUSHING, for the peer to close */
     struct stream_peer peer;
-    bool awaits_header; /* what is kept is the beginning of one */
-    uint32_t skip;      /* bytes of it that are still to come and mean nothing */
+    struct stream_carrier *carrier; /* of a stream without a descriptor */
+    bool awaits_header;             /* what is kept is the beginning of one */
+    uint32_t skip;                  /* bytes of it that are still to come and mean nothing */
 };
 
-/* Gives the aside, a new one if there is none, with its timer set to call `fire`. */
+/* Gives the aside, a new one if there is none. */
+struct stream_aside *stream_aside(struct stream *stream);
+/* The same, with its timer set to call `fire`. */
 struct stream_aside *stream_aside_start(struct stream *stream, uint64_t wait_ms,
                                         void (*fire)(struct loop_timer *timer));
 /* NULL is fine. */
@@ -59,6 +62,10 @@ bool stream_keep(struct stream *stream, struct bytes left);
 /* Frees the input that was kept. */
 void stream_kept_free(struct stream *stream);
 
+/* Hands up what is in no buffer of the stream, and keeps what is not consumed. What was kept before
+ * goes first. */
+void stream_take_input(struct stream *stream, struct bytes fresh);
+
 /* Writes what the kernel takes; for a stream taken off loop->dirty. */
 void stream_flush(struct stream *stream);
 
@@ -79,6 +86,9 @@ struct out_chunk *stream_output_chunk(struct stream *stream, size_t size);
 /* `size` bytes were put into the last chunk. */
 void stream_output_grew(struct stream *stream, size_t size);
 
+/* The same number has been sent of it, from the front. */
+void stream_output_sent(struct stream *stream, size_t size);
+
 /* Frees all output that is not written. */
 void stream_output_clear(struct stream *stream);
 
@@ -87,6 +97,8 @@ void stream_end(struct stream *stream, enum stream_close_reason reason);
 
 /* The same, but when many end at once it may be in one of the next turns. */
 void stream_end_soon(struct stream *stream, enum stream_close_reason reason);
+/* The same, always in one of the next turns: the caller may be anywhere. */
+void stream_end_later(struct stream *stream, enum stream_close_reason reason);
 /* For one taken off loop->ending. */
 void stream_end_now(struct stream *stream);
 
@@ -95,5 +107,21 @@ void stream_finish(struct stream *stream, enum stream_close_reason reason, uint6
 
 /* FLUSHING -> LINGERING: everything is written. */
 void stream_flushed(struct stream *stream);
+
+/* ---- carried.c: what is done for a stream without a descriptor instead of a system call ---------
+ */
+
+static inline bool stream_is_carried(const struct stream *stream)
+{
+    return stream->fd == STREAM_CARRIED;
+}
+
+/* Its epoll set would wait for this now. */
+void carried_wants(struct stream *stream, uint32_t events);
+/* Gives the carrier what it takes of the output. */
+void carried_write(struct stream *stream);
+/* Nothing follows the output that was given. */
+void carried_finish(struct stream *stream);
+size_t carried_unsent(const struct stream *stream);
 
 #endif

@@ -49,7 +49,10 @@ struct out_chunk *stream_output_chunk(struct stream *stream, size_t size)
     if (chunk == NULL) {
         /* The caller may be anywhere, so the end comes from the loop: the next read or write says
          * that the stream is over. */
-        shutdown(stream->fd, SHUT_RDWR);
+        if (stream_is_carried(stream))
+            stream_end_later(stream, STREAM_CLOSED_BY_ERROR);
+        else
+            shutdown(stream->fd, SHUT_RDWR);
         return NULL;
     }
     if (last == NULL)
@@ -170,11 +173,8 @@ static ssize_t send_iov(int fd, struct iovec *iov, int count)
     return sendmsg(fd, &header, MSG_NOSIGNAL);
 }
 
-/* Takes what the kernel has taken out of the output. */
-static void output_sent(struct stream *stream, size_t sent)
+void stream_output_sent(struct stream *stream, size_t sent)
 {
-    loop_count(&stream->loop->counters.writes, 1);
-    loop_count(&stream->loop->counters.write_bytes, sent);
     output_shrank(stream, sent);
     while (stream->out_first != NULL) {
         size_t left = out_chunk_left(stream->out_first);
@@ -213,8 +213,11 @@ static bool output_write(struct stream *stream)
             output_broke(stream, errno);
             return false;
         }
-        if (sent > 0)
-            output_sent(stream, (size_t)sent);
+        if (sent > 0) {
+            loop_count(&stream->loop->counters.writes, 1);
+            loop_count(&stream->loop->counters.write_bytes, (uint64_t)sent);
+            stream_output_sent(stream, (size_t)sent);
+        }
         if (sent < (ssize_t)total) {
             stream->waits_writable = true;
             return true;
@@ -235,7 +238,9 @@ void stream_flush(struct stream *stream)
         return;
     if (stream->filter != NULL)
         websocket_end_frame(stream);
-    if (!output_write(stream))
+    if (__builtin_expect(stream_is_carried(stream), 0))
+        carried_write(stream);
+    else if (!output_write(stream))
         return;
     if (stream->state == STREAM_FLUSHING && stream->out_bytes == 0) {
         stream_flushed(stream);
@@ -258,6 +263,8 @@ size_t stream_unsent(const struct stream *stream)
 {
     int in_kernel = 0;
 
+    if (stream_is_carried(stream))
+        return stream->out_bytes + carried_unsent(stream);
     if (stream->fd < 0 || ioctl(stream->fd, SIOCOUTQ, &in_kernel) != 0)
         in_kernel = 0;
     return stream->out_bytes + (size_t)in_kernel;

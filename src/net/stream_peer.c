@@ -22,7 +22,7 @@ enum { NAME_ROOM = 64 };
 /* ---- aside -------------------------------------------------------------------------------------
  */
 
-static struct stream_aside *aside_get(struct stream *stream)
+struct stream_aside *stream_aside(struct stream *stream)
 {
     if (stream->aside == NULL) {
         stream->aside = NEW(struct stream_aside);
@@ -35,7 +35,7 @@ static struct stream_aside *aside_get(struct stream *stream)
 struct stream_aside *stream_aside_start(struct stream *stream, uint64_t wait_ms,
                                         void (*fire)(struct loop_timer *timer))
 {
-    struct stream_aside *aside = aside_get(stream);
+    struct stream_aside *aside = stream_aside(stream);
 
     aside->awaits_header = false;
     aside->timer.fire = fire;
@@ -149,7 +149,7 @@ size_t stream_take_header(struct stream *stream, uint8_t **data, size_t len)
 void stream_set_peer(struct stream *stream, const struct stream_peer *peer)
 {
     if (peer->family != 0)
-        aside_get(stream)->peer = *peer;
+        stream_aside(stream)->peer = *peer;
 }
 
 struct stream_peer stream_peer(const struct stream *stream)
@@ -178,14 +178,19 @@ static struct stream_peer peer_of_socket(int fd)
     return peer;
 }
 
-void stream_peer_name(const struct stream *stream, char *out, size_t room)
+struct stream_peer stream_peer_known(const struct stream *stream)
 {
     struct stream_peer peer = stream_peer(stream);
+
+    return peer.family == 0 && stream->fd >= 0 ? peer_of_socket(stream->fd) : peer;
+}
+
+void stream_peer_name(const struct stream *stream, char *out, size_t room)
+{
+    struct stream_peer peer = stream_peer_known(stream);
     char host[INET6_ADDRSTRLEN] = "";
 
     CHECK(room > 0);
-    if (peer.family == 0 && stream->fd >= 0)
-        peer = peer_of_socket(stream->fd);
     if (peer.family == 0) {
         snprintf(out, room, "?");
     } else if (peer.family == AF_INET) {
