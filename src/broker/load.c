@@ -54,7 +54,7 @@ int load_open(struct broker *broker, const char *data_dir)
     struct store_options options = {
         .dir = dir,
         .profile = config->store.profile == STORE_PROFILE_SMALL ? ENGINE_SMALL : ENGINE_NORMAL,
-        .ends = broker->worker_count,
+        .workers = broker->worker_count,
         .shards = config->shards,
         .interval_ms = config->durability_interval_ms,
         .never_at_once = strictest == DURABILITY_INTERVAL,

@@ -291,11 +291,9 @@ static enum queue_policy queue_policy(const struct config *config)
 static void init_stores(struct worker *worker, struct session_table *table)
 {
     struct store *store = worker->broker->store;
-    struct store_end *end = store == NULL ? NULL : store_end_of(store, worker->index);
-    if (end != NULL) {
+    struct store_end *end = store == NULL ? NULL : store_end_of(store, worker->index, 0);
+    if (end != NULL)
         store_end_wake_by(end, wake, worker);
-        table->next_number = store_starts(store) << 32;
-    }
     table->stores = mem_new(table->shard_count * sizeof(*table->stores));
     /* "DELAY_MS,FAIL_EVERY": the store of the acknowledgement tests */
     const char *late = getenv("SKEIN_TEST_STORE");

@@ -412,7 +412,7 @@ struct jetstream *jetstream_open(const struct jetstream_options *options,
     mailbox_init(&js->mailbox, options->wake, options->owner);
     CHECK(sem_init(&js->ended, 0, 0) == 0);
     natsStatus status = connect_to(js);
-    if (status == NATS_OK)
+    if (status == NATS_OK || js->connection != NULL) /* else closed meanwhile: tried again */
         return js;
     snprintf(error, JETSTREAM_ERROR_MAX, "%s", natsStatus_GetText(status));
     jetstream_close(js);

@@ -331,7 +331,7 @@ static enum rc import_header(struct import *m, const json_t *line, uint32_t shar
         return bad(m, "a newer version has written this");
     m->from_shards = (uint32_t)from;
     m->meta = (struct meta_record){STORE_FORMAT, shards == 0 ? (uint32_t)from : shards, starts};
-    m->number = starts << 32; /* numbers that later starts do not use */
+    m->number = starts << STORE_NUMBER_BITS; /* numbers that later starts do not use */
     return RC_OK;
 }
 

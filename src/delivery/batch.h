@@ -42,7 +42,7 @@ struct delivery_item {
     struct share *share;         /* the same */
     uint16_t member_shard; /* a share without a member: one of this shard got it, or will get it */
     struct commit_source source;
-    struct shared_copies *copies; /* of its delivery, between slices */
+    uint64_t *copies; /* of its delivery, between slices */
     struct outbox_tag outbox;
     uint32_t from;     /* the publisher's worker */
     uint32_t question; /* 0, or to be answered to the publisher when it is this one's turn */

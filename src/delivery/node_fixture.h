@@ -29,17 +29,15 @@ static inline void node_open(struct node *n)
     char error[ENGINE_ERROR_MAX] = "";
     struct store_options options = {.dir = n->dir,
                                     .profile = ENGINE_SMALL,
-                                    .ends = WORKERS,
+                                    .workers = WORKERS,
                                     .shards = STORES,
                                     .interval_ms = 1};
     fixture_set_up((void **)&n->f);
     assert_int_equal(store_open(&options, &n->store, error), RC_OK);
     for (uint32_t worker = 0; worker < WORKERS; worker++)
-        for (uint32_t shard = 0; shard < STORES; shard++) {
-            n->f->workers[worker].table.next_number = store_starts(n->store) << 32;
+        for (uint32_t shard = 0; shard < STORES; shard++)
             store_durable_init(&n->f->workers[worker].stores[shard], shard,
-                               store_end_of(n->store, worker));
-        }
+                               store_end_of(n->store, worker, 0));
 }
 
 static inline void node_load(struct node *n)
@@ -66,11 +64,11 @@ static inline bool node_turn(struct node *n)
 {
     bool busy = false;
     for (uint32_t worker = 0; worker < WORKERS; worker++)
-        store_end_turn(store_end_of(n->store, worker), NULL, NULL);
+        store_end_turn(store_end_of(n->store, worker, 0), NULL, NULL);
     settle(n->f);
     for (uint32_t worker = 0; worker < WORKERS; worker++) {
-        busy |= store_end_busy(store_end_of(n->store, worker));
-        store_end_post(store_end_of(n->store, worker));
+        busy |= store_end_busy(store_end_of(n->store, worker, 0));
+        store_end_post(store_end_of(n->store, worker, 0));
     }
     return busy;
 }

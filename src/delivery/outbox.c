@@ -250,8 +250,7 @@ static void store_entry(struct outbox_entry *entry)
 void outbox_hand_over(struct delivery_hub *hub, struct store_shard *store, struct message *message,
                       struct share *share, struct subscription *member, const struct route *route)
 {
-    uint64_t number = hub->sessions->next_number + 1;
-    hub->sessions->next_number += 2;
+    uint64_t number = store_numbers(store, 2);
     struct outbox_entry *entry = entry_new(hub, store, message, number, 1);
     entry->whom = OUTBOX_SHARES;
     entry->promise = OUTBOX_PROMISED;
@@ -264,8 +263,7 @@ void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct mess
 {
     struct route_set set;
     route_find(&hub->reader, message->publication.topic, ROUTE_AT_ONCE, &set);
-    uint64_t number = hub->sessions->next_number + 1;
-    hub->sessions->next_number += 1 + set.share_count;
+    uint64_t number = store_numbers(store, 1 + set.share_count);
     struct outbox_entry *entry = entry_new(hub, store, message, number, set.share_count);
     entry->promise = promise;
     choose_members(entry, &set);

@@ -184,7 +184,6 @@ struct session_table {
     _Atomic uint32_t *sessions; /* of the node, for the limit */
     _Atomic bool *memory_full;  /* of the node: queue nothing more */
     _Atomic bool *queues_full;  /* of the node: the limit of all queues together */
-    uint64_t next_number;       /* of sessions and shared messages: never used again */
     struct map shared;          /* struct shared_message */
 };
 
@@ -290,18 +289,14 @@ struct delivery {
     const struct publication *publication;
     struct message *message; /* NULL until needed; one reference is the delivery's */
     struct wire_cache *wire;
-    struct shared_copies *copies; /* NULL until needed; the caller's to free */
-    struct outbox_tag outbox;     /* it is stored there until every shard has it */
+    /* By shard: the number under which its bytes are stored there, 0: they are not. NULL until
+     * needed; the caller's to free. */
+    uint64_t *copies;
+    struct outbox_tag outbox; /* it is stored there until every shard has it */
     bool many; /* several stored sessions get it: its bytes are stored once a shard */
     /* Of the session that got it last, when that will probably acknowledge it before it is written:
      * its record. Else batch 0. */
     struct store_ref prompt;
-};
-
-/* Where the bytes of one delivery have been stored. */
-struct shared_copies {
-    uint64_t number;
-    uint64_t shards[]; /* a bit for each */
 };
 
 /* Gives the delivery's message (borrowed), making it from the view if need be; NULL: no memory. */

@@ -146,25 +146,23 @@ static uint64_t share_bytes(struct session *session, struct delivery *delivery)
 {
     struct session_table *table = session->table;
     uint32_t shard = session->store->shard;
-    if (delivery->copies == NULL) {
-        size_t words = (table->shard_count + 63) / 64;
-        delivery->copies = mem_new(sizeof(*delivery->copies) + words * sizeof(uint64_t));
-        delivery->copies->number = ++table->next_number;
-    }
-    struct shared_copies *copies = delivery->copies;
-    struct shared_message *shared = shared_get(table, shard, copies->number);
+    if (delivery->copies == NULL)
+        delivery->copies = mem_new(table->shard_count * sizeof(uint64_t));
+    uint64_t *number = &delivery->copies[shard];
+    bool there = *number != 0;
+    if (!there)
+        *number = store_numbers(session->store, 1);
+    struct shared_message *shared = shared_get(table, shard, *number);
     shared->queues++;
-    uint64_t bit = (uint64_t)1 << (shard % 64);
     /* A copy that everybody has acknowledged meanwhile is gone, and is stored again. */
-    if ((copies->shards[shard / 64] & bit) && shared->queues > 1)
-        return copies->number;
-    copies->shards[shard / 64] |= bit;
+    if (there && shared->queues > 1)
+        return *number;
     struct record_clock clock = clock_of(table);
-    struct store_key key = record_key_of(shard, RECORD_SHARED, copies->number);
+    struct store_key key = record_key_of(shard, RECORD_SHARED, *number);
     struct record_value value;
     message_record_encode(delivery->publication, &clock, &value);
     shared->ref = record_put(session->store, STORE_QUEUE, &key, &value);
-    return copies->number;
+    return *number;
 }
 
 /* ---- messages ----------------------------------------------------------------------------------
@@ -354,7 +352,7 @@ static void store_kept(struct session *session, struct kept *kept)
 
 void stored_begin(struct session *session)
 {
-    session->number = ++session->table->next_number;
+    session->number = store_numbers(session->store, 1);
     stored_session(session);
     stored_will(session);
     for (uint16_t i = 0; i < session->received_count; i++)

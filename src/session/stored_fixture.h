@@ -26,7 +26,6 @@ static inline void stored_open(struct stored *s)
     f->table.limits.queue_bytes_max = 1 << 30;
     if (s->window > 0)
         f->table.limits.inflight_max = s->window;
-    f->table.next_number = store_starts(s->d.store) << 32;
 }
 
 static inline void settle(struct stored *s)
@@ -73,11 +72,11 @@ static inline int stored_tear_down(void **state)
 
 /* ---- loading, as start-up does it ----------------------------------------------------------- */
 
-static inline struct session *session_numbered(struct fixture *f, uint64_t number)
+static inline struct session *session_numbered(struct fixture *f, uint32_t shard, uint64_t number)
 {
     for (uint32_t i = 0; i < f->table.slot_count; i++) {
         struct session *session = f->table.slots[i].session;
-        if (session != NULL && session->number == number)
+        if (session != NULL && session->number == number && session->store->shard == shard)
             return session;
     }
     return NULL;
@@ -89,7 +88,7 @@ static inline void load_one(struct fixture *f, const struct record_clock *clock,
     struct session_record session_record;
     struct will_record will;
     struct queue_record queued;
-    struct session *session = session_numbered(f, key->number);
+    struct session *session = session_numbered(f, key->shard, key->number);
     switch (key->kind) {
     case RECORD_SESSION:
         assert_true(session_record_decode(value, &session_record));

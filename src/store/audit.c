@@ -138,6 +138,8 @@ static bool value_good(enum record_kind kind, struct bytes value)
 bool audit_record_good(enum store_family family, const struct record_key *key, struct bytes value)
 {
     enum audit_kind kind = kind_of(key->kind);
+    if (key->kind == RECORD_POSITION)
+        return family == STORE_STATE && key->shard == SHARD_META;
     if (key->kind == RECORD_META)
         return family == STORE_STATE && key->shard == SHARD_META && value_good(key->kind, value);
     return kind != AUDIT_KINDS && kinds[kind].family == family && value_good(key->kind, value);
@@ -414,7 +416,7 @@ static enum rc look_for_stray(struct walk *walk, enum store_family family, struc
     (void)value;
     if (record_key_parse(whole, &key)) {
         enum audit_kind kind = kind_of(key.kind);
-        if (key.kind == RECORD_META && key.shard == SHARD_META)
+        if ((key.kind == RECORD_META || key.kind == RECORD_POSITION) && key.shard == SHARD_META)
             return RC_OK;
         if (kind != AUDIT_KINDS && kinds[kind].family == family &&
             key.shard < looking->audit->shards)

@@ -175,6 +175,14 @@ uint8_t *batch_serialise(const struct batch *batch, uint8_t *out)
     return out;
 }
 
+uint32_t batch_header_count(struct bytes serialised)
+{
+    const uint8_t *count = serialised.data + 8;
+    if (serialised.len < BATCH_HEADER)
+        return 0;
+    return count[0] | (uint32_t)count[1] << 8 | (uint32_t)count[2] << 16 | (uint32_t)count[3] << 24;
+}
+
 void batch_header(uint8_t out[BATCH_HEADER], uint32_t count)
 {
     memset(out, 0, 8);

@@ -86,6 +86,9 @@ uint8_t *batch_serialise(const struct batch *batch, uint8_t *out);
 /* Writes the header of a serialised batch of `count` records. */
 void batch_header(uint8_t out[BATCH_HEADER], uint32_t count);
 
+/* How many records a serialised batch has; 0 when it is shorter than its header. */
+uint32_t batch_header_count(struct bytes serialised);
+
 /* One change of a serialised batch. */
 struct batch_change {
     enum batch_operation operation;

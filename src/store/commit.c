@@ -29,10 +29,14 @@ void store_wake_commit(struct store *store)
 
 static bool anything(struct store *store)
 {
+    if (atomic_load_explicit(&store->stopping, memory_order_seq_cst))
+        return true;
+    if (store->replicas != NULL)
+        return replicas_anything(store);
     for (uint32_t i = 0; i < store->end_count; i++)
         if (atomic_load_explicit(&store->ends[i].slot, memory_order_seq_cst) != NULL)
             return true;
-    return atomic_load_explicit(&store->stopping, memory_order_seq_cst);
+    return false;
 }
 
 static int wait_ms(const struct store *store, uint64_t now_ms)
@@ -60,10 +64,10 @@ static void sleep_until_needed(struct store *store)
 
 enum { GROUP_HEAD = BATCH_HEADER + BATCH_MARK };
 
-/* Adds the records of a batch to what is to be written. */
-static void add_batch(struct store *store, const struct batch *batch)
+/* Room for so many more bytes, behind the header. */
+static uint8_t *group_room(struct store *store, size_t more, uint32_t records)
 {
-    size_t need = store->group_used + batch_size(batch);
+    size_t need = store->group_used + more;
     if (store->group_used == 0)
         need += GROUP_HEAD;
     if (need > store->group_room) {
@@ -73,9 +77,20 @@ static void add_batch(struct store *store, const struct batch *batch)
     }
     if (store->group_used == 0)
         store->group_used = GROUP_HEAD;
-    uint8_t *end = batch_serialise(batch, store->group + store->group_used);
-    store->group_used = (size_t)(end - store->group);
-    store->group_records += batch->live;
+    uint8_t *room = store->group + store->group_used;
+    store->group_used += more;
+    store->group_records += records;
+    return room;
+}
+
+void store_group_add(struct store *store, struct bytes serialised, uint32_t records)
+{
+    memcpy(group_room(store, serialised.len, records), serialised.data, serialised.len);
+}
+
+void store_group_add_batch(struct store *store, const struct batch *batch)
+{
+    batch_serialise(batch, group_room(store, batch_size(batch), batch->live));
 }
 
 static void group_done(struct store *store)
@@ -113,6 +128,13 @@ static enum rc sync_engine(struct store *store, char error[ENGINE_ERROR_MAX])
     return engine_sync(store->engine, error);
 }
 
+static void synced(struct store *store)
+{
+    store->synced_sequence = engine_sequence(store->engine);
+    if (store->replicas != NULL)
+        replicas_flushed(store);
+}
+
 static enum rc write_group(struct store *store, bool sync)
 {
     char error[ENGINE_ERROR_MAX] = "";
@@ -130,8 +152,10 @@ static enum rc write_group(struct store *store, bool sync)
     }
     if (rc != RC_OK)
         return engine_fails(store, rc, error);
+    if (store->replicas != NULL)
+        replicas_written(store);
     if (sync)
-        store->synced_sequence = engine_sequence(store->engine);
+        synced(store);
     fault_point("store.after_write");
     group_done(store);
     return RC_OK;
@@ -232,7 +256,7 @@ static void flush_if_due(struct store *store)
         set_trouble(store, engine_fails(store, rc, error));
         return;
     }
-    store->synced_sequence = engine_sequence(store->engine);
+    synced(store);
 }
 
 /* ---- the loop -----------------------------------------------------------------------------------
@@ -243,13 +267,12 @@ static void flush_if_due(struct store *store)
 static void keep_for_later(struct store *store, const struct batch *batch)
 {
     if (store->backlog_dropped == 0 && store->group_used + batch_size(batch) <= STORE_BACKLOG_MAX)
-        add_batch(store, batch);
+        store_group_add_batch(store, batch);
     else
         store->backlog_dropped += batch->live;
 }
 
-/* Of a worker's batches, oldest first. */
-static void answer(struct store_end *end, struct batch *batch, enum rc rc, bool synced)
+void store_answer(struct store_end *end, struct batch *batch, enum rc rc, bool synced)
 {
     while (batch != NULL) {
         struct batch *next = batch_next(batch); /* the letter goes into another list */
@@ -267,37 +290,49 @@ static bool gather(struct store *store, const struct batch *batch, bool works)
     for (; batch != NULL; batch = batch_next(batch)) {
         sync |= batch->sync;
         if (works)
-            add_batch(store, batch);
+            store_group_add_batch(store, batch);
         else
             keep_for_later(store, batch);
     }
     return sync;
 }
 
+/* A disk that is nearly full still does. */
+static bool works(const struct store *store)
+{
+    return store_state(store) == RC_OK ||
+           (store_state(store) == RC_FULL && !engine_has_failed(store));
+}
+
+enum rc store_group_commit(struct store *store, bool sync)
+{
+    if (!works(store))
+        return store_state(store);
+    enum rc rc = write_group(store, sync);
+    if (rc != RC_OK)
+        set_trouble(store, rc);
+    else if (!sync && store->flush_at_ms == 0)
+        store->flush_at_ms = clock_ms() + store->interval_ms;
+    return rc;
+}
+
 /* Takes what every worker has, writes it, tells them. False: there was nothing. */
 static bool commit(struct store *store, struct batch **taken)
 {
-    bool sync = false, any = false;
-    bool full =
-        store_state(store) == RC_FULL && !engine_has_failed(store); /* it works all the same */
-    bool works = store_state(store) == RC_OK || full;
+    bool sync = false, any = false, all_works = works(store);
     for (uint32_t i = 0; i < store->end_count; i++) {
         /* acquire: pairs with the release of post() in end.c */
         taken[i] = atomic_exchange_explicit(&store->ends[i].slot, NULL, memory_order_acquire);
         if (taken[i] == NULL)
             continue;
         any = true;
-        sync |= gather(store, taken[i], works);
+        sync |= gather(store, taken[i], all_works);
     }
     if (!any)
         return false;
-    enum rc rc = works ? write_group(store, sync) : store_state(store);
-    if (works && rc != RC_OK)
-        set_trouble(store, rc);
-    if (rc == RC_OK && !sync && store->flush_at_ms == 0)
-        store->flush_at_ms = clock_ms() + store->interval_ms;
+    enum rc rc = store_group_commit(store, sync);
     for (uint32_t i = 0; i < store->end_count; i++)
-        answer(&store->ends[i], taken[i], rc, sync);
+        store_answer(&store->ends[i], taken[i], rc, sync);
     fault_point("store.answered");
     return true;
 }
@@ -311,7 +346,7 @@ void *store_commit_main(void *arg)
     for (;;) {
         /* before the slots: what was put into one before the end was asked for is still seen */
         bool stopping = atomic_load_explicit(&store->stopping, memory_order_seq_cst);
-        bool any = commit(store, taken);
+        bool any = store->replicas == NULL ? commit(store, taken) : replicas_commit(store);
         look_at_disk(store);
         flush_if_due(store);
         if (any)
@@ -321,6 +356,8 @@ void *store_commit_main(void *arg)
         sleep_until_needed(store);
     }
     mem_free(taken);
+    if (store->replicas != NULL)
+        replicas_end(store);
     char error[ENGINE_ERROR_MAX];
     if (!engine_has_failed(store) && sync_engine(store, error) != RC_OK)
         LOG(LOG_ERROR, "store.flush_failed", log_text("error", error));

@@ -143,7 +143,8 @@ enum rc store_open(const struct store_options *options, struct store **out,
         engine_close(engine);
         return rc;
     }
-    struct store *store = mem_new(sizeof(*store) + options->ends * sizeof(store->ends[0]));
+    uint32_t ends = options->workers * (options->groups > 0 ? options->groups : 1);
+    struct store *store = mem_new(sizeof(*store) + ends * sizeof(store->ends[0]));
     store->engine = engine;
     store->synced_sequence = engine_sequence(engine); /* begin() has synced its record */
     store->starts = meta.starts;
@@ -151,7 +152,10 @@ enum rc store_open(const struct store_options *options, struct store **out,
     store->profile = options->profile;
     store->interval_ms = options->interval_ms;
     store->never_at_once = options->never_at_once;
-    store->end_count = options->ends;
+    store->worker_count = options->workers;
+    store->group_count = options->groups;
+    store->end_count = ends;
+    replicas_init(store);
     store->commit_fd = eventfd(0, EFD_CLOEXEC);
     store->read_fd = eventfd(0, EFD_CLOEXEC);
     CHECK(store->commit_fd >= 0 && store->read_fd >= 0);
@@ -161,6 +165,7 @@ enum rc store_open(const struct store_options *options, struct store **out,
     for (uint32_t i = 0; i < store->end_count; i++) {
         struct store_end *end = &store->ends[i];
         store_end_init(end, store);
+        end->group = i / options->workers;
         end->breaks_promises = breaks != NULL && strcmp(breaks, "ack_before_commit") == 0;
     }
     fault_point("store.open");
@@ -176,10 +181,10 @@ struct engine *store_engine(struct store *store)
     return engine;
 }
 
-struct store_end *store_end_of(struct store *store, uint32_t worker)
+struct store_end *store_end_of(struct store *store, uint32_t worker, uint32_t group)
 {
-    CHECK(worker < store->end_count);
-    return &store->ends[worker];
+    CHECK(worker < store->worker_count && (group == 0 || group < store->group_count));
+    return &store->ends[group * store->worker_count + worker];
 }
 
 void store_start(struct store *store)
@@ -217,6 +222,7 @@ void store_close(struct store *store)
     close(store->read_fd);
     pthread_rwlock_destroy(&store->engine_lock);
     mem_free(store->group);
+    replicas_deinit(store);
     mem_free(store);
 }
 

@@ -25,6 +25,7 @@ enum {
     STORE_BATCH_HIGH = 4 * 1024 * 1024, /* of one worker's open batch: publishers are slowed */
     STORE_BACKLOG_MAX = 64 * 1024 * 1024,
     STORE_PATH_MAX = 4096,
+    STORE_NUMBER_BITS = 40,             /* numbers that each start has for records of a shard */
     STORE_OPEN_MIN = 4 * 1024 * 1024,   /* and what is in the logs: to open the store */
     STORE_FREE_MIN = 8 * 1024 * 1024,   /* bytes that the disk must have left for new work */
     STORE_HOLD_MIN = 8,                 /* records that are waited for: fewer are not held back */
@@ -39,8 +40,9 @@ struct store;
 struct store_options {
     const char *dir; /* the store's own folder */
     enum engine_profile profile;
-    uint32_t ends;        /* workers */
+    uint32_t workers;
     uint32_t shards;      /* a store that has others is refused */
+    uint32_t groups;      /* of shards that have a changelog: replicated.h; 0: they have none */
     uint32_t interval_ms; /* between two flushes of what need not be flushed at once */
     bool never_at_once;   /* nobody waits for the disk: written is enough for all */
 };
@@ -63,9 +65,9 @@ void store_start(struct store *store);
  */
 void store_close(struct store *store);
 
-/* A worker's end. `wake` is called from the store's threads when there is something for
- * store_end_turn(). */
-struct store_end *store_end_of(struct store *store, uint32_t worker);
+/* A worker's end for the shards of a group: shard % groups; 0 in a store without groups. `wake` is
+ * called from the store's threads when there is something for store_end_turn(). */
+struct store_end *store_end_of(struct store *store, uint32_t worker, uint32_t group);
 void store_end_wake_by(struct store_end *end, void (*wake)(void *owner), void *owner);
 
 /* What one worker has seen of the commits that were answered since it last asked. */

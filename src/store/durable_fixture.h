@@ -33,14 +33,14 @@ static inline void durable_open(struct durable *d, uint32_t shards)
     char error[ENGINE_ERROR_MAX] = "";
     struct store_options options = {.dir = d->dir,
                                     .profile = ENGINE_SMALL,
-                                    .ends = 1,
+                                    .workers = 1,
                                     .shards = shards,
                                     .interval_ms = 1,
                                     .never_at_once = d->never_at_once};
     enum rc rc = store_open(&options, &d->store, error);
     assert_string_equal(error, "");
     assert_int_equal(rc, RC_OK);
-    d->end = store_end_of(d->store, 0);
+    d->end = store_end_of(d->store, 0, 0);
     d->woken = eventfd(0, EFD_CLOEXEC);
     store_end_wake_by(d->end, durable_wake, d);
 }

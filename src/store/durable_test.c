@@ -389,7 +389,7 @@ static enum rc open_other(const char *dir, uint32_t shards)
     char error[ENGINE_ERROR_MAX] = "";
     struct store *store = NULL;
     struct store_options options = {
-        .dir = dir, .profile = ENGINE_SMALL, .ends = 1, .shards = shards};
+        .dir = dir, .profile = ENGINE_SMALL, .workers = 1, .shards = shards};
     enum rc rc = store_open(&options, &store, error);
     assert_int_equal(rc == RC_OK, error[0] == '\0');
     store_close(store);

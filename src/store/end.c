@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "store/record.h"
+#include "store/replicated.h"
 
 enum { NS_PER_MS = 1000 * 1000, COMMIT_NS_FRACTION = 8 };
 
@@ -215,12 +216,20 @@ static void await_all(struct store_end *end, struct store_waiter *waiter)
     add_waiter(end, waiter);
 }
 
+/* Nobody else can be: what needs no record needs no changelog, either. */
+static bool is_surely_home(const struct store_end *end)
+{
+    return end->store->replicas == NULL || replica_lease_fresh(end->store, end->group);
+}
+
 static enum rc durable_wait(struct store_shard *shard, struct store_waiter *waiter)
 {
     struct store_end *end = shard->end;
     uint64_t last = last_with_records(end);
     bool written = written_is_enough(end, waiter);
-    if (last <= (written ? end->written : end->synced) || end->breaks_promises)
+    if (end->breaks_promises)
+        return RC_OK;
+    if (last <= (written ? end->written : end->synced) && is_surely_home(end))
         return RC_OK;
     enum rc trouble = store_trouble(shard);
     if (trouble != RC_OK)
@@ -301,13 +310,23 @@ static const struct store_ops durable_ops = {.wait = durable_wait};
 
 void store_durable_init(struct store_shard *shard, uint32_t number, struct store_end *end)
 {
-    *shard = (struct store_shard){.ops = &durable_ops, .shard = number, .end = end};
+    *shard = (struct store_shard){
+        .ops = &durable_ops,
+        .shard = number,
+        .end = end,
+        .last_number = end->store->starts << STORE_NUMBER_BITS,
+    };
     list_init(&shard->waiting);
 }
 
 enum rc store_trouble(const struct store_shard *shard)
 {
-    return shard->end == NULL ? RC_OK : store_state(shard->end->store);
+    const struct store_end *end = shard->end;
+    if (end == NULL)
+        return RC_OK;
+    if (end->store->replicas != NULL && !store_replica_is_open(end->store, end->group))
+        return RC_CLOSED;
+    return store_state(end->store);
 }
 
 bool store_is_safe(const struct store_shard *shard, struct store_ref ref)
@@ -463,11 +482,23 @@ static void batch_answered(struct store_end *end, struct batch *batch)
     }
 }
 
+/* What was never appended may be acknowledged only while nobody else can be home. */
+static void tell_settled(struct store_end *end)
+{
+    struct list *link;
+    if (list_empty(&end->settled) || is_surely_home(end)) {
+        tell_all(&end->settled, RC_OK);
+        return;
+    }
+    while ((link = list_take_first(&end->settled)) != NULL)
+        await_all(end, CONTAINER_OF(link, struct store_waiter, link));
+}
+
 void store_end_turn(struct store_end *end, void (*commit_ns)(void *arg, uint64_t ns), void *arg)
 {
     struct letter *letter = mailbox_take_all(&end->answers);
     end->now_ns = clock_ns();
-    tell_all(&end->settled, RC_OK);
+    tell_settled(end);
     while (letter != NULL) {
         struct letter *next = letter->next;
         struct batch *batch = CONTAINER_OF(letter, struct batch, letter);

@@ -20,6 +20,7 @@ struct batch_chain {
 
 struct store_end {
     struct store *store;
+    uint32_t group;               /* of its shards */
     struct batch *open;           /* records go here; NULL: none, or it lies in the slot */
     struct batch_chain held;      /* older than that, and held back */
     _Atomic(struct batch *) slot; /* the first of a chain, for the commit thread to take */
@@ -40,6 +41,8 @@ struct store_end {
     struct store_figures figures;
     bool breaks_promises; /* a test's: says "safe" before it is */
 };
+
+struct replicas;
 
 struct store {
     struct engine *engine;        /* NULL: could not be opened again yet */
@@ -71,12 +74,39 @@ struct store {
     int read_fd;
     struct mailbox requests; /* struct read_job */
 
+    struct replicas *replicas; /* NULL: no shard has a changelog */
+    uint32_t worker_count, group_count;
     uint32_t end_count;
-    struct store_end ends[];
+    struct store_end ends[]; /* those of a group one behind the other */
 };
 
 void *store_commit_main(void *arg);
 void store_wake_commit(struct store *store);
+
+/* What is written next, with all its records or not at all. `records` of them, serialised. */
+void store_group_add(struct store *store, struct bytes serialised, uint32_t records);
+void store_group_add_batch(struct store *store, const struct batch *batch);
+/* Writes it, if there is anything; `sync`: and flushes. A failure is remembered: store_state(). */
+enum rc store_group_commit(struct store *store, bool sync);
+/* Tells a worker what has become of its batches, oldest first. */
+void store_answer(struct store_end *end, struct batch *batch, enum rc rc, bool synced);
+
+/* ---- replicated.c, on the commit thread but for the last three ----------------------------------
+ */
+
+/* One round of news, appends, writes and answers. False: there was nothing to do. */
+bool replicas_commit(struct store *store);
+/* There is something in a slot that can be taken. */
+bool replicas_anything(struct store *store);
+/* What was added has been written. */
+void replicas_written(struct store *store);
+/* ... and flushed. */
+void replicas_flushed(struct store *store);
+/* The thread ends: who still waits gets RC_CLOSED. */
+void replicas_end(struct store *store);
+bool replica_lease_fresh(const struct store *store, uint32_t group);
+void replicas_init(struct store *store);
+void replicas_deinit(struct store *store);
 
 void *store_read_main(void *arg);
 void store_wake_read(void *arg);

@@ -136,6 +136,13 @@ struct store_key record_key_high_water(uint32_t shard, uint32_t source)
     return key;
 }
 
+struct store_key record_key_position(uint32_t group)
+{
+    struct store_key key = record_key(SHARD_META, RECORD_POSITION);
+    add_number(&key, group, 2);
+    return key;
+}
+
 struct store_key record_key_subscription(uint32_t shard, uint64_t session, struct bytes filter)
 {
     struct store_key key = record_key_of(shard, RECORD_SUBSCRIPTION, session);
@@ -177,6 +184,7 @@ static int key_shape(uint8_t kind)
     case RECORD_RECEIVED:
         return 10;
     case RECORD_HIGH_WATER:
+    case RECORD_POSITION:
         return 2;
     case RECORD_META:
         return 0;

@@ -14,6 +14,8 @@
  *  state     shard 'c' number                      which members of shares were chosen for it
  *  state     shard 'h' source-shard                number: outbox entries up to it have arrived
  *  state     0xFFFF 'v'                            struct meta_record
+ *  state     0xFFFF 'p' group                      where its changelog has been applied up to: only
+ *                                                  that changelog's reader understands it
  *  queue     shard 'q' session 0 sequence          struct queue_record
  *  queue     shard 'm' number                      a message that several queues of the shard share
  *  retained  shard 'r' topic                       a message
@@ -40,6 +42,7 @@ enum record_kind {
     RECORD_CHOICES = 'c',
     RECORD_HIGH_WATER = 'h',
     RECORD_META = 'v',
+    RECORD_POSITION = 'p',
     RECORD_QUEUED = 'q',
     RECORD_SHARED = 'm',
     RECORD_RETAINED = 'r',
@@ -57,6 +60,7 @@ struct store_key record_key_queued(uint32_t shard, uint64_t session, uint64_t se
 /* and 2 bytes. */
 struct store_key record_key_received(uint32_t shard, uint64_t session, uint16_t packet_id);
 struct store_key record_key_high_water(uint32_t shard, uint32_t source);
+struct store_key record_key_position(uint32_t group);
 /* and a text, borrowed. */
 struct store_key record_key_subscription(uint32_t shard, uint64_t session, struct bytes filter);
 struct store_key record_key_retained(uint32_t shard, struct bytes topic);

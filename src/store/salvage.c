@@ -111,6 +111,8 @@ enum rc salvage_copy(struct salvage *s, enum store_family family, struct bytes w
         salvage_lost(s, "record not readable: %s", text);
         return RC_OK;
     }
+    if (key.kind == RECORD_POSITION) /* what is salvaged is not what the changelog says */
+        return RC_OK;
     if (key.kind != RECORD_META) {
         s->shard_max = key.shard > s->shard_max ? key.shard : s->shard_max;
         s->number_max = key.number > s->number_max ? key.number : s->number_max;
@@ -273,7 +275,7 @@ static enum rc find_meta(struct salvage *s, uint32_t shards, struct meta_record 
         return RC_OK;
     while (shards <= s->shard_max && s->copied > 0)
         shards *= 2;
-    *meta = (struct meta_record){STORE_FORMAT, shards, (s->number_max >> 32) + 1};
+    *meta = (struct meta_record){STORE_FORMAT, shards, (s->number_max >> STORE_NUMBER_BITS) + 1};
     s->out->shards_unknown = true;
     salvage_lost(s, "the record of the store's format; shards: %u is assumed", shards);
     return RC_OK;

@@ -56,6 +56,7 @@ struct store_shard {
     const struct store_ops *ops;
     uint32_t shard;
     struct store_end *end; /* end.c: its worker's end of the store; NULL: nothing is kept */
+    uint64_t last_number;  /* of its records: see store_numbers() */
     uint64_t commits;      /* memory.c, late.c: waits so far */
     struct list waiting;   /* late.c: struct store_waiter, oldest first */
     uint64_t due_ms;       /* late.c */
@@ -88,6 +89,15 @@ void store_delete(struct store_shard *shard, enum store_family family, const str
 /* All keys that begin with the key's head. */
 void store_delete_prefix(struct store_shard *shard, enum store_family family,
                          const struct store_key *key);
+
+/* The first of `count` numbers for records of the shard that it has never had, and that are larger
+ * than all that it has had. */
+static inline uint64_t store_numbers(struct store_shard *shard, uint32_t count)
+{
+    uint64_t first = shard->last_number + 1;
+    shard->last_number += count;
+    return first;
+}
 
 /* Takes a record back while nobody has committed it. False: too late, it has to be deleted. */
 bool store_cancel(struct store_shard *shard, struct store_ref ref);

@@ -12,7 +12,7 @@ from kit import PINGRESP, PUBLISH, V311, patience, pingreq, publish
 from .crowd import Crowd
 
 TIMES = patience() / 5  # sanitizers take more of everything
-TURN_MAX_MS = 10 * TIMES
+TURN_MAX_MS = 10 * (TIMES if TIMES <= 1 else 2 * TIMES)  # and of a turn most
 
 
 class Probe(threading.Thread):

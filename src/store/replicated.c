@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commit thread's work on groups that have changelogs. What other threads say comes by mail, in
+ * the order in which they said it. */
+#include "store/replicated.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+#include "store/inside.h"
+#include "store/record.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum replica_state { REPLICA_FOLLOWS, REPLICA_LOADS, REPLICA_SERVES };
+
+/* A group, as the commit thread sees it. */
+struct replica {
+    _Atomic int state;    /* enum replica_state */
+    struct batch **taken; /* one a worker, or NULL: what is on its way, oldest first */
+    bool appending;       /* nobody knows yet whether the changelog has it */
+    bool done;            /* it has: to be answered when this round is written */
+    bool sync;            /* somebody waits for the flush of it */
+    bool opening, closing;
+    uint8_t *bytes; /* as they were appended, header included */
+    size_t used, room;
+    uint32_t records;
+    struct store_position position;
+    bool moved;     /* the position has not been added to a write */
+    bool unflushed; /* it has, and that was not flushed yet */
+};
+
+struct replicas {
+    const struct store_replica_ops *ops;
+    void *owner;
+    struct mailbox news; /* struct replica_news */
+    pthread_mutex_t lock;
+    pthread_cond_t room;
+    size_t apply_bytes;     /* under the lock: to be applied, and not written yet */
+    size_t unwritten;       /* the commit thread's: of them, in what is written next */
+    struct batch positions; /* for one write */
+    struct replica groups[];
+};
+
+enum news_kind { NEWS_APPLY, NEWS_OPEN, NEWS_SERVE, NEWS_COMMITTED, NEWS_LOST, NEWS_CLOSE };
+
+struct replica_news {
+    struct letter letter;
+    enum news_kind kind;
+    uint32_t group;
+    struct store_position position;
+    size_t len;
+    uint8_t batch[];
+};
+
+/* What one round writes. */
+struct round {
+    bool any, sync;
+};
+
+/* ---- told by other threads ---------------------------------------------------------------------
+ */
+
+static void post(struct store *store, enum news_kind kind, uint32_t group, struct bytes batch,
+                 const struct store_position *position)
+{
+    CHECK(group < store->group_count);
+    struct replica_news *news = mem_new(sizeof(*news) + batch.len);
+    *news = (struct replica_news){.kind = kind, .group = group, .len = batch.len};
+    if (position != NULL)
+        news->position = *position;
+    if (batch.len > 0)
+        memcpy(news->batch, batch.data, batch.len);
+    mailbox_post(&store->replicas->news, &news->letter);
+}
+
+/* Not store_wake_commit(): the thread looks into slots before it sleeps, and not into this. */
+static void wake(void *owner)
+{
+    struct store *store = owner;
+    (void)!write(store->commit_fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+void store_replica_apply(struct store *store, uint32_t group, struct bytes batch,
+                         const struct store_position *position)
+{
+    struct replicas *all = store->replicas;
+    pthread_mutex_lock(&all->lock);
+    while (all->apply_bytes > STORE_APPLY_MAX)
+        pthread_cond_wait(&all->room, &all->lock);
+    all->apply_bytes += batch.len;
+    pthread_mutex_unlock(&all->lock);
+    post(store, NEWS_APPLY, group, batch, position);
+}
+
+void store_replica_open(struct store *store, uint32_t group)
+{
+    post(store, NEWS_OPEN, group, bytes_of(NULL, 0), NULL);
+}
+
+void store_replica_serve(struct store *store, uint32_t group)
+{
+    post(store, NEWS_SERVE, group, bytes_of(NULL, 0), NULL);
+}
+
+void store_replica_committed(struct store *store, uint32_t group,
+                             const struct store_position *position)
+{
+    post(store, NEWS_COMMITTED, group, bytes_of(NULL, 0), position);
+}
+
+void store_replica_lost(struct store *store, uint32_t group)
+{
+    post(store, NEWS_LOST, group, bytes_of(NULL, 0), NULL);
+}
+
+void store_replica_close(struct store *store, uint32_t group)
+{
+    post(store, NEWS_CLOSE, group, bytes_of(NULL, 0), NULL);
+}
+
+bool store_replica_is_open(const struct store *store, uint32_t group)
+{
+    return atomic_load_explicit(&store->replicas->groups[group].state, memory_order_acquire) !=
+           REPLICA_FOLLOWS;
+}
+
+bool replica_lease_fresh(const struct store *store, uint32_t group)
+{
+    return store->replicas->ops->lease_fresh(store->replicas->owner, group);
+}
+
+/* ---- the commit thread -------------------------------------------------------------------------
+ */
+
+static void set_state(struct replica *replica, enum replica_state state)
+{
+    /* release: who sees a group open sees what was written before */
+    atomic_store_explicit(&replica->state, state, memory_order_release);
+}
+
+static enum replica_state state_of(const struct replica *replica)
+{
+    return (enum replica_state)atomic_load_explicit(&replica->state, memory_order_relaxed);
+}
+
+static void answer(struct store *store, uint32_t group, enum rc rc, bool synced)
+{
+    struct replica *replica = &store->replicas->groups[group];
+    for (uint32_t worker = 0; worker < store->worker_count; worker++) {
+        if (replica->taken[worker] != NULL)
+            store_answer(store_end_of(store, worker, group), replica->taken[worker], rc, synced);
+        replica->taken[worker] = NULL;
+    }
+    replica->appending = replica->done = false;
+}
+
+static void move_to(struct replica *replica, const struct store_position *position)
+{
+    replica->position = *position;
+    replica->moved = true;
+}
+
+static void committed(struct store *store, uint32_t group, const struct store_position *position,
+                      struct round *round)
+{
+    struct replica *replica = &store->replicas->groups[group];
+    if (!replica->appending)
+        return;
+    replica->appending = false;
+    replica->done = true;
+    round->sync |= replica->sync;
+    store_group_add(store, bytes_of(replica->bytes + BATCH_HEADER, replica->used - BATCH_HEADER),
+                    replica->records);
+    move_to(replica, position);
+}
+
+static void apply(struct store *store, const struct replica_news *news)
+{
+    struct replicas *all = store->replicas;
+    uint32_t count = batch_header_count(bytes_of(news->batch, news->len));
+    if (count > 0)
+        store_group_add(store, bytes_of(news->batch + BATCH_HEADER, news->len - BATCH_HEADER),
+                        count);
+    move_to(&all->groups[news->group], &news->position);
+    all->unwritten += news->len;
+}
+
+void replicas_written(struct store *store)
+{
+    struct replicas *all = store->replicas;
+    if (all->unwritten == 0)
+        return;
+    pthread_mutex_lock(&all->lock);
+    all->apply_bytes -= all->unwritten;
+    pthread_cond_broadcast(&all->room);
+    pthread_mutex_unlock(&all->lock);
+    all->unwritten = 0;
+}
+
+static void take_news(struct store *store, const struct replica_news *news, struct round *round)
+{
+    struct replica *replica = &store->replicas->groups[news->group];
+    switch (news->kind) {
+    case NEWS_APPLY:
+        apply(store, news);
+        break;
+    case NEWS_OPEN:
+        replica->opening = true;
+        break;
+    case NEWS_SERVE:
+        if (state_of(replica) == REPLICA_LOADS)
+            set_state(replica, REPLICA_SERVES);
+        break;
+    case NEWS_COMMITTED:
+        committed(store, news->group, &news->position, round);
+        break;
+    case NEWS_LOST:
+        set_state(replica, REPLICA_FOLLOWS);
+        replica->opening = replica->closing = false;
+        answer(store, news->group, RC_CLOSED, false);
+        break;
+    case NEWS_CLOSE:
+        replica->closing = true;
+        break;
+    }
+}
+
+/* Everything that workers have recorded, oldest first. */
+static bool take_slots(struct store *store, uint32_t group)
+{
+    struct replica *replica = &store->replicas->groups[group];
+    bool any = false;
+    replica->sync = false;
+    replica->records = 0;
+    for (uint32_t worker = 0; worker < store->worker_count; worker++) {
+        struct store_end *end = store_end_of(store, worker, group);
+        /* acquire: pairs with the release of post() in end.c */
+        struct batch *batch = atomic_exchange_explicit(&end->slot, NULL, memory_order_acquire);
+        replica->taken[worker] = batch;
+        any |= batch != NULL;
+        for (; batch != NULL; batch = batch_next(batch)) {
+            replica->sync |= batch->sync;
+            replica->records += batch->live;
+        }
+    }
+    return any;
+}
+
+static void append(struct store *store, uint32_t group)
+{
+    struct replicas *all = store->replicas;
+    struct replica *replica = &all->groups[group];
+    size_t need = BATCH_HEADER;
+    for (uint32_t worker = 0; worker < store->worker_count; worker++)
+        for (struct batch *b = replica->taken[worker]; b != NULL; b = batch_next(b))
+            need += batch_size(b);
+    if (need > replica->room || (replica->room > BATCH_KEEP_ROOM && need < BATCH_KEEP_ROOM)) {
+        mem_free(replica->bytes);
+        replica->room = need < BATCH_ROOM_FIRST ? BATCH_ROOM_FIRST : need;
+        replica->bytes = mem_new(replica->room);
+    }
+    batch_header(replica->bytes, replica->records);
+    uint8_t *end = replica->bytes + BATCH_HEADER;
+    for (uint32_t worker = 0; worker < store->worker_count; worker++)
+        for (struct batch *b = replica->taken[worker]; b != NULL; b = batch_next(b))
+            end = batch_serialise(b, end);
+    replica->used = (size_t)(end - replica->bytes);
+    replica->appending = true;
+    fault_point("store.before_append");
+    all->ops->append(all->owner, group, bytes_of(replica->bytes, replica->used));
+}
+
+static bool can_take(const struct replica *replica)
+{
+    return !replica->appending && !replica->done && state_of(replica) != REPLICA_LOADS;
+}
+
+static bool slots_used(struct store *store, uint32_t group)
+{
+    for (uint32_t worker = 0; worker < store->worker_count; worker++)
+        if (atomic_load_explicit(&store_end_of(store, worker, group)->slot, memory_order_seq_cst) !=
+            NULL)
+            return true;
+    return false;
+}
+
+bool replicas_anything(struct store *store)
+{
+    for (uint32_t group = 0; group < store->group_count; group++)
+        if (can_take(&store->replicas->groups[group]) && slots_used(store, group))
+            return true;
+    return false;
+}
+
+/* What was recorded while the last batch was on its way. */
+static void take(struct store *store, uint32_t group, struct round *round)
+{
+    struct replica *replica = &store->replicas->groups[group];
+    if (!can_take(replica) || !take_slots(store, group))
+        return;
+    round->any = true;
+    if (state_of(replica) == REPLICA_FOLLOWS) {
+        answer(store, group, RC_CLOSED, false);
+    } else if (replica->records == 0 && replica_lease_fresh(store, group)) {
+        replica->done = true;
+        round->sync |= replica->sync;
+    } else {
+        append(store, group);
+    }
+}
+
+/* Adds where the groups stand behind what is written. */
+static void add_positions(struct store *store)
+{
+    struct replicas *all = store->replicas;
+    for (uint32_t group = 0; group < store->group_count; group++) {
+        struct replica *replica = &all->groups[group];
+        if (!replica->moved)
+            continue;
+        struct store_key key = record_key_position(group);
+        struct bytes spans[] = {bytes_of(key.head, key.head_len),
+                                bytes_of(replica->position.bytes, replica->position.len)};
+        batch_add(&all->positions, &(struct batch_record){.shard = SHARD_META,
+                                                          .operation = BATCH_PUT,
+                                                          .family = STORE_STATE,
+                                                          .key = &spans[0],
+                                                          .key_parts = 1,
+                                                          .value = &spans[1],
+                                                          .value_parts = 1});
+        replica->moved = false;
+        replica->unflushed = true;
+    }
+    if (all->positions.live > 0)
+        store_group_add_batch(store, &all->positions);
+    batch_reset(&all->positions);
+}
+
+void replicas_flushed(struct store *store)
+{
+    struct replicas *all = store->replicas;
+    for (uint32_t group = 0; group < store->group_count; group++) {
+        struct replica *replica = &all->groups[group];
+        if (!replica->unflushed)
+            continue;
+        replica->unflushed = false;
+        all->ops->flushed(all->owner, group, &replica->position);
+    }
+}
+
+/* The disk fails: nothing of this is lost, but another node has to go on with it. */
+static void fail(struct store *store)
+{
+    struct replicas *all = store->replicas;
+    for (uint32_t group = 0; group < store->group_count; group++) {
+        struct replica *replica = &all->groups[group];
+        if (state_of(replica) == REPLICA_FOLLOWS && !replica->opening)
+            continue;
+        replica->opening = replica->closing = false;
+        set_state(replica, REPLICA_FOLLOWS);
+        all->ops->failed(all->owner, group);
+    }
+}
+
+static void finish(struct store *store, uint32_t group, enum rc rc, bool synced)
+{
+    struct replicas *all = store->replicas;
+    struct replica *replica = &all->groups[group];
+    if (replica->done)
+        answer(store, group, rc, synced);
+    if (rc != RC_OK)
+        return;
+    if (replica->opening) {
+        replica->opening = false;
+        set_state(replica, REPLICA_LOADS);
+        all->ops->ready(all->owner, group);
+    } else if (replica->closing && !replica->appending && !slots_used(store, group)) {
+        replica->closing = false;
+        set_state(replica, REPLICA_FOLLOWS);
+        all->ops->closed(all->owner, group);
+    }
+}
+
+bool replicas_commit(struct store *store)
+{
+    struct replicas *all = store->replicas;
+    struct round round = {0};
+    struct letter *letter = mailbox_take_all(&all->news);
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        struct replica_news *news = CONTAINER_OF(letter, struct replica_news, letter);
+        take_news(store, news, &round);
+        round.any = true;
+        mem_free(news);
+        letter = next;
+    }
+    for (uint32_t group = 0; group < store->group_count; group++)
+        take(store, group, &round);
+    if (!round.any)
+        return false;
+    add_positions(store);
+    enum rc rc = store_group_commit(store, round.sync);
+    for (uint32_t group = 0; group < store->group_count; group++)
+        finish(store, group, rc, round.sync);
+    if (rc != RC_OK)
+        fail(store);
+    return true;
+}
+
+void replicas_end(struct store *store)
+{
+    for (uint32_t group = 0; group < store->group_count; group++) {
+        struct replica *replica = &store->replicas->groups[group];
+        answer(store, group, RC_CLOSED, false);
+        set_state(replica, REPLICA_FOLLOWS);
+        if (take_slots(store, group))
+            answer(store, group, RC_CLOSED, false);
+    }
+}
+
+/* ---- life --------------------------------------------------------------------------------------
+ */
+
+void store_replicate(struct store *store, const struct store_replica_ops *ops, void *owner)
+{
+    CHECK(store->group_count > 0);
+    store->replicas->ops = ops;
+    store->replicas->owner = owner;
+}
+
+enum rc store_replica_position(struct store *store, uint32_t group, struct store_position *out)
+{
+    struct store_key key = record_key_position(group);
+    void *value;
+    size_t len;
+    enum rc rc =
+        engine_get(store->engine, STORE_STATE, bytes_of(key.head, key.head_len), &value, &len);
+    *out = (struct store_position){0};
+    if (rc == RC_NOT_FOUND)
+        return RC_OK;
+    if (rc != RC_OK)
+        return rc;
+    if (len <= sizeof(out->bytes)) {
+        memcpy(out->bytes, value, len);
+        out->len = (uint32_t)len;
+        rc = RC_OK;
+    } else {
+        rc = RC_INVALID;
+    }
+    engine_free(value);
+    return rc;
+}
+
+void replicas_init(struct store *store)
+{
+    if (store->group_count == 0)
+        return;
+    struct replicas *all = mem_new(sizeof(*all) + store->group_count * sizeof(all->groups[0]));
+    mailbox_init(&all->news, wake, store);
+    pthread_mutex_init(&all->lock, NULL);
+    pthread_cond_init(&all->room, NULL);
+    batch_init(&all->positions);
+    for (uint32_t group = 0; group < store->group_count; group++)
+        all->groups[group].taken = mem_new(store->worker_count * sizeof(struct batch *));
+    store->replicas = all;
+}
+
+void replicas_deinit(struct store *store)
+{
+    struct replicas *all = store->replicas;
+    if (all == NULL)
+        return;
+    struct letter *letter = mailbox_take_all(&all->news);
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        mem_free(CONTAINER_OF(letter, struct replica_news, letter));
+        letter = next;
+    }
+    for (uint32_t group = 0; group < store->group_count; group++) {
+        mem_free(all->groups[group].taken);
+        mem_free(all->groups[group].bytes);
+    }
+    batch_deinit(&all->positions);
+    pthread_cond_destroy(&all->room);
+    pthread_mutex_destroy(&all->lock);
+    mem_free(all);
+}
