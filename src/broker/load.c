@@ -72,7 +72,8 @@ bool load_worker(struct worker *worker)
     enum rc rc = RC_OK;
     worker->sessions.now_ms = began_ms;
     if (broker->store != NULL) {
-        rc = delivery_restore(&worker->hub, store_engine(broker->store), &counts);
+        rc = delivery_restore(&worker->hub, store_engine(broker->store), (struct shard_group){0, 1},
+                              &counts);
         LOG(LOG_INFO, "store.loaded", log_uint("worker", worker->index),
             log_uint("sessions", counts.sessions), log_uint("subscriptions", counts.subscriptions),
             log_uint("messages", counts.messages), log_uint("retained", counts.retained),
@@ -83,8 +84,8 @@ bool load_worker(struct worker *worker)
     pthread_barrier_wait(&broker->loaded);
     if (atomic_load_explicit(&broker->load_rc, memory_order_relaxed) != RC_OK)
         return false;
-    if (broker->store != NULL &&
-        delivery_replay(&worker->hub, store_engine(broker->store)) != RC_OK)
+    if (broker->store != NULL && delivery_replay(&worker->hub, store_engine(broker->store),
+                                                 (struct shard_group){0, 1}) != RC_OK)
         LOG(LOG_ERROR, "store.outbox_not_readable", log_uint("worker", worker->index));
     pthread_barrier_wait(&broker->loaded); /* nobody reads past the store's own threads any more */
     return true;

@@ -25,6 +25,8 @@ struct worker {
     struct mailbox mailbox;
     struct job_queue jobs;
     struct session_table sessions;
+    struct store_end **ends;         /* of the store, one for each group of shards */
+    uint32_t end_count;              /* 0: the store is in memory */
     struct loop_timer store_timer;   /* the store holds something back */
     struct loop_timer session_timer; /* wakes the loop for the session table's wheel */
     struct delivery_hub hub;

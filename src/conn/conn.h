@@ -79,6 +79,10 @@ bool conn_worker_turn(struct conn_worker *worker);
 /* Shuts down: DISCONNECT 0x8B to up to `max` clients; true when none is left to tell. */
 bool conn_worker_drain(struct conn_worker *worker, uint32_t max);
 
+/* Sends away the clients whose sessions are stored in the group's shards, without telling the
+ * sessions: they go on at another node. */
+void conn_worker_send_away(struct conn_worker *worker, struct shard_group group);
+
 /* Closes every connection now. */
 void conn_worker_close(struct conn_worker *worker);
 

@@ -110,6 +110,29 @@ bool conn_worker_drain(struct conn_worker *worker, uint32_t max)
     return true;
 }
 
+static bool is_in(const struct conn *conn, struct shard_group group)
+{
+    const struct session *session = conn->session;
+    return session != NULL && session_durable(session) &&
+           session->store->shard % group.of == group.group;
+}
+
+void conn_worker_send_away(struct conn_worker *worker, struct shard_group group)
+{
+    LIST_FOR_EACH_SAFE (link, &worker->connections) {
+        struct conn *conn = CONTAINER_OF(link, struct conn, link);
+        if (!is_in(conn, group))
+            continue;
+        struct session *session = conn->session;
+        if (conn->state == CONN_CONNECTED)
+            conn_send_disconnect(conn, conn_elsewhere(conn, MQTT_SERVER_BUSY), NULL);
+        conn_forget_session(conn);
+        session->sink = NULL;
+        delivery_session_changed(worker->hub, session);
+        conn_end(conn, SESSION_WILL_KEEP);
+    }
+}
+
 void conn_worker_close(struct conn_worker *worker)
 {
     worker->draining = true;

@@ -250,6 +250,8 @@ bool high_water_covers(struct delivery_hub *hub, const struct store_shard *store
 void high_water_set(struct delivery_hub *hub, struct store_shard *store, struct outbox_tag tag);
 /* At start-up: as the store has it. */
 void high_water_load(struct delivery_hub *hub, uint32_t shard, struct outbox_tag tag);
+/* Those of the group's shards, which go elsewhere. */
+void high_water_forget(struct delivery_hub *hub, struct shard_group group);
 void high_water_deinit(struct delivery_hub *hub);
 
 /* ---- retain.c ----------------------------------------------------------------------------------

@@ -237,12 +237,25 @@ struct restored {
     uint64_t damaged; /* records that could not be read; they stay where they are */
 };
 
-/* Loads what the store has of this worker's shards, before the worker serves anybody. RC_INVALID:
- * the store is damaged; RC_NO_MEMORY. */
-enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct restored *counts);
+/* Shards that come and go together: those with shard % of == group. */
+struct shard_group {
+    uint32_t group, of;
+};
 
-/* After all workers have restored: sends on its way what outboxes hold. */
-enum rc delivery_replay(struct delivery_hub *hub, struct engine *engine);
+/* Loads what the store has of this worker's shards of the group, before clients of theirs are
+ * served. RC_INVALID: the store is damaged; RC_NO_MEMORY. */
+enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct shard_group group,
+                         struct restored *counts);
+
+/* After all workers have restored it, and before another group is: sends on its way what outboxes
+ * hold. */
+enum rc delivery_replay(struct delivery_hub *hub, struct engine *engine, struct shard_group group);
+
+/* The opposite of delivery_restore(), for a group whose store takes no records any more: what is
+ * stored stays. In steps, as a job; `done` is called from the last one. No client of these shards
+ * is connected. */
+void delivery_unload(struct delivery_hub *hub, struct shard_group group, void (*done)(void *arg),
+                     void *arg);
 
 /* session_ops of every session table; table->owner is the hub. */
 extern const struct session_ops delivery_session_ops;

@@ -86,6 +86,21 @@ void high_water_set(struct delivery_hub *hub, struct store_shard *store, struct 
     record_put(store, STORE_STATE, &key, &value);
 }
 
+void high_water_forget(struct delivery_hub *hub, struct shard_group group)
+{
+    struct high_water *mark;
+    size_t cursor = 0;
+    struct map left;
+    map_init(&left);
+    while ((mark = map_next(&hub->high_water, &cursor)) != NULL)
+        if (mark->shard % group.of == group.group)
+            mem_free(mark);
+        else
+            map_insert(&left, high_water_hash(mark->shard, mark->source), mark);
+    map_deinit(&hub->high_water);
+    hub->high_water = left;
+}
+
 void high_water_deinit(struct delivery_hub *hub)
 {
     size_t cursor = 0;
@@ -323,13 +338,14 @@ static enum rc replay_shard(struct delivery_hub *hub, struct engine *engine,
     return rc == RC_NOT_FOUND ? RC_OK : rc;
 }
 
-enum rc delivery_replay(struct delivery_hub *hub, struct engine *engine)
+enum rc delivery_replay(struct delivery_hub *hub, struct engine *engine, struct shard_group group)
 {
     struct session_table *table = hub->sessions;
     enum rc rc = RC_OK;
     for (uint32_t shard = hub->worker; shard < table->shard_count && rc == RC_OK;
          shard += hub->worker_count)
-        rc = replay_shard(hub, engine, &table->stores[shard]);
+        if (shard % group.of == group.group)
+            rc = replay_shard(hub, engine, &table->stores[shard]);
     for (uint32_t i = 0; i < hub->orphan_count; i++)
         queue_discard_orphans(table, &table->stores[hub->orphans[i].shard],
                               hub->orphans[i].session);

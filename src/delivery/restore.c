@@ -265,7 +265,8 @@ static enum rc load_shard(struct restoring *r)
     return rc;
 }
 
-enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct restored *counts)
+enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct shard_group group,
+                         struct restored *counts)
 {
     struct session_table *table = hub->sessions;
     struct restoring r = {
@@ -277,6 +278,8 @@ enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct
     enum rc rc = RC_OK;
     for (uint32_t shard = hub->worker; shard < table->shard_count && rc == RC_OK;
          shard += hub->worker_count) {
+        if (shard % group.of != group.group)
+            continue;
         r.store = &table->stores[shard];
         map_init(&r.sessions);
         rc = load_shard(&r);

@@ -84,8 +84,7 @@ void carried_write(struct stream *stream)
     while (stream->out_bytes > 0) {
         struct message *message;
         struct bytes piece = next_piece(stream->out_first, &message);
-        size_t taken =
-            carrier->ops->send(carrier, piece, message, stream->out_bytes - piece.len);
+        size_t taken = carrier->ops->send(carrier, piece, message, stream->out_bytes - piece.len);
         CHECK(taken <= piece.len);
         if (taken > 0)
             stream_output_sent(stream, taken);

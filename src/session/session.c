@@ -290,19 +290,19 @@ void session_detach(struct session *session, enum session_will will)
 
 static void count_lost(struct session *session)
 {
-    uint64_t queued = queue_size(session->queue);
     uint64_t handed_over = queue_tail_is_inherited(session) ? session->queue->tail.count : 0;
-    uint32_t sent = session->inflight == NULL ? 0 : session->inflight->unacknowledged;
-    struct metrics_shard *metrics = session->table->metrics;
-    metric_add(metrics, METRIC_PUBLISH_DROPPED_SESSION_GONE, queued - handed_over);
-    metric_sub(metrics, METRIC_QUEUED_MESSAGES, queued);
-    metric_sub(metrics, METRIC_QUEUED_BYTES, queue_bytes(session->queue));
-    metric_sub(metrics, METRIC_INFLIGHT_MESSAGES, sent);
+    metric_add(session->table->metrics, METRIC_PUBLISH_DROPPED_SESSION_GONE,
+               queue_size(session->queue) - handed_over);
 }
 
 static void drop_messages(struct session *session)
 {
-    count_lost(session);
+    uint64_t queued = queue_size(session->queue);
+    uint32_t sent = session->inflight == NULL ? 0 : session->inflight->unacknowledged;
+    struct metrics_shard *metrics = session->table->metrics;
+    metric_sub(metrics, METRIC_QUEUED_MESSAGES, queued);
+    metric_sub(metrics, METRIC_QUEUED_BYTES, queue_bytes(session->queue));
+    metric_sub(metrics, METRIC_INFLIGHT_MESSAGES, sent);
     inflight_free(session->inflight);
     queue_free(session->queue);
     mem_free(session->received);
@@ -312,7 +312,8 @@ static void drop_messages(struct session *session)
     session->received_count = session->received_room = 0;
 }
 
-void session_end(struct session *session)
+/* From now on nobody finds it. */
+static void leave_table(struct session *session)
 {
     struct session_table *table = session->table;
     CHECK(!session->ending);
@@ -320,14 +321,28 @@ void session_end(struct session *session)
     session->sink = NULL;
     timer_stop(&table->wheel, &session->timer);
     map_remove(&table->by_client_id, session->hash, session);
-    slot_give(table, session); /* from now on no reference finds it */
+    slot_give(table, session);
     atomic_fetch_sub_explicit(table->sessions, 1, memory_order_relaxed);
     metric_dec(table->metrics, METRIC_SESSIONS_CURRENT);
+}
+
+void session_end(struct session *session)
+{
+    leave_table(session);
     session_will_now(session); /* the session's end is the latest moment: [MQTT-3.1.2-8] */
     hand_over_shared(session);
     stored_ended(session);
+    count_lost(session);
     drop_messages(session);
-    table->ops->ended(table, session);
+    session->table->ops->ended(session->table, session);
+}
+
+void session_drop(struct session *session)
+{
+    leave_table(session);
+    session->number = 0; /* what follows leaves no record */
+    drop_messages(session);
+    session->table->ops->ended(session->table, session);
 }
 
 void session_free(struct session *session)

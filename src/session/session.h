@@ -255,6 +255,18 @@ void session_detach(struct session *session, enum session_will will);
  */
 void session_end(struct session *session);
 
+/*
+ * Takes a session that is not connected out of memory and leaves what is stored of it: another node
+ * is home to its shard. Nobody is told: no will is published, no message handed over. The shard's
+ * store must be one that takes no records. session_ops.ended follows.
+ */
+void session_drop(struct session *session);
+
+/* After the sessions of shards have been dropped: what they shared, of each shard for which
+ * `is_gone` says so. */
+void session_drop_shared(struct session_table *table, bool (*is_gone)(void *arg, uint32_t shard),
+                         void *arg);
+
 /* Another session has the message for good. */
 void session_moved(const struct moved_record *record);
 

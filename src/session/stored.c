@@ -133,6 +133,22 @@ bool stored_shared_is_held(struct session_table *table, uint32_t shard, uint64_t
     return shared_find(table, shard, number) != NULL;
 }
 
+void session_drop_shared(struct session_table *table, bool (*is_gone)(void *arg, uint32_t shard),
+                         void *arg)
+{
+    struct shared_message *shared;
+    size_t cursor = 0;
+    struct map left;
+    map_init(&left);
+    while ((shared = map_next(&table->shared, &cursor)) != NULL)
+        if (is_gone(arg, shared->shard))
+            mem_free(shared);
+        else
+            map_insert(&left, shared_hash(shared->shard, shared->number), shared);
+    map_deinit(&table->shared);
+    table->shared = left;
+}
+
 void stored_shared_deinit(struct session_table *table)
 {
     size_t cursor = 0;

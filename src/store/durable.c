@@ -181,6 +181,11 @@ struct engine *store_engine(struct store *store)
     return engine;
 }
 
+uint32_t store_groups(const struct store *store)
+{
+    return store->group_count > 0 ? store->group_count : 1;
+}
+
 struct store_end *store_end_of(struct store *store, uint32_t worker, uint32_t group)
 {
     CHECK(worker < store->worker_count && (group == 0 || group < store->group_count));

@@ -65,6 +65,9 @@ void store_start(struct store *store);
  */
 void store_close(struct store *store);
 
+/* Groups of shards that are committed each by itself; 1 in a store without changelogs. */
+uint32_t store_groups(const struct store *store);
+
 /* A worker's end for the shards of a group: shard % groups; 0 in a store without groups. `wake` is
  * called from the store's threads when there is something for store_end_turn(). */
 struct store_end *store_end_of(struct store *store, uint32_t worker, uint32_t group);
