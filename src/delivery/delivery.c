@@ -63,7 +63,7 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
         outbox_add(hub, outbox, routing.delivery.message, OUTBOX_ASKED);
     else
         routing.source.rc = RC_NO_MEMORY;
-    if (publication->retain)
+    if (publication->retain && outbox == NULL) /* else the entry sees to it */
         retained_keep(hub, publication, &routing.source);
     routing.outcome.ticket = commit_source_close(&routing.source, &routing.outcome.rc);
     routing_end(&routing, message);
@@ -171,8 +171,9 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
     const struct publication *publication = &message->publication;
     routing_begin(&routing, hub, publication, message, &wire, NULL);
     routing.delivery.outbox = tag;
-    if (tag.replayed && publication->retain && whom == OUTBOX_ALL) {
-        delivery_retain(hub, message);
+    if (publication->retain && whom == OUTBOX_ALL) {
+        if (tag.replayed)
+            delivery_retain(hub, message);
         retained_keep(hub, publication, &routing.source);
     }
     route_find(&hub->reader, publication->topic, ROUTE_AT_ONCE, &set);

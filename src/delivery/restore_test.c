@@ -222,6 +222,27 @@ static void retained_publication_is_acknowledged_after_its_commit(void **state)
     assert_int_equal(key_count(store_engine(n->store), STORE_RETAINED), 1);
 }
 
+/* The will of a stored session goes by the outbox. */
+static void retained_will_is_there_after_a_restart(void **state)
+{
+    struct node *n = *state;
+    for (uint32_t worker = 0; worker < WORKERS; worker++) {
+        struct publication p = {.topic = bytes_of_str(worker == 0 ? "a" : "b"),
+                                .payload = bytes_of_str("gone"),
+                                .qos = 1,
+                                .retain = true,
+                                .received_ms = NOW_MS};
+        struct client *client = come(n, id_of(worker), LONG_S);
+        session_set_will(client->session, message_new(&p), 0);
+        leave(client);
+    }
+    node_settle(n);
+    assert_retained(n, "a", "gone");
+    node_restart(n);
+    assert_retained(n, "a", "gone");
+    assert_retained(n, "b", "gone");
+}
+
 /* ---- what does not fit together ------------------------------------------------------------- */
 
 static void records_of_no_session_are_deleted(void **state)
@@ -341,6 +362,7 @@ int main(void)
         RULE(retained_publication_is_acknowledged_after_its_commit),
         RULE(records_of_no_session_are_deleted),
         RULE(records_that_cannot_be_read_are_counted_and_the_rest_is_served),
+        RULE(retained_will_is_there_after_a_restart),
         RULE(will_without_memory_at_start_up_is_counted),
         RULE(retained_message_that_has_expired_is_deleted),
     };

@@ -21,6 +21,7 @@ struct replica {
     bool done;            /* it has: to be answered when this round is written */
     bool sync;            /* somebody waits for the flush of it */
     bool opening, closing;
+    uint64_t token; /* of the opening */
     uint8_t *bytes; /* as they were appended, header included */
     size_t used, room;
     uint32_t records;
@@ -47,6 +48,7 @@ struct replica_news {
     struct letter letter;
     enum news_kind kind;
     uint32_t group;
+    uint64_t token;
     struct store_position position;
     size_t len;
     uint8_t batch[];
@@ -60,8 +62,8 @@ struct round {
 /* ---- told by other threads ---------------------------------------------------------------------
  */
 
-static void post(struct store *store, enum news_kind kind, uint32_t group, struct bytes batch,
-                 const struct store_position *position)
+static struct replica_news *news_new(const struct store *store, enum news_kind kind, uint32_t group,
+                                     struct bytes batch, const struct store_position *position)
 {
     CHECK(group < store->group_count);
     struct replica_news *news = mem_new(sizeof(*news) + batch.len);
@@ -70,7 +72,17 @@ static void post(struct store *store, enum news_kind kind, uint32_t group, struc
         news->position = *position;
     if (batch.len > 0)
         memcpy(news->batch, batch.data, batch.len);
+    return news;
+}
+
+static void post(struct store *store, struct replica_news *news)
+{
     mailbox_post(&store->replicas->news, &news->letter);
+}
+
+static void post_kind(struct store *store, enum news_kind kind, uint32_t group)
+{
+    post(store, news_new(store, kind, group, bytes_of(NULL, 0), NULL));
 }
 
 /* Not store_wake_commit(): the thread looks into slots before it sleeps, and not into this. */
@@ -89,33 +101,35 @@ void store_replica_apply(struct store *store, uint32_t group, struct bytes batch
         pthread_cond_wait(&all->room, &all->lock);
     all->apply_bytes += batch.len;
     pthread_mutex_unlock(&all->lock);
-    post(store, NEWS_APPLY, group, batch, position);
+    post(store, news_new(store, NEWS_APPLY, group, batch, position));
 }
 
-void store_replica_open(struct store *store, uint32_t group)
+void store_replica_open(struct store *store, uint32_t group, uint64_t token)
 {
-    post(store, NEWS_OPEN, group, bytes_of(NULL, 0), NULL);
+    struct replica_news *news = news_new(store, NEWS_OPEN, group, bytes_of(NULL, 0), NULL);
+    news->token = token;
+    post(store, news);
 }
 
 void store_replica_serve(struct store *store, uint32_t group)
 {
-    post(store, NEWS_SERVE, group, bytes_of(NULL, 0), NULL);
+    post_kind(store, NEWS_SERVE, group);
 }
 
 void store_replica_committed(struct store *store, uint32_t group,
                              const struct store_position *position)
 {
-    post(store, NEWS_COMMITTED, group, bytes_of(NULL, 0), position);
+    post(store, news_new(store, NEWS_COMMITTED, group, bytes_of(NULL, 0), position));
 }
 
 void store_replica_lost(struct store *store, uint32_t group)
 {
-    post(store, NEWS_LOST, group, bytes_of(NULL, 0), NULL);
+    post_kind(store, NEWS_LOST, group);
 }
 
 void store_replica_close(struct store *store, uint32_t group)
 {
-    post(store, NEWS_CLOSE, group, bytes_of(NULL, 0), NULL);
+    post_kind(store, NEWS_CLOSE, group);
 }
 
 bool store_replica_is_open(const struct store *store, uint32_t group)
@@ -206,6 +220,7 @@ static void take_news(struct store *store, const struct replica_news *news, stru
         break;
     case NEWS_OPEN:
         replica->opening = true;
+        replica->token = news->token;
         break;
     case NEWS_SERVE:
         if (state_of(replica) == REPLICA_LOADS)
@@ -353,11 +368,15 @@ static void fail(struct store *store)
     struct replicas *all = store->replicas;
     for (uint32_t group = 0; group < store->group_count; group++) {
         struct replica *replica = &all->groups[group];
-        if (state_of(replica) == REPLICA_FOLLOWS && !replica->opening)
+        bool follows = state_of(replica) == REPLICA_FOLLOWS && !replica->opening;
+        if (follows && !replica->closing)
             continue;
         replica->opening = replica->closing = false;
         set_state(replica, REPLICA_FOLLOWS);
-        all->ops->failed(all->owner, group);
+        if (follows)
+            all->ops->closed(all->owner, group);
+        else
+            all->ops->failed(all->owner, group);
     }
 }
 
@@ -372,7 +391,7 @@ static void finish(struct store *store, uint32_t group, enum rc rc, bool synced)
     if (replica->opening) {
         replica->opening = false;
         set_state(replica, REPLICA_LOADS);
-        all->ops->ready(all->owner, group);
+        all->ops->ready(all->owner, group, replica->token);
     } else if (replica->closing && !replica->appending && !slots_used(store, group)) {
         replica->closing = false;
         set_state(replica, REPLICA_FOLLOWS);

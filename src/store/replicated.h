@@ -45,7 +45,7 @@ struct store_replica_ops {
     /* Everything up to this position is on disk. */
     void (*flushed)(void *owner, uint32_t group, const struct store_position *position);
     /* After store_replica_open(): the group can be read. */
-    void (*ready)(void *owner, uint32_t group);
+    void (*ready)(void *owner, uint32_t group, uint64_t token);
     /* After store_replica_close(). */
     void (*closed)(void *owner, uint32_t group);
     /* The disk does not take what the changelog has: the group FOLLOWS, and another node has to be
@@ -70,8 +70,8 @@ MUST_USE enum rc store_replica_position(struct store *store, uint32_t group,
 void store_replica_apply(struct store *store, uint32_t group, struct bytes batch,
                          const struct store_position *position);
 
-/* FOLLOWS: this node is home. ready() when all that came before is written. */
-void store_replica_open(struct store *store, uint32_t group);
+/* FOLLOWS: this node is home. ready() with the token when all that came before is written. */
+void store_replica_open(struct store *store, uint32_t group, uint64_t token);
 
 /* LOADS: what workers have recorded, and record from now on, is appended. */
 void store_replica_serve(struct store *store, uint32_t group);

@@ -74,8 +74,9 @@ static void flushed(void *owner, uint32_t group, const struct store_position *po
     count(f, &f->asked[group].flushed);
 }
 
-static void ready(void *owner, uint32_t group)
+static void ready(void *owner, uint32_t group, uint64_t token)
 {
+    assert_int_equal(token, 17);
     count(owner, &((struct fixture *)owner)->asked[group].ready);
 }
 
@@ -249,7 +250,7 @@ static struct store_position at(uint8_t where)
 static void open_group(struct fixture *f, uint32_t group)
 {
     int before = f->asked[group].ready;
-    store_replica_open(f->store, group);
+    store_replica_open(f->store, group, 17);
     await_count(f, &f->asked[group].ready, before + 1);
 }
 
