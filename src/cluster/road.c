@@ -118,6 +118,7 @@ static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forw
         return false;
     struct link_publish publish = {.publication = *p,
                                    .share = forwarding->share,
+                                   .to_retain = forwarding->to_retain,
                                    .asks = forwarding->ticket != NULL,
                                    .number = road->last_asked + 1};
     publish.publication.publisher &= REF_LOW;
@@ -299,7 +300,9 @@ static bool take_publish(struct road_in *road, const struct link_frame *frame)
     uint64_t publisher = p->publisher & REF_LOW;
     road->received += LINK_PUBLISH_HEAD_MAX + p->topic.len + p->properties.len + p->payload.len;
     p->publisher = publisher == 0 ? 0 : reference(road, publisher);
-    struct publish_outcome outcome = delivery_publish_remote(hub, p, publish.share);
+    struct publish_outcome outcome = publish.to_retain
+                                         ? delivery_retain_remote(hub, p)
+                                         : delivery_publish_remote(hub, p, publish.share);
     if (outcome.slow)
         tell_lag(road, publisher);
     if (outcome.ticket != NULL) {
@@ -322,7 +325,7 @@ static bool in_frame(struct link *link, const struct link_frame *frame)
 {
     struct road_in *road = road_in_of(link);
     struct delivery_hub *hub = road->roads->is.hub;
-    if (frame->kind == LINK_PUBLISH)
+    if (frame->kind == LINK_PUBLISH || frame->kind == LINK_RETAIN)
         return take_publish(road, frame);
     struct link_reader reader = link_reader_of(frame->body);
     uint64_t publisher = link_read_u64(&reader);
@@ -352,7 +355,17 @@ static void in_closed(struct link *link)
 static const struct link_ops in_ops = {
     .frame = in_frame, .received = in_received, .ended = in_ended, .closed = in_closed};
 
+/* Every node is home of all shards of its own. */
+static enum delivery_place home_of(struct delivery_hub *hub, uint32_t shard, uint32_t *remote)
+{
+    (void)hub;
+    (void)shard;
+    (void)remote;
+    return HOME_IS_HERE;
+}
+
 static const struct remote_ops remote_ops = {
+    .home_of = home_of,
     .forward = forward,
     .answer = answer,
     .is_behind = is_behind,

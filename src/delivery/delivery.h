@@ -77,11 +77,17 @@ struct forwarding {
     struct message *message; /* the same, or NULL. Both are borrowed */
     uint64_t share; /* a hash of "$share/name/filter": for one of its members there; 0: for those of
                        no share */
+    bool to_retain; /* for the home of its topic, and nobody else there */
     struct publish_ticket *ticket; /* NULL, or ticket_answered() is called when it is safe there, or
                                       nobody can know */
 };
 
+/* Where the home of a shard is. */
+enum delivery_place { HOME_IS_HERE, HOME_IS_REMOTE, HOME_IS_UNKNOWN };
+
 struct remote_ops {
+    /* Sets `remote` when the home of the shard is another node. */
+    enum delivery_place (*home_of)(struct delivery_hub *hub, uint32_t shard, uint32_t *remote);
     /* Puts the publication on its way; see struct forwarding. False: there is no way to the node,
      * and nothing was sent. */
     bool (*forward)(struct delivery_hub *hub, uint32_t remote, const struct forwarding *forwarding);
@@ -177,6 +183,11 @@ struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
                                                const struct publication *publication,
                                                uint64_t share);
 
+/* One that came from another node because this one is home of its topic: makes it, or what clears
+ * it, the retained one. RC_CLOSED: it is not home. Tickets as above. */
+struct publish_outcome delivery_retain_remote(struct delivery_hub *hub,
+                                              const struct publication *publication);
+
 /* One of what the ticket waits for is answered. The hub's thread. */
 void ticket_answered(struct publish_ticket *ticket, enum rc rc);
 
@@ -221,8 +232,8 @@ bool delivery_unsubscribe(struct delivery_hub *hub, struct session *session, str
 void delivery_send_retained(struct delivery_hub *hub, struct session *session, struct bytes filter,
                             const struct subscription_options *options);
 
-/* Makes the message its topic's retained one, or clears it when the payload is empty. Shares
- * message. RC_FULL at a limit, RC_NO_MEMORY; both are counted. delivery_publish() of it follows and
+/* Makes the message its topic's retained one, or clears it when the payload is empty; where another
+ * node is home of the topic that one does it, when it gets the publication. Shares message. RC_FULL at a limit, RC_NO_MEMORY; both are counted. delivery_publish() of it follows and
  * sees that it is stored. */
 enum rc delivery_retain(struct delivery_hub *hub, struct message *message);
 

@@ -89,13 +89,30 @@ static void post(struct delivery_hub *hub, uint32_t home, struct store_shard *st
     mailbox_post(peer->mailbox, &mail->mail.letter);
 }
 
+static uint32_t shard_of(const struct delivery_hub *hub, struct bytes topic)
+{
+    return client_id_hash(topic) % hub->sessions->shard_count;
+}
+
+static bool is_of_broker(struct bytes topic)
+{
+    return bytes_starts_with(topic, bytes_of_str("$SYS/"));
+}
+
+static enum delivery_place home_of(struct delivery_hub *hub, struct bytes topic, uint32_t *remote)
+{
+    if (hub->remote == NULL || is_of_broker(topic))
+        return HOME_IS_HERE;
+    return hub->remote->ops->home_of(hub, shard_of(hub, topic), remote);
+}
+
 /* `source` (may be NULL) waits for it. */
 static void keep(struct delivery_hub *hub, struct bytes topic, struct commit_source *source)
 {
     struct session_table *table = hub->sessions;
-    if (nothing_is_stored(hub) || bytes_starts_with(topic, bytes_of_str("$SYS/")))
+    if (nothing_is_stored(hub) || is_of_broker(topic))
         return;
-    uint32_t shard = client_id_hash(topic) % table->shard_count;
+    uint32_t shard = shard_of(hub, topic);
     uint32_t home = shard % hub->worker_count;
     if (home != hub->worker) {
         struct store_shard *there = &hub->peers[home].hub->sessions->stores[shard];
@@ -109,17 +126,51 @@ static void keep(struct delivery_hub *hub, struct bytes topic, struct commit_sou
     }
 }
 
+/* To the node that is home of the topic. */
+static void forward(struct delivery_hub *hub, uint32_t remote,
+                    const struct publication *publication, struct commit_source *source)
+{
+    struct forwarding forwarding = {
+        .publication = publication,
+        .to_retain = true,
+        .ticket = source != NULL ? commit_source_ticket(source) : NULL,
+    };
+    if (hub->remote->ops->forward(hub, remote, &forwarding))
+        return;
+    metric_inc(hub->metrics, METRIC_PUBLISH_DROPPED_NO_LINK);
+    if (source != NULL)
+        ticket_answered(forwarding.ticket, RC_CLOSED);
+}
+
 void retained_keep(struct delivery_hub *hub, const struct publication *publication,
                    struct commit_source *source)
 {
+    uint32_t remote;
+    if (publication->qos == 0)
+        source = NULL;
+    switch (home_of(hub, publication->topic, &remote)) {
+    case HOME_IS_REMOTE:
+        forward(hub, remote, publication, source);
+        return;
+    case HOME_IS_UNKNOWN:
+        metric_inc(hub->metrics, METRIC_PUBLISH_DROPPED_NO_LINK);
+        if (source != NULL && source->rc == RC_OK)
+            source->rc = RC_CLOSED;
+        return;
+    case HOME_IS_HERE:
+        break;
+    }
     if (publication->durability == DURABILITY_MEMORY)
         return; /* delivery_retain() has seen to what it replaces */
-    keep(hub, publication->topic, publication->qos > 0 ? source : NULL);
+    keep(hub, publication->topic, source);
 }
 
 enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
 {
     enum rc rc = RC_OK;
+    uint32_t remote;
+    if (home_of(hub, message->publication.topic, &remote) != HOME_IS_HERE)
+        return RC_OK; /* retained_keep() sends it there */
     bool replaces_record = message->publication.durability == DURABILITY_MEMORY &&
                            retained_has_record(hub, message->publication.topic);
     hub->work += RETAIN_WORK;
@@ -134,4 +185,25 @@ enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
         keep(hub, message->publication.topic, NULL);
     }
     return rc;
+}
+
+struct publish_outcome delivery_retain_remote(struct delivery_hub *hub,
+                                              const struct publication *publication)
+{
+    struct publish_outcome outcome = {0};
+    struct commit_source source;
+    uint32_t remote;
+    struct message *message = message_new(publication);
+    commit_source_init(&source, hub, publication->durability);
+    if (message == NULL)
+        source.rc = RC_NO_MEMORY;
+    else if (home_of(hub, publication->topic, &remote) != HOME_IS_HERE)
+        source.rc = RC_CLOSED;
+    else
+        source.rc = delivery_retain(hub, message);
+    if (source.rc == RC_OK)
+        retained_keep(hub, publication, &source);
+    outcome.ticket = commit_source_close(&source, &outcome.rc);
+    message_drop(message);
+    return outcome;
 }

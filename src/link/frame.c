@@ -147,7 +147,7 @@ size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, u
     at = link_write_bytes(at, p->topic);
     at = link_write_bytes(at, p->properties);
     size_t size = (size_t)(at - out);
-    link_header_write(out, LINK_PUBLISH, flags, (uint32_t)(size - LINK_HEADER + p->payload.len));
+    link_header_write(out, publish->to_retain ? LINK_RETAIN : LINK_PUBLISH, flags, (uint32_t)(size - LINK_HEADER + p->payload.len));
     return size;
 }
 
@@ -158,7 +158,8 @@ bool link_publish_read(const struct link_frame *frame, uint64_t now_ms,
     uint16_t topic_len = link_read_u16(&reader);
     uint32_t properties_len = link_read_u32(&reader);
     struct publication *p = &publish->publication;
-    *publish = (struct link_publish){.asks = frame->flags & PUBLISH_ASKS};
+    *publish = (struct link_publish){.to_retain = frame->kind == LINK_RETAIN,
+                                     .asks = frame->flags & PUBLISH_ASKS};
     *p = (struct publication){
         .received_ms = now_ms,
         .qos = frame->flags & PUBLISH_QOS,

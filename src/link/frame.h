@@ -33,6 +33,7 @@ enum link_kind {
     LINK_CREDIT,
     LINK_LAGGING,
     LINK_CAUGHT_UP,
+    LINK_RETAIN, /* a publication for the home of its topic, to be retained */
     /* between the nodes' controls */
     LINK_HEARTBEAT = 32,
     LINK_MEMBERS,
@@ -98,6 +99,7 @@ uint8_t *link_write_text(uint8_t *out, struct bytes text); /* at most 65,535 byt
 struct link_publish {
     struct publication publication; /* its publisher is the sender's own reference */
     uint64_t share;                 /* a hash of "$share/name/filter"; 0: of no share */
+    bool to_retain;                 /* LINK_RETAIN: not for subscribers */
     bool asks;                      /* the sender waits until it is safe; answered by number: */
     uint64_t number;                /* 1 for the first on a road that asks, and so on */
 };
