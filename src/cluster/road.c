@@ -119,6 +119,9 @@ static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forw
     struct link_publish publish = {.publication = *p,
                                    .share = forwarding->share,
                                    .to_retain = forwarding->to_retain,
+                                   .outbox = forwarding->outbox.number,
+                                   .outbox_shard = forwarding->outbox.shard,
+                                   .replayed = forwarding->outbox.replayed,
                                    .asks = forwarding->ticket != NULL,
                                    .number = road->last_asked + 1};
     publish.publication.publisher &= REF_LOW;
@@ -300,9 +303,11 @@ static bool take_publish(struct road_in *road, const struct link_frame *frame)
     uint64_t publisher = p->publisher & REF_LOW;
     road->received += LINK_PUBLISH_HEAD_MAX + p->topic.len + p->properties.len + p->payload.len;
     p->publisher = publisher == 0 ? 0 : reference(road, publisher);
+    struct outbox_tag outbox = {
+        .number = publish.outbox, .shard = publish.outbox_shard, .replayed = publish.replayed};
     struct publish_outcome outcome = publish.to_retain
                                          ? delivery_retain_remote(hub, p)
-                                         : delivery_publish_remote(hub, p, publish.share);
+                                         : delivery_publish_remote(hub, p, publish.share, outbox);
     if (outcome.slow)
         tell_lag(road, publisher);
     if (outcome.ticket != NULL) {

@@ -228,6 +228,13 @@ void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct mess
 void outbox_hand_over(struct delivery_hub *hub, struct store_shard *store, struct message *message,
                       struct share *share, struct subscription *member, const struct route *route);
 
+/* Entries that wait, each worker: */
+enum { OUTBOX_UNDELIVERED_MAX = 64 * 1024, OUTBOX_AGAIN_MS = 100 };
+
+/* Once a turn: tries again those that did not get to all. */
+void outbox_try_again(struct delivery_hub *hub);
+void outbox_deinit(struct delivery_hub *hub);
+
 /* Every shard has it, or not all do (rc). */
 void outbox_delivered(struct outbox_entry *entry, enum rc rc);
 
@@ -235,10 +242,10 @@ void outbox_delivered(struct outbox_entry *entry, enum rc rc);
 void moved_delivered(struct moved_record *record, enum rc rc);
 
 /* Delivers an entry: delivery.c. Its share number i goes with the tag's number + 1 + i; without
- * choices every share chooses now. Gives the ticket, or NULL. */
+ * choices every share chooses now. Gives the ticket; NULL: *rc says what became of it. */
 struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
                                          struct outbox_tag tag, const struct outbox_choice *choices,
-                                         uint32_t count, enum outbox_whom whom);
+                                         uint32_t count, enum outbox_whom whom, enum rc *rc);
 
 /* "$share/name/filter" of the member's share. */
 uint64_t outbox_share_hash(struct subscription *member);

@@ -11,6 +11,7 @@ void delivery_init(struct delivery_hub *hub)
     route_reader_init(&hub->reader, hub->router, hub->worker_count + (hub->remote != NULL));
     list_init(&hub->parked);
     list_init(&hub->unsettled);
+    list_init(&hub->undelivered);
     hub->cost_min = hub->under_way_max == 0 ? 0 : BACKLOG_HIGH / hub->under_way_max;
     map_init(&hub->subscriptions);
     map_init(&hub->high_water);
@@ -30,6 +31,7 @@ void delivery_deinit(struct delivery_hub *hub)
     route_reader_deinit(&hub->reader);
     map_deinit(&hub->subscriptions);
     high_water_deinit(hub);
+    outbox_deinit(hub);
     mem_free(hub->orphans);
     mem_free(hub->spare_waiter);
     mem_free(hub->scratch);
@@ -85,13 +87,14 @@ static void deliver_to_hashed_share(struct routing *routing, const struct route_
 
 struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
                                                const struct publication *publication,
-                                               uint64_t share)
+                                               uint64_t share, struct outbox_tag outbox)
 {
     struct routing routing;
     struct wire_cache wire;
     struct route_set set;
     routing_begin(&routing, hub, publication, NULL, &wire, NULL);
     routing.from_remote = true;
+    routing.delivery.outbox = outbox;
     route_find(&hub->reader, publication->topic, ROUTE_AT_ONCE, &set);
     routing.outcome.matched = set.count > 0 || set.share_count > 0;
     if (set.count > ROUTE_MEMO_ROUTES_MAX)
@@ -162,17 +165,16 @@ static void deliver_to_members(struct routing *routing, const struct outbox_choi
 
 struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
                                          struct outbox_tag tag, const struct outbox_choice *choices,
-                                         uint32_t count, enum outbox_whom whom)
+                                         uint32_t count, enum outbox_whom whom, enum rc *rc)
 {
     struct routing routing;
     struct wire_cache wire;
     struct route_set set;
-    enum rc rc;
     const struct publication *publication = &message->publication;
     routing_begin(&routing, hub, publication, message, &wire, NULL);
     routing.delivery.outbox = tag;
     if (publication->retain && whom == OUTBOX_ALL) {
-        if (tag.replayed)
+        if (tag.restored)
             delivery_retain(hub, message);
         retained_keep(hub, publication, &routing.source);
     }
@@ -185,7 +187,7 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
         replay_shares(&routing, &set, choices, count);
     else
         deliver_to_members(&routing, choices, count);
-    struct publish_ticket *ticket = commit_source_close(&routing.source, &rc);
+    struct publish_ticket *ticket = commit_source_close(&routing.source, rc);
     routing_end(&routing, message);
     return ticket;
 }

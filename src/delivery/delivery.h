@@ -78,6 +78,7 @@ struct forwarding {
     uint64_t share; /* a hash of "$share/name/filter": for one of its members there; 0: for those of
                        no share */
     bool to_retain; /* for the home of its topic, and nobody else there */
+    struct outbox_tag outbox;      /* number 0: of none */
     struct publish_ticket *ticket; /* NULL, or ticket_answered() is called when it is safe there, or
                                       nobody can know */
 };
@@ -106,6 +107,7 @@ struct remote_ops {
 struct delivery_remote {
     const struct remote_ops *ops;
     _Atomic uint64_t settled; /* so many of the router's interests are in effect everywhere */
+    bool shards_have_homes;   /* each lives on one node; else each node has all shards */
 };
 
 /* At start-up: the queue of a session that ended, which other members of its shares get. */
@@ -137,6 +139,9 @@ struct delivery_hub {
     uint8_t *scratch;               /* DELIVERY_SCRATCH bytes for ready-made packets */
     struct delivery_remote *remote; /* NULL: this node is alone */
     struct list unsettled;          /* tickets of subscriptions, oldest first: struct settle_wait */
+    struct list undelivered; /* struct outbox_entry: to be sent on their way again, in order */
+    uint64_t again_ms;       /* when that is tried; sessions->now_ms */
+    uint32_t undelivered_count;
     const struct hub_ops *ops;
     void *owner;
     bool walking;  /* a walk in steps has begun: do not become quiescent (base/rcu.h) */
@@ -177,11 +182,12 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
 /*
  * A publication that came from another node: for this node's subscribers only; of a share when
  * `share` is not 0, see struct forwarding. publication->publisher is a reference that is remote by
- * session_ref_is_remote(), or 0. A ticket is the caller's to set asked_by and number of.
+ * session_ref_is_remote(), or 0. An entry of an outbox comes with its tag, and is not delivered
+ * again to shards that have it. A ticket is the caller's to set asked_by and number of.
  */
 struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
                                                const struct publication *publication,
-                                               uint64_t share);
+                                               uint64_t share, struct outbox_tag outbox);
 
 /* One that came from another node because this one is home of its topic: makes it, or what clears
  * it, the retained one. RC_CLOSED: it is not home. Tickets as above. */
@@ -233,8 +239,9 @@ void delivery_send_retained(struct delivery_hub *hub, struct session *session, s
                             const struct subscription_options *options);
 
 /* Makes the message its topic's retained one, or clears it when the payload is empty; where another
- * node is home of the topic that one does it, when it gets the publication. Shares message. RC_FULL at a limit, RC_NO_MEMORY; both are counted. delivery_publish() of it follows and
- * sees that it is stored. */
+ * node is home of the topic that one does it, when it gets the publication. Shares message. RC_FULL
+ * at a limit, RC_NO_MEMORY; both are counted. delivery_publish() of it follows and sees that it is
+ * stored. */
 enum rc delivery_retain(struct delivery_hub *hub, struct message *message);
 
 /* Tells the router of a change of the session: durable or not, connected or not. */

@@ -8,6 +8,9 @@
  *
  *      PUBLISH -> {received id, entry} -> PUBREC
  *                         +-> shards: {queued message, high water} -> entry deleted
+ *
+ * One that did not get to all of them (a node or a disk was away) is tried again, and those of its
+ * shard that are younger wait behind it: a mark says that everything up to it has come.
  */
 #include "delivery/batch.h"
 
@@ -18,12 +21,14 @@
 
 struct outbox_entry {
     struct store_waiter waiter;
+    struct list link; /* in hub->undelivered */
     struct delivery_hub *hub;
     struct store_shard *store;
     struct message *message;
     uint64_t number; /* its own; those behind are its shares' */
     uint32_t count;
-    bool chosen; /* replayed: choices were stored; without, members are chosen anew */
+    bool restored; /* read from the store, and not sent on its way since */
+    bool chosen;   /* its choices are known; else, when it is replayed, members are chosen anew */
     enum outbox_whom whom;
     enum outbox_promise promise;
     struct outbox_choice choices[];
@@ -136,39 +141,109 @@ static void entry_end(struct outbox_entry *entry)
     mem_free(entry);
 }
 
-void outbox_delivered(struct outbox_entry *entry, enum rc rc)
+/* It stays in the store, for the next start or the next home. */
+static void forget(struct outbox_entry *entry)
 {
-    if (rc == RC_OK || rc == RC_REFUSED) {
-        entry_end(entry);
-        return;
-    }
-    /* Some shard's records wait for a disk that works. The entry stays until the next start, which
-     * finds out who has got it. */
     message_drop(entry->message);
     mem_free(entry);
 }
 
+static bool is_before(const struct outbox_entry *a, const struct outbox_entry *b)
+{
+    uint32_t shard = a->store->shard, other = b->store->shard;
+    return shard < other || (shard == other && a->number < b->number);
+}
+
+static void put_off(struct outbox_entry *entry)
+{
+    struct delivery_hub *hub = entry->hub;
+    struct list *before = hub->undelivered.prev;
+    if (hub->undelivered_count == OUTBOX_UNDELIVERED_MAX) {
+        metric_inc(hub->metrics, METRIC_OUTBOX_PUT_OFF_LIMIT);
+        forget(entry);
+        return;
+    }
+    while (before != &hub->undelivered &&
+           is_before(entry, CONTAINER_OF(before, struct outbox_entry, link)))
+        before = before->prev;
+    list_insert_between(&entry->link, before, before->next);
+    hub->undelivered_count++;
+    metric_inc(hub->metrics, METRIC_OUTBOX_PUT_OFF);
+    hub->again_ms = hub->sessions->now_ms + OUTBOX_AGAIN_MS;
+    hub->sessions->wake_at(hub->sessions->wake_arg, hub->again_ms);
+}
+
+/* An older one of its shard has not come everywhere. */
+static bool has_to_wait(const struct outbox_entry *entry)
+{
+    LIST_FOR_EACH (link, &entry->hub->undelivered) {
+        if (CONTAINER_OF(link, struct outbox_entry, link)->store == entry->store)
+            return true;
+    }
+    return false;
+}
+
+void outbox_delivered(struct outbox_entry *entry, enum rc rc)
+{
+    if (rc == RC_OK || rc == RC_REFUSED)
+        entry_end(entry);
+    else
+        put_off(entry);
+}
+
 static void dispatch(struct outbox_entry *entry, bool replayed)
 {
-    struct outbox_tag tag = {
-        .number = entry->number, .shard = entry->store->shard, .replayed = replayed};
+    enum rc rc;
+    struct outbox_tag tag = {.number = entry->number,
+                             .shard = entry->store->shard,
+                             .replayed = replayed,
+                             .restored = entry->restored};
+    entry->restored = false;
     bool anew = replayed && !entry->chosen;
-    struct publish_ticket *ticket = delivery_dispatch(
-        entry->hub, entry->message, tag, anew ? NULL : entry->choices, entry->count, entry->whom);
+    struct publish_ticket *ticket =
+        delivery_dispatch(entry->hub, entry->message, tag, anew ? NULL : entry->choices,
+                          entry->count, entry->whom, &rc);
     if (ticket != NULL)
         ticket->outbox = entry;
     else
-        entry_end(entry);
+        outbox_delivered(entry, rc);
+}
+
+void outbox_try_again(struct delivery_hub *hub)
+{
+    struct list now, *link;
+    if (list_empty(&hub->undelivered) || hub->sessions->now_ms < hub->again_ms)
+        return;
+    list_init(&now);
+    list_move_all(&now, &hub->undelivered);
+    hub->undelivered_count = 0;
+    while ((link = list_take_first(&now)) != NULL) {
+        struct outbox_entry *entry = CONTAINER_OF(link, struct outbox_entry, link);
+        if (store_trouble(entry->store) == RC_CLOSED)
+            forget(entry); /* another node is home of its shard */
+        else if (has_to_wait(entry))
+            put_off(entry);
+        else
+            dispatch(entry, true);
+    }
+}
+
+void outbox_deinit(struct delivery_hub *hub)
+{
+    struct list *link;
+    while ((link = list_take_first(&hub->undelivered)) != NULL)
+        forget(CONTAINER_OF(link, struct outbox_entry, link));
 }
 
 static void committed(struct store_waiter *waiter, enum rc rc)
 {
     struct outbox_entry *entry = CONTAINER_OF(waiter, struct outbox_entry, waiter);
-    if (rc == RC_OK) {
+    if (rc == RC_OK && has_to_wait(entry)) {
+        put_off(entry);
+    } else if (rc == RC_OK) {
         dispatch(entry, false);
     } else if (rc == RC_CLOSED) { /* the next start finds it in the store, or does not */
-        message_drop(entry->message);
-        mem_free(entry);
+        forget(entry);
     } else if (entry->promise == OUTBOX_PROMISED) {
         store_wait_until_it_works(entry->store, &entry->waiter);
     } else {
@@ -187,8 +262,10 @@ static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_sha
         .store = store,
         .message = message_hold(message),
         .number = number,
+        .chosen = true,
     };
     list_init(&entry->waiter.link);
+    list_init(&entry->link);
     return entry;
 }
 
@@ -303,6 +380,7 @@ static void replay(struct delivery_hub *hub, struct engine *engine, struct store
     uint32_t count = (uint32_t)(shares.len / OUTBOX_SHARE_BYTES);
     struct outbox_entry *entry = entry_new(hub, store, message, number, count);
     entry->chosen = value != NULL;
+    entry->restored = true;
     entry->whom = whom;
     while (entry->count < count)
         choices_record_next(&shares, &entry->choices[entry->count++].stored);

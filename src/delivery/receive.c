@@ -189,6 +189,7 @@ bool delivery_turn(struct delivery_hub *hub)
     bool more = work_off_inbox(hub);
     more |= delivery_unpark(hub);
     routes_settle(hub);
+    outbox_try_again(hub);
     more |= deliveries_post_all(hub);
     return more;
 }

@@ -121,11 +121,14 @@ void routing_to_batch(struct routing *routing, uint32_t worker, const struct add
     }
 }
 
-/* What begins with '$' is each node's own. What is delivered again after a start has been there. */
+/* What begins with '$' is each node's own. What is delivered again after a start goes to other
+ * nodes when they can tell that it has been there. */
 static bool stays_here(const struct routing *routing)
 {
-    return routing->hub->remote == NULL || routing->from_remote ||
-           routing->delivery.publication->topic.data[0] == '$' || routing->delivery.outbox.replayed;
+    const struct delivery_remote *remote = routing->hub->remote;
+    return remote == NULL || routing->from_remote ||
+           routing->delivery.publication->topic.data[0] == '$' ||
+           (routing->delivery.outbox.replayed && !remote->shards_have_homes);
 }
 
 /* To another node, once however many of its subscriptions match. */
@@ -142,6 +145,8 @@ static void forward(struct routing *routing, const struct route *run, uint32_t c
         .publication = routing->delivery.publication,
         .message = routing->delivery.message,
         .share = share,
+        .outbox =
+            hub->remote->shards_have_homes ? routing->delivery.outbox : (struct outbox_tag){0},
         .ticket = waits ? commit_source_ticket(&routing->source) : NULL,
     };
     if (!ops->forward(hub, worker - REMOTE_FIRST, &forwarding)) {

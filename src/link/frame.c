@@ -125,6 +125,9 @@ enum publish_flags {
     PUBLISH_ASKS = 128,
 };
 
+/* A byte in the body. */
+enum publish_once { PUBLISH_ONCE = 1, PUBLISH_REPLAYED = 2 };
+
 size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, uint8_t *out)
 {
     const struct publication *p = &publish->publication;
@@ -138,16 +141,20 @@ size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, u
     at = link_write_u32(at, (uint32_t)p->properties.len);
     at = link_write_u32(at, p->publisher_hash);
     at = link_write_u64(at, p->publisher);
+    *at++ = publish->outbox == 0 ? 0 : PUBLISH_ONCE | (publish->replayed ? PUBLISH_REPLAYED : 0);
     if (p->has_expiry)
         at = link_write_u32(at, publication_expiry_left_s(p, now_ms));
     if (publish->share != 0)
         at = link_write_u64(at, publish->share);
     if (publish->asks)
         at = link_write_u64(at, publish->number);
+    if (publish->outbox != 0)
+        at = link_write_u64(link_write_u32(at, publish->outbox_shard), publish->outbox);
     at = link_write_bytes(at, p->topic);
     at = link_write_bytes(at, p->properties);
     size_t size = (size_t)(at - out);
-    link_header_write(out, publish->to_retain ? LINK_RETAIN : LINK_PUBLISH, flags, (uint32_t)(size - LINK_HEADER + p->payload.len));
+    link_header_write(out, publish->to_retain ? LINK_RETAIN : LINK_PUBLISH, flags,
+                      (uint32_t)(size - LINK_HEADER + p->payload.len));
     return size;
 }
 
@@ -169,12 +176,18 @@ bool link_publish_read(const struct link_frame *frame, uint64_t now_ms,
     };
     p->publisher_hash = link_read_u32(&reader);
     p->publisher = link_read_u64(&reader);
+    uint8_t once = link_read_u8(&reader);
     if (p->has_expiry)
         p->expiry_s = link_read_u32(&reader);
     if (frame->flags & PUBLISH_SHARED)
         publish->share = link_read_u64(&reader);
     if (publish->asks)
         publish->number = link_read_u64(&reader);
+    if (once & PUBLISH_ONCE) {
+        publish->outbox_shard = link_read_u32(&reader);
+        publish->outbox = link_read_u64(&reader);
+        publish->replayed = once & PUBLISH_REPLAYED;
+    }
     p->topic = link_read_bytes(&reader, topic_len);
     p->properties = link_read_bytes(&reader, properties_len);
     p->payload = bytes_of(reader.at, (size_t)(reader.end - reader.at));

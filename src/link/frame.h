@@ -102,9 +102,12 @@ struct link_publish {
     bool to_retain;                 /* LINK_RETAIN: not for subscribers */
     bool asks;                      /* the sender waits until it is safe; answered by number: */
     uint64_t number;                /* 1 for the first on a road that asks, and so on */
+    uint64_t outbox;                /* it is this entry of the outbox of... */
+    uint32_t outbox_shard; /* ...this shard, and has to arrive once; outbox 0: it is none */
+    bool replayed;         /* it may have come before */
 };
 
-enum { LINK_PUBLISH_HEAD_MAX = LINK_HEADER + 2 + 4 + 4 + 8 + 4 + 8 + 8 };
+enum { LINK_PUBLISH_HEAD_MAX = LINK_HEADER + 2 + 4 + 4 + 8 + 1 + 4 + 8 + 8 + 4 + 8 };
 
 /* Writes everything but the payload, which follows; gives its size: at most LINK_PUBLISH_HEAD_MAX,
  * the topic and the properties. */

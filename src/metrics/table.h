@@ -87,6 +87,10 @@
       "Messages dropped because there was no memory to keep them.")                                \
     X(PUBLISH_DROPPED_NO_LINK, COUNTER, "messages", "publish_dropped_no_link",                     \
       "Messages for another node of the cluster that could not be reached.")                       \
+    X(OUTBOX_PUT_OFF, COUNTER, "messages", "outbox_put_off",                                       \
+      "Times that a message of an outbox did not get to all its subscribers' shards and waits.")   \
+    X(OUTBOX_PUT_OFF_LIMIT, COUNTER, "messages", "outbox_put_off_limit",                           \
+      "Messages that did not wait in memory because too many do: the next start delivers them.")   \
     X(PUBLISH_DROPPED_QUEUES_FULL, COUNTER, "messages", "publish_dropped_queues_full",             \
       "Messages dropped because all queues together held queue.total_bytes_max.")                  \
     X(PUBLISH_DROPPED_STORE, COUNTER, "messages", "publish_dropped_store",                         \

@@ -292,7 +292,8 @@ void session_trim(struct session *session);
 struct outbox_tag {
     uint64_t number;
     uint32_t shard;
-    bool replayed; /* after a restart: it may have arrived before */
+    bool replayed; /* it may have arrived before */
+    bool restored; /* it was read from the store: what it retains is not retained yet */
 };
 
 /* One publication on its way to many sessions. The message is made when the first one has to keep

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What goes to other nodes by an outbox: once, in order, and again when it did not get there. The
+ * test is the other node. */
+#include "delivery/node_fixture.h"
+
+enum { SENT_MAX = 16 };
+
+struct other_node {
+    struct delivery_remote remote;
+    struct subscription *subscription;
+    bool there;     /* else there is no way to it */
+    enum rc answer; /* to what asks */
+    bool is_home;   /* of all topics */
+    int count, tries;
+    struct {
+        char payload[TEXT_ROOM];
+        struct outbox_tag outbox;
+        bool to_retain;
+    } sent[SENT_MAX];
+};
+
+static struct other_node other;
+
+static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forwarding *forwarding)
+{
+    (void)hub;
+    assert_int_equal(remote, 0);
+    other.tries++;
+    if (!other.there)
+        return false;
+    assert_true(other.count < SENT_MAX);
+    struct bytes payload = forwarding->publication->payload;
+    snprintf(other.sent[other.count].payload, TEXT_ROOM, "%.*s", (int)payload.len, payload.data);
+    other.sent[other.count].outbox = forwarding->outbox;
+    other.sent[other.count++].to_retain = forwarding->to_retain;
+    if (forwarding->ticket != NULL)
+        ticket_answered(forwarding->ticket, other.answer);
+    return true;
+}
+
+static bool is_behind(struct delivery_hub *hub, uint32_t remote)
+{
+    (void)hub;
+    (void)remote;
+    return false;
+}
+
+static enum delivery_place home_of(struct delivery_hub *hub, uint32_t shard, uint32_t *remote)
+{
+    (void)hub;
+    (void)shard;
+    *remote = 0;
+    return other.is_home ? HOME_IS_REMOTE : HOME_IS_HERE;
+}
+
+static const struct remote_ops other_ops = {
+    .home_of = home_of, .forward = forward, .is_behind = is_behind};
+
+static void meet(struct node *n)
+{
+    static const struct subscription_options everything = {.qos = 2};
+    other = (struct other_node){
+        .remote = {.ops = &other_ops, .shards_have_homes = true}, .there = true, .answer = RC_OK};
+    other.subscription =
+        router_subscribe(&n->f->router, session_ref_of_remote(0), bytes_of_str("a"),
+                         bytes_of_str(""), &everything, SUBSCRIPTION_DURABLE);
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        n->f->workers[worker].hub.remote = &other.remote;
+}
+
+static void part(struct node *n)
+{
+    router_unsubscribe(&n->f->router, other.subscription);
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        n->f->workers[worker].hub.remote = NULL;
+}
+
+static void publish_twice_safe(struct node *n, struct client *publisher, const char *payload)
+{
+    struct publication p = {.topic = bytes_of_str("a"),
+                            .payload = bytes_of_str(payload),
+                            .qos = 2,
+                            .received_ms = NOW_MS,
+                            .publisher = publisher->session->ref};
+    delivery_publish(hub_of(publisher->session), &p, NULL, NULL);
+    node_settle(n);
+}
+
+static void later(struct node *n)
+{
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        n->f->workers[worker].table.now_ms += OUTBOX_AGAIN_MS;
+    node_settle(n);
+}
+
+/* ---- rules ---------------------------------------------------------------------------------- */
+
+static void entry_goes_to_the_other_node_with_its_tag(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    publish_twice_safe(n, publisher, "x");
+    assert_int_equal(other.count, 1);
+    assert_string_equal(other.sent[0].payload, "x");
+    assert_int_equal(other.sent[0].outbox.shard, publisher->session->store->shard);
+    assert_true(other.sent[0].outbox.number > 0);
+    assert_false(other.sent[0].outbox.replayed);
+    assert_int_equal(key_count(store_engine(n->store), STORE_STATE), 2); /* meta and the session */
+    part(n);
+}
+
+static void entry_that_did_not_get_there_is_sent_again_and_nothing_overtakes_it(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.there = false;
+    publish_twice_safe(n, publisher, "1");
+    other.there = true;
+    publish_twice_safe(n, publisher, "2");
+    assert_int_equal(other.count, 0);
+    later(n);
+    assert_int_equal(other.count, 2);
+    assert_string_equal(other.sent[0].payload, "1");
+    assert_string_equal(other.sent[1].payload, "2");
+    assert_true(other.sent[0].outbox.replayed);
+    assert_int_equal(key_count(store_engine(n->store), STORE_STATE), 2);
+    part(n);
+}
+
+static void entry_whose_fate_is_not_known_is_sent_again_with_the_same_tag(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.answer = RC_CLOSED;
+    publish_twice_safe(n, publisher, "x");
+    other.answer = RC_OK;
+    later(n);
+    assert_int_equal(other.count, 2);
+    assert_int_equal(other.sent[0].outbox.number, other.sent[1].outbox.number);
+    later(n);
+    assert_int_equal(other.count, 2);
+    part(n);
+}
+
+static void subscribers_here_get_an_entry_once_when_it_is_sent_there_again(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S), *here = come(n, id_of(1), LONG_S);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    other.there = false;
+    publish_twice_safe(n, publisher, "x");
+    assert_int_equal(here->count, 1);
+    later(n);
+    other.there = true;
+    later(n);
+    assert_int_equal(other.count, 1);
+    assert_int_equal(here->count, 1);
+    part(n);
+}
+
+static void entry_from_another_node_comes_once(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), LONG_S);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    struct publication p = {
+        .topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
+    struct outbox_tag tag = {.number = 7, .shard = 1};
+    for (int i = 0; i < 3; i++) {
+        struct publish_outcome outcome = delivery_publish_remote(hub_of(here->session), &p, 0, tag);
+        if (outcome.ticket != NULL)
+            outcome.ticket->owner = 0;
+        node_settle(n);
+        tag.replayed = true;
+    }
+    assert_int_equal(here->count, 1);
+    tag.number = 8;
+    delivery_publish_remote(hub_of(here->session), &p, 0, tag);
+    node_settle(n);
+    assert_int_equal(here->count, 2);
+    part(n);
+}
+
+static void retained_publication_goes_to_the_home_of_its_topic(void **state)
+{
+    struct node *n = *state;
+    meet(n);
+    other.is_home = true;
+    struct publication p = {.topic = bytes_of_str("b"),
+                            .payload = bytes_of_str("x"),
+                            .qos = 1,
+                            .retain = true,
+                            .received_ms = NOW_MS};
+    struct delivery_hub *hub = &n->f->workers[0].hub;
+    struct message *message = message_new(&p);
+    assert_int_equal(delivery_retain(hub, message), RC_OK);
+    struct publish_outcome outcome = delivery_publish(hub, &p, message, NULL);
+    assert_null(outcome.ticket);
+    assert_int_equal(outcome.rc, RC_OK);
+    assert_int_equal(other.count, 1);
+    assert_true(other.sent[0].to_retain);
+    assert_null(retained_get(&n->f->retained, p.topic, NOW_MS));
+    other.there = false;
+    assert_int_equal(delivery_publish(hub, &p, message, NULL).rc, RC_CLOSED);
+    message_drop(message);
+    part(n);
+}
+
+static void home_of_a_topic_retains_what_comes_from_another_node(void **state)
+{
+    struct node *n = *state;
+    meet(n);
+    struct publication p = {.topic = bytes_of_str("b"),
+                            .payload = bytes_of_str("x"),
+                            .qos = 1,
+                            .retain = true,
+                            .received_ms = NOW_MS};
+    struct delivery_hub *hub = &n->f->workers[0].hub;
+    delivery_retain_remote(hub, &p);
+    node_settle(n);
+    assert_int_equal(key_count(store_engine(n->store), STORE_RETAINED), 1);
+    other.is_home = true;
+    assert_int_equal(delivery_retain_remote(hub, &p).rc, RC_CLOSED);
+    part(n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RULE(entry_goes_to_the_other_node_with_its_tag),
+        RULE(entry_that_did_not_get_there_is_sent_again_and_nothing_overtakes_it),
+        RULE(entry_whose_fate_is_not_known_is_sent_again_with_the_same_tag),
+        RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
+        RULE(entry_from_another_node_comes_once),
+        RULE(retained_publication_goes_to_the_home_of_its_topic),
+        RULE(home_of_a_topic_retains_what_comes_from_another_node),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
