@@ -27,30 +27,6 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NODES_MAX = 16
 READY_SECONDS, END_SECONDS = 30, 30
 
-HAPROXY = """\
-global
-    maxconn 8000
-
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client  1h
-    timeout server  1h
-    timeout check   2s
-
-frontend mqtt
-    bind 127.0.0.1:{port}
-    default_backend nodes
-
-backend nodes
-    balance leastconn
-    option httpchk GET /ready
-    default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
-{servers}"""
-
-SERVER = ("    server n{number} 127.0.0.1:{proxied} send-proxy-v2 check port {health} "
-          "agent-check agent-port {agent} agent-inter 1s weight 100\n")
-
 HELLO = """
 {nodes} nodes are one cluster; HAProxy has 127.0.0.1:{port} and spreads clients over them. In another terminal:
 
@@ -66,6 +42,7 @@ class Node:
     def __init__(self, number, options):
         self.number, self.port = number, options.port + number
         self.folder = options.data / f"n{number}"
+        self.file = self.folder / "skein.yaml"
         self.proxied, self.link, self.health, self.agent = (self.port + 1000 * n for n in range(1, 5))
         self.process = None
 
@@ -81,10 +58,9 @@ class Node:
 
     def start(self, nodes, binary):
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "skein.yaml"
-        path.write_text(json.dumps(self.configuration(nodes), indent=1))  # JSON is YAML
+        self.file.write_text(json.dumps(self.configuration(nodes), indent=1))  # JSON is YAML
         with open(self.folder / "log", "wb") as log:
-            self.process = subprocess.Popen([binary, "serve", "-c", path, "-d", self.folder / "data"],
+            self.process = subprocess.Popen([binary, "serve", "-c", self.file, "-d", self.folder / "data"],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def ready(self):
@@ -114,10 +90,15 @@ def listens(port):
     return False
 
 
-def start_haproxy(options, nodes):
-    servers = "".join(SERVER.format(**vars(node)) for node in nodes)
+def start_haproxy(options, nodes, binary):
+    """With what `skein cluster haproxy` makes of the nodes' configurations."""
+    files = [word for node in nodes for word in ("-c", node.file)]
+    made = subprocess.run([binary, "cluster", "haproxy", "--listen", f"127.0.0.1:{options.port}", *files],
+                          stdout=subprocess.PIPE, check=False)
+    if made.returncode != 0:
+        sys.exit("cluster: there is no configuration for HAProxy")
     path = options.data / "haproxy.cfg"
-    path.write_text(HAPROXY.format(port=options.port, servers=servers))
+    path.write_bytes(made.stdout)
     program = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
     with open(options.data / "haproxy.log", "wb") as log:
         return subprocess.Popen([program, "-db", "-f", path], stdin=subprocess.DEVNULL, stdout=log,
@@ -159,7 +140,7 @@ def main():
         wait("not all nodes were ready", lambda: all(node.ready() for node in nodes))
         wait("the nodes have not met",
              lambda: all(node.has_met(len(nodes) - 1) for node in nodes))
-        haproxy = start_haproxy(options, nodes)
+        haproxy = start_haproxy(options, nodes, binary)
         wait("HAProxy does not listen",
              lambda: haproxy.poll() is not None or listens(options.port))
         print(HELLO.format(nodes=len(nodes), port=options.port, first=nodes[0].port,

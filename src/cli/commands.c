@@ -6,8 +6,8 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_serve, &command_ctl,     &command_pub,  &command_sub, &command_bench,
-    &command_store, &command_version, &command_docs, NULL,
+    &command_serve, &command_ctl,     &command_pub,     &command_sub,  &command_bench,
+    &command_store, &command_cluster, &command_version, &command_docs, NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -6,6 +6,7 @@
 
 #include "cli/options.h"
 
+#define DEFAULT_CONFIG_FILE "/etc/skein/skein.yaml"
 #define DEFAULT_DATA_DIR "/var/lib/skein"
 
 /* What `skein ctl` knows: every command in the table of resources, in its order, and get. A test
@@ -20,6 +21,7 @@ extern const struct command command_sub;
 extern const struct command command_ctl;
 extern const struct command command_bench;
 extern const struct command command_store;
+extern const struct command command_cluster;
 extern const struct command command_version;
 extern const struct command command_docs; /* hidden: writes the generated documents */
 

@@ -15,8 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DEFAULT_FILE "/etc/skein/skein.yaml"
-
 enum { OPT_SET = OPTION_LONG, OPT_CHECK };
 
 static int cmd_serve(int argc, char **argv);
@@ -26,7 +24,7 @@ static const struct option serve_options[] = {
      .name = "config",
      .argument = "FILE",
      .flags = OPTION_FILE,
-     .help = "Read the configuration from FILE. By default " DEFAULT_FILE
+     .help = "Read the configuration from FILE. By default " DEFAULT_CONFIG_FILE
              ", or built-in values when that does not exist."},
     {.id = 'p',
      .name = "port",
@@ -134,11 +132,11 @@ static bool apply_sets(int argc, char **argv, struct config *config, struct conf
 static bool read_file(const char *file, struct config *config, struct config_error *error)
 {
     if (file == NULL) {
-        if (access(DEFAULT_FILE, F_OK) != 0 && errno == ENOENT) {
+        if (access(DEFAULT_CONFIG_FILE, F_OK) != 0 && errno == ENOENT) {
             config_defaults(config);
             return true;
         }
-        file = DEFAULT_FILE;
+        file = DEFAULT_CONFIG_FILE;
     }
     return config_read_file(config, file, error);
 }

@@ -118,6 +118,11 @@ bool address_is_loopback(const char *host)
            (IN6_IS_ADDR_V4MAPPED(&address) && address.s6_addr[12] == 127);
 }
 
+bool address_is_any(const char *host)
+{
+    return strcmp(host, "0.0.0.0") == 0 || strspn(host, "0:") == strlen(host);
+}
+
 /* 127.0.0.1 or ::1: what localhost may be. */
 static bool host_may_be_localhost(const char *host)
 {

@@ -18,6 +18,9 @@ const char *address_parse(const char *text, struct config_listener *listener);
 /* Can only this machine reach it? Names other than localhost count as no. */
 bool address_is_loopback(const char *host);
 
+/* Is it no address to dial, but all that a machine has? */
+bool address_is_any(const char *host);
+
 /* Would both take the same port of the same address, however they are written? Port 0 never does.
  */
 bool address_same(const struct config_listener *a, const struct config_listener *b);

@@ -137,11 +137,6 @@ bool cluster_url_valid(const char *url)
     return false;
 }
 
-static bool is_any(const char *host)
-{
-    return strcmp(host, "0.0.0.0") == 0 || strspn(host, "0:") == strlen(host);
-}
-
 /* The first key with an address that other machines can reach; NULL when there is none. */
 static const char *key_outside_loopback(const struct config *config)
 {
@@ -211,7 +206,7 @@ bool cluster_validate(const struct config *config, struct config_error *error)
                         "the host's name cannot be a node's: at most %d letters, digits, '-' and "
                         "'_'; set cluster.node",
                         CONFIG_NAME_MAX - 1);
-    if (is_any(cluster_advertised(config)->host))
+    if (address_is_any(cluster_advertised(config)->host))
         return FAIL_KEY(config, error, "cluster.listen",
                         "%s is no address that others can use; set cluster.advertise",
                         cluster_advertised(config)->host);

@@ -8,7 +8,7 @@ import pytest
 
 from kit.broker import ROOT
 
-COMMANDS = ["serve", "ctl", "pub", "sub", "bench", "store", "version"]
+COMMANDS = ["serve", "ctl", "pub", "sub", "bench", "store", "cluster", "version"]
 
 
 def test_help_lists_every_command_and_no_hidden_one(skein):

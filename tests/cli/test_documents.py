@@ -13,7 +13,7 @@ import yaml
 from kit.broker import ROOT
 
 MAN_PAGES = ["skein", "skein-serve", "skein-ctl", "skein-pub", "skein-sub", "skein-bench", "skein-store",
-             "skein-version"]
+             "skein-cluster", "skein-version"]
 
 
 @pytest.mark.parametrize("name", ["config.md", "config.schema.json", "cli.md", "metrics.md", "api.md"])

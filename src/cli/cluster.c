@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `skein cluster`: the command line of what concerns all nodes of a cluster. */
+#include "cli/cluster.h"
+
+#include "cli/commands.h"
+
+#include <string.h>
+
+static int cmd_cluster(int argc, char **argv);
+
+enum { OPT_LISTEN = OPTION_LONG, OPT_BY_CLIENT_ID };
+
+static const struct option cluster_options[] = {
+    {.id = 'c',
+     .name = "config",
+     .argument = "FILE",
+     .flags = OPTION_REPEATABLE | OPTION_FILE,
+     .help =
+         "haproxy: the configuration of a node, by default " DEFAULT_CONFIG_FILE ". Given once, "
+         "the other nodes are taken to be configured alike; given for every node, nothing is "
+         "assumed."},
+    {.id = 'd',
+     .name = "data-dir",
+     .argument = "DIR",
+     .flags = OPTION_FILE,
+     .help = "haproxy: ask the node that runs on DIR who the others are. By default they are those "
+             "of cluster.addresses."},
+    {.id = OPT_LISTEN,
+     .name = "listen",
+     .argument = "ADDRESS",
+     .help = "haproxy: where clients reach HAProxy, by default 127.0.0.1:1883."},
+    {.id = OPT_BY_CLIENT_ID,
+     .name = "by-client-id",
+     .help = "haproxy: choose the node by the client id, so that a client comes back to the one it "
+             "had. For MQTT 3.1.1 and 5.0; HAProxy refuses others then."},
+    {0},
+};
+
+static const struct operand cluster_operands[] = {
+    {"ACTION", "What to do; see above.", "haproxy"},
+    {0},
+};
+
+static const struct exit_code cluster_exit_codes[] = {
+    {EX_OK, "It was done."},
+    {EX_USAGE, "The command line is wrong."},
+    {EX_NOINPUT, "The node that was asked is in no cluster."},
+    {EX_UNAVAILABLE, "No broker runs on the data directory."},
+    {EX_NOPERM, "The data directory is not yours to open."},
+    {EX_CONFIG, "A configuration is wrong, or lacks what a balancer needs; the message says what."},
+    {0},
+};
+
+static const struct example cluster_examples[] = {
+    {"skein cluster haproxy -d /var/lib/skein --listen 192.0.2.10:1883",
+     "A balancer for the nodes that the one here knows."},
+    {"skein cluster haproxy -c n1.yaml -c n2.yaml -c n3.yaml --by-client-id",
+     "The same from the configurations of three nodes; each client comes back to its node."},
+    {0},
+};
+
+const struct command command_cluster = {
+    .name = "cluster",
+    .summary = "what concerns all nodes of a cluster",
+    .synopsis = "ACTION [OPTIONS]",
+    .description =
+        "haproxy prints a complete haproxy.cfg for HAProxy 2.6 and later in front of all nodes. "
+        "Clients' addresses are passed on (a listener with proxy_protocol: required), /ready says "
+        "who takes clients (health.listen), and the agent how many (health.agent_listen, unless "
+        "--by-client-id).",
+    .options = cluster_options,
+    .operands = cluster_operands,
+    .exit_codes = cluster_exit_codes,
+    .examples = cluster_examples,
+    .run = cmd_cluster,
+};
+
+struct action {
+    const char *name;
+    int (*run)(const struct cluster_args *args);
+};
+
+static const struct action actions[] = {
+    {"haproxy", cluster_haproxy},
+};
+
+enum { ACTION_COUNT = sizeof(actions) / sizeof(*actions) };
+
+static const struct action *find_action(struct options *o)
+{
+    for (int i = 0; i < ACTION_COUNT; i++)
+        if (strcmp(actions[i].name, o->value) == 0)
+            return &actions[i];
+    options_fail(o, "there is no action '%s'; there are: %s", o->value,
+                 cluster_operands[0].choices);
+    return NULL;
+}
+
+static void take_file(struct options *o, struct cluster_args *args)
+{
+    if (args->file_count < CLUSTER_FILES_MAX)
+        args->files[args->file_count++] = o->value;
+    else
+        options_fail(o, "there are more than %d configurations", CLUSTER_FILES_MAX);
+}
+
+static int cmd_cluster(int argc, char **argv)
+{
+    struct options o = options_begin(&command_cluster, argc, argv);
+    const struct action *action = NULL;
+    struct cluster_args args = {0};
+
+    while (options_next(&o)) {
+        if (o.id == 'c')
+            take_file(&o, &args);
+        else if (o.id == 'd')
+            args.data_dir = o.value;
+        else if (o.id == OPT_LISTEN)
+            args.listen = o.value;
+        else if (o.id == OPT_BY_CLIENT_ID)
+            args.by_client_id = true;
+        else if (action == NULL)
+            action = find_action(&o);
+        else
+            options_fail(&o, "%s: unexpected word '%s'", action->name, o.value);
+    }
+    if (action == NULL)
+        options_fail(&o, "an action is missing: %s", cluster_operands[0].choices);
+    return o.ended || action == NULL ? o.exit_code : action->run(&args);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of `skein cluster`, one file for each action that is more than a few lines. */
+#ifndef CLI_CLUSTER_H
+#define CLI_CLUSTER_H
+
+#include <stdbool.h>
+
+enum { CLUSTER_FILES_MAX = 64 };
+
+struct cluster_args {
+    const char *files[CLUSTER_FILES_MAX]; /* -c, in their order */
+    int file_count;
+    const char *data_dir; /* -d; NULL: not given */
+    const char *listen;   /* --listen; NULL: not given */
+    bool by_client_id;
+};
+
+/* Prints the configuration of an HAProxy in front of the nodes. Gives the exit code. */
+int cluster_haproxy(const struct cluster_args *args);
+
+#endif
