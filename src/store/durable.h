@@ -22,7 +22,8 @@
 #include "store/store.h"
 
 enum {
-    STORE_BATCH_HIGH = 4 * 1024 * 1024, /* of one worker's open batch: publishers are slowed */
+    STORE_BATCH_HIGH = 4 * 1024 * 1024,  /* of one worker's, not taken yet: publishers are slowed */
+    STORE_BATCH_SPLIT = 4 * 1024 * 1024, /* then the next record begins another one */
     STORE_BACKLOG_MAX = 64 * 1024 * 1024,
     STORE_PATH_MAX = 4096,
     STORE_NUMBER_BITS = 40,             /* numbers that each start has for records of a shard */

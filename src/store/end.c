@@ -117,6 +117,11 @@ static struct store_ref add(struct store_shard *shard, enum batch_operation oper
     if (shard->end == NULL)
         return (struct store_ref){0};
     struct batch *batch = open_batch(shard->end);
+    if (batch->used >= STORE_BATCH_SPLIT) {
+        chain_add(&shard->end->held, batch);
+        shard->end->open = NULL;
+        batch = open_batch(shard->end);
+    }
     struct bytes key_parts[] = {bytes_of(key->head, key->head_len), key->tail};
     struct batch_record record = {
         .shard = (uint16_t)shard->shard,
@@ -341,7 +346,12 @@ bool store_is_safe(const struct store_shard *shard, struct store_ref ref)
 bool store_is_behind(const struct store_shard *shard)
 {
     const struct store_end *end = shard->end;
-    return end != NULL && end->open != NULL && end->open->used > STORE_BATCH_HIGH;
+    if (end == NULL || end->open == NULL)
+        return false;
+    size_t bytes = end->open->used;
+    for (const struct batch *batch = end->held.first; batch != NULL; batch = batch_next(batch))
+        bytes += batch->used;
+    return bytes > STORE_BATCH_HIGH;
 }
 
 /* ---- handing over ------------------------------------------------------------------------------

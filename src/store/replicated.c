@@ -17,6 +17,7 @@ enum replica_state { REPLICA_FOLLOWS, REPLICA_LOADS, REPLICA_SERVES };
 struct replica {
     _Atomic int state;    /* enum replica_state */
     struct batch **taken; /* one a worker, or NULL: what is on its way, oldest first */
+    struct batch **rest;  /* the same: of that, what has not been appended yet */
     bool appending;       /* nobody knows yet whether the changelog has it */
     bool done;            /* it has: to be answered when this round is written */
     bool sync;            /* somebody waits for the flush of it */
@@ -24,7 +25,7 @@ struct replica {
     uint64_t token; /* of the opening */
     uint8_t *bytes; /* as they were appended, header included */
     size_t used, room;
-    uint32_t records;
+    uint32_t records; /* in these */
     struct store_position position;
     bool moved;     /* the position has not been added to a write */
     bool unflushed; /* it has, and that was not flushed yet */
@@ -163,7 +164,7 @@ static void answer(struct store *store, uint32_t group, enum rc rc, bool synced)
     for (uint32_t worker = 0; worker < store->worker_count; worker++) {
         if (replica->taken[worker] != NULL)
             store_answer(store_end_of(store, worker, group), replica->taken[worker], rc, synced);
-        replica->taken[worker] = NULL;
+        replica->taken[worker] = replica->rest[worker] = NULL;
     }
     replica->appending = replica->done = false;
 }
@@ -174,6 +175,16 @@ static void move_to(struct replica *replica, const struct store_position *positi
     replica->moved = true;
 }
 
+static void append(struct store *store, uint32_t group);
+
+static bool is_left(const struct store *store, const struct replica *replica)
+{
+    for (uint32_t worker = 0; worker < store->worker_count; worker++)
+        if (replica->rest[worker] != NULL)
+            return true;
+    return false;
+}
+
 static void committed(struct store *store, uint32_t group, const struct store_position *position,
                       struct round *round)
 {
@@ -181,11 +192,15 @@ static void committed(struct store *store, uint32_t group, const struct store_po
     if (!replica->appending)
         return;
     replica->appending = false;
-    replica->done = true;
-    round->sync |= replica->sync;
     store_group_add(store, bytes_of(replica->bytes + BATCH_HEADER, replica->used - BATCH_HEADER),
                     replica->records);
     move_to(replica, position);
+    if (is_left(store, replica) && state_of(replica) == REPLICA_SERVES) {
+        append(store, group);
+        return;
+    }
+    replica->done = true;
+    round->sync |= replica->sync;
 }
 
 static void apply(struct store *store, const struct replica_news *news)
@@ -251,7 +266,7 @@ static bool take_slots(struct store *store, uint32_t group)
         struct store_end *end = store_end_of(store, worker, group);
         /* acquire: pairs with the release of post() in end.c */
         struct batch *batch = atomic_exchange_explicit(&end->slot, NULL, memory_order_acquire);
-        replica->taken[worker] = batch;
+        replica->taken[worker] = replica->rest[worker] = batch;
         any |= batch != NULL;
         for (; batch != NULL; batch = batch_next(batch)) {
             replica->sync |= batch->sync;
@@ -261,24 +276,37 @@ static bool take_slots(struct store *store, uint32_t group)
     return any;
 }
 
+/* Room for what is left, or for as much of it as goes at once. */
+static void make_room(struct store *store, struct replica *replica)
+{
+    size_t need = BATCH_HEADER;
+    for (uint32_t worker = 0; worker < store->worker_count; worker++)
+        for (struct batch *b = replica->rest[worker]; b != NULL && need < STORE_APPEND_MAX;
+             b = batch_next(b))
+            need += batch_size(b);
+    if (need <= replica->room && (replica->room <= BATCH_KEEP_ROOM || need >= BATCH_KEEP_ROOM))
+        return;
+    mem_free(replica->bytes);
+    replica->room = need < BATCH_ROOM_FIRST ? BATCH_ROOM_FIRST : need;
+    replica->bytes = mem_new(replica->room);
+}
+
 static void append(struct store *store, uint32_t group)
 {
     struct replicas *all = store->replicas;
     struct replica *replica = &all->groups[group];
-    size_t need = BATCH_HEADER;
-    for (uint32_t worker = 0; worker < store->worker_count; worker++)
-        for (struct batch *b = replica->taken[worker]; b != NULL; b = batch_next(b))
-            need += batch_size(b);
-    if (need > replica->room || (replica->room > BATCH_KEEP_ROOM && need < BATCH_KEEP_ROOM)) {
-        mem_free(replica->bytes);
-        replica->room = need < BATCH_ROOM_FIRST ? BATCH_ROOM_FIRST : need;
-        replica->bytes = mem_new(replica->room);
+    make_room(store, replica);
+    uint8_t *end = replica->bytes + BATCH_HEADER;
+    replica->records = 0;
+    for (uint32_t worker = 0; worker < store->worker_count; worker++) {
+        struct batch **next = &replica->rest[worker];
+        for (; *next != NULL && end - replica->bytes < STORE_APPEND_MAX;
+             *next = batch_next(*next)) {
+            end = batch_serialise(*next, end);
+            replica->records += (*next)->live;
+        }
     }
     batch_header(replica->bytes, replica->records);
-    uint8_t *end = replica->bytes + BATCH_HEADER;
-    for (uint32_t worker = 0; worker < store->worker_count; worker++)
-        for (struct batch *b = replica->taken[worker]; b != NULL; b = batch_next(b))
-            end = batch_serialise(b, end);
     replica->used = (size_t)(end - replica->bytes);
     replica->appending = true;
     fault_point("store.before_append");
@@ -478,8 +506,10 @@ void replicas_init(struct store *store)
     pthread_mutex_init(&all->lock, NULL);
     pthread_cond_init(&all->room, NULL);
     batch_init(&all->positions);
-    for (uint32_t group = 0; group < store->group_count; group++)
+    for (uint32_t group = 0; group < store->group_count; group++) {
         all->groups[group].taken = mem_new(store->worker_count * sizeof(struct batch *));
+        all->groups[group].rest = mem_new(store->worker_count * sizeof(struct batch *));
+    }
     store->replicas = all;
 }
 
@@ -496,6 +526,7 @@ void replicas_deinit(struct store *store)
     }
     for (uint32_t group = 0; group < store->group_count; group++) {
         mem_free(all->groups[group].taken);
+        mem_free(all->groups[group].rest);
         mem_free(all->groups[group].bytes);
     }
     batch_deinit(&all->positions);

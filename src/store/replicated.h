@@ -17,8 +17,8 @@
  * One batch of a group is on its way at a time; what is recorded meanwhile is the next one. While a
  * group FOLLOWS, what its ends record is refused with RC_CLOSED.
  *
- * Limits: STORE_GROUPS_MAX groups; STORE_APPLY_MAX bytes wait to be applied, then who brings more
- * waits for the disk.
+ * Limits: STORE_GROUPS_MAX groups; more than STORE_APPEND_MAX bytes of records go in several
+ * appends; STORE_APPLY_MAX bytes wait to be applied, then who brings more waits for the disk.
  */
 #ifndef STORE_REPLICATED_H
 #define STORE_REPLICATED_H
@@ -29,6 +29,7 @@ enum {
     STORE_GROUPS_MAX = 256,
     STORE_POSITION_MAX = 64,
     STORE_APPLY_MAX = 64 * 1024 * 1024,
+    STORE_APPEND_MAX = 16 * 1024 * 1024, /* and one worker's batch */
 };
 
 /* Where in its changelog a group stands: bytes that only their maker understands. */

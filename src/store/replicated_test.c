@@ -469,6 +469,44 @@ static void a_group_is_closed_when_all_is_written(void **state)
     assert_true(is_stored(f, 0, 3));
 }
 
+static void much_is_appended_in_several_batches(void **state)
+{
+    struct fixture *f = *state;
+    static uint8_t megabyte[1024 * 1024];
+    struct bytes value = bytes_of(megabyte, sizeof(megabyte));
+    serve(f, 0);
+    record(f, 0, 1000);
+    turn(f);
+    await_count(f, &f->asked[0].appended, 1); /* what follows waits for that */
+    enum { MEGABYTES = 40 };
+    for (uint64_t i = 0; i < MEGABYTES; i++) {
+        struct store_key key = record_key_of(0, RECORD_SHARED, i);
+        store_put(&f->shards[0], STORE_QUEUE, &key, &value, 1);
+        if (i % 4 == 3)
+            turn(f);
+    }
+    assert_int_equal(wait(f, 0, 0), RC_AGAIN);
+    turn(f);
+    uint64_t until_ms = clock_ms() + DEADLINE_MS;
+    for (uint8_t told = 0; f->waiting[0].answers == 0;) {
+        pthread_mutex_lock(&f->lock);
+        int appended = f->asked[0].appended;
+        size_t len = f->asked[0].len;
+        pthread_mutex_unlock(&f->lock);
+        assert_true(clock_ms() < until_ms);
+        if (appended > told) {
+            assert_in_range(len, 1, STORE_APPEND_MAX + STORE_BATCH_SPLIT + sizeof(megabyte));
+            commit(f, 0, ++told);
+        }
+        poll(NULL, 0, 1);
+        turn(f);
+    }
+    assert_in_range(f->asked[0].appended, 4, MEGABYTES);
+    assert_int_equal(f->waiting[0].rc, RC_OK);
+    for (uint64_t i = 0; i < MEGABYTES; i++)
+        assert_true(is_stored(f, 0, i));
+}
+
 /* "Acknowledged before it was written is never written" is only for who is surely home. */
 static void without_a_lease_what_was_taken_back_waits_for_the_changelog(void **state)
 {
@@ -518,6 +556,7 @@ int main(void)
         RULE(positions_are_there_after_a_restart),
         RULE(what_workers_record_while_they_load_is_appended_when_they_serve),
         RULE(a_group_is_closed_when_all_is_written),
+        RULE(much_is_appended_in_several_batches),
         RULE(without_a_lease_what_was_taken_back_waits_for_the_changelog),
         RULE(with_a_lease_it_does_not),
     };
