@@ -142,6 +142,7 @@ struct changelog {
     uint32_t window;
     uint64_t read_wait_ms; /* doubles when one does not come: they may be large */
     uint64_t poll_ms, info_ms, info_token;
+    uint64_t end_ms; /* when the engine last said that nothing is behind what has been read */
     struct changelog_counts counts;
 };
 

@@ -11,7 +11,7 @@
 #include <nats/nats.h>
 #include <semaphore.h>
 
-enum { JETSTREAM_NAME_MAX = 160, JETSTREAM_CLUSTER_MAX = 64 };
+enum { JETSTREAM_NAME_MAX = 160, JETSTREAM_CLUSTER_MAX = 96 };
 
 struct jetstream {
     struct engine engine;

@@ -146,6 +146,7 @@ static void not_found(struct changelog *log, uint64_t sequence, uint64_t now_ms)
     log->window = 1;
     if (sequence != next(log))
         return;
+    log->end_ms = now_ms;
     log->poll_ms = now_ms + CHANGELOG_POLL_MS;
     if (now_ms < log->info_ms)
         return;

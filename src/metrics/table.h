@@ -47,6 +47,26 @@
       "Will messages published.")                                                                  \
     X(CLUSTER_MEMBERS, GAUGE, "nodes", "cluster_members",                                          \
       "Other nodes of the cluster that are here.")                                                 \
+    X(HOMES_CURRENT, GAUGE, "groups", "homes_current",                                             \
+      "Groups of the cluster that this node is home of.")                                          \
+    X(HOMES_CLAIMS, COUNTER, "groups", "homes_claims",                                             \
+      "Groups that this node has claimed.")                                                        \
+    X(HOMES_DEPOSED, COUNTER, "groups", "homes_deposed",                                           \
+      "Groups, or claims to them, that were lost because another node claimed.")                   \
+    X(HOMES_CHANGES, COUNTER, "claims", "homes_changes",                                           \
+      "Claims of any node that were read in the changelogs.")                                      \
+    X(ENGINE_CONNECTED, GAUGE, "connections", "engine_connected",                                  \
+      "1: there is a connection to the cluster's engine.")                                         \
+    X(ENGINE_STARTS, COUNTER, "processes", "engine_starts",                                        \
+      "Times that this node's engine was started.")                                                \
+    X(CHANGELOG_APPENDED, COUNTER, "batches", "changelog_appended",                                \
+      "Batches appended to the changelogs.")                                                       \
+    X(CHANGELOG_EMPTY, COUNTER, "records", "changelog_empty",                                      \
+      "Empty records appended to the changelogs to keep leases.")                                  \
+    X(CHANGELOG_RESENT, COUNTER, "records", "changelog_resent",                                    \
+      "Records sent to a changelog again because no answer came.")                                 \
+    X(CHANGELOG_REFUSED, COUNTER, "records", "changelog_refused",                                  \
+      "Appends that a changelog refused because another record stood there.")                      \
     /* traffic */                                                                                  \
     X(PACKETS_RECEIVED, COUNTER, "packets", "packets_received",                                    \
       "MQTT control packets of all types received.")                                               \

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine of this node and the connection to it. Managed, it is a nats-server that is started
+ * when the cluster is initialised and from then on. Its name is kept in the file `engine-server`:
+ * one that comes up under another name has lost its store, and the old one is taken out.
+ *
+ * A server whose machine went down may have lost what it had acknowledged. It is thrown away when
+ * most of the others ran on meanwhile, and joins as another; when most of them went down too, what
+ * there is left is kept, and all nodes are waited for before anything is claimed.
+ */
+#include "homes/inside.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "changelog/jetstream_servers.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { TRY_MS = 2000, REMOVE_MS = 2000 };
+
+#define SERVER_FILE "engine-server"
+
+/* ---- the process -------------------------------------------------------------------------------
+ */
+
+static bool look(struct homes *homes)
+{
+    char folder[MANAGED_PATH_MAX + 16], error[MANAGED_ERROR_MAX] = "", last[HOMES_SERVER_MAX] = "";
+    struct managed_nats *nats = &homes->options.nats;
+
+    snprintf(folder, sizeof(folder), "%s/engine", homes->data_dir);
+    if (managed_look(folder, nats, &homes->store, error) != RC_OK) {
+        homes_say(homes, "the engine cannot be started: %s", error);
+        return false;
+    }
+    homes->looked = true;
+    managed_server_name(nats, homes->server);
+    mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
+    if (last[0] != '\0' && strcmp(last, homes->server) != 0)
+        memcpy(homes->replaced, last, sizeof(last));
+    return true;
+}
+
+/* A majority of this node and the others in the configuration. */
+static uint32_t majority(const struct homes *homes)
+{
+    return (homes->options.others + 1) / 2 + 1;
+}
+
+static bool discard(struct homes *homes)
+{
+    char folder[MANAGED_PATH_MAX + 16], error[MANAGED_ERROR_MAX] = "";
+
+    snprintf(folder, sizeof(folder), "%s/engine", homes->data_dir);
+    LOG(LOG_WARN, "engine.store_discarded", log_text("server", homes->server),
+        log_text("reason", "the machine went down while it ran, and most others ran on"));
+    if (managed_discard(folder, error) != RC_OK) {
+        homes_say(homes, "the engine's store cannot be thrown away: %s", error);
+        return false;
+    }
+    return look(homes);
+}
+
+/* What becomes of a store that may lack what it has acknowledged. False: not known yet. */
+static bool settle_unclean(struct homes *homes)
+{
+    uint32_t up = peers_with_engine(homes, HOMES_ENGINE_UP);
+    uint32_t unclean = peers_with_engine(homes, HOMES_ENGINE_UNCLEAN) + 1;
+
+    if (up >= majority(homes))
+        return discard(homes);
+    if (homes->options.others + 1 - unclean < majority(homes)) { /* the rest are too few */
+        LOG(LOG_WARN, "engine.store_kept", log_text("server", homes->server),
+            log_text("reason", "the machines of most nodes went down; nothing is claimed before "
+                               "all of them are back"));
+        homes->store = MANAGED_STORE_CLEAN;
+        homes->cold = homes->options.others > 0;
+        return true;
+    }
+    homes_say(homes,
+              "this machine went down while its engine ran: %u of %u other nodes have been heard "
+              "of, and most of them have to say whether their engines ran on",
+              peers_here(homes), homes->options.others);
+    return false;
+}
+
+static bool start_process(struct homes *homes, uint64_t now_ms)
+{
+    char error[MANAGED_ERROR_MAX] = "";
+
+    if (homes->process.state != MANAGED_OFF)
+        return true;
+    if (!homes->looked && !look(homes))
+        return false;
+    if (homes->store == MANAGED_STORE_UNCLEAN && !settle_unclean(homes))
+        return false;
+    if (managed_start(&homes->process, homes->options.program, &homes->options.nats, now_ms,
+                      error) == RC_OK)
+        return true;
+    homes_say(homes, "the engine cannot be started: %s", error);
+    return false;
+}
+
+/* ---- the connection ----------------------------------------------------------------------------
+ */
+
+static void wake(void *owner)
+{
+    const struct homes *homes = owner;
+    (void)!write(homes->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+static bool connect_to_it(struct homes *homes)
+{
+    char error[JETSTREAM_ERROR_MAX] = "", url[64], streams[HOMES_NAME_MAX + HOMES_ID];
+    struct jetstream_options options = homes->options.engine;
+
+    if (homes->jetstream != NULL)
+        return true;
+    if (homes->options.program != NULL) {
+        snprintf(url, sizeof(url), "nats://127.0.0.1:%u", homes->options.nats.client_port);
+        options = (struct jetstream_options){.urls = {url},
+                                             .url_count = 1,
+                                             .user = MANAGED_USER,
+                                             .password = homes->options.nats.credentials.user};
+    }
+    /* So streams of another cluster of that name are never taken for ours. */
+    snprintf(streams, sizeof(streams), "%s-%s", homes->mark.name, homes->mark.id);
+    options.cluster = streams;
+    options.wake = wake;
+    options.owner = homes;
+    homes->jetstream = jetstream_open(&options, error);
+    if (homes->jetstream == NULL)
+        homes_say(homes, "the engine cannot be reached: %s", error);
+    return homes->jetstream != NULL;
+}
+
+void engine_disconnect(struct homes *homes)
+{
+    CHECK(!homes->groups[0].attached);
+    jetstream_close(homes->jetstream);
+    homes->jetstream = NULL;
+}
+
+bool engine_turn(struct homes *homes, uint64_t now_ms)
+{
+    managed_turn(&homes->process, now_ms);
+    if (homes->jetstream != NULL)
+        jetstream_turn(homes->jetstream);
+    if (now_ms >= homes->try_ms && homes->jetstream == NULL && homes->mark.id[0] != '\0') {
+        bool started = homes->options.program == NULL || start_process(homes, now_ms);
+        if (!started || !connect_to_it(homes))
+            homes->try_ms = now_ms + TRY_MS / 8;
+    }
+    return homes->jetstream != NULL && jetstream_is_connected(homes->jetstream);
+}
+
+uint64_t engine_deadline_ms(const struct homes *homes)
+{
+    return managed_deadline_ms(&homes->process);
+}
+
+/* ---- a server that was replaced ----------------------------------------------------------------
+ */
+
+void engine_replace(struct homes *homes, uint64_t now_ms)
+{
+    char error[JETSTREAM_ERROR_MAX] = "", url[64], last[HOMES_SERVER_MAX] = "";
+    const struct managed_nats *nats = &homes->options.nats;
+
+    if (homes->options.program == NULL || now_ms < homes->replace_ms)
+        return;
+    homes->replace_ms = UINT64_MAX;
+    if (homes->replaced[0] != '\0') {
+        snprintf(url, sizeof(url), "nats://127.0.0.1:%u", nats->client_port);
+        enum rc rc = jetstream_remove_server(url, MANAGED_SYSTEM_USER, nats->credentials.system,
+                                             homes->replaced, REMOVE_MS, error);
+        LOG(rc == RC_OK ? LOG_INFO : LOG_WARN, "engine.server_replaced",
+            log_text("old", homes->replaced), log_text("new", homes->server),
+            log_text("result", rc_name(rc)), log_text("why", error));
+        if (rc == RC_AGAIN) {
+            homes->replace_ms = now_ms + 4 * TRY_MS;
+            return;
+        }
+        homes->replaced[0] = '\0';
+    }
+    mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
+    if (strcmp(last, homes->server) != 0 &&
+        mark_write_text(homes->data_dir, SERVER_FILE, homes->server) != RC_OK)
+        LOG(LOG_ERROR, "engine.note_failed", log_text("folder", homes->data_dir));
+}
+
+/* ---- the end -----------------------------------------------------------------------------------
+ */
+
+void engine_stop(struct homes *homes)
+{
+    uint64_t until_ms = clock_ms() + HOMES_ENGINE_STOP_MS;
+
+    jetstream_close(homes->jetstream);
+    homes->jetstream = NULL;
+    managed_stop(&homes->process, clock_ms());
+    while (homes->process.state != MANAGED_OFF && clock_ms() < until_ms) {
+        struct pollfd nothing = {.fd = -1};
+        (void)poll(&nothing, 1, HOMES_TURN_MS / 4);
+        homes->process.look_ms = 0;
+        managed_turn(&homes->process, clock_ms());
+    }
+    if (homes->process.state != MANAGED_OFF)
+        LOG(LOG_WARN, "engine.not_ended", log_int("pid", homes->process.pid),
+            log_uint("waited_ms", HOMES_ENGINE_STOP_MS));
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a cluster begins, and how a node finds its own again. Who initialises it draws an id, writes
+ * it down, and tells it over the links; every other node takes it over and starts its engine. When
+ * all that are configured say the same id, nobody can be initialising another one (of two ids the
+ * smaller one wins), and the streams are made, with the id in their names. Then it is founded,
+ * which the others hear and write down, too. Streams are never made again: a node whose cluster the
+ * engine does not have stays LOST.
+ */
+#include "homes/inside.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { STEP_MS = 1500, AGAIN_MS = 200, LOST_AGAIN_MS = 5000 };
+
+void homes_say(struct homes *homes, const char *format, ...)
+{
+    char why[HOMES_WHY_MAX];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why, sizeof(why), format, args);
+    va_end(args);
+    if (strcmp(why, homes->why) == 0)
+        return;
+    memcpy(homes->why, why, sizeof(why));
+    LOG(homes->phase == HOMES_LOST ? LOG_ERROR : LOG_INFO, "homes.waits",
+        log_text("phase", homes_phase_name(homes->phase)), log_text("for", why));
+}
+
+void homes_enter(struct homes *homes, enum homes_phase phase)
+{
+    if (homes->phase == phase)
+        return;
+    homes->phase = phase;
+    homes->why[0] = '\0';
+    homes->step_ms = 0;
+    LOG(phase == HOMES_LOST ? LOG_ERROR : LOG_INFO, "homes.phase",
+        log_text("phase", homes_phase_name(phase)), log_text("cluster", homes->mark.name),
+        log_text("id", homes->mark.id));
+}
+
+/* ---- the id ------------------------------------------------------------------------------------
+ */
+
+enum rc founding_start(struct homes *homes, char why[HOMES_WHY_MAX])
+{
+    enum rc rc = mark_read(homes->data_dir, &homes->mark);
+
+    if (rc == RC_INVALID)
+        snprintf(why, HOMES_WHY_MAX, "the file %.200s/" MARK_FILE " is none that is known",
+                 homes->data_dir);
+    if (rc == RC_IO)
+        snprintf(why, HOMES_WHY_MAX, "%.200s/" MARK_FILE ": %s", homes->data_dir, strerror(errno));
+    if (rc != RC_OK && rc != RC_NOT_FOUND)
+        return rc;
+    if (rc == RC_OK && strcmp(homes->mark.name, homes->cluster) != 0) {
+        snprintf(why, HOMES_WHY_MAX,
+                 "the data directory %.128s belongs to cluster %s, and cluster.name is %s",
+                 homes->data_dir, homes->mark.name, homes->cluster);
+        return RC_INVALID;
+    }
+    memcpy(homes->mark.name, homes->cluster, sizeof(homes->mark.name));
+    homes->marked = rc == RC_OK;
+    homes->founder = rc == RC_OK && !homes->mark.founded;
+    if (rc == RC_OK)
+        homes_enter(homes, homes->founder ? HOMES_GATHERING : HOMES_JOINING);
+    return RC_OK;
+}
+
+static bool write_mark(struct homes *homes)
+{
+    if (homes->marked)
+        return true;
+    homes->marked = mark_write(homes->data_dir, &homes->mark) == RC_OK;
+    if (!homes->marked)
+        homes_say(homes, "%.200s/" MARK_FILE " cannot be written: %s", homes->data_dir,
+                  strerror(errno));
+    return homes->marked;
+}
+
+void founding_begin(struct homes *homes)
+{
+    if (homes->phase != HOMES_ALONE)
+        return;
+    mark_draw(homes->mark.id);
+    homes->mark.founded = false;
+    homes->marked = false;
+    homes->founder = true;
+    homes_enter(homes, HOMES_GATHERING);
+}
+
+/* Takes over another node's id. */
+static void take_id(struct homes *homes, const struct peer *peer)
+{
+    if (homes->founder && mark_remove(homes->data_dir) != RC_OK)
+        LOG(LOG_WARN, "homes.mark_left", log_text("folder", homes->data_dir));
+    engine_disconnect(homes);
+    homes->founder = homes->marked = false;
+    memcpy(homes->mark.id, peer->news.id, sizeof(homes->mark.id));
+    homes_enter(homes, HOMES_JOINING);
+    LOG(LOG_INFO, "homes.id_heard", log_text("id", homes->mark.id), log_text("node", peer->node));
+}
+
+void founding_heard(struct homes *homes, const struct peer *peer)
+{
+    const struct homes_news *news = &peer->news;
+
+    if (!mark_id_valid(news->id) || homes->phase >= HOMES_ENDING)
+        return;
+    int order = strcmp(news->id, homes->mark.id);
+    if (homes->mark.founded && order != 0) {
+        LOG_LIMITED(
+            LOG_ERROR, "homes.other_cluster", log_text("node", peer->node),
+            log_text("its_id", news->id), log_text("id", homes->mark.id),
+            log_text("meaning", "two clusters of one name; that node takes no part in ours"));
+        return;
+    }
+    if (order != 0 && (homes->mark.id[0] == '\0' || news->founded || order < 0))
+        take_id(homes, peer);
+    if (strcmp(news->id, homes->mark.id) != 0 || homes->mark.founded || !news->founded)
+        return;
+    homes->mark.founded = true;
+    homes->founder = homes->marked = false;
+    homes_enter(homes, HOMES_JOINING);
+}
+
+/* ---- steps -------------------------------------------------------------------------------------
+ */
+
+static void gather(struct homes *homes, bool connected)
+{
+    uint32_t here = peers_here(homes);
+
+    if (!write_mark(homes))
+        return; /* so that a crash from here on is gone on from */
+    if (!homes->all_here)
+        homes_say(homes, "not all nodes of cluster.addresses are here: %u others are", here);
+    else if (!peers_agree(homes))
+        homes_say(homes, "not all nodes have heard of it");
+    else if (!connected || peers_with_engine(homes, HOMES_ENGINE_UP) < here)
+        homes_say(homes, "not all engines run");
+    else
+        homes_enter(homes, HOMES_FOUNDING);
+}
+
+static void make_streams(struct homes *homes)
+{
+    char error[JETSTREAM_ERROR_MAX] = "";
+    uint32_t nodes = peers_here(homes) + 1;
+    uint32_t replicas = nodes < HOMES_REPLICAS ? nodes : HOMES_REPLICAS;
+
+    enum rc rc = jetstream_create(homes->jetstream, HOMES_GROUPS, replicas, STEP_MS, error);
+    if (rc != RC_OK) {
+        homes_say(homes, "the engine has not made the changelogs: %s", error);
+        return;
+    }
+    LOG(LOG_INFO, "homes.founded", log_text("id", homes->mark.id), log_uint("nodes", nodes),
+        log_uint("replicas", replicas));
+    homes->mark.founded = true;
+    homes->marked = homes->founder = false;
+    homes_enter(homes, HOMES_JOINING);
+}
+
+static void look_for_streams(struct homes *homes, uint64_t now_ms)
+{
+    char error[JETSTREAM_ERROR_MAX] = "";
+
+    enum rc rc = jetstream_look(homes->jetstream, HOMES_GROUPS, STEP_MS, error);
+    if (rc == RC_NOT_FOUND) {
+        homes_enter(homes, HOMES_LOST);
+        homes_say(homes,
+                  "the engine does not have cluster %s with id %s: it is not the one that the "
+                  "cluster was made on, or has lost its disks. Nothing is made again. Give it its "
+                  "disks back, or name the right engine",
+                  homes->mark.name, homes->mark.id);
+        homes->step_ms = now_ms + LOST_AGAIN_MS;
+        return;
+    }
+    if (rc != RC_OK) {
+        homes_say(homes, "the engine is not ready: %s", error);
+        return;
+    }
+    homes->running_ms = now_ms;
+    homes_enter(homes, HOMES_RUNNING);
+    groups_open(homes, jetstream_engine(homes->jetstream));
+}
+
+void founding_turn(struct homes *homes, uint64_t now_ms)
+{
+    if (homes->phase == HOMES_ALONE || homes->phase >= HOMES_ENDING)
+        return;
+    bool connected = engine_turn(homes, now_ms);
+    homes->connected = connected;
+    if (homes->phase == HOMES_RUNNING) {
+        engine_replace(homes, now_ms);
+        return;
+    }
+    if (now_ms < homes->step_ms)
+        return;
+    homes->step_ms = now_ms + AGAIN_MS;
+    if (homes->phase == HOMES_GATHERING)
+        gather(homes, connected);
+    else if (!connected)
+        homes_say(homes, "there is no connection to the engine");
+    else if (homes->phase == HOMES_FOUNDING)
+        make_streams(homes);
+    else if (!homes->mark.founded)
+        homes_say(homes, "the cluster is being initialised on another node");
+    else if (write_mark(homes))
+        look_for_streams(homes, now_ms);
+}

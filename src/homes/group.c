@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One group on this node. The changelog keeps two homes apart; here it is decided when to follow,
+ * to claim and to give up, and the owner is told.
+ */
+#include "homes/inside.h"
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+
+#include <stdio.h>
+
+static const struct homes_ops *ops_of(const struct group *group)
+{
+    return group->homes->options.ops;
+}
+
+static void *owner_of(const struct group *group)
+{
+    return group->homes->options.owner;
+}
+
+static struct group *group_of(struct changelog *log)
+{
+    return CONTAINER_OF(log, struct group, log);
+}
+
+/* ---- what the changelog says -------------------------------------------------------------------
+ */
+
+static void on_apply(struct changelog *log, const struct changelog_entry *entry)
+{
+    struct group *group = group_of(log);
+
+    if (entry->kind == CHANGELOG_BATCH)
+        ops_of(group)->apply(owner_of(group), log->group, entry->body, &entry->position);
+    else
+        ops_of(group)->moved(owner_of(group), log->group, &entry->position);
+    if (entry->kind != CHANGELOG_CLAIM)
+        return;
+    group->changes++;
+    group->claim_read_ms = clock_ms();
+}
+
+static void on_opened(struct changelog *log, uint64_t epoch)
+{
+    struct group *group = group_of(log);
+
+    group->state = GROUP_LOADING;
+    group->epoch = epoch;
+    LOG(LOG_INFO, "homes.opened", log_uint("group", log->group), log_uint("epoch", epoch));
+    ops_of(group)->opened(owner_of(group), log->group, epoch);
+}
+
+static void on_committed(struct changelog *log, uint64_t cookie,
+                         const struct changelog_position *position)
+{
+    struct group *group = group_of(log);
+    (void)cookie;
+    ops_of(group)->committed(owner_of(group), log->group, position);
+}
+
+static void tell_lost(struct group *group, const char *why)
+{
+    bool had = group->state != GROUP_AWAY;
+
+    group->state = GROUP_AWAY;
+    if (!had)
+        return;
+    LOG(LOG_WARN, "homes.lost", log_uint("group", group->log.group),
+        log_uint("epoch", group->epoch), log_text("reason", why));
+    ops_of(group)->lost(owner_of(group), group->log.group, why);
+}
+
+static void on_deposed(struct changelog *log)
+{
+    struct group *group = group_of(log);
+
+    group->deposed++;
+    tell_lost(group, "another node has claimed it");
+}
+
+static void on_released(struct changelog *log)
+{
+    struct group *group = group_of(log);
+
+    group->state = GROUP_AWAY;
+    LOG(LOG_INFO, "homes.released", log_uint("group", log->group), log_uint("epoch", group->epoch));
+}
+
+static void tell_behind(struct group *group, const char *why)
+{
+    group->lacks = true;
+    group->lacks_ms = 0;
+    snprintf(group->lacks_why, sizeof(group->lacks_why), "%s", why);
+    LOG(LOG_ERROR, "homes.behind", log_uint("group", group->log.group), log_text("reason", why));
+}
+
+static void on_behind(struct changelog *log, uint64_t first)
+{
+    (void)first;
+    tell_behind(group_of(log), "what would be read next has been trimmed");
+}
+
+static void on_broken(struct changelog *log, const char *why)
+{
+    tell_lost(group_of(log), why);
+    tell_behind(group_of(log), why);
+}
+
+static void on_lease(struct changelog *log, bool fresh)
+{
+    if (!fresh && group_of(log)->state == GROUP_SERVING)
+        LOG_LIMITED(LOG_WARN, "homes.lease_over", log_uint("group", log->group),
+                    log_uint("epoch", group_of(log)->epoch));
+}
+
+static const struct changelog_ops changelog_ops = {
+    .apply = on_apply,
+    .opened = on_opened,
+    .committed = on_committed,
+    .deposed = on_deposed,
+    .released = on_released,
+    .behind = on_behind,
+    .broken = on_broken,
+    .lease_changed = on_lease,
+};
+
+/* ---- opening and closing -----------------------------------------------------------------------
+ */
+
+void groups_open(struct homes *homes, struct engine *engine)
+{
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
+        struct group *group = &homes->groups[i];
+        changelog_init(&group->log, i, engine, &changelog_ops, NULL, homes->node,
+                       homes->options.incarnation);
+        changelog_start_at(&group->log, &group->start);
+        group->attached = true;
+    }
+}
+
+void groups_close(struct homes *homes)
+{
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
+        struct group *group = &homes->groups[i];
+        if (!group->attached)
+            continue;
+        tell_lost(group, "this node ends");
+        changelog_deinit(&group->log);
+        group->attached = false;
+    }
+}
+
+void group_place(struct group *group, const struct changelog_position *position)
+{
+    group->start = group->flushed = *position;
+    if (!group->attached)
+        return;
+    if (group->state != GROUP_AWAY || !group->lacks)
+        return; /* it has gone on without the copy */
+    changelog_start_at(&group->log, position);
+    group->lacks = false;
+}
+
+/* ---- away --------------------------------------------------------------------------------------
+ */
+
+/* Our turn among those who may claim. `home` has fallen silent, or has released the group and may
+ * claim it again: "" then. */
+static uint16_t turn_of(const struct candidate *ranked, uint32_t count, const char *home)
+{
+    uint16_t turn = 0;
+
+    for (uint32_t i = 0; i < count && turn < HOMES_FOLLOWERS; i++) {
+        if (ranked[i].peer == NULL)
+            return turn;
+        turn += strcmp(ranked[i].node, home) != 0;
+    }
+    return JUDGE_NEVER;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Nobody is home by the log: nobody ever was, the last one has released it, or it was an earlier
+ * process of this node. Somebody who has claimed it and has not opened yet counts as home. */
+static bool is_vacant(const struct group *group)
+{
+    const struct chain *chain = &group->log.chain;
+
+    return chain->at.epoch == 0 || chain->released ||
+           (chain->claimant.node[0] == '\0' && !chain->at.held) ||
+           strcmp(chain->claimant.node, group->homes->node) == 0;
+}
+
+static bool may_claim(const struct homes *homes, uint64_t now_ms)
+{
+    bool settled = (homes->all_here && peers_take_part(homes)) ||
+                   now_ms >= homes->running_ms + HOMES_SETTLE_MS;
+    return homes->phase == HOMES_RUNNING && homes->leave_ms == 0 && settled &&
+           (!homes->cold || homes->all_here);
+}
+
+static bool should_claim(struct group *group, uint64_t now_ms, const struct candidate *ranked,
+                         uint32_t count)
+{
+    struct homes *homes = group->homes;
+    const struct changelog *log = &group->log;
+    bool vacant = is_vacant(group);
+    const char *home = vacant ? "" : log->chain.claimant.node;
+    const struct peer *peer = peer_find(homes, home);
+
+    judge_watch(&group->watch, log->end_ms);
+    struct judge_vacancy vacancy = {
+        .now_ms = now_ms,
+        .read_ms =
+            later(log->holder_read_ms, later(group->follow_ms, vacant ? 0 : group->claim_read_ms)),
+        .watch = group->watch,
+        .vacant = vacant,
+        .home_lives = peer != NULL && peer->here,
+        .behind = peers_highest(homes, log->group) > log->chain.at.sequence,
+        .turn = may_claim(homes, now_ms) ? turn_of(ranked, count, home) : JUDGE_NEVER,
+    };
+    return judge_claims(&vacancy);
+}
+
+static void claim(struct group *group, uint64_t now_ms)
+{
+    const struct chain *chain = &group->log.chain;
+
+    LOG(LOG_INFO, "homes.claims", log_uint("group", group->log.group),
+        log_uint("after_epoch", chain->at.epoch), log_text("home_before", chain->claimant.node),
+        log_text("reason", is_vacant(group) ? "it has no home" : "its home is silent"));
+    group->claims++;
+    changelog_claim(&group->log, bytes_of_str(""), now_ms);
+}
+
+static void turn_away(struct group *group, uint64_t now_ms, const struct candidate *ranked,
+                      uint32_t count)
+{
+    struct changelog *log = &group->log;
+    bool follows = turn_of(ranked, count, "") != JUDGE_NEVER;
+
+    if (group->lacks) {
+        if (now_ms < group->lacks_ms)
+            return;
+        group->lacks_ms = now_ms + HOMES_BEHIND_MS;
+        ops_of(group)->behind(owner_of(group), log->group, group->lacks_why);
+    } else if (log->state == CHANGELOG_IDLE && follows) {
+        group->follow_ms = now_ms;
+        changelog_follow(log, now_ms);
+    } else if (log->state == CHANGELOG_FOLLOWING && !follows) {
+        changelog_stop(log);
+    } else if (log->state == CHANGELOG_FOLLOWING && should_claim(group, now_ms, ranked, count)) {
+        claim(group, now_ms);
+    }
+}
+
+/* ---- home --------------------------------------------------------------------------------------
+ */
+
+static void give_up(struct group *group, const char *reason)
+{
+    LOG(LOG_INFO, "homes.gives_up", log_uint("group", group->log.group),
+        log_uint("epoch", group->epoch), log_text("to", group->preferred),
+        log_text("reason", reason));
+    group->state = GROUP_CLOSING;
+    ops_of(group)->close(owner_of(group), group->log.group);
+}
+
+static void trim(struct group *group, uint64_t now_ms, const struct candidate *ranked,
+                 uint32_t count)
+{
+    if (now_ms < group->trim_ms)
+        return;
+    group->trim_ms = now_ms + HOMES_TRIM_MS;
+    uint64_t lowest = peers_lowest(group->homes, group->log.group, ranked, count);
+    uint64_t sequence = judge_trim(lowest, group->trimmed);
+    if (sequence == 0)
+        return;
+    group->trimmed = sequence;
+    changelog_trim(&group->log, sequence);
+}
+
+static void turn_serving(struct group *group, uint64_t now_ms, const struct candidate *ranked,
+                         uint32_t count)
+{
+    const struct peer *preferred = ranked[0].peer;
+    uint32_t number = group->log.group;
+
+    if (group->told_sequence != group->log.chain.whole.sequence) {
+        group->told_sequence = group->log.chain.whole.sequence;
+        ops_of(group)->moved(owner_of(group), number, &group->log.chain.whole);
+    }
+    trim(group, now_ms, ranked, count);
+    if (preferred == NULL || group->homes->leave_ms != 0)
+        return;
+    struct judge_stay stay = {
+        .now_ms = now_ms,
+        .serving_ms = group->serving_ms,
+        .preferred_ms = preferred->here_ms,
+        .own = group->log.chain.at.sequence,
+        .preferred_s = preferred->news.groups[number].sequence,
+        .preferred_runs = preferred->news.groups[number].part == HOMES_FOLLOWS &&
+                          preferred->news.engine == HOMES_ENGINE_UP,
+    };
+    if (judge_gives_up(&stay))
+        give_up(group, "another node should be its home");
+}
+
+void group_turn(struct group *group, uint64_t now_ms)
+{
+    struct homes *homes = group->homes;
+
+    if (!group->attached)
+        return;
+    changelog_turn(&group->log, now_ms);
+    if (now_ms < group->look_ms)
+        return;
+    group->look_ms = now_ms + HOMES_TURN_MS;
+    uint32_t count = peers_rank(homes, group->log.group, homes->ranked);
+    snprintf(group->preferred, sizeof(group->preferred), "%s", homes->ranked[0].node);
+    if (group->state == GROUP_AWAY)
+        turn_away(group, now_ms, homes->ranked, count);
+    else if (group->state == GROUP_SERVING)
+        turn_serving(group, now_ms, homes->ranked, count);
+}
+
+bool group_leave(struct group *group, uint64_t now_ms)
+{
+    (void)now_ms;
+    if (!group->attached)
+        return false;
+    if (group->state == GROUP_LOADING || group->state == GROUP_SERVING)
+        give_up(group, "this node ends");
+    else if (group->state == GROUP_AWAY && group->log.state > CHANGELOG_FOLLOWING)
+        changelog_stop(&group->log); /* a claim that has not opened; BROKEN stays */
+    return group->state != GROUP_AWAY;
+}
+
+/* ---- what others ask for -----------------------------------------------------------------------
+ */
+
+void group_append(struct group *group, uint64_t epoch, struct bytes batch, uint64_t now_ms)
+{
+    if (group->state == GROUP_AWAY || group->epoch != epoch)
+        return; /* lost() has been called: it may be gone already */
+    enum rc rc = changelog_append_fenced(&group->log, batch, epoch, now_ms);
+    CHECK(rc == RC_OK); /* one at a time, and not behind homes_closed() */
+}
+
+void group_serving(struct group *group, uint64_t epoch, uint64_t now_ms)
+{
+    if (group->state != GROUP_LOADING || group->epoch != epoch)
+        return;
+    group->state = GROUP_SERVING;
+    group->serving_ms = now_ms;
+}
+
+void group_closed(struct group *group, uint64_t epoch, uint64_t now_ms)
+{
+    if (group->state != GROUP_CLOSING || group->epoch != epoch)
+        return;
+    group->state = GROUP_RELEASING;
+    changelog_release(&group->log, now_ms);
+}
+
+void group_flushed(struct group *group, const struct changelog_position *position)
+{
+    if (position->sequence > group->flushed.sequence)
+        group->flushed = *position;
+}
+
+uint64_t group_deadline_ms(const struct group *group)
+{
+    uint64_t deadline_ms = group->attached ? changelog_deadline_ms(&group->log) : UINT64_MAX;
+    return deadline_ms < group->look_ms ? deadline_ms : group->look_ms;
+}
+
+/* ---- what is told ------------------------------------------------------------------------------
+ */
+
+/* Who is home, by the log or by the links: the higher epoch is right. NULL: nobody. */
+static const struct peer *home_away(const struct group *group, uint64_t now_ms, uint64_t *epoch)
+{
+    const struct chain *chain = &group->log.chain;
+    const struct peer *home = peers_home(group->homes, group->log.group, epoch);
+
+    bool reads = group->attached && group->log.state != CHANGELOG_IDLE &&
+                 group->log.state != CHANGELOG_BROKEN;
+    if (!reads || chain->at.epoch < *epoch)
+        return home;
+    if (chain->at.epoch == *epoch)
+        return chain->released ? NULL : home;
+    *epoch = chain->at.epoch; /* the links have not told it yet */
+    bool silent = now_ms > group->log.holder_read_ms + CHANGELOG_LEASE_MS +
+                               CHANGELOG_LEASE_MARGIN_MS + CHANGELOG_POLL_MS;
+    return silent || chain->released ? NULL : peer_find(group->homes, chain->claimant.node);
+}
+
+static uint64_t packed(enum home_place place, uint16_t node, uint64_t epoch)
+{
+    return (uint64_t)place | (uint64_t)node << 2 | epoch << 18;
+}
+
+bool group_publish(struct group *group, uint64_t now_ms)
+{
+    uint64_t epoch = group->epoch, is = packed(HOME_NOWHERE, 0, 0);
+
+    if (group->state == GROUP_SERVING) {
+        is = packed(HOME_HERE, 0, epoch);
+    } else if (group->state == GROUP_AWAY) {
+        const struct peer *home = home_away(group, now_ms, &epoch);
+        if (home != NULL)
+            is = packed(HOME_AWAY, home->number, epoch);
+    }
+    uint64_t was = atomic_load_explicit(&group->home, memory_order_relaxed);
+    if (is == was)
+        return false;
+    atomic_store_explicit(&group->home, is, memory_order_release); /* homes_of() */
+    return true;
+}
+
+struct home group_home(const struct group *group)
+{
+    uint64_t is = atomic_load_explicit(&group->home, memory_order_acquire); /* group_publish() */
+    return (struct home){.place = (enum home_place)(is & 3),
+                         .node = (uint16_t)(is >> 2 & UINT16_MAX),
+                         .epoch = is >> 18};
+}
+
+static enum homes_part part_of(const struct group *group)
+{
+    if (group->state != GROUP_AWAY)
+        return group->state == GROUP_SERVING ? HOMES_IS_HOME : HOMES_NO_PART;
+    return group->attached && group->log.state == CHANGELOG_FOLLOWING ? HOMES_FOLLOWS
+                                                                      : HOMES_NO_PART;
+}
+
+void group_news(const struct group *group, struct homes_group_news *out)
+{
+    *out = (struct homes_group_news){
+        .part = (uint8_t)part_of(group), .epoch = group->epoch, .flushed = group->flushed};
+    if (group->attached)
+        out->sequence = group->log.chain.at.sequence;
+}
+
+void group_status(const struct group *group, struct homes_group_status *out)
+{
+    static const char *const states[] = {
+        [GROUP_LOADING] = "loading",
+        [GROUP_SERVING] = "serving",
+        [GROUP_CLOSING] = "closing",
+        [GROUP_RELEASING] = "releasing",
+    };
+    const struct changelog *log = &group->log;
+    struct home home = group_home(group);
+    const char *name = homes_node_name(group->homes, home.node);
+
+    *out = (struct homes_group_status){.part = part_of(group),
+                                       .place = home.place,
+                                       .epoch = home.epoch,
+                                       .flushed = group->flushed.sequence,
+                                       .claims = group->claims,
+                                       .deposed = group->deposed,
+                                       .changes = group->changes};
+    const char *who = home.place == HOME_HERE ? group->homes->node : name;
+    if (home.place != HOME_NOWHERE && who != NULL)
+        snprintf(out->home, sizeof(out->home), "%s", who);
+    snprintf(out->preferred, sizeof(out->preferred), "%s", group->preferred);
+    snprintf(out->state, sizeof(out->state), "%s", group->lacks ? "behind" : "off");
+    if (!group->attached)
+        return;
+    if (group->state != GROUP_AWAY)
+        snprintf(out->state, sizeof(out->state), "%s", states[group->state]);
+    else if (!group->lacks)
+        snprintf(out->state, sizeof(out->state), "%s", changelog_state_name(log->state));
+    uint64_t until_ms = atomic_load_explicit(&log->lease_until_ms, memory_order_relaxed);
+    out->lease_ms = until_ms > 0 ? until_ms - CHANGELOG_LEASE_MS : 0;
+    out->read_ms = log->holder_read_ms;
+    out->sequence = log->chain.at.sequence;
+    out->counts = log->counts;
+}
+
+/* ---- metrics -----------------------------------------------------------------------------------
+ */
+
+static void count(struct metrics_shard *metrics, enum metric metric, uint64_t *counted,
+                  uint64_t now)
+{
+    metric_add(metrics, metric, now - *counted);
+    *counted = now;
+}
+
+void group_count(struct group *group, struct metrics_shard *metrics)
+{
+    struct group_counted *counted = &group->counted;
+    const struct changelog_counts *counts = &group->log.counts;
+
+    count(metrics, METRIC_HOMES_CURRENT, &counted->home, group->state == GROUP_SERVING);
+    count(metrics, METRIC_HOMES_CLAIMS, &counted->claims, group->claims);
+    count(metrics, METRIC_HOMES_DEPOSED, &counted->deposed, group->deposed);
+    count(metrics, METRIC_HOMES_CHANGES, &counted->changes, group->changes);
+    count(metrics, METRIC_CHANGELOG_APPENDED, &counted->appended, counts->appended);
+    count(metrics, METRIC_CHANGELOG_EMPTY, &counted->empty, counts->empty);
+    count(metrics, METRIC_CHANGELOG_RESENT, &counted->resent, counts->resent);
+    count(metrics, METRIC_CHANGELOG_REFUSED, &counted->refused, counts->refused);
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which node is home of which group, and becoming and ceasing to be it. A thread of its own runs
+ * the node's engine, the connection to it, and one changelog for each group.
+ *
+ *     ALONE --founded by us--> GATHERING -> FOUNDING --+
+ *       |                                              v
+ *       +--heard of by links, or in the file--> JOINING -> RUNNING -> ENDING -> ENDED
+ *                                                  |
+ *                                                  +--> LOST   the engine lacks this cluster
+ *
+ * A group's life on a node, told to its owner by struct homes_ops:
+ *
+ *     follows: apply()...  -> claims -> opened() -> homes_serving() -> append, committed()...
+ *        ^                                 |                              |
+ *        +---- lost() <--------------------+------------------------------+
+ *        +---- released <- homes_closed() <- close() <--------------------+
+ *
+ * Limits: HOMES_NODES_MAX nodes; a batch of CHANGELOG_BATCH_MAX bytes on its way in each group.
+ */
+#ifndef HOMES_HOMES_H
+#define HOMES_HOMES_H
+
+#include "changelog/changelog.h"
+#include "changelog/jetstream.h"
+#include "managed/nats_config.h"
+#include "metrics/metrics.h"
+
+enum {
+    HOMES_GROUPS = 16,
+    HOMES_NODES_MAX = 1024,
+    HOMES_NAME_MAX = 64, /* bytes of a name, its NUL included */
+    HOMES_ID = 17,       /* of a cluster: 16 digits and NUL */
+    HOMES_WHY_MAX = 320,
+    HOMES_REPLICAS = 3,
+    HOMES_STOP_MS = 3000, /* to give groups up in order at the end */
+    HOMES_ENGINE_STOP_MS = 4000,
+    HOMES_BEHIND_MS = 2000,
+};
+
+enum homes_phase {
+    HOMES_ALONE,     /* the cluster has not been initialised */
+    HOMES_GATHERING, /* it is being initialised here: not all nodes have agreed to it yet */
+    HOMES_FOUNDING,  /* ... and its streams are made */
+    HOMES_JOINING,   /* the engine is not ready yet, or the cluster is founded elsewhere */
+    HOMES_RUNNING,
+    HOMES_LOST, /* what the data directory belongs to is not in the engine */
+    HOMES_ENDING,
+    HOMES_ENDED,
+};
+
+const char *homes_phase_name(enum homes_phase phase);
+
+/* ---- who is home -------------------------------------------------------------------------------
+ */
+
+enum home_place { HOME_NOWHERE, HOME_HERE, HOME_AWAY };
+
+struct home {
+    enum home_place place;
+    uint16_t node;  /* HOME_AWAY: a number for homes_node_name() */
+    uint64_t epoch; /* below 2^46 */
+};
+
+struct homes;
+
+/* All on the homes thread; none may block for long. */
+struct homes_ops {
+    /* A batch that another home has appended; borrowed until the call returns. The position goes
+     * into the store with it. */
+    void (*apply)(void *owner, uint32_t group, struct bytes batch,
+                  const struct changelog_position *position);
+    /* The log has gone on by what is no batch: claims, releases, empty records. Positions may be
+     * left out, later ones count as well. */
+    void (*moved)(void *owner, uint32_t group, const struct changelog_position *position);
+    /* This node is home and has applied everything before: load the group, then call
+     * homes_serving(). */
+    void (*opened)(void *owner, uint32_t group, uint64_t epoch);
+    /* What homes_append() was given is in the log for ever. */
+    void (*committed)(void *owner, uint32_t group, const struct changelog_position *position);
+    /* Give the group up, which may still be loading: stop serving it, flush, call homes_closed().
+     */
+    void (*close)(void *owner, uint32_t group);
+    /* It has been lost, in whatever state it was since opened(): what was appended and is not
+     * committed never will be, and nothing is borrowed any more. */
+    void (*lost)(void *owner, uint32_t group, const char *why);
+    /* What would be applied next is not in the log any more, or does not fit what has been applied.
+     * Take a copy of another node's, and say so with homes_position_set(). Called again every
+     * HOMES_BEHIND_MS until then. */
+    void (*behind)(void *owner, uint32_t group, const char *why);
+    /* homes_of() gives something else for some group. */
+    void (*changed)(void *owner);
+};
+
+/* Borrows its texts until the start, ops and owner for ever. */
+struct homes_options {
+    const char *cluster, *node;
+    const char *data_dir; /* the file `cluster` and the folder `engine` are in it */
+    uint64_t incarnation;
+    uint32_t weight, workers;
+    bool standby;
+    uint32_t others;                 /* nodes in the configuration beside this one */
+    const char *program;             /* "nats-server"; NULL: the engine is external */
+    struct managed_nats nats;        /* managed: all but folder and store id */
+    struct jetstream_options engine; /* external: URLs and credentials */
+    struct metrics_shard *metrics;   /* of the homes thread */
+    const struct homes_ops *ops;
+    void *owner;
+};
+
+struct homes *homes_new(const struct homes_options *options);
+
+/* Before the start: where the store stands; or after behind(): the copy has been made, it stands
+ * there. Any thread. */
+void homes_position_set(struct homes *homes, uint32_t group,
+                        const struct changelog_position *position);
+
+/* Reads the file `cluster` and starts the thread. RC_INVALID, RC_IO: `why` says what is wrong. */
+MUST_USE enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX]);
+
+/*
+ * Initialises the cluster from here, or goes on doing it, and waits until that is done or
+ * `timeout_ms` have passed or homes_leave() is called. RC_OK: it is. RC_EXISTS: it was before.
+ * RC_AGAIN: not yet, it goes on by itself. RC_REFUSED: it cannot be. `why` has a sentence for all
+ * but RC_OK. Any thread; blocks.
+ */
+MUST_USE enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_MAX]);
+
+/*
+ * Appends a batch as home in that epoch; any thread, one at a time for each group. RC_OK: borrows
+ * it until committed() or lost(), which may have been called already. RC_FULL: larger than
+ * CHANGELOG_BATCH_MAX.
+ */
+MUST_USE enum rc homes_append(struct homes *homes, uint32_t group, uint64_t epoch,
+                              struct bytes batch);
+
+/* Answers to opened() and close() of that epoch; any thread. */
+void homes_serving(struct homes *homes, uint32_t group, uint64_t epoch);
+void homes_closed(struct homes *homes, uint32_t group, uint64_t epoch);
+
+/* The store has this on disk, and needs nothing of the log before it; any thread. */
+void homes_flushed(struct homes *homes, uint32_t group, const struct changelog_position *position);
+
+/* Where the group's home is, as far as this node knows; any thread, no lock. HOME_HERE from
+ * homes_serving() on. */
+struct home homes_of(const struct homes *homes, uint32_t group);
+
+/* Borrows; lives as long as homes. NULL: no node has that number. Any thread. */
+const char *homes_node_name(const struct homes *homes, uint16_t node);
+
+/* Whether this node, home of the group, may act without appending, now by clock_ms(). Any thread.
+ */
+bool homes_lease_fresh(const struct homes *homes, uint32_t group, uint64_t now_ms);
+
+/* ---- what nodes tell each other ----------------------------------------------------------------
+ */
+
+enum homes_part { HOMES_NO_PART, HOMES_FOLLOWS, HOMES_IS_HOME };
+
+struct homes_group_news {
+    uint8_t part;      /* enum homes_part */
+    uint64_t epoch;    /* HOMES_IS_HOME: of that */
+    uint64_t sequence; /* what has been read of the log */
+    struct changelog_position flushed;
+};
+
+enum homes_engine { HOMES_ENGINE_OFF, HOMES_ENGINE_UNCLEAN, HOMES_ENGINE_UP };
+
+/* What a node says of itself. */
+struct homes_news {
+    char id[HOMES_ID]; /* of the cluster; "": none yet */
+    bool founded;      /* its streams are there */
+    bool standby;
+    uint8_t engine; /* enum homes_engine; UNCLEAN: waits to learn whether the others' ran on */
+    uint16_t weight, workers;
+    struct homes_group_news groups[HOMES_GROUPS];
+};
+
+/* Our own, for the others; any thread, takes a lock for a moment. */
+void homes_news(struct homes *homes, struct homes_news *news);
+
+/* Another node's; any thread. */
+void homes_heard(struct homes *homes, const char *node, const struct homes_news *news);
+
+/* Which other nodes are heard of now, and whether all that are configured are among them. Borrows.
+ * Any thread. */
+void homes_members(struct homes *homes, const char *const *nodes, uint32_t count, bool all_here);
+
+/* ---- what people are told ----------------------------------------------------------------------
+ */
+
+struct homes_group_status {
+    enum homes_part part;
+    enum home_place place;
+    char home[HOMES_NAME_MAX]; /* ""; of whom the log or the links say that it is */
+    uint64_t epoch, sequence, flushed;
+    uint64_t lease_ms; /* this node's: when what keeps its lease was sent; 0: it has none */
+    uint64_t read_ms;  /* when the last record of a home was read; 0: none yet */
+    char state[16];    /* of the changelog, or what the owner does */
+    char preferred[HOMES_NAME_MAX];
+    struct changelog_counts counts;
+    uint64_t claims, deposed, changes;
+};
+
+struct homes_status {
+    enum homes_phase phase;
+    char id[HOMES_ID];
+    char why[HOMES_WHY_MAX]; /* what is waited for, or wrong; "": nothing */
+    bool managed, connected;
+    int engine_pid; /* 0: none of ours runs */
+    uint32_t engine_starts;
+    struct homes_group_status groups[HOMES_GROUPS];
+};
+
+/* Any thread; takes a lock for a moment. */
+void homes_status(struct homes *homes, struct homes_status *status);
+
+/* What the node of that name has said last. False: nothing yet. Any thread. */
+bool homes_news_of(struct homes *homes, const char *node, struct homes_news *news);
+
+/* ---- the end -----------------------------------------------------------------------------------
+ */
+
+/* Gives all groups up in order, in HOMES_STOP_MS; does not wait. Any thread. */
+void homes_leave(struct homes *homes);
+
+/* Waits until they are given up, ends the engine in order and the thread. */
+void homes_stop(struct homes *homes);
+
+/* After the stop. NULL is fine. */
+void homes_free(struct homes *homes);
+
+#endif

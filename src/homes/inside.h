@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between the files of homes/: homes.c (the thread and what others call), engine.c (the engine's
+ * life, founding and joining), group.c (one group), peers.c (what other nodes say), mark.c (the
+ * file `cluster`). All on the homes thread but what says otherwise.
+ */
+#ifndef HOMES_INSIDE_H
+#define HOMES_INSIDE_H
+
+#include "homes/homes.h"
+#include "homes/judge.h"
+#include "homes/mark.h"
+#include "homes/place.h"
+
+#include "base/mailbox.h"
+#include "managed/process.h"
+
+#include <pthread.h>
+
+enum {
+    HOMES_TURN_MS = 100,    /* groups are looked at so often */
+    HOMES_SETTLE_MS = 3000, /* for the links to find each other before anything is claimed */
+    HOMES_FOLLOWERS = 3,    /* nodes that follow a group, its home included */
+    HOMES_TRIM_MS = 5000,
+    HOMES_SERVER_MAX = MANAGED_NAME_MAX + MANAGED_STORE_ID,
+};
+
+/* ---- peers.c -----------------------------------------------------------------------------------
+ */
+
+/* Another node, from when it is first heard of on; its number is its place in homes->peers. */
+struct peer {
+    char node[HOMES_NAME_MAX];
+    uint16_t number;
+    bool here, heard; /* by the links; its news have come */
+    uint64_t here_ms; /* since then */
+    struct homes_news news;
+};
+
+struct peer *peer_find(struct homes *homes, const char *node);
+/* Made when it is new; NULL: there are too many. */
+struct peer *peer_get(struct homes *homes, const char *node);
+
+/* A node that takes part in the placement now. */
+struct candidate {
+    const char *node;
+    const struct peer *peer; /* NULL: this node */
+};
+
+/* Those who may be home of the group now, this node among them, who should be first. `out` has
+ * HOMES_NODES_MAX places. */
+uint32_t peers_rank(struct homes *homes, uint32_t group, struct candidate *out);
+
+/* The highest sequence of the group that another node which is here has on disk. */
+uint64_t peers_highest(const struct homes *homes, uint32_t group);
+
+/* The lowest that all who follow the group have on disk; 0: one of them has not said. */
+uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct candidate *ranked,
+                      uint32_t count);
+
+/* Who says that it is home of the group, with the highest epoch; NULL: nobody. */
+const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch);
+
+/* All that are here say that they are of our cluster. */
+bool peers_agree(const struct homes *homes);
+/* All that are here can be home, as far as is known. */
+bool peers_take_part(const struct homes *homes);
+uint32_t peers_here(const struct homes *homes);
+uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine);
+void peers_free(struct homes *homes);
+
+/* ---- group.c -----------------------------------------------------------------------------------
+ */
+
+enum group_state {
+    GROUP_AWAY,    /* this node is not home */
+    GROUP_LOADING, /* opened() was called */
+    GROUP_SERVING,
+    GROUP_CLOSING,   /* close() was called */
+    GROUP_RELEASING, /* what the owner has closed is being released in the log */
+};
+
+struct group {
+    struct homes *homes;
+    struct changelog log;
+    bool attached;
+    enum group_state state;
+    struct changelog_position start; /* of the store, before the log is opened */
+    bool lacks;                      /* behind() was called: waits for a copy */
+    char lacks_why[128];
+    uint64_t lacks_ms; /* when it is called again */
+    struct changelog_position flushed;
+    struct judge_watch watch;
+    uint64_t epoch; /* in which this node was home last */
+    uint64_t look_ms, follow_ms, claim_read_ms, serving_ms;
+    uint64_t trim_ms, trimmed, told_sequence;
+    char preferred[HOMES_NAME_MAX];
+    uint64_t claims, deposed, changes;
+    struct group_counted {
+        uint64_t home, claims, deposed, changes, appended, empty, resent, refused;
+    } counted;             /* in the metrics already */
+    _Atomic uint64_t home; /* packed; partner of every store is homes_of() */
+};
+
+void groups_open(struct homes *homes, struct engine *engine);
+void groups_close(struct homes *homes);
+void group_place(struct group *group, const struct changelog_position *position);
+void group_turn(struct group *group, uint64_t now_ms);
+uint64_t group_deadline_ms(const struct group *group);
+void group_append(struct group *group, uint64_t epoch, struct bytes batch, uint64_t now_ms);
+void group_serving(struct group *group, uint64_t epoch, uint64_t now_ms);
+void group_closed(struct group *group, uint64_t epoch, uint64_t now_ms);
+void group_flushed(struct group *group, const struct changelog_position *position);
+/* Begins to give it up when this node is home. True: it is, or is becoming it. */
+bool group_leave(struct group *group, uint64_t now_ms);
+void group_status(const struct group *group, struct homes_group_status *out);
+void group_news(const struct group *group, struct homes_group_news *out);
+/* Makes what homes_of() gives; true when that is something else than before. */
+bool group_publish(struct group *group, uint64_t now_ms);
+struct home group_home(const struct group *group);
+void group_count(struct group *group, struct metrics_shard *metrics);
+
+/* ---- engine.c, founding.c
+ * ----------------------------------------------------------------------------------
+ */
+
+struct homes {
+    struct homes_options options;
+    char cluster[HOMES_NAME_MAX], node[HOMES_NAME_MAX], data_dir[MANAGED_PATH_MAX];
+    pthread_t thread;
+    bool started; /* the thread */
+    int wake_fd;
+    struct mailbox mailbox;
+
+    /* the homes thread's */
+    enum homes_phase phase;
+    struct mark mark;
+    bool founder;  /* the id is ours, and init goes on here */
+    bool all_here; /* all nodes that are configured */
+    bool marked;   /* the file says what `mark` says */
+    bool cold;     /* the store was kept though power was lost: all nodes are waited for */
+    uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms;
+    struct managed_process process;
+    enum managed_store store;
+    bool looked;                     /* managed_look() has filled options.nats */
+    char server[HOMES_SERVER_MAX];   /* of ours */
+    char replaced[HOMES_SERVER_MAX]; /* one that has to be taken out; "": none */
+    struct jetstream *jetstream;
+    bool connected, connected_counted;
+    uint32_t starts_counted;
+    char why[HOMES_WHY_MAX];
+    struct group groups[HOMES_GROUPS];
+    /* peers_rank()'s, HOMES_NODES_MAX each */
+    struct candidate *ranked, *unranked;
+    struct place_member *members;
+    uint32_t *order;
+
+    /* Appended to by the homes thread; others read what a number in homes_of() leads to. */
+    _Atomic(struct peer *) peers[HOMES_NODES_MAX];
+    _Atomic uint32_t peer_count;
+
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t told_more;
+    struct homes_status status;
+    struct homes_news news;
+    bool leaving;
+};
+
+/* Sees to it that it runs and that there is a connection. True: there is. */
+bool engine_turn(struct homes *homes, uint64_t now_ms);
+uint64_t engine_deadline_ms(const struct homes *homes);
+/* The id is another one now. */
+void engine_disconnect(struct homes *homes);
+/* Takes out the server that ours has replaced, if there is one. */
+void engine_replace(struct homes *homes, uint64_t now_ms);
+/* Ends it in order. */
+void engine_stop(struct homes *homes);
+/* What is waited for, or wrong; said in the log when it is new. */
+void homes_say(struct homes *homes, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void homes_enter(struct homes *homes, enum homes_phase phase);
+
+/* What the file says. RC_INVALID, RC_IO: `why` says what is wrong. */
+MUST_USE enum rc founding_start(struct homes *homes, char why[HOMES_WHY_MAX]);
+/* Towards RUNNING, one step; when it is time or something has come. */
+void founding_turn(struct homes *homes, uint64_t now_ms);
+/* init was asked for. */
+void founding_begin(struct homes *homes);
+/* News of another node have come: it may know the cluster's id. */
+void founding_heard(struct homes *homes, const struct peer *peer);
+
+#endif

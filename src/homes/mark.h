@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file `cluster` in the data directory: which cluster what is in it belongs to. Written by
+ * whoever initialises the cluster before anything is made, and by the others when it is there.
+ *
+ *     skein-cluster 1
+ *     name plant
+ *     id 0123456789abcdef
+ *     groups 16
+ *     state founding | founded
+ */
+#ifndef HOMES_MARK_H
+#define HOMES_MARK_H
+
+#include "homes/homes.h"
+
+#define MARK_FILE "cluster"
+
+struct mark {
+    char name[HOMES_NAME_MAX];
+    char id[HOMES_ID]; /* "": none yet */
+    bool founded;
+};
+
+/* RC_NOT_FOUND: there is no such file. RC_INVALID: it is none that is known. RC_IO: errno. */
+MUST_USE enum rc mark_read(const char *data_dir, struct mark *mark);
+
+/* Whole or not at all, flushed. RC_IO: errno. */
+MUST_USE enum rc mark_write(const char *data_dir, const struct mark *mark);
+
+/* RC_IO: errno. */
+MUST_USE enum rc mark_remove(const char *data_dir);
+
+/* One line of text in a small file; "" when there is none. */
+void mark_read_text(const char *data_dir, const char *name, char *out, size_t room);
+/* Whole or not at all, flushed. RC_IO: errno. */
+MUST_USE enum rc mark_write_text(const char *data_dir, const char *name, const char *text);
+
+/* A new id. */
+void mark_draw(char id[HOMES_ID]);
+
+bool mark_id_valid(const char *id);
+
+#endif

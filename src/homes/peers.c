@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What other nodes say of themselves, and who should be home of a group among those that are here.
+ */
+#include "homes/inside.h"
+
+#include "homes/place.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <stdio.h>
+
+static struct peer *peer_at(const struct homes *homes, uint32_t number)
+{
+    return atomic_load_explicit(&homes->peers[number], memory_order_relaxed);
+}
+
+static uint32_t peer_count(const struct homes *homes)
+{
+    return atomic_load_explicit(&homes->peer_count, memory_order_relaxed);
+}
+
+struct peer *peer_find(struct homes *homes, const char *node)
+{
+    for (uint32_t i = 0; i < peer_count(homes); i++)
+        if (strcmp(peer_at(homes, i)->node, node) == 0)
+            return peer_at(homes, i);
+    return NULL;
+}
+
+struct peer *peer_get(struct homes *homes, const char *node)
+{
+    struct peer *peer = peer_find(homes, node);
+    uint32_t count = peer_count(homes);
+
+    if (peer != NULL)
+        return peer;
+    if (count == HOMES_NODES_MAX - 1) { /* one is this node */
+        LOG_LIMITED(LOG_ERROR, "homes.too_many_nodes", log_uint("limit", HOMES_NODES_MAX));
+        return NULL;
+    }
+    peer = NEW(struct peer);
+    peer->number = (uint16_t)count;
+    snprintf(peer->node, sizeof(peer->node), "%s", node);
+    atomic_store_explicit(&homes->peers[count], peer, memory_order_relaxed);
+    /* partner: homes_node_name() */
+    atomic_store_explicit(&homes->peer_count, count + 1, memory_order_release);
+    return peer;
+}
+
+/* It is of this cluster, and its part in it can be counted on. */
+static bool takes_part(const struct homes *homes, const struct peer *peer)
+{
+    return peer->here && peer->heard && peer->news.founded &&
+           strcmp(peer->news.id, homes->mark.id) == 0;
+}
+
+uint32_t peers_rank(struct homes *homes, uint32_t group, struct candidate *out)
+{
+    struct place_member *members = homes->members;
+    uint32_t *order = homes->order, count = 0;
+
+    homes->unranked[count] = (struct candidate){homes->node, NULL};
+    members[count++] = (struct place_member){
+        .node = homes->node, .weight = homes->options.weight, .standby = homes->options.standby};
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        if (!takes_part(homes, peer))
+            continue;
+        homes->unranked[count] = (struct candidate){peer->node, peer};
+        members[count++] = (struct place_member){
+            .node = peer->node, .weight = peer->news.weight, .standby = peer->news.standby};
+    }
+    place_rank(group, members, count, order);
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = homes->unranked[order[i]];
+    return count;
+}
+
+uint64_t peers_highest(const struct homes *homes, uint32_t group)
+{
+    uint64_t highest = 0;
+
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        if (takes_part(homes, peer) && peer->news.groups[group].flushed.sequence > highest)
+            highest = peer->news.groups[group].flushed.sequence;
+    }
+    return highest;
+}
+
+uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct candidate *ranked,
+                      uint32_t count)
+{
+    uint64_t lowest = homes->groups[group].flushed.sequence;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct peer *peer = ranked[i].peer;
+        if (peer == NULL)
+            continue;
+        const struct homes_group_news *news = &peer->news.groups[group];
+        bool follows = i < HOMES_FOLLOWERS || news->part == HOMES_FOLLOWS;
+        if (follows && news->flushed.sequence < lowest)
+            lowest = news->flushed.sequence;
+    }
+    return lowest;
+}
+
+const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch)
+{
+    const struct peer *home = NULL;
+
+    *epoch = 0;
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        const struct homes_group_news *news = &peer->news.groups[group];
+        if (!takes_part(homes, peer) || news->part != HOMES_IS_HOME || news->epoch < *epoch)
+            continue;
+        home = peer;
+        *epoch = news->epoch;
+    }
+    return home;
+}
+
+bool peers_agree(const struct homes *homes)
+{
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        if (peer->here && (!peer->heard || strcmp(peer->news.id, homes->mark.id) != 0))
+            return false;
+    }
+    return true;
+}
+
+bool peers_take_part(const struct homes *homes)
+{
+    for (uint32_t i = 0; i < peer_count(homes); i++)
+        if (peer_at(homes, i)->here && !takes_part(homes, peer_at(homes, i)))
+            return false;
+    return true;
+}
+
+uint32_t peers_here(const struct homes *homes)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < peer_count(homes); i++)
+        count += peer_at(homes, i)->here;
+    return count;
+}
+
+uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        count += peer->here && peer->heard && peer->news.engine == engine;
+    }
+    return count;
+}
+
+void peers_free(struct homes *homes)
+{
+    for (uint32_t i = 0; i < peer_count(homes); i++)
+        mem_free(peer_at(homes, i));
+}
