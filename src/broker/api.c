@@ -450,6 +450,28 @@ const struct resource api_resources[] = {
      .errors = "404 The broker is in no cluster.",
      .handle = api_cluster},
     {.method = HTTP_GET,
+     .path = "/v1/cluster/shards",
+     .name = "get_cluster_shards",
+     .command = "cluster-shards",
+     .summary = "The groups of shards, and which node is home of each",
+     .answer = api_shards_answer,
+     .errors = "404 The broker is in no cluster.",
+     .handle = api_shards},
+    {.method = HTTP_POST,
+     .path = "/v1/cluster/init",
+     .name = "init_cluster",
+     .command = "cluster-init",
+     .summary = "Initialise the cluster, once in its life",
+     .description =
+         "All nodes of `cluster.addresses` have to be here. The engines are started, the "
+         "changelogs "
+         "made, and every data directory gets the cluster's id. The answer comes when that is "
+         "done, or after a minute; then it goes on by itself.",
+     .answer = api_init_answer,
+     .errors = "404 The broker is in no cluster.\n409 It has been done.\n503 Not done yet; "
+               "the detail says what is waited for.",
+     .handle = api_init},
+    {.method = HTTP_GET,
      .path = "/v1/clients",
      .name = "list_clients",
      .command = "clients",

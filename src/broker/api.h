@@ -26,8 +26,10 @@ struct api_store_ops {
 /* ---- api_cluster.c ----------------------------------------------------------------------------
  */
 
-extern const struct admin_field api_cluster_answer[];
+extern const struct admin_field api_cluster_answer[], api_shards_answer[], api_init_answer[];
 void api_cluster(struct admin_call *call);
+void api_shards(struct admin_call *call);
+void api_init(struct admin_call *call);
 
 /* ---- api_clients.c -----------------------------------------------------------------------------
  */

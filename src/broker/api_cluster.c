@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the API says of the other nodes. */
+/* What the API says of the other nodes and of the groups' homes, and how a cluster is initialised.
+ */
 #include "broker/api.h"
 
 #include "admin/call.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "broker/node.h"
+
+enum { INIT_WAIT_MS = 60000 };
+
+static const char *const engine_names[] = {
+    [HOMES_ENGINE_OFF] = "off", [HOMES_ENGINE_UNCLEAN] = "unclean", [HOMES_ENGINE_UP] = "up"};
+
+/* ---- the cluster -------------------------------------------------------------------------------
+ */
 
 static const struct admin_field member_members[] = {
     {.name = "node", .type = ADMIN_TEXT, .help = "Its name."},
@@ -16,6 +26,35 @@ static const struct admin_field member_members[] = {
     {.name = "filters",
      .type = ADMIN_INTEGER,
      .help = "Filters that its clients have subscribed to, each once."},
+    {.name = "role",
+     .type = ADMIN_TEXT,
+     .presence = ADMIN_OPTIONAL,
+     .help = "`active` or `standby`; missing until it has said so."},
+    {.name = "weight", .type = ADMIN_INTEGER, .presence = ADMIN_OPTIONAL, .help = "Its share."},
+    {.name = "workers", .type = ADMIN_INTEGER, .presence = ADMIN_OPTIONAL, .help = "Its threads."},
+    {.name = "engine",
+     .type = ADMIN_TEXT,
+     .presence = ADMIN_OPTIONAL,
+     .help = "`up`: it has a connection to its engine. `unclean`: its machine went down while its "
+             "engine ran, and it waits to hear what the others' did. `off`: neither."},
+    {.name = "groups",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Groups that it is home of."},
+    {0},
+};
+
+static const struct admin_field engine_members[] = {
+    {.name = "kind", .type = ADMIN_TEXT, .help = "`managed` or `external`."},
+    {.name = "connected", .type = ADMIN_BOOLEAN, .help = "There is a connection to it."},
+    {.name = "pid",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Of the nats-server of this node."},
+    {.name = "starts",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Times that this broker has started it; 0: it ran already."},
     {0},
 };
 
@@ -23,6 +62,25 @@ const struct admin_field api_cluster_answer[] = {
     {.name = "name", .type = ADMIN_TEXT, .help = "Of the cluster."},
     {.name = "node", .type = ADMIN_TEXT, .help = "This node's name."},
     {.name = "address", .type = ADMIN_TEXT, .help = "Where other nodes reach this one."},
+    {.name = "state",
+     .type = ADMIN_TEXT,
+     .help =
+         "`not_initialised`; `gathering` and `founding` while it is being initialised from this "
+         "node; `joining`; `running`; `lost`: the engine lacks the cluster that the data "
+         "directory belongs to; `ending`."},
+    {.name = "id",
+     .type = ADMIN_TEXT,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Of the cluster, from when it is initialised on."},
+    {.name = "waits_for",
+     .type = ADMIN_TEXT,
+     .presence = ADMIN_OPTIONAL,
+     .help = "What keeps it from running."},
+    {.name = "groups", .type = ADMIN_INTEGER, .help = "Groups that this node is home of."},
+    {.name = "engine",
+     .type = ADMIN_OBJECT,
+     .help = "What the nodes agree through.",
+     .of = engine_members},
     {.name = "members",
      .type = ADMIN_LIST,
      .help = "The other nodes that this one has met since it started.",
@@ -30,27 +88,266 @@ const struct admin_field api_cluster_answer[] = {
     {0},
 };
 
-static json_t *member_json(const struct cluster_member *member)
+static uint32_t count_homes(const struct homes_news *news)
 {
-    return json_pack("{s:s, s:s, s:b, s:I, s:I}", "node", member->node, "address", member->address,
-                     "here", (int)member->here, "silent_ms", (json_int_t)member->silent_ms,
-                     "filters", (json_int_t)member->filters);
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        count += news->groups[i].part == HOMES_IS_HOME;
+    return count;
+}
+
+static json_t *member_json(struct homes *homes, const struct cluster_member *member)
+{
+    struct homes_news news;
+    json_t *json = json_pack("{s:s, s:s, s:b, s:I, s:I}", "node", member->node, "address",
+                             member->address, "here", (int)member->here, "silent_ms",
+                             (json_int_t)member->silent_ms, "filters", (json_int_t)member->filters);
+
+    if (!homes_news_of(homes, member->node, &news))
+        return json;
+    json_object_set_new(json, "role", json_string(news.standby ? "standby" : "active"));
+    json_object_set_new(json, "weight", json_integer(news.weight));
+    json_object_set_new(json, "workers", json_integer(news.workers));
+    json_object_set_new(json, "engine", json_string(engine_names[news.engine]));
+    json_object_set_new(json, "groups", json_integer(count_homes(&news)));
+    return json;
+}
+
+static json_t *members_json(const struct broker *broker)
+{
+    struct cluster_member *members = mem_new(REMOTES_MAX * sizeof(*members));
+    uint32_t count = cluster_members(broker->cluster, members, REMOTES_MAX);
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < count; i++)
+        json_array_append_new(list, member_json(broker->homes, &members[i]));
+    mem_free(members);
+    return list;
+}
+
+static json_t *engine_json(const struct homes_status *status)
+{
+    json_t *engine = json_pack("{s:s, s:b}", "kind", status->managed ? "managed" : "external",
+                               "connected", (int)status->connected);
+    if (status->engine_pid > 0) {
+        json_object_set_new(engine, "pid", json_integer(status->engine_pid));
+        json_object_set_new(engine, "starts", json_integer(status->engine_starts));
+    }
+    return engine;
+}
+
+/* NULL: it has been answered that there is none. */
+static const struct broker *clustered(struct admin_call *call)
+{
+    const struct broker *broker = call_context(call);
+
+    if (broker->cluster == NULL)
+        call_problem(call, 404, "This broker is in no cluster: cluster.name is not set.");
+    return broker->cluster == NULL ? NULL : broker;
 }
 
 void api_cluster(struct admin_call *call)
 {
-    const struct broker *broker = call_context(call);
-    if (broker->cluster == NULL) {
-        call_problem(call, 404, "This broker is in no cluster: cluster.name is not set.");
+    const struct broker *broker = clustered(call);
+    struct homes_status status;
+    struct homes_news news;
+
+    if (broker == NULL)
         return;
+    homes_status(broker->homes, &status);
+    homes_news(broker->homes, &news);
+    json_t *answer = json_pack("{s:s, s:s, s:s, s:s}", "name", broker->config->cluster.name, "node",
+                               broker->join.node, "address", broker->join.address, "state",
+                               homes_phase_name(status.phase));
+    if (status.id[0] != '\0')
+        json_object_set_new(answer, "id", json_string(status.id));
+    if (status.why[0] != '\0')
+        json_object_set_new(answer, "waits_for", json_string(status.why));
+    json_object_set_new(answer, "groups", json_integer(count_homes(&news)));
+    json_object_set_new(answer, "engine", engine_json(&status));
+    json_object_set_new(answer, "members", members_json(broker));
+    call_answer(call, 200, answer);
+}
+
+/* ---- the groups --------------------------------------------------------------------------------
+ */
+
+static const struct admin_field standby_members[] = {
+    {.name = "node", .type = ADMIN_TEXT, .help = "Its name."},
+    {.name = "sequence", .type = ADMIN_INTEGER, .help = "Up to where it has read the log."},
+    {.name = "flushed", .type = ADMIN_INTEGER, .help = "Up to where it has it on disk."},
+    {0},
+};
+
+static const struct admin_field group_members[] = {
+    {.name = "group",
+     .type = ADMIN_INTEGER,
+     .help = "Its number. The shards whose number leaves that rest, divided by 16, are in it."},
+    {.name = "home",
+     .type = ADMIN_TEXT,
+     .presence = ADMIN_OPTIONAL,
+     .help = "The node that leads it, as far as this one knows; missing: none does now."},
+    {.name = "preferred",
+     .type = ADMIN_TEXT,
+     .presence = ADMIN_OPTIONAL,
+     .help = "The node that should."},
+    {.name = "epoch", .type = ADMIN_INTEGER, .help = "Counts the homes; the highest is right."},
+    {.name = "state",
+     .type = ADMIN_TEXT,
+     .help =
+         "Of this node in the group: `following`, `claiming`, `catching_up`, `waiting`, "
+         "`opening`, `loading`, `serving`, `closing`, `releasing`, `idle`, `behind` (it needs a "
+         "copy), `broken`, `off`."},
+    {.name = "sequence", .type = ADMIN_INTEGER, .help = "Up to where this node has the log."},
+    {.name = "flushed", .type = ADMIN_INTEGER, .help = "Up to where it has it on disk."},
+    {.name = "lease_age_ms",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "At home: since what its lease rests on was sent. At 1,500 the lease is over."},
+    {.name = "silent_ms",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Elsewhere: since the last record of the home was read."},
+    {.name = "standbys",
+     .type = ADMIN_LIST,
+     .help = "Other nodes that read the log.",
+     .of = standby_members},
+    {.name = "claims", .type = ADMIN_INTEGER, .help = "Times this node claimed it."},
+    {.name = "deposed", .type = ADMIN_INTEGER, .help = "Times that another took it from here."},
+    {.name = "changes", .type = ADMIN_INTEGER, .help = "Claims of others that were read."},
+    {.name = "appended", .type = ADMIN_INTEGER, .help = "Batches appended."},
+    {.name = "resent", .type = ADMIN_INTEGER, .help = "Records sent again, unanswered."},
+    {.name = "refused", .type = ADMIN_INTEGER, .help = "Appends that were refused."},
+    {0},
+};
+
+const struct admin_field api_shards_answer[] = {
+    {.name = "groups", .type = ADMIN_LIST, .help = "All of them, by number.", .of = group_members},
+    {0},
+};
+
+static json_t *standbys_json(struct homes *homes, const struct cluster_member *members,
+                             uint32_t count, uint32_t group)
+{
+    json_t *list = json_array();
+    struct homes_news news;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (!members[i].here || !homes_news_of(homes, members[i].node, &news) ||
+            news.groups[group].part != HOMES_FOLLOWS)
+            continue;
+        json_array_append_new(list,
+                              json_pack("{s:s, s:I, s:I}", "node", members[i].node, "sequence",
+                                        (json_int_t)news.groups[group].sequence, "flushed",
+                                        (json_int_t)news.groups[group].flushed.sequence));
     }
+    return list;
+}
+
+static json_t *group_json(uint32_t number, const struct homes_group_status *group, json_t *standbys)
+{
+    uint64_t now_ms = clock_ms();
+    json_t *json = json_pack("{s:I, s:I, s:s, s:I, s:I}", "group", (json_int_t)number, "epoch",
+                             (json_int_t)group->epoch, "state", group->state, "sequence",
+                             (json_int_t)group->sequence, "flushed", (json_int_t)group->flushed);
+
+    if (group->home[0] != '\0')
+        json_object_set_new(json, "home", json_string(group->home));
+    if (group->preferred[0] != '\0')
+        json_object_set_new(json, "preferred", json_string(group->preferred));
+    if (group->lease_ms > 0)
+        json_object_set_new(json, "lease_age_ms",
+                            json_integer((json_int_t)(now_ms - group->lease_ms)));
+    if (group->part == HOMES_FOLLOWS && group->read_ms > 0)
+        json_object_set_new(json, "silent_ms", json_integer((json_int_t)(now_ms - group->read_ms)));
+    json_object_set_new(json, "standbys", standbys);
+    json_object_set_new(json, "claims", json_integer((json_int_t)group->claims));
+    json_object_set_new(json, "deposed", json_integer((json_int_t)group->deposed));
+    json_object_set_new(json, "changes", json_integer((json_int_t)group->changes));
+    json_object_set_new(json, "appended", json_integer((json_int_t)group->counts.appended));
+    json_object_set_new(json, "resent", json_integer((json_int_t)group->counts.resent));
+    json_object_set_new(json, "refused", json_integer((json_int_t)group->counts.refused));
+    return json;
+}
+
+void api_shards(struct admin_call *call)
+{
+    const struct broker *broker = clustered(call);
+    struct homes_status status;
+
+    if (broker == NULL)
+        return;
+    homes_status(broker->homes, &status);
     struct cluster_member *members = mem_new(REMOTES_MAX * sizeof(*members));
     uint32_t count = cluster_members(broker->cluster, members, REMOTES_MAX);
     json_t *list = json_array();
-    for (uint32_t i = 0; i < count; i++)
-        json_array_append_new(list, member_json(&members[i]));
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        json_array_append_new(list, group_json(i, &status.groups[i],
+                                               standbys_json(broker->homes, members, count, i)));
     mem_free(members);
-    call_answer(call, 200,
-                json_pack("{s:s, s:s, s:s, s:o}", "name", broker->config->cluster.name, "node",
-                          broker->join.node, "address", broker->join.address, "members", list));
+    call_answer(call, 200, json_pack("{s:o}", "groups", list));
+}
+
+/* ---- init --------------------------------------------------------------------------------------
+ */
+
+const struct admin_field api_init_answer[] = {
+    {.name = "name", .type = ADMIN_TEXT, .help = "Of the cluster."},
+    {.name = "id",
+     .type = ADMIN_TEXT,
+     .help = "Its id, which each data directory has from now on."},
+    {.name = "nodes", .type = ADMIN_INTEGER, .help = "This one and the others that are here."},
+    {0},
+};
+
+struct init {
+    const struct broker *broker;
+    enum rc rc;
+    char why[HOMES_WHY_MAX];
+};
+
+static void do_init(void *own)
+{
+    struct init *init = own;
+    init->rc = homes_init(init->broker->homes, INIT_WAIT_MS, init->why);
+}
+
+static uint32_t nodes_here(const struct broker *broker)
+{
+    struct cluster_member *members = mem_new(REMOTES_MAX * sizeof(*members));
+    uint32_t count = cluster_members(broker->cluster, members, REMOTES_MAX), here = 1;
+
+    for (uint32_t i = 0; i < count; i++)
+        here += members[i].here;
+    mem_free(members);
+    return here;
+}
+
+static void answer_init(struct admin_call *call)
+{
+    struct init *init = call_own(call);
+    struct homes_status status;
+
+    homes_status(init->broker->homes, &status);
+    if (init->rc == RC_OK)
+        call_answer(call, 200,
+                    json_pack("{s:s, s:s, s:I}", "name", init->broker->config->cluster.name, "id",
+                              status.id, "nodes", (json_int_t)nodes_here(init->broker)));
+    else
+        call_problem(call, init->rc == RC_AGAIN ? 503 : 409, "%s", init->why);
+    mem_free(init);
+}
+
+void api_init(struct admin_call *call)
+{
+    const struct broker *broker = clustered(call);
+    struct init *init;
+
+    if (broker == NULL)
+        return;
+    init = NEW(struct init);
+    init->broker = broker;
+    call_set_own(call, init);
+    call_work(call, do_init, answer_init);
 }

@@ -22,7 +22,12 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-enum { LISTEN_BACKLOG = 4096, MALLOC_LARGE = 4 * 1024 * 1024, STORE_END_S = 5 };
+enum {
+    LISTEN_BACKLOG = 4096,
+    MALLOC_LARGE = 4 * 1024 * 1024,
+    STORE_END_S = 5,
+    HOMES_END_S = (HOMES_STOP_MS + HOMES_ENGINE_STOP_MS) / 1000
+};
 
 /* ---- listeners ---------------------------------------------------------------------------------
  */
@@ -115,7 +120,7 @@ void node_init(struct broker *broker, const struct config *config)
         auth_register(&broker->shared.auth, &auth_test_challenge);
         LOG(LOG_WARN, "broker.test_authentication_enabled", log_text("method", "test"));
     }
-    metrics_init(&broker->metrics, broker->worker_count + 2);
+    metrics_init(&broker->metrics, broker->worker_count + 3);
     router_init(&broker->router, share_choice(config->mqtt.share_strategy));
     retained_init(&broker->retained, config->limits.retained_count, config->limits.retained_bytes);
     broker->workers = mem_new(broker->worker_count * sizeof(*broker->workers));
@@ -156,6 +161,7 @@ void node_deinit(struct broker *broker)
         worker_deinit(&broker->workers[i]);
     sys_topics_stop(broker);
     cluster_free(broker->cluster);
+    homes_free(broker->homes);
     mem_free(broker->workers);
     router_deinit(&broker->router);
     retained_deinit(&broker->retained);
@@ -222,8 +228,9 @@ static void stop_workers(struct broker *broker)
 static void *give_up(void *arg)
 {
     const struct config *config = arg;
-    const struct timespec patience = {.tv_sec =
-                                          config->broker.drain_timeout_ms / 1000 + STORE_END_S};
+    const struct timespec patience = {.tv_sec = config->broker.drain_timeout_ms / 1000 +
+                                                STORE_END_S +
+                                                (cluster_configured(config) ? HOMES_END_S : 0)};
     nanosleep(&patience, NULL);
     LOG(LOG_ERROR, "broker.store_not_ended", log_uint("waited_s", (uint64_t)patience.tv_sec));
     _exit(BROKER_EXIT_OK);
@@ -243,6 +250,8 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
         if (!worker_start(&broker->workers[i]))
             CHECK(!"a thread could not be started");
     int code = load_finish(broker, data_dir);
+    if (code == BROKER_EXIT_OK)
+        code = join_groups(broker);
     if (code != BROKER_EXIT_OK) {
         control_stop(&broker->control);
         stop_workers(broker);
@@ -264,6 +273,8 @@ static int serve(struct broker *broker, const char *data_dir, const sigset_t *wa
     end_in_time(broker);
     LOG(LOG_INFO, "broker.stopping",
         log_uint("connections", metrics_read(&broker->metrics, METRIC_CONNECTIONS_CURRENT)));
+    if (broker->homes != NULL)
+        homes_stop(broker->homes);
     control_stop(&broker->control);
     stop_workers(broker);
     if (broker->cluster != NULL)

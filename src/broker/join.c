@@ -53,6 +53,7 @@ int join_open(struct broker *broker)
     broker->cluster = cluster_new(&join->options, &broker->router,
                                   metrics_shard_get(&broker->metrics, broker->worker_count + 1),
                                   broker->worker_count);
+    groups_make(broker);
     return BROKER_EXIT_OK;
 }
 
@@ -65,6 +66,19 @@ void join_worker(struct worker *worker)
                         &(struct cluster_worker){.hub = &worker->hub,
                                                  .loop = &worker->loop,
                                                  .mailbox = &worker->mailbox});
+}
+
+int join_groups(struct broker *broker)
+{
+    char why[HOMES_WHY_MAX] = "";
+    if (broker->homes == NULL)
+        return BROKER_EXIT_OK;
+    enum rc rc = homes_start(broker->homes, why);
+    if (rc == RC_OK)
+        return BROKER_EXIT_OK;
+    LOG(LOG_ERROR, "cluster.not_joined", log_text("reason", why));
+    fprintf(stderr, "skein: %s\n", why);
+    return rc == RC_INVALID ? BROKER_EXIT_DATA : BROKER_EXIT_IO;
 }
 
 void join_start(struct broker *broker)

@@ -9,6 +9,8 @@
 #include "broker/health.h"
 #include "broker/worker.h"
 #include "cluster/cluster.h"
+#include "config/cluster.h"
+#include "homes/homes.h"
 #include "metrics/sys.h"
 #include "store/durable.h"
 
@@ -22,12 +24,22 @@ struct join {
     int listening_fd;
 };
 
+/* homes.c: on the homes thread. */
+struct groups {
+    struct changelog_position at[HOMES_GROUPS];
+    uint64_t epoch[HOMES_GROUPS]; /* this node was home in it last */
+    uint64_t save_ms;
+    char path[4096];
+};
+
+#define ENGINE_STORE_MAX (16ULL << 30) /* bytes of a managed engine's store */
+
 struct broker {
     const struct config *config;
     const char *data_dir;
     struct conn_shared shared;
     struct metrics metrics; /* one shard a worker, one for the broker itself, worker 0's thread, and
-                               one for the cluster's */
+                               one each for the threads of cluster/ and homes/ */
     struct router router;
     struct retained retained;
     struct store *store;      /* NULL: the durability of everything is memory */
@@ -35,6 +47,8 @@ struct broker {
     _Atomic int load_rc;      /* enum rc: the first failure */
     struct join join;
     struct cluster *cluster; /* NULL: this node is alone */
+    struct homes *homes;     /* NULL when `cluster` is */
+    struct groups groups;
     struct worker *workers;
     uint32_t worker_count;
     struct sys_tree *sys;
@@ -64,11 +78,15 @@ void sys_topics_stop(struct broker *broker);
 /* bind.c: listener_bind() for what the configuration has under `key`. -1: why has been said. */
 int bind_or_say(const char *key, struct listener_address *address, int backlog);
 
-/* join.c: the cluster, when the configuration names one. Before the workers are made, and gives an
- * exit code; for each worker; when clients are let in. */
+/* join.c: the cluster, when the configuration names one. Before the workers are made; for each
+ * worker; before clients are let in; when they are. Two give an exit code; why has been said. */
 int join_open(struct broker *broker);
 void join_worker(struct worker *worker);
+int join_groups(struct broker *broker);
 void join_start(struct broker *broker);
+
+/* homes.c: broker->homes, not started. */
+void groups_make(struct broker *broker);
 
 /* load.c: the store, opened and loaded. Gives an exit code; what is wrong has been said. */
 int load_open(struct broker *broker, const char *data_dir);

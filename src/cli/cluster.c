@@ -8,7 +8,7 @@
 
 static int cmd_cluster(int argc, char **argv);
 
-enum { OPT_LISTEN = OPTION_LONG, OPT_BY_CLIENT_ID };
+enum { OPT_LISTEN = OPTION_LONG, OPT_BY_CLIENT_ID, OPT_JSON };
 
 static const struct option cluster_options[] = {
     {.id = 'c',
@@ -23,8 +23,11 @@ static const struct option cluster_options[] = {
      .name = "data-dir",
      .argument = "DIR",
      .flags = OPTION_FILE,
-     .help = "haproxy: ask the node that runs on DIR who the others are. By default they are those "
-             "of cluster.addresses."},
+     .help = "The data directory of a node that runs; by default " DEFAULT_DATA_DIR ". haproxy: ask "
+             "that node who the others are; by default they are those of cluster.addresses."},
+    {.id = OPT_JSON,
+     .name = "json",
+     .help = "init, status, members, shards: print the answer as JSON, for scripts."},
     {.id = OPT_LISTEN,
      .name = "listen",
      .argument = "ADDRESS",
@@ -37,7 +40,7 @@ static const struct option cluster_options[] = {
 };
 
 static const struct operand cluster_operands[] = {
-    {"ACTION", "What to do; see above.", "haproxy"},
+    {"ACTION", "What to do; see above.", "init status members shards haproxy"},
     {0},
 };
 
@@ -45,13 +48,17 @@ static const struct exit_code cluster_exit_codes[] = {
     {EX_OK, "It was done."},
     {EX_USAGE, "The command line is wrong."},
     {EX_NOINPUT, "The node that was asked is in no cluster."},
-    {EX_UNAVAILABLE, "No broker runs on the data directory."},
+    {EX_UNAVAILABLE,
+     "No broker runs on the data directory. init: it is not done yet, and goes on by itself."},
+    {EX_SOFTWARE, "init: it has been done before; the message says so."},
     {EX_NOPERM, "The data directory is not yours to open."},
     {EX_CONFIG, "A configuration is wrong, or lacks what a balancer needs; the message says what."},
     {0},
 };
 
 static const struct example cluster_examples[] = {
+    {"skein cluster init", "Once, on one node, when all nodes run."},
+    {"skein cluster shards", "Which node is home of what."},
     {"skein cluster haproxy -d /var/lib/skein --listen 192.0.2.10:1883",
      "A balancer for the nodes that the one here knows."},
     {"skein cluster haproxy -c n1.yaml -c n2.yaml -c n3.yaml --by-client-id",
@@ -64,6 +71,11 @@ const struct command command_cluster = {
     .summary = "what concerns all nodes of a cluster",
     .synopsis = "ACTION [OPTIONS]",
     .description =
+        "init makes a cluster of nodes that know each other: it waits until all that are in "
+        "cluster.addresses are here, starts their engines, makes the changelogs, and gives each "
+        "data directory the cluster's id. It is done once, on one node.\n\n"
+        "status shows a node and its engine, members the other nodes, shards the groups of shards: "
+        "the home of each, its epoch, and how far this node and the standbys are.\n\n"
         "haproxy prints a complete haproxy.cfg for HAProxy 2.6 and later in front of all nodes. "
         "Clients' addresses are passed on (a listener with proxy_protocol: required), /ready says "
         "who takes clients (health.listen), and the agent how many (health.agent_listen, unless "
@@ -81,6 +93,10 @@ struct action {
 };
 
 static const struct action actions[] = {
+    {"init", cluster_ask_init},
+    {"status", cluster_show_status},
+    {"members", cluster_show_members},
+    {"shards", cluster_show_shards},
     {"haproxy", cluster_haproxy},
 };
 
@@ -117,6 +133,8 @@ static int cmd_cluster(int argc, char **argv)
             args.data_dir = o.value;
         else if (o.id == OPT_LISTEN)
             args.listen = o.value;
+        else if (o.id == OPT_JSON)
+            args.json = true;
         else if (o.id == OPT_BY_CLIENT_ID)
             args.by_client_id = true;
         else if (action == NULL)

@@ -13,7 +13,14 @@ struct cluster_args {
     const char *data_dir; /* -d; NULL: not given */
     const char *listen;   /* --listen; NULL: not given */
     bool by_client_id;
+    bool json;
 };
+
+/* The broker that runs on the data directory is asked; exit codes as of control_ask(). */
+int cluster_ask_init(const struct cluster_args *args);
+int cluster_show_status(const struct cluster_args *args);
+int cluster_show_members(const struct cluster_args *args);
+int cluster_show_shards(const struct cluster_args *args);
 
 /* Prints the configuration of an HAProxy in front of the nodes. Gives the exit code. */
 int cluster_haproxy(const struct cluster_args *args);

@@ -92,9 +92,11 @@ static void tick(struct loop_timer *timer)
     if (now_ms - cluster->heartbeat_ms >= HEARTBEAT_MS) {
         cluster->heartbeat_ms = now_ms;
         tell_heartbeat(cluster);
+        tell_news(cluster);
     }
     members_watch(cluster);
     members_tell(cluster);
+    members_tell_homes(cluster);
     members_dial(cluster);
 }
 
@@ -189,6 +191,29 @@ void cluster_leave_worker(struct cluster *cluster, uint32_t worker)
     roads_close(cluster->roads[worker]);
 }
 
+/* ---- homes -------------------------------------------------------------------------------------
+ */
+
+void cluster_set_homes(struct cluster *cluster, struct homes *homes)
+{
+    cluster->homes = homes;
+}
+
+uint64_t cluster_incarnation(const struct cluster *cluster)
+{
+    return cluster->own.incarnation;
+}
+
+static void open_news(struct control_mail *mail)
+{
+    tell_news(mail->cluster);
+}
+
+void cluster_news_changed(struct cluster *cluster)
+{
+    post(cluster, &(struct control_mail){.open = open_news});
+}
+
 /* ---- start and stop ----------------------------------------------------------------------------
  */
 
@@ -226,7 +251,7 @@ struct cluster *cluster_new(const struct cluster_options *options, struct router
 enum rc cluster_start(struct cluster *cluster, int listening_fd)
 {
     for (uint32_t i = 0; i < cluster->options->address_count; i++)
-        target_new(cluster, &cluster->options->addresses[i]);
+        target_new(cluster, &cluster->options->addresses[i])->configured = true;
     cluster->listening_fd = listening_fd;
     if (pthread_create(&cluster->thread, NULL, run, cluster) != 0) {
         close(listening_fd);

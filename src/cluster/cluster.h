@@ -15,6 +15,7 @@
 
 #include "base/mailbox.h"
 #include "delivery/delivery.h"
+#include "homes/homes.h"
 #include "link/handshake.h"
 #include "net/loop.h"
 
@@ -44,6 +45,16 @@ struct cluster_worker {
 /* Watches the router from now on. */
 struct cluster *cluster_new(const struct cluster_options *options, struct router *router,
                             struct metrics_shard *metrics, uint32_t worker_count);
+
+/* Before the start. Borrows; from now on the control tells other nodes what homes_news() says, and
+ * homes/ what they say and who is here. */
+void cluster_set_homes(struct cluster *cluster, struct homes *homes);
+/* homes_news() gives something else that others should hear at once. Any thread, until
+ * cluster_free(). */
+void cluster_news_changed(struct cluster *cluster);
+
+/* The incarnation of this node's process. */
+uint64_t cluster_incarnation(const struct cluster *cluster);
 
 /* The hub's `remote` of a worker, before delivery_init(). */
 struct delivery_remote *cluster_remote(struct cluster *cluster, uint32_t worker);

@@ -15,7 +15,8 @@
 enum {
     TICK_MS = 100,
     HEARTBEAT_MS = 500,
-    LEASE_MS = 3000, /* a member that was not heard of for so long is away */
+    LEASE_MS = 3000,       /* a member that was not heard of for so long is away */
+    HOMES_HEARD_MS = 1500, /* ... and is nobody's home */
     DIAL_AGAIN_MS = 200,
     DIAL_AGAIN_MAX_MS = 5000,
     TARGETS_MAX = 2048,
@@ -57,6 +58,7 @@ struct target {
     struct cluster_address address;
     struct member *member; /* whom it led to; NULL: nobody yet */
     bool self;             /* it leads to us */
+    bool configured;
     bool dialling;
     uint64_t next_ms;
     uint32_t again_ms;
@@ -74,6 +76,9 @@ struct cluster {
     int listening_fd;
     struct loop_timer tick;
     uint64_t heartbeat_ms; /* of the last */
+    struct homes *homes;   /* NULL: in programs that are no broker */
+    uint64_t homes_here;   /* a hash of who was here when that was said last */
+    bool homes_told;
     struct list members, targets;
     uint32_t member_count, target_count;
     struct own_routes own_routes;
@@ -101,8 +106,9 @@ void member_roads_changed(struct member *member);
 /* Its links, roads and routes go; it stays known. */
 void member_away(struct member *member, const char *reason);
 
-/* Adds an address unless it is there already; the second takes "host:port". */
-void target_new(struct cluster *cluster, const struct cluster_address *address);
+/* Adds an address unless it is there already, NULL: there are too many; the second takes
+ * "host:port". */
+struct target *target_new(struct cluster *cluster, const struct cluster_address *address);
 void target_add(struct cluster *cluster, struct bytes address);
 /* Once a tick: dials what is due, and roads that are missing. */
 void members_dial(struct cluster *cluster);
@@ -110,6 +116,8 @@ void members_dial(struct cluster *cluster);
 void members_watch(struct cluster *cluster);
 /* Once a tick: what cluster_members() gives. */
 void members_tell(struct cluster *cluster);
+/* Once a tick: who is here, for homes/. */
+void members_tell_homes(struct cluster *cluster);
 /* Tells the workers how many of our interests are in effect everywhere. */
 void members_settle(struct cluster *cluster);
 void members_free(struct cluster *cluster);
@@ -133,6 +141,8 @@ void tell_forget(struct cluster *cluster, const struct own_route *route);
 /* All that cluster->interests counts has been said. */
 void tell_mark(struct cluster *cluster);
 void tell_heartbeat(struct cluster *cluster);
+/* Of which groups this node is home, and what it is. */
+void tell_news(struct cluster *cluster);
 void tell_goodbye(struct cluster *cluster);
 
 #endif

@@ -17,17 +17,17 @@
 /* ---- addresses ---------------------------------------------------------------------------------
  */
 
-void target_new(struct cluster *cluster, const struct cluster_address *address)
+struct target *target_new(struct cluster *cluster, const struct cluster_address *address)
 {
     LIST_FOR_EACH (link, &cluster->targets) {
-        const struct target *target = CONTAINER_OF(link, struct target, link);
+        struct target *target = CONTAINER_OF(link, struct target, link);
         if (target->address.port == address->port &&
             strcmp(target->address.host, address->host) == 0)
-            return;
+            return target;
     }
     if (cluster->target_count == TARGETS_MAX) {
         LOG_LIMITED(LOG_WARN, "cluster.too_many_addresses", log_uint("limit", TARGETS_MAX));
-        return;
+        return NULL;
     }
     struct target *target = NEW(struct target);
     target->cluster = cluster;
@@ -35,6 +35,7 @@ void target_new(struct cluster *cluster, const struct cluster_address *address)
     target->again_ms = DIAL_AGAIN_MS;
     list_add_last(&cluster->targets, &target->link);
     cluster->target_count++;
+    return target;
 }
 
 void target_add(struct cluster *cluster, struct bytes address)
@@ -48,7 +49,7 @@ void target_add(struct cluster *cluster, struct bytes address)
     if (address_split(text, host, &parsed.port) != NULL)
         return;
     memcpy(parsed.host, host, sizeof(host));
-    target_new(cluster, &parsed);
+    (void)target_new(cluster, &parsed);
 }
 
 /* ---- members -----------------------------------------------------------------------------------
@@ -186,6 +187,49 @@ void members_tell(struct cluster *cluster)
     }
     cluster->told_count = count;
     pthread_mutex_unlock(&cluster->told_lock);
+}
+
+/* Both ways, and lately: sooner than the routes it hears that somebody is away, and later that
+ * somebody is here. */
+static bool is_here(const struct member *member, uint64_t now_ms)
+{
+    return member->live && member->tell != NULL && member->hear != NULL &&
+           now_ms - member->heard_ms < HOMES_HEARD_MS && now_ms - member->told_ms < HOMES_HEARD_MS;
+}
+
+/* Each address of the configuration leads to somebody who is here, or to us. */
+static bool all_here(const struct cluster *cluster)
+{
+    LIST_FOR_EACH (link, &cluster->targets) {
+        const struct target *target = CONTAINER_OF(link, struct target, link);
+        bool here = target->self ||
+                    (target->member != NULL && is_here(target->member, cluster->loop.now_ms));
+        if (target->configured && !here)
+            return false;
+    }
+    return true;
+}
+
+void members_tell_homes(struct cluster *cluster)
+{
+    const char *here[REMOTES_MAX];
+    uint32_t count = 0;
+    bool all = all_here(cluster);
+    uint64_t hash = all ? 1 : 2;
+    if (cluster->homes == NULL)
+        return;
+    LIST_FOR_EACH (link, &cluster->members) {
+        const struct member *member = CONTAINER_OF(link, struct member, link);
+        if (!is_here(member, cluster->loop.now_ms))
+            continue;
+        here[count++] = member->node;
+        hash = hash * 1000003 + member->remote + 1;
+    }
+    if (cluster->homes_told && hash == cluster->homes_here)
+        return;
+    cluster->homes_told = true;
+    cluster->homes_here = hash;
+    homes_members(cluster->homes, here, count, all);
 }
 
 /* ---- dialling ----------------------------------------------------------------------------------

@@ -6,11 +6,12 @@
  *
  *     BEGIN, ROUTES..., MARK n, then ROUTES..., MARK n   --->
  *                                                        <---   DONE n
- *     HEARTBEAT                                          --->
+ *     HEARTBEAT, HOMES                                   --->
  *                                                        <---   HEARTBEAT
  *     GOODBYE                                            --->
  */
 #include "cluster/inside.h"
+#include "cluster/news.h"
 
 #include "base/log.h"
 #include "base/memory.h"
@@ -120,6 +121,16 @@ static void tell_closed(struct link *link)
 static const struct link_ops tell_ops = {
     .frame = told, .drained = tell_drained, .ended = tell_ended, .closed = tell_closed};
 
+static void send_news(struct tell *tell)
+{
+    struct homes_news news;
+    uint8_t body[NEWS_BYTES];
+    if (tell->member->cluster->homes == NULL)
+        return;
+    homes_news(tell->member->cluster->homes, &news);
+    link_send(&tell->link, LINK_HOMES, 0, bytes_of(body, news_write(&news, body)));
+}
+
 void tell_open(struct member *member, int fd, struct bytes unread)
 {
     struct cluster *cluster = member->cluster;
@@ -136,6 +147,7 @@ void tell_open(struct member *member, int fd, struct bytes unread)
     member->told_ms = cluster->loop.now_ms;
     member->settled = 0;
     tell_members(tell);
+    send_news(tell);
     link_send(&tell->link, LINK_ROUTES_BEGIN, 0, bytes_of(NULL, 0));
     tell_more(tell);
 }
@@ -175,6 +187,15 @@ void tell_heartbeat(struct cluster *cluster)
         struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
         if (tell != NULL)
             link_send(&tell->link, LINK_HEARTBEAT, 0, bytes_of(NULL, 0));
+    }
+}
+
+void tell_news(struct cluster *cluster)
+{
+    LIST_FOR_EACH (link, &cluster->members) {
+        struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
+        if (tell != NULL)
+            send_news(tell);
     }
 }
 
@@ -258,6 +279,16 @@ static bool hear_member(struct member *member, const struct link_frame *frame)
     return true;
 }
 
+static bool hear_news(struct member *member, const struct link_frame *frame)
+{
+    struct homes_news news;
+    if (!news_read(frame->body, &news))
+        return false;
+    if (member->cluster->homes != NULL)
+        homes_heard(member->cluster->homes, member->node, &news);
+    return true;
+}
+
 static bool heard(struct link *link, const struct link_frame *frame)
 {
     struct hear *hear = hear_of(link);
@@ -275,6 +306,8 @@ static bool heard(struct link *link, const struct link_frame *frame)
         return hear_filters(hear->member, frame);
     case LINK_ROUTES_MARK:
         return hear_mark(hear, frame);
+    case LINK_HOMES:
+        return hear_news(hear->member, frame);
     case LINK_GOODBYE:
         member_away(hear->member, "it has left");
         return true;

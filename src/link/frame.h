@@ -42,6 +42,7 @@ enum link_kind {
     LINK_ROUTES_MARK,  /* everything up to this number has been said */
     LINK_ROUTES_DONE,  /* ... and done */
     LINK_GOODBYE,      /* the node ends */
+    LINK_HOMES,        /* what a node says of itself, and of which groups it is home */
 };
 
 struct link_frame {

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `skein cluster init`, `status`, `members` and `shards`: asks the broker that runs on a data
+ * directory, over its control socket. `skein ctl --json` has all that there is to know.
+ */
+#include "cli/cluster.h"
+
+#include "cli/commands.h"
+#include "cli/control_client.h"
+#include "cli/ctl_print.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { STANDBYS_TEXT = 4096 };
+
+/* ---- for people --------------------------------------------------------------------------------
+ */
+
+/* "n1 1204, n2 1204" in the place of a list. */
+static void write_standbys(json_t *group)
+{
+    char text[STANDBYS_TEXT] = "";
+    size_t used = 0, i;
+    json_t *standby;
+
+    json_array_foreach(json_object_get(group, "standbys"), i, standby)
+    {
+        int len = snprintf(text + used, sizeof(text) - used, "%s%s %lld", i == 0 ? "" : ", ",
+                           json_string_value(json_object_get(standby, "node")),
+                           (long long)json_integer_value(json_object_get(standby, "sequence")));
+        if (len < 0 || (size_t)len >= sizeof(text) - used)
+            break;
+        used += (size_t)len;
+    }
+    json_object_set_new(group, "standbys", used == 0 ? json_null() : json_string(text));
+}
+
+static void shorten_groups(json_t *answer)
+{
+    static const char *const left_out[] = {"claims",   "deposed", "changes",
+                                           "appended", "resent",  "refused"};
+    json_t *group;
+    size_t i;
+
+    json_array_foreach(json_object_get(answer, "groups"), i, group)
+    {
+        for (size_t n = 0; n < sizeof(left_out) / sizeof(left_out[0]); n++)
+            json_object_del(group, left_out[n]);
+        write_standbys(group);
+    }
+}
+
+/* ---- actions -----------------------------------------------------------------------------------
+ */
+
+static void print_status(json_t *answer)
+{
+    json_object_del(answer, "members");
+    ctl_print(answer, stdout);
+}
+
+static void print_members(json_t *answer)
+{
+    json_t *members = json_pack("{s:O}", "members", json_object_get(answer, "members"));
+    ctl_print(members, stdout);
+    json_decref(members);
+}
+
+static void print_shards(json_t *answer)
+{
+    shorten_groups(answer);
+    ctl_print(answer, stdout);
+}
+
+static void print_init(json_t *answer)
+{
+    ctl_print(answer, stdout);
+}
+
+static int ask(const struct cluster_args *args, enum http_method method, const char *target,
+               void (*print)(json_t *answer))
+{
+    const char *data_dir = args->data_dir != NULL ? args->data_dir : DEFAULT_DATA_DIR;
+    struct control_answer answer;
+    int result = control_ask("cluster", data_dir, method, target, NULL, &answer);
+
+    if (result == EX_OK && args->json) {
+        json_dumpf(answer.json, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else if (result == EX_OK) {
+        print(answer.json);
+    }
+    control_answer_free(&answer);
+    return result;
+}
+
+int cluster_ask_init(const struct cluster_args *args)
+{
+    return ask(args, HTTP_POST, "/v1/cluster/init", print_init);
+}
+
+int cluster_show_status(const struct cluster_args *args)
+{
+    return ask(args, HTTP_GET, "/v1/cluster", print_status);
+}
+
+int cluster_show_members(const struct cluster_args *args)
+{
+    return ask(args, HTTP_GET, "/v1/cluster", print_members);
+}
+
+int cluster_show_shards(const struct cluster_args *args)
+{
+    return ask(args, HTTP_GET, "/v1/cluster/shards", print_shards);
+}

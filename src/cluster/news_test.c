@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What nodes say of their groups, there and back, and what is refused of it. */
+#include "cluster/news.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct homes_news some_news(void)
+{
+    struct homes_news news = {.id = "0123456789abcdef",
+                              .founded = true,
+                              .standby = true,
+                              .engine = HOMES_ENGINE_UP,
+                              .weight = 250,
+                              .workers = 8};
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        news.groups[i] = (struct homes_group_news){
+            .part = (uint8_t)(i % 3),
+            .epoch = 1000 + i,
+            .sequence = 1ULL << 40 | i,
+            .flushed = {.sequence = 77 + i, .epoch = 5, .batch = 6, .hash = {{9, 8}}, .held = true},
+        };
+    return news;
+}
+
+static void news_say_the_same_when_they_have_been_read(void **state)
+{
+    struct homes_news news = some_news(), read;
+    uint8_t body[NEWS_BYTES];
+    (void)state;
+
+    size_t len = news_write(&news, body);
+    assert_true(len <= NEWS_BYTES && news_read(bytes_of(body, len), &read));
+    assert_string_equal(read.id, news.id);
+    assert_true(read.founded && read.standby && read.engine == HOMES_ENGINE_UP);
+    assert_int_equal(read.weight, 250);
+    assert_int_equal(read.workers, 8);
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
+        assert_int_equal(read.groups[i].part, news.groups[i].part);
+        assert_int_equal(read.groups[i].epoch, news.groups[i].epoch);
+        assert_int_equal(read.groups[i].sequence, news.groups[i].sequence);
+        assert_int_equal(read.groups[i].flushed.sequence, news.groups[i].flushed.sequence);
+        assert_true(read.groups[i].flushed.held);
+        assert_true(
+            changelog_hash_equal(&read.groups[i].flushed.hash, &news.groups[i].flushed.hash));
+    }
+}
+
+static void news_that_end_early_or_late_are_refused(void **state)
+{
+    struct homes_news news = some_news(), read;
+    uint8_t body[NEWS_BYTES + 1] = {0};
+    (void)state;
+
+    size_t len = news_write(&news, body);
+    for (size_t cut = 0; cut < len; cut++)
+        assert_false(news_read(bytes_of(body, cut), &read));
+    assert_false(news_read(bytes_of(body, len + 1), &read));
+}
+
+static void refused(struct homes_news news)
+{
+    struct homes_news read;
+    uint8_t body[NEWS_BYTES];
+
+    assert_false(news_read(bytes_of(body, news_write(&news, body)), &read));
+}
+
+static void news_with_what_cannot_be_are_refused(void **state)
+{
+    struct homes_news news = some_news();
+    (void)state;
+
+    news.weight = 0;
+    refused(news);
+    news = some_news();
+    news.engine = 3;
+    refused(news);
+    news = some_news();
+    news.groups[4].part = 3;
+    refused(news);
+    news = some_news();
+    news.groups[4].epoch = 1ULL << 46; /* more than homes_of() can give */
+    refused(news);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(news_say_the_same_when_they_have_been_read),
+        cmocka_unit_test(news_that_end_early_or_late_are_refused),
+        cmocka_unit_test(news_with_what_cannot_be_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
