@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes of a cluster that is initialised: real brokers, each with a nats-server of its own."""
+
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from kit import PEER, Broker, patience
+from kit.broker import listening
+
+GROUPS = 16
+LEASE_MS = 1500
+STAY_S = 10
+SECRET = "the-secret-of-the-tests"
+
+
+class Unix(http.client.HTTPConnection):
+    def __init__(self, path, seconds):
+        super().__init__("localhost", timeout=seconds)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+def link_ports(count):
+    """Ports that are free with those of the engines, which are 1000 and 2000 above them."""
+    found = []
+    port = 20000 + os.getpid() % 500 * 10
+    while len(found) < count:
+        port += 1
+        if not {port, port + 1000, port + 2000} & listening():
+            found.append(port)
+    return found
+
+
+class Cluster(list):
+    """[0], [1], ... are kit.Broker. `known`: how many of them are in each other's configuration."""
+
+    def __init__(self, count, known=None, **cluster):
+        super().__init__()
+        self.links = link_ports(count)
+        self.known = known or count
+        self.extra = cluster
+        for number in range(self.known):
+            self.append(Broker(self.configuration(number)))
+
+    def configuration(self, number):
+        others = [f"127.0.0.1:{port}" for n, port in enumerate(self.links[:self.known]) if n != number]
+        return {"cluster": {"name": "tests", "node": f"n{number}", "secret": SECRET,
+                            "listen": f"127.0.0.1:{self.links[number]}", "addresses": others,
+                            **self.extra}}
+
+    # ---- asking ----
+
+    def ask(self, number, path, method="GET", seconds=None):
+        """Status and JSON of the API."""
+        connection = Unix(self[number].data / "control.sock", seconds or 20 * patience())
+        with contextlib.closing(connection):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    def shards(self, number, seconds=None):
+        """The groups as this node sees them."""
+        return self.ask(number, "/v1/cluster/shards", seconds=seconds)[1]["groups"]
+
+    def homes(self, number=0):
+        """The home of each group, as this node sees them; None: there is none."""
+        return [group.get("home") for group in self.shards(number)]
+
+    def state(self, number):
+        return self.ask(number, "/v1/cluster")[1]["state"]
+
+    def run(self, number, *words):
+        """`skein cluster ...` on a node."""
+        return subprocess.run([self[number].binary, "cluster", "-d", self[number].data, *words],
+                              capture_output=True, text=True, timeout=120)
+
+    def engine(self, number):
+        """Process id of its engine, 0: none runs."""
+        path = self[number].data / "engine/nats.pid"
+        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+            pid = int(path.read_text())
+            if str(path.parent) in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
+                return pid
+        return 0
+
+    # ---- waiting ----
+
+    def living(self):
+        return [n for n, broker in enumerate(self) if broker.alive()]
+
+    def wait(self, what, condition, seconds=None):
+        """Seconds until it was so."""
+        began = time.monotonic()
+        while not condition():
+            assert time.monotonic() < began + (seconds or 12 * patience()), \
+                f"not {what}:\n" + "\n\n".join(broker.tail(40) for broker in self)
+            time.sleep(0.02)
+        return time.monotonic() - began
+
+    def agreed(self, nodes=None):
+        """All that live say the same of every group, and its home is among `nodes`."""
+        living = self.living()
+        nodes = living if nodes is None else nodes
+        seen = [self.homes(n) for n in living]
+        return all(each == seen[0] for each in seen) and \
+            all(home in {f"n{n}" for n in nodes} for home in seen[0])
+
+    def settled(self):
+        """... and each has the home that it should have."""
+        return self.agreed() and all(group["home"] == group.get("preferred")
+                                     for n in self.living() for group in self.shards(n))
+
+    def wait_until_settled(self):
+        self.wait("all groups at the homes that they should have", self.settled,
+                  STAY_S + 12 * patience())
+        return self
+
+    # ---- life ----
+
+    def init(self):
+        done = self.run(0, "init")
+        assert done.returncode == 0, done.stderr + self[0].tail()
+        return self.wait_until_settled()
+
+    def restart(self, number):
+        self[number].start()
+
+    def mend(self):
+        """Whatever a test has stopped runs again."""
+        for number, broker in enumerate(self):
+            broker.check()
+            if broker.stopped:
+                self.restart(number)
+        return self.wait_until_settled()
+
+    def close(self):
+        failures = []
+        for number, broker in enumerate(self):
+            try:
+                broker.stop()
+            except AssertionError as failure:
+                failures.append(str(failure))
+            pid = self.engine(number)  # of a broker that was killed
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+        for broker in self if not failures else []:
+            shutil.rmtree(broker.folder, ignore_errors=True)
+        assert not failures, "\n\n".join(failures)
+
+
+class Leases:
+    """Watches what all nodes say of their leases, until stopped; then says whether two of them ever
+    had one of the same group at the same time."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.sent = {}  # (group, node, epoch): when what the lease rests on was sent, first and last
+        self.failure = None
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def _look(self, number):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            for group in self.cluster.shards(number, seconds=0.5):
+                if "lease_age_ms" not in group or "home" not in group:
+                    continue
+                now = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
+                sent = now - group["lease_age_ms"]
+                key = (group["group"], number, group["epoch"])
+                first, last = self.sent.get(key, (sent, sent))
+                self.sent[key] = (min(first, sent), max(last, sent))
+
+    def _watch(self):
+        while not self.ended.is_set():
+            for number in self.cluster.living():
+                self._look(number)
+
+    def stop(self):
+        self.ended.set()
+        self.thread.join()
+        return self
+
+    def overlaps(self, slack_ms=250):
+        """Groups in which a node acted while the lease of another one lasted. The slack is for what
+        an answer takes; a claimer waits 500 ms more than the lease."""
+        found = []
+        for (group, node, epoch), (_, last) in self.sent.items():
+            for (other_group, other, later), (first, _) in self.sent.items():
+                if other_group == group and other != node and later > epoch and \
+                        first + slack_ms < last + LEASE_MS:
+                    found.append((group, node, epoch, other, later, first - last))
+        return found
+
+
+def need_server():
+    if PEER:
+        pytest.skip("needs brokers of its own")
+    if not shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin"):
+        pytest.fail("nats-server is not installed: ./dev deps test")
+
+
+@pytest.fixture
+def cluster_of():
+    """cluster_of(3): that many nodes that are not initialised."""
+    need_server()
+    started = []
+
+    def start(count, **options):
+        started.append(Cluster(count, **options))
+        return started[-1]
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def shared_three():
+    need_server()
+    three = Cluster(3)
+    try:
+        yield three.init()
+    finally:
+        three.close()
+
+
+@pytest.fixture
+def three(shared_three):
+    """Three nodes, initialised, each group at the home that it should have. Shared."""
+    yield shared_three.mend()

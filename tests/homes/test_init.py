@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a cluster begins, once, and what nodes do that find something else than they left."""
+
+import json
+import shutil
+import threading
+
+import pytest
+
+from kit import Broker
+
+from .conftest import GROUPS
+
+pytestmark = pytest.mark.xdist_group("homes")
+
+
+def mark(cluster, number):
+    """What the data directory says of its cluster."""
+    return dict(line.split() for line in (cluster[number].data / "cluster").read_text().splitlines()[1:])
+
+
+def test_init_gives_every_data_directory_the_same_id(cluster_of):
+    three = cluster_of(3)
+    assert three.state(1) == "not_initialised"
+    done = three.run(1, "init", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["name"] == "tests" and told["nodes"] == 3
+    three.wait("all run", lambda: all(three.state(n) == "running" for n in range(3)))
+    assert [mark(three, n) for n in range(3)] == \
+        [{"name": "tests", "id": told["id"], "groups": str(GROUPS), "state": "founded"}] * 3
+
+
+def test_init_is_done_once(cluster_of):
+    one = cluster_of(1)
+    one.init()
+    again = one.run(0, "init")
+    assert again.returncode == 70 and "It has been done" in again.stderr
+
+
+def test_one_node_is_a_cluster(cluster_of):
+    one = cluster_of(1).init()
+    assert one.homes() == ["n0"] * GROUPS
+    one[0].stop()
+    one.restart(0)
+    one.wait_until_settled()
+
+
+def test_nothing_of_an_engine_runs_before_init(cluster_of):
+    two = cluster_of(2)
+    two.wait("they have met", lambda: all("cluster.member_here" in node.log for node in two))
+    assert two.engine(0) == two.engine(1) == 0
+    assert not (two[0].data / "engine").exists()
+    assert two.ask(0, "/v1/cluster")[1]["engine"] == {"kind": "managed", "connected": False}
+
+
+def test_init_on_two_nodes_at_once_makes_one_cluster(cluster_of):
+    two = cluster_of(2)
+    results = {}
+    threads = [threading.Thread(target=lambda n=n: results.update({n: two.run(n, "init")}))
+               for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 0 in {done.returncode for done in results.values()}, results
+    two.wait_until_settled()
+    assert mark(two, 0) == mark(two, 1)
+
+
+def test_init_waits_for_all_nodes_that_are_configured_and_goes_on_after_a_crash(cluster_of):
+    two = cluster_of(2)
+    two[1].stop()
+    two.wait("alone", lambda: not two.ask(0, "/v1/cluster")[1]["members"][:1]
+             or not two.ask(0, "/v1/cluster")[1]["members"][0]["here"])
+    asked = threading.Thread(target=lambda: two.run(0, "init"))
+    asked.start()
+    two.wait("it waits", lambda: "not all nodes" in two.ask(0, "/v1/cluster")[1].get("waits_for", ""))
+    assert two.state(0) == "gathering"
+    two[0].kill()
+    asked.join()
+    two.restart(0)
+    two.restart(1)
+    two.wait_until_settled()
+    assert mark(two, 0) == mark(two, 1)
+
+
+def test_node_whose_cluster_is_not_in_the_engine_makes_nothing_and_says_so(cluster_of):
+    one = cluster_of(1).init()
+    one[0].stop()
+    shutil.rmtree(one[0].data / "engine")
+    one.restart(0)
+    one.wait("it says so", lambda: one.state(0) == "lost")
+    told = one.ask(0, "/v1/cluster")[1]
+    assert mark(one, 0)["id"] in told["waits_for"] and "Nothing is made again" in told["waits_for"]
+    assert one.run(0, "init").returncode == 70
+    assert one.homes() == [None] * GROUPS
+
+
+def test_data_directory_of_another_cluster_is_refused(cluster_of):
+    one = cluster_of(1).init()
+    one[0].stop()
+    path = one[0].data / "cluster"
+    text = path.read_text()
+    path.write_text(text.replace("name tests", "name others"))
+    with pytest.raises(AssertionError, match="belongs to cluster others"):
+        one.restart(0)
+    path.write_text(text)
+    one.restart(0)
+    one.wait_until_settled()
+
+
+def test_node_that_comes_later_joins_and_takes_its_share(cluster_of):
+    four = cluster_of(4, known=3)
+    four.init()
+    before = four.homes()
+    four.append(Broker(four.configuration(3)))
+    four.wait_until_settled()
+    after = four.homes()
+    assert "n3" in after
+    assert all(new in (old, "n3") for old, new in zip(before, after))
+
+
+def test_status_members_and_shards_are_shown(cluster_of):
+    two = cluster_of(2)
+    two.init()
+    status, members, shards = (two.run(0, word).stdout for word in ("status", "members", "shards"))
+    assert "state" in status and "running" in status and "managed" in status
+    assert members.split()[0] == "node" and " n1 " in " " + members.replace("\n", " ")
+    assert len(shards.splitlines()) == GROUPS + 1 and "n1" in shards
+    assert two.run(0, "what").returncode == 64
