@@ -120,9 +120,8 @@ const struct config_section config_sections[] = {
                "machines may reach these ports without more."},
     {"cluster", "Several nodes that behave as one broker. Under construction: nodes find each "
                 "other and forward "
-                "what is published, see the guide; role, weight and the engine's keys are read and "
-                "checked, and "
-                "nothing uses them yet."},
+                "what is published, and agree on which of them leads what once the cluster has been "
+                "initialised (skein cluster init), see the guide."},
 };
 
 const struct config_key config_keys[] = {

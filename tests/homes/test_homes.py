@@ -90,7 +90,9 @@ def test_engine_outlives_a_broker_that_is_killed_and_is_taken_over(three):
     assert three.engine(0) == pid
     three.restart(0)
     three[0].wait_for_log(f"engine.adopted pid={pid}")
-    assert three.ask(0, "/v1/cluster")[1]["engine"]["starts"] == 0
+    three.wait("it runs", lambda: three.state(0) == "running")
+    engine = three.ask(0, "/v1/cluster")[1]["engine"]
+    assert (engine["pid"], engine["starts"]) == (pid, 0)
 
 
 def test_all_three_are_restarted_and_go_on(three):
