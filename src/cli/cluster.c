@@ -23,8 +23,9 @@ static const struct option cluster_options[] = {
      .name = "data-dir",
      .argument = "DIR",
      .flags = OPTION_FILE,
-     .help = "The data directory of a node that runs; by default " DEFAULT_DATA_DIR ". haproxy: ask "
-             "that node who the others are; by default they are those of cluster.addresses."},
+     .help =
+         "The data directory of a node that runs; by default " DEFAULT_DATA_DIR ". haproxy: ask "
+         "that node who the others are; by default they are those of cluster.addresses."},
     {.id = OPT_JSON,
      .name = "json",
      .help = "init, status, members, shards: print the answer as JSON, for scripts."},
@@ -93,10 +94,8 @@ struct action {
 };
 
 static const struct action actions[] = {
-    {"init", cluster_ask_init},
-    {"status", cluster_show_status},
-    {"members", cluster_show_members},
-    {"shards", cluster_show_shards},
+    {"init", cluster_ask_init},        {"status", cluster_show_status},
+    {"members", cluster_show_members}, {"shards", cluster_show_shards},
     {"haproxy", cluster_haproxy},
 };
 

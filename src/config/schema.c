@@ -118,10 +118,11 @@ const struct config_section config_sections[] = {
     {"broker", "The broker itself."},
     {"health", "What load balancers ask. The answers name no client and change nothing, so other "
                "machines may reach these ports without more."},
-    {"cluster", "Several nodes that behave as one broker. Under construction: nodes find each "
-                "other and forward "
-                "what is published, and agree on which of them leads what once the cluster has been "
-                "initialised (skein cluster init), see the guide."},
+    {"cluster",
+     "Several nodes that behave as one broker. Under construction: nodes find each "
+     "other and forward "
+     "what is published, and agree on which of them leads what once the cluster has been "
+     "initialised (skein cluster init), see the guide."},
 };
 
 const struct config_key config_keys[] = {
