@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What comes on a link between nodes: frames, the publications in them, and a handshake of either
- * role that takes whatever they are. */
+/* What comes on a link between nodes: frames, the publications and the parts of tunnels in them,
+ * and a handshake of either role that takes whatever they are. */
 #include "base/check.h"
 #include "link/frame.h"
 #include "link/handshake.h"
+#include "link/tunnel.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct link_identity own = {
-    .cluster = "c", .node = "n", .address = "a:1", .incarnation = 7, .secret = {(void *)"s", 1}};
+static const struct link_identity own = {.cluster = "c",
+                                         .node = "n",
+                                         .address = "a:1",
+                                         .incarnation = 7,
+                                         .workers = 1,
+                                         .secret = {(void *)"s", 1}};
 static const uint8_t nonce[LINK_NONCE];
 
 static void check_inside(struct bytes part, struct bytes whole)
@@ -31,6 +36,28 @@ static void check_publish(const struct link_frame *frame)
     CHECK(head + publish.publication.payload.len <= LINK_HEADER + frame->body.len);
 }
 
+static void check_tunnel(const struct link_frame *frame)
+{
+    struct tunnel_open open;
+    uint8_t again[TUNNEL_OPEN_SIZE];
+    struct bytes part;
+    uint32_t id;
+    uint64_t worked_off;
+    enum tunnel_end why;
+    if (tunnel_open_read(frame->body, &open)) {
+        tunnel_open_write(&open, again);
+        CHECK(bytes_equal(bytes_of(again, sizeof(again)), frame->body));
+    }
+    if (tunnel_credit_read(frame->body, &id, &worked_off)) {
+        tunnel_credit_write(id, worked_off, again);
+        CHECK(bytes_equal(bytes_of(again, TUNNEL_CREDIT_SIZE), frame->body));
+    }
+    if (tunnel_data_read(frame->body, &id, &part))
+        check_inside(part, frame->body);
+    if (tunnel_end_read(frame, &id, &why))
+        CHECK(why < TUNNEL_ENDS);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct handshake listener, dialer;
@@ -44,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_inside(frame.body, in);
         CHECK(used == LINK_HEADER + frame.body.len);
         check_publish(&frame);
+        check_tunnel(&frame);
         if (listener.state != HANDSHAKE_FAILED && listener.state != HANDSHAKE_MET)
             handshake_step(&listener, &frame, nonce, &out);
         if (dialer.state != HANDSHAKE_FAILED && dialer.state != HANDSHAKE_MET)

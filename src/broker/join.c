@@ -54,6 +54,7 @@ int join_open(struct broker *broker)
                                   metrics_shard_get(&broker->metrics, broker->worker_count + 1),
                                   broker->worker_count);
     groups_make(broker);
+    tunnels_test_homes(broker);
     return BROKER_EXIT_OK;
 }
 
@@ -62,10 +63,14 @@ void join_worker(struct worker *worker)
     struct cluster *cluster = worker->broker->cluster;
     if (cluster == NULL)
         return;
-    cluster_join_worker(cluster, worker->index,
-                        &(struct cluster_worker){.hub = &worker->hub,
-                                                 .loop = &worker->loop,
-                                                 .mailbox = &worker->mailbox});
+    cluster_join_worker(
+        cluster, worker->index,
+        &(struct cluster_worker){.hub = &worker->hub,
+                                 .loop = &worker->loop,
+                                 .mailbox = &worker->mailbox,
+                                 .clients = &tunnels_clients,
+                                 .clients_owner = worker,
+                                 .connections = &worker->broker->shared.connections});
 }
 
 int join_groups(struct broker *broker)

@@ -88,6 +88,16 @@ void join_start(struct broker *broker);
 /* homes.c: broker->homes, not started. */
 void groups_make(struct broker *broker);
 
+/* tunnels.c: clients whose sessions live on another node. What conn/ asks of a worker's cluster,
+ * and the cluster of the worker. */
+struct conn_home tunnels_home_of(void *owner, uint32_t hash);
+void tunnels_take(void *owner, const struct conn_home *home, int fd,
+                  const struct conn_origin *origin, struct stream_filter *filter, uint8_t *unread,
+                  size_t unread_len);
+extern const struct cluster_clients tunnels_clients;
+/* The homes that the environment names, for tests. */
+void tunnels_test_homes(struct broker *broker);
+
 /* load.c: the store, opened and loaded. Gives an exit code; what is wrong has been said. */
 int load_open(struct broker *broker, const char *data_dir);
 /* On each worker, before it serves. False: not all workers could. */

@@ -72,7 +72,8 @@ static void move_conn(void *owner, uint32_t to, int fd, const struct conn_origin
 }
 /* NOLINTEND(readability-non-const-parameter) */
 
-static const struct conn_worker_ops conn_ops = {.move = move_conn};
+static const struct conn_worker_ops conn_ops = {
+    .move = move_conn, .home_of = tunnels_home_of, .tunnel = tunnels_take};
 
 /* ---- a turn ------------------------------------------------------------------------------------
  */
@@ -140,7 +141,10 @@ static bool drain(struct worker *worker)
 {
     if (worker->drain_until_ms == 0)
         return false;
-    bool told_all = conn_worker_drain(&worker->conns, DRAIN_PER_TURN);
+    struct cluster *cluster = worker->broker->cluster;
+    bool told_all =
+        conn_worker_drain(&worker->conns, DRAIN_PER_TURN) &&
+        (cluster == NULL || cluster_drain_worker(cluster, worker->index, DRAIN_PER_TURN));
     bool all_sent = told_all && worker->loop.buffered_bytes == 0;
     if (all_sent || worker->loop.now_ms >= worker->drain_until_ms)
         loop_stop(&worker->loop);

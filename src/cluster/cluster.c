@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/memory.h"
+#include "cluster/dial.h"
 #include "cluster/inside.h"
 #include "metrics/metrics.h"
 
@@ -12,15 +13,7 @@
 /* ---- the thread --------------------------------------------------------------------------------
  */
 
-/* What a worker, or whoever stops the cluster, has to say. */
-struct control_mail {
-    struct letter letter;
-    struct cluster *cluster;
-    void (*open)(struct control_mail *mail);
-    uint32_t worker, remote, serial; /* of a road */
-};
-
-static void post(struct cluster *cluster, const struct control_mail *what)
+void control_post(struct cluster *cluster, const struct control_mail *what)
 {
     struct control_mail *mail = NEW(struct control_mail);
     *mail = *what;
@@ -98,6 +91,7 @@ static void tick(struct loop_timer *timer)
     members_tell(cluster);
     members_tell_homes(cluster);
     members_dial(cluster);
+    dial_look_at_homes(cluster);
 }
 
 static void close_all(void *owner)
@@ -163,14 +157,16 @@ static void open_opened(struct control_mail *mail)
 
 static void road_lost(void *owner, uint32_t worker, uint32_t remote, uint32_t serial)
 {
-    post(owner, &(struct control_mail){
-                    .open = open_lost, .worker = worker, .remote = remote, .serial = serial});
+    control_post(owner,
+                 &(struct control_mail){
+                     .open = open_lost, .worker = worker, .remote = remote, .serial = serial});
 }
 
 static void road_opened(void *owner, uint32_t worker, uint32_t remote, uint32_t serial)
 {
-    post(owner, &(struct control_mail){
-                    .open = open_opened, .worker = worker, .remote = remote, .serial = serial});
+    control_post(owner,
+                 &(struct control_mail){
+                     .open = open_opened, .worker = worker, .remote = remote, .serial = serial});
 }
 
 static const struct roads_ops roads_ops = {.opened = road_opened, .lost = road_lost};
@@ -184,10 +180,12 @@ void cluster_join_worker(struct cluster *cluster, uint32_t worker, const struct 
 {
     cluster->workers[worker] = *is;
     roads_join(cluster->roads[worker], is);
+    tunnels_join(cluster->tunnels[worker], is);
 }
 
 void cluster_leave_worker(struct cluster *cluster, uint32_t worker)
 {
+    tunnels_close(cluster->tunnels[worker]);
     roads_close(cluster->roads[worker]);
 }
 
@@ -211,7 +209,34 @@ static void open_news(struct control_mail *mail)
 
 void cluster_news_changed(struct cluster *cluster)
 {
-    post(cluster, &(struct control_mail){.open = open_news});
+    control_post(cluster, &(struct control_mail){.open = open_news});
+}
+
+/* ---- homes of sessions -------------------------------------------------------------------------
+ */
+
+struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shard)
+{
+    return places_get(&cluster->places, shard % CLUSTER_GROUPS);
+}
+
+void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node)
+{
+    places_set(&cluster->places, group, node);
+}
+
+void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct cluster_home *home,
+                    int fd, const struct cluster_client *client, struct stream_filter *filter,
+                    uint8_t *unread, size_t unread_len)
+{
+    uint32_t shard = client->hash % cluster->workers[worker].hub->sessions->shard_count;
+    tunnels_client(cluster->tunnels[worker], home->remote, shard % home->workers, fd, client,
+                   filter, unread, unread_len);
+}
+
+bool cluster_drain_worker(struct cluster *cluster, uint32_t worker, uint32_t max)
+{
+    return tunnels_drain(cluster->tunnels[worker], max);
 }
 
 /* ---- start and stop ----------------------------------------------------------------------------
@@ -229,12 +254,15 @@ struct cluster *cluster_new(const struct cluster_options *options, struct router
     struct cluster *cluster = NEW(struct cluster);
     cluster->options = options;
     cluster->own = options->identity;
+    cluster->own.workers = (uint16_t)worker_count;
     CHECK(getrandom(&cluster->own.incarnation, sizeof(uint64_t), 0) == sizeof(uint64_t));
     cluster->router = router;
     cluster->metrics = metrics;
     cluster->worker_count = worker_count;
     list_init(&cluster->members);
     list_init(&cluster->targets);
+    list_init(&cluster->dials);
+    places_init(&cluster->places);
     own_routes_init(&cluster->own_routes);
     loop_init(&cluster->loop, &loop_ops, cluster);
     loop_timer_init(&cluster->tick, tick);
@@ -242,8 +270,11 @@ struct cluster *cluster_new(const struct cluster_options *options, struct router
     pthread_mutex_init(&cluster->told_lock, NULL);
     cluster->workers = mem_new(worker_count * sizeof(*cluster->workers));
     cluster->roads = mem_new(worker_count * sizeof(struct roads *));
-    for (uint32_t i = 0; i < worker_count; i++)
+    cluster->tunnels = mem_new(worker_count * sizeof(struct tunnels *));
+    for (uint32_t i = 0; i < worker_count; i++) {
         cluster->roads[i] = roads_new(i, &roads_ops, cluster);
+        cluster->tunnels[i] = tunnels_new(i, &dial_tunnels_ops, cluster);
+    }
     router_watch(router, &(struct interest_watch){wake, cluster});
     return cluster;
 }
@@ -270,7 +301,7 @@ static void open_stop(struct control_mail *mail)
 
 void cluster_stop(struct cluster *cluster)
 {
-    post(cluster, &(struct control_mail){.open = open_stop});
+    control_post(cluster, &(struct control_mail){.open = open_stop});
     pthread_join(cluster->thread, NULL);
     for (uint32_t i = 0; i < cluster->worker_count; i++)
         atomic_store_explicit(&roads_remote(cluster->roads[i])->settled, UINT64_MAX,
@@ -286,10 +317,15 @@ void cluster_free(struct cluster *cluster)
     own_routes_deinit(&cluster->own_routes);
     for (uint32_t i = 0; i < cluster->worker_count; i++)
         roads_free(cluster->roads[i]);
+    for (uint32_t i = 0; i < cluster->worker_count; i++)
+        tunnels_free(cluster->tunnels[i]);
+    dial_free(cluster);
+    places_deinit(&cluster->places);
     loop_deinit(&cluster->loop);
     pthread_mutex_destroy(&cluster->told_lock);
     mem_free(cluster->told);
     mem_free(cluster->roads);
+    mem_free(cluster->tunnels);
     mem_free(cluster->workers);
     mem_free(cluster);
 }

@@ -8,6 +8,8 @@
  *        |                                                                          |
  *     worker 0..n  <== gets its road, and sends on it ======================>  a worker
  *
+ * A client whose session lives on another node is served through a tunnel: see tunnel.h.
+ *
  * Limits: REMOTES_MAX other members.
  */
 #ifndef CLUSTER_CLUSTER_H
@@ -17,7 +19,7 @@
 #include "delivery/delivery.h"
 #include "homes/homes.h"
 #include "link/handshake.h"
-#include "net/loop.h"
+#include "net/carried.h"
 
 struct cluster;
 
@@ -35,11 +37,37 @@ struct cluster_options {
     uint32_t address_count; /* of others; our own among them does no harm */
 };
 
-/* What the control needs of a worker. */
+/* Whose connection goes through a tunnel. */
+struct cluster_client {
+    uint32_t hash;      /* client_id_hash() */
+    uint8_t transport;  /* enum transport: of the edge */
+    uint8_t listener;   /* of the edge's configuration */
+    uint8_t durability; /* enum durability: of that listener */
+    uint8_t version;    /* enum mqtt_version; at the edge only */
+    struct stream_peer peer;
+};
+
+/* What the cluster asks of who serves clients. On the worker's thread. */
+struct cluster_clients {
+    /* A client has come through a tunnel: stream_open_carried(). False: not now. */
+    bool (*accept)(void *owner, struct stream_carrier *carrier,
+                   const struct cluster_client *client);
+    /* What a client is told by its edge when that ends its connection: fills `out`, at most `room`
+     * bytes, and gives how many. `answered`: something of its home's has come before. */
+    size_t (*farewell)(void *owner, const struct cluster_client *client, bool answered,
+                       uint8_t *out, size_t room);
+    /* cluster_home_of() gives something else for some. */
+    void (*homes_changed)(void *owner);
+};
+
+/* What the cluster needs of a worker. */
 struct cluster_worker {
     struct delivery_hub *hub;
     struct loop *loop;
     struct mailbox *mailbox; /* of struct mail, opened with the hub */
+    const struct cluster_clients *clients;
+    void *clients_owner;
+    _Atomic uint32_t *connections; /* open transports of this node */
 };
 
 /* Watches the router from now on. */
@@ -59,6 +87,36 @@ uint64_t cluster_incarnation(const struct cluster *cluster);
 /* The hub's `remote` of a worker, before delivery_init(). */
 struct delivery_remote *cluster_remote(struct cluster *cluster, uint32_t worker);
 void cluster_join_worker(struct cluster *cluster, uint32_t worker, const struct cluster_worker *is);
+
+/* ---- homes of sessions -------------------------------------------------------------------------
+ */
+
+/* Shards that are led together: shard % CLUSTER_GROUPS. */
+enum { CLUSTER_GROUPS = 16 };
+
+enum cluster_place {
+    CLUSTER_HERE,
+    CLUSTER_AWAY,
+    CLUSTER_NOWHERE, /* no node that is here leads them at the moment */
+};
+
+struct cluster_home {
+    enum cluster_place place;
+    uint32_t remote, workers; /* CLUSTER_AWAY: the node, and how many workers it has */
+};
+
+/* Where sessions of that shard live; everything is here until cluster_set_home() was called. Any
+ * thread, without a lock. */
+struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shard);
+
+/* That node is home of the group from now on, as soon as it is here; NULL: none is. Any thread. */
+void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node);
+
+/* On the worker's thread: see tunnels_client(), tunnels_drain(). `home` is CLUSTER_AWAY. */
+void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct cluster_home *home,
+                    int fd, const struct cluster_client *client, struct stream_filter *filter,
+                    uint8_t *unread, size_t unread_len);
+bool cluster_drain_worker(struct cluster *cluster, uint32_t worker, uint32_t max);
 
 /* Starts the thread on a listening descriptor, which it takes. RC_IO. */
 MUST_USE enum rc cluster_start(struct cluster *cluster, int listening_fd);

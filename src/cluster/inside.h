@@ -5,8 +5,10 @@
 #define CLUSTER_INSIDE_H
 
 #include "cluster/cluster.h"
+#include "cluster/places.h"
 #include "cluster/road.h"
 #include "cluster/routes.h"
+#include "cluster/tunnel.h"
 #include "link/greeter.h"
 #include "link/link.h"
 
@@ -41,7 +43,8 @@ struct member {
     struct cluster *cluster;
     char node[LINK_NAME_MAX + 1], address[LINK_ADDRESS_MAX + 1];
     uint64_t incarnation;
-    uint32_t remote; /* its number here */
+    uint16_t workers; /* how many it has */
+    uint32_t remote;  /* its number here */
     bool live;
     uint64_t told_ms, heard_ms; /* when anything came last on each of the two below */
     uint64_t settled;           /* so many of our interests are in effect there */
@@ -84,13 +87,30 @@ struct cluster {
     struct own_routes own_routes;
     uint64_t interests; /* so many of the router's are in own_routes */
     uint32_t worker_count, road_serials;
-    struct roads **roads; /* one a worker */
+    struct roads **roads;     /* one a worker */
+    struct tunnels **tunnels; /* the same */
+    struct list dials;        /* meetings for tunnels under way */
+    struct places places;
     struct cluster_worker *workers;
     bool stopping;
     pthread_mutex_t told_lock;
     struct cluster_member *told; /* under the lock: for cluster_members() */
     uint32_t told_count;
 };
+
+/* ---- cluster.c ---------------------------------------------------------------------------------
+ */
+
+/* What a worker, or whoever stops the cluster, has to say. */
+struct control_mail {
+    struct letter letter;
+    struct cluster *cluster;
+    void (*open)(struct control_mail *mail); /* on the control's thread; freed behind it */
+    uint32_t worker, remote, serial;         /* of a road */
+};
+
+/* Copies the mail. Any thread. */
+void control_post(struct cluster *cluster, const struct control_mail *what);
 
 /* ---- member.c ----------------------------------------------------------------------------------
  */

@@ -4,6 +4,7 @@
  * one that another node has told, or because it dials us; from then on it is known by its name. It
  * is away when nothing was heard of it for LEASE_MS, and comes back by itself.
  */
+#include "cluster/dial.h"
 #include "cluster/inside.h"
 
 #include "base/check.h"
@@ -91,6 +92,7 @@ struct member *member_of_peer(struct cluster *cluster, const struct link_peer *p
     if (member == NULL)
         return NULL;
     member->incarnation = peer->incarnation;
+    member->workers = peer->workers;
     memcpy(member->address, peer->address, sizeof(member->address));
     target_add(cluster, bytes_of_str(peer->address));
     return member;
@@ -136,6 +138,7 @@ void member_away(struct member *member, const char *reason)
         member->roads[i].state = ROAD_NONE;
         roads_post_close(cluster->roads[i], member->remote);
     }
+    dial_close(member);
     remote_routes_clear(&member->routes);
     members_settle(cluster);
 }
@@ -302,8 +305,13 @@ static void reached(struct greeter *greeter, const struct greeter_call *call,
                     const struct link_peer *peer, int fd, struct bytes unread)
 {
     struct target *target = call->owner;
-    struct member *member = target->member;
+    struct member *member;
     (void)greeter;
+    if (call->purpose == LINK_TUNNEL) {
+        dial_reached(call, peer, fd, unread);
+        return;
+    }
+    member = target->member;
     if (call->purpose == LINK_CONTROL) {
         reached_control(target, peer, fd, unread);
     } else if (member->incarnation != peer->incarnation || member->tell == NULL ||
@@ -324,6 +332,10 @@ static void failed(struct greeter *greeter, const struct greeter_call *call,
 {
     struct target *target = call->owner;
     (void)greeter;
+    if (call->purpose == LINK_TUNNEL) {
+        dial_failed(call);
+        return;
+    }
     if (refusal == HANDSHAKE_SELF)
         target->self = true;
     else if (refusal != HANDSHAKE_FINE)
@@ -342,6 +354,8 @@ static void met(struct greeter *greeter, const struct link_peer *peer, int fd, s
     struct member *member = member_of_peer(cluster, peer);
     if (member == NULL) {
         close(fd);
+    } else if (peer->purpose == LINK_TUNNEL) {
+        dial_met(member, peer, fd, unread);
     } else if (peer->purpose == LINK_ROAD) {
         roads_post_in(cluster->roads[peer->worker % cluster->worker_count], fd, unread);
     } else {

@@ -151,6 +151,7 @@ struct config {
         struct config_secret engine_urls[CONFIG_CLUSTER_LIST_MAX]; /* may hold passwords */
         uint32_t engine_url_count;
         uint16_t engine_port, engine_route_port; /* 0: from the link's port */
+        uint32_t home_wait_ms;
     } cluster;
 
     /* Where a value came from, for messages. */

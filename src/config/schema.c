@@ -526,6 +526,12 @@ const struct config_key config_keys[] = {
      .doc = "With engine: managed, the port at which its nats-server and those of the other nodes "
             "reach each other, the same on all nodes if given. 0: the port of each node's links "
             "plus 2000."},
+    {.path = "cluster.home_wait",
+     MILLISECONDS(cluster.home_wait_ms, 0, HOUR_MS),
+     .fallback = "3s",
+     .since = "0.3.0",
+     .doc = "How long a CONNECT waits while no node has its session, as in the moments after a "
+            "node has died. Then it is refused: 0x88, or return code 3."},
 };
 
 const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);

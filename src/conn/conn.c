@@ -20,36 +20,26 @@ static const struct stream_ops conn_stream_ops;
 
 static void timer_fired(struct loop_timer *timer);
 
-void conn_accept(struct conn_worker *worker, int fd, const struct conn_origin *origin,
-                 struct stream_filter *filter, uint8_t *unread, size_t unread_len)
+static struct conn *conn_new(struct conn_worker *worker, const struct conn_origin *origin)
 {
-    if (worker->draining) { /* the loop may have stopped: what it opens now is never closed */
-        close(fd);
-        stream_filter_free(filter);
-        mem_free(unread);
-        return;
-    }
     struct conn *conn = NEW(struct conn);
     conn->worker = worker;
     conn->sink.ops = &conn_sink_ops;
     conn->packet_max_out = PACKET_MAX_OUT;
     conn->problem_information = true;
     conn->last_in_ms = worker->loop->now_ms;
+    conn->listener = (uint8_t)origin->listener;
     list_init(&conn->link);
     loop_timer_init(&conn->timer, timer_fired);
+    return conn;
+}
+
+/* Its stream is open. */
+static void begin(struct conn *conn, const struct stream_peer *peer)
+{
+    struct conn_worker *worker = conn->worker;
     const struct config *config = worker->shared->config;
-    conn->listener = (uint8_t)origin->listener;
-    conn->durability = (uint8_t)config_listener_durability(config, origin->listener);
-    enum rc rc = stream_open(&conn->stream, worker->loop, &conn_stream_ops, fd, origin->transport,
-                             filter, bytes_of(unread, unread_len));
-    mem_free(unread);
-    if (rc != RC_OK) {
-        mem_free(conn);
-        return;
-    }
-    if (origin->proxy_header)
-        stream_expect_proxy_header(&conn->stream);
-    stream_set_peer(&conn->stream, &origin->peer);
+    stream_set_peer(&conn->stream, peer);
     list_add_last(&worker->connections, &conn->link);
     uint32_t open =
         atomic_fetch_add_explicit(&worker->shared->connections, 1, memory_order_relaxed);
@@ -63,6 +53,42 @@ void conn_accept(struct conn_worker *worker, int fd, const struct conn_origin *o
     }
     loop_timer_start(worker->loop, &conn->timer,
                      worker->loop->now_ms + config->limits.connect_timeout_ms);
+}
+
+void conn_accept(struct conn_worker *worker, int fd, const struct conn_origin *origin,
+                 struct stream_filter *filter, uint8_t *unread, size_t unread_len)
+{
+    if (worker->draining) { /* the loop may have stopped: what it opens now is never closed */
+        close(fd);
+        stream_filter_free(filter);
+        mem_free(unread);
+        return;
+    }
+    struct conn *conn = conn_new(worker, origin);
+    conn->durability =
+        (uint8_t)config_listener_durability(worker->shared->config, origin->listener);
+    enum rc rc = stream_open(&conn->stream, worker->loop, &conn_stream_ops, fd, origin->transport,
+                             filter, bytes_of(unread, unread_len));
+    mem_free(unread);
+    if (rc != RC_OK) {
+        mem_free(conn);
+        return;
+    }
+    if (origin->proxy_header)
+        stream_expect_proxy_header(&conn->stream);
+    begin(conn, &origin->peer);
+}
+
+bool conn_accept_tunnelled(struct conn_worker *worker, struct stream_carrier *carrier,
+                           const struct conn_origin *origin)
+{
+    if (worker->draining)
+        return false;
+    struct conn *conn = conn_new(worker, origin);
+    conn->durability = origin->durability;
+    stream_open_carried(&conn->stream, worker->loop, &conn_stream_ops, origin->transport, carrier);
+    begin(conn, &origin->peer);
+    return true;
 }
 
 void conn_forget_session(struct conn *conn)
@@ -249,7 +275,9 @@ static void timer_fired(struct loop_timer *timer)
     uint64_t now_ms = conn->worker->loop->now_ms;
     if (conn->state != CONN_CONNECTED) {
         metric_inc(conn->worker->metrics, METRIC_CONNECT_TIMEOUTS);
-        if (conn->state == CONN_AUTHENTICATING)
+        if (conn->awaits_home)
+            conn_refuse(conn, MQTT_SERVER_UNAVAILABLE, "no node has the session at the moment");
+        else if (conn->state == CONN_AUTHENTICATING)
             conn_refuse(conn, MQTT_NOT_AUTHORIZED, "authentication took too long");
         else
             conn_end(conn, SESSION_WILL_KEEP);

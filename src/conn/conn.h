@@ -8,7 +8,8 @@
  *        +--anything else, timeout--> CLOSING
  *
  * A connection belongs to one worker; after CONNECT that is its session's home. All of it runs on
- * that thread.
+ * that thread. In a cluster a session that outlives its connection may live on another node: then
+ * the transport stays here, and the connection is over there (home.c).
  */
 #ifndef CONN_CONN_H
 #define CONN_CONN_H
@@ -17,7 +18,7 @@
 #include "config/config.h"
 #include "delivery/delivery.h"
 #include "hook/auth.h"
-#include "net/stream.h"
+#include "net/carried.h"
 #include "session/session.h"
 
 struct conn;
@@ -39,13 +40,34 @@ struct conn_origin {
     enum transport transport;
     uint32_t listener;       /* of the configuration */
     bool proxy_header;       /* one comes first: it is new, and its listener wants one */
-    struct stream_peer peer; /* of one that another worker has moved */
+    struct stream_peer peer; /* of one that another worker has moved, or another node has */
+    uint32_t hash;      /* client_id_hash(), of one that goes to another node or comes from it */
+    uint8_t durability; /* enum durability: of the listener; the same */
+    uint8_t version;    /* enum mqtt_version, of one that goes */
+};
+
+enum conn_place {
+    CONN_HERE,
+    CONN_AWAY,
+    CONN_NOWHERE, /* no node has them at the moment */
+};
+
+struct conn_home {
+    enum conn_place place;
+    uint32_t node, workers; /* CONN_AWAY: for tunnel() */
 };
 
 struct conn_worker_ops {
     /* The session's home is another worker: takes descriptor, filter and unread bytes there. */
     void (*move)(void *owner, uint32_t worker, int fd, const struct conn_origin *origin,
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len);
+    /* Where sessions with that client_id_hash() live that outlive their connection. NULL, as the
+     * next: this node is alone. */
+    struct conn_home (*home_of)(void *owner, uint32_t hash);
+    /* The session's home is another node: the same as move(). */
+    void (*tunnel)(void *owner, const struct conn_home *home, int fd,
+                   const struct conn_origin *origin, struct stream_filter *filter, uint8_t *unread,
+                   size_t unread_len);
 };
 
 enum { WORK_PER_TURN = 16384, CONNECTIONS_GRACE = 256 };
@@ -57,7 +79,8 @@ struct conn_worker {
     struct session_table *sessions;
     struct metrics_shard *metrics;
     struct job_queue *jobs;
-    struct list connections; /* all of this worker */
+    struct list connections; /* all of this worker, but for */
+    struct list homeless;    /* those whose CONNECT waits until their session has a home */
     session_ref *yielded;    /* have bytes to parse and did enough for this turn */
     uint32_t yielded_count, yielded_room;
     struct owed *spare_owed;
@@ -90,6 +113,18 @@ void conn_worker_close(struct conn_worker *worker);
  * (takes both). It is closed when the worker shuts down. */
 void conn_accept(struct conn_worker *worker, int fd, const struct conn_origin *origin,
                  struct stream_filter *filter, uint8_t *unread, size_t unread_len);
+
+/* A client whose transport another node has: the carrier is taken for a stream. False: not now. */
+bool conn_accept_tunnelled(struct conn_worker *worker, struct stream_carrier *carrier,
+                           const struct conn_origin *origin);
+
+/* home_of() gives something else for some. */
+void conn_worker_homes_changed(struct conn_worker *worker);
+
+/* What a client that we have for another node is told when that ends: CONNACK, or DISCONNECT when
+ * it was `answered`; nothing in 3.x then. Fills `out`, at most `room` bytes, and gives how many. */
+size_t conn_farewell(const struct conn_worker *worker, enum mqtt_version version, bool answered,
+                     uint8_t *out, size_t room);
 
 /* hub_ops of every hub; hub->owner is the conn_worker. */
 extern const struct hub_ops conn_hub_ops;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CONNECT (section 3.1): check, find the home worker, authenticate, take over or make the session,
- * answer. A connection that belongs to another worker moves there before anything is sent, with the
- * CONNECT unread, so that this file runs twice for it and knows nothing of the move but
- * conn_move().
+ * CONNECT (section 3.1): check, find the home, authenticate, take over or make the session, answer.
+ * A connection that belongs to another worker or node goes there before anything is sent, with the
+ * CONNECT unread, so that this file runs twice for it and knows nothing of that but
+ * conn_find_home().
  */
 #include "conn/connection.h"
 
@@ -119,53 +119,6 @@ static struct refusal check(struct conn *conn, const struct connect *connect)
     if (refusal.reason == MQTT_SUCCESS)
         refusal = check_limits(conn, connect);
     return refusal;
-}
-
-/* ---- the home worker ----------------------------------------------------------------------------
- */
-
-static uint32_t home_of(const struct conn *conn, struct bytes client_id)
-{
-    return client_id_hash(client_id) % conn_config(conn)->shards % conn->worker->worker_count;
-}
-
-/* True: the connection has left for its home; it must not be touched. */
-static bool conn_move(struct conn *conn, uint32_t home, size_t consumed)
-{
-    struct conn_worker *worker = conn->worker;
-    struct stream_filter *filter = NULL;
-    uint8_t *unread = NULL;
-    size_t unread_len = 0;
-    struct conn_origin origin = {
-        .transport = (enum transport)conn->stream.transport,
-        .listener = conn->listener,
-        .peer = stream_peer(&conn->stream),
-    };
-    conn->state = CONN_CLOSING;
-    conn_count_closed(conn); /* before it is counted there */
-    loop_timer_stop(worker->loop, &conn->timer);
-    int fd = stream_detach(&conn->stream, consumed, &filter, &unread, &unread_len);
-    if (fd < 0) {
-        LOG_LIMITED(LOG_WARN, "conn.out_of_descriptors", log_uint("worker", worker->worker));
-        stream_close(&conn->stream);
-        return true;
-    }
-    worker->ops->move(worker->owner, home, fd, &origin, filter, unread, unread_len);
-    return true;
-}
-
-/* A client id for a client without one: unique, and at home on this worker, so nothing moves. */
-static size_t assign_client_id(struct conn *conn, char *out, size_t room)
-{
-    struct conn_shared *shared = conn->worker->shared;
-    size_t len;
-    do {
-        uint64_t number = atomic_fetch_add_explicit(&shared->next_number, 1, memory_order_relaxed);
-        len = (size_t)snprintf(out, room, "auto-%016llx-%llx",
-                               (unsigned long long)shared->process_id, (unsigned long long)number);
-    } while (home_of(conn, bytes_of(out, len)) != conn->worker->worker ||
-             session_find(conn->worker->sessions, bytes_of(out, len)) != NULL);
-    return len;
 }
 
 /* ---- the session --------------------------------------------------------------------------------
@@ -365,7 +318,8 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
     char assigned[64];
     uint8_t user[DURABILITY_PROPERTY_MAX];
     if (connect.client_id.len == 0) {
-        connect.client_id = bytes_of(assigned, assign_client_id(conn, assigned, sizeof(assigned)));
+        connect.client_id =
+            bytes_of(assigned, conn_assign_client_id(conn, assigned, sizeof(assigned)));
         property_set(&connack.properties, PROPERTY_ASSIGNED_CLIENT_IDENTIFIER);
         connack.properties.assigned_client_id = connect.client_id;
     }
@@ -439,11 +393,15 @@ bool conn_handle_connect(struct conn *conn, const struct frame *frame, const uin
         conn_refuse(conn, refusal.reason, refusal.text);
         return true;
     }
-    uint32_t home = conn->worker->worker;
-    if (connect.client_id.len > 0)
-        home = home_of(conn, connect.client_id);
-    if (home != conn->worker->worker)
-        return !conn_move(conn, home, consumed);
+    switch (conn_find_home(conn, &connect, consumed)) {
+    case HOME_FOUND:
+        break;
+    case HOME_LEFT:
+    case HOME_AWAITED:
+        return false;
+    case HOME_REFUSED:
+        return true;
+    }
     switch (conn_auth_begin(conn, &connect, packet, frame->size)) {
     case AUTH_NONE:
         conn_accept_connect(conn, &connect);

@@ -20,6 +20,7 @@ enum conn_busy {
     CONN_BUSY_PAUSED = 4,   /* its subscribers lag */
     CONN_BUSY_OUTPUT = 8,   /* it does not read what it is answered */
     CONN_BUSY_CONNACK = 16, /* its CONNACK waits for the store */
+    CONN_BUSY_HOME = 32,    /* its session has no home at the moment */
 };
 
 struct alias_in {
@@ -45,7 +46,7 @@ struct conn {
     struct conn_worker *worker;
     struct session *session; /* NULL before CONNECT and after the end */
     struct session_sink sink;
-    struct list link;        /* in worker->connections */
+    struct list link;        /* in worker->connections, or homeless */
     struct loop_timer timer; /* CONNECT timeout, then keep alive */
     struct conn_extra *extra;
     struct owed *owed_first, *owed_last; /* acknowledgements that wait for the store, in order */
@@ -66,6 +67,7 @@ struct conn {
     bool problem_information : 1; /* reason strings and user properties are welcome everywhere */
     bool counted : 1;             /* in METRIC_CONNECTIONS_CURRENT */
     bool open : 1;                /* in shared->connections */
+    bool awaits_home : 1;         /* since its CONNECT came; `timer` says how long still */
 };
 
 static inline struct conn *conn_of_stream(struct stream *stream)
@@ -126,7 +128,8 @@ void conn_yield(struct conn *conn);
 /* ---- one file per packet family -----------------------------------------------------------------
  */
 
-/* Gives false when the frame is not consumed because the connection moved to another worker. */
+/* Gives false when the frame is not consumed: the connection moved to another worker or node, or
+ * waits. */
 bool conn_handle_connect(struct conn *conn, const struct frame *frame, const uint8_t *packet,
                          size_t consumed);
 void conn_handle_publish(struct conn *conn, const struct frame *frame, const uint8_t *packet);
@@ -142,6 +145,24 @@ void conn_accept_connect(struct conn *conn, const struct connect *given);
 void conn_connack_sent(struct conn *conn);
 /* CONNACK with an error (mapped for 3.x), then the end. */
 void conn_refuse(struct conn *conn, enum mqtt_reason reason, const char *text);
+
+/* home.c */
+enum home_result {
+    HOME_FOUND,   /* this worker */
+    HOME_LEFT,    /* the connection is on its way there, and must not be touched */
+    HOME_AWAITED, /* there is none: CONNECT comes again when there is, or is refused after a while
+                   */
+    HOME_REFUSED, /* the client was told so */
+};
+enum home_result conn_find_home(struct conn *conn, const struct connect *connect, size_t consumed);
+/* A client id for a client without one: unique, and at home on this worker, so nothing moves. Gives
+ * its length. */
+size_t conn_assign_client_id(struct conn *conn, char *out, size_t room);
+
+static inline bool conn_is_tunnelled(const struct conn *conn)
+{
+    return conn->stream.fd == STREAM_CARRIED;
+}
 
 /* auth.c */
 enum auth_start { AUTH_NONE, AUTH_RUNNING, AUTH_REFUSED };

@@ -308,6 +308,28 @@ void conn_send_disconnect(struct conn *conn, enum mqtt_reason reason, const char
     send_control(conn, packet, disconnect_encode(&disconnect, MQTT_V5, packet, room));
 }
 
+size_t conn_farewell(const struct conn_worker *worker, enum mqtt_version version, bool answered,
+                     uint8_t *out, size_t room)
+{
+    const char *elsewhere = worker->shared->config->mqtt.server_reference;
+    struct disconnect disconnect = {.reason = MQTT_SERVER_SHUTTING_DOWN};
+    struct connack connack = {.reason = MQTT_SERVER_UNAVAILABLE};
+    struct properties *properties = answered ? &disconnect.properties : &connack.properties;
+    size_t size;
+    if (answered && version != MQTT_V5)
+        return 0; /* a 3.x server has no DISCONNECT */
+    if (version != MQTT_V5) {
+        connack.reason = reason_to_v3_connack(MQTT_SERVER_UNAVAILABLE);
+    } else if (elsewhere[0] != '\0') {
+        disconnect.reason = connack.reason = MQTT_USE_ANOTHER_SERVER;
+        property_set(properties, PROPERTY_SERVER_REFERENCE);
+        properties->server_reference = bytes_of_str(elsewhere);
+    }
+    size = answered ? disconnect_encode(&disconnect, version, out, room)
+                    : connack_encode(&connack, (uint8_t)version, out, room);
+    return size > room ? 0 : size;
+}
+
 void conn_send_auth(struct conn *conn, const struct auth *auth)
 {
     uint8_t packet[CONTROL_MAX];

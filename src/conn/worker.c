@@ -99,13 +99,17 @@ bool conn_worker_turn(struct conn_worker *worker)
 bool conn_worker_drain(struct conn_worker *worker, uint32_t max)
 {
     worker->draining = true;
+    list_move_all(&worker->connections, &worker->homeless);
     LIST_FOR_EACH (link, &worker->connections) {
         struct conn *conn = CONTAINER_OF(link, struct conn, link);
         if (conn->state == CONN_CLOSING)
             continue;
         if (max-- == 0)
             return false;
-        conn_close(conn, conn_elsewhere(conn, MQTT_SERVER_SHUTTING_DOWN));
+        if (conn->awaits_home)
+            conn_refuse(conn, conn_elsewhere(conn, MQTT_SERVER_UNAVAILABLE), NULL);
+        else
+            conn_close(conn, conn_elsewhere(conn, MQTT_SERVER_SHUTTING_DOWN));
     }
     return true;
 }
@@ -136,6 +140,7 @@ void conn_worker_send_away(struct conn_worker *worker, struct shard_group group)
 void conn_worker_close(struct conn_worker *worker)
 {
     worker->draining = true;
+    list_move_all(&worker->connections, &worker->homeless);
     LIST_FOR_EACH (link, &worker->connections) {
         stream_close(&CONTAINER_OF(link, struct conn, link)->stream);
     }
@@ -144,13 +149,14 @@ void conn_worker_close(struct conn_worker *worker)
 void conn_worker_init(struct conn_worker *worker)
 {
     list_init(&worker->connections);
+    list_init(&worker->homeless);
     list_init(&worker->orphans);
     worker->policy = topic_policy_new(worker->shared->config);
 }
 
 void conn_worker_deinit(struct conn_worker *worker)
 {
-    CHECK(list_empty(&worker->connections));
+    CHECK(list_empty(&worker->connections) && list_empty(&worker->homeless));
     mem_free(worker->yielded);
     mem_free(worker->spare_owed);
     mem_free(worker->policy);

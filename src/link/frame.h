@@ -34,6 +34,12 @@ enum link_kind {
     LINK_LAGGING,
     LINK_CAUGHT_UP,
     LINK_RETAIN, /* a publication for the home of its topic, to be retained */
+    /* between the worker that has a client's transport and the one that has its session: tunnel.h
+     */
+    LINK_TUNNEL_OPEN = 24,
+    LINK_TUNNEL_DATA,
+    LINK_TUNNEL_CREDIT,
+    LINK_TUNNEL_END, /* the flags say why */
     /* between the nodes' controls */
     LINK_HEARTBEAT = 32,
     LINK_MEMBERS,

@@ -20,7 +20,7 @@ struct greeter_call {
     char host[LINK_ADDRESS_MAX + 1]; /* an address or a name, without brackets */
     uint16_t port;
     enum link_purpose purpose;
-    uint16_t worker; /* LINK_ROAD */
+    uint16_t worker; /* LINK_ROAD, LINK_TUNNEL */
     void *owner;
 };
 

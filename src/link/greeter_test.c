@@ -96,6 +96,7 @@ static void start(struct two *t, struct node *node, const char *name, const char
                                        .node = name,
                                        .address = "127.0.0.1:1",
                                        .incarnation = incarnation,
+                                       .workers = 1,
                                        .secret = bytes_of_str(secret)};
     assert_int_equal(greeter_start(&node->greeter, &t->loop, fd, &node->own, &ops, node), RC_OK);
 }

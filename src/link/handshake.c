@@ -44,6 +44,7 @@ static uint8_t *write_identity(uint8_t *at, const struct link_identity *own,
     at = link_write_text(at, bytes_of_str(own->node));
     at = link_write_text(at, bytes_of_str(own->address));
     at = link_write_u64(at, own->incarnation);
+    at = link_write_u16(at, own->workers);
     return link_write_bytes(at, bytes_of(nonce, LINK_NONCE));
 }
 
@@ -78,8 +79,9 @@ static enum handshake_refusal read_identity(struct handshake *h, struct link_rea
     take_text(reader, h->peer.node, LINK_NAME_MAX);
     take_text(reader, h->peer.address, LINK_ADDRESS_MAX);
     h->peer.incarnation = link_read_u64(reader);
+    h->peer.workers = link_read_u16(reader);
     link_read_bytes(reader, LINK_NONCE);
-    if (reader->failed)
+    if (reader->failed || h->peer.workers == 0)
         return HANDSHAKE_MALFORMED;
     if (strcmp(cluster, h->own->cluster) != 0)
         return HANDSHAKE_OTHER_CLUSTER;
@@ -126,7 +128,7 @@ static enum handshake_refusal read_hello(struct handshake *h, struct bytes body)
     h->peer.purpose = link_read_u8(&reader);
     h->peer.worker = link_read_u16(&reader);
     if (reader.failed || !bytes_equal(said, bytes_of(magic, sizeof(magic))) ||
-        (h->peer.purpose != LINK_CONTROL && h->peer.purpose != LINK_ROAD))
+        h->peer.purpose < LINK_CONTROL || h->peer.purpose > LINK_TUNNEL)
         return HANDSHAKE_MALFORMED;
     if (lowest > LINK_VERSION_MAX || highest < LINK_VERSION_MIN)
         return HANDSHAKE_NO_COMMON_VERSION;

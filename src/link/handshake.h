@@ -28,7 +28,8 @@ enum {
 
 enum link_purpose {
     LINK_CONTROL = 1,
-    LINK_ROAD, /* publications of one worker */
+    LINK_ROAD,   /* publications of one worker */
+    LINK_TUNNEL, /* clients whose sessions live on the listener's node */
 };
 
 /* Who a node is. Borrows its texts. */
@@ -36,6 +37,7 @@ struct link_identity {
     const char *cluster, *node;
     const char *address;  /* where others reach it, "host:port" */
     uint64_t incarnation; /* of this process: random */
+    uint16_t workers;     /* how many it has; at least 1 */
     struct bytes secret;
 };
 
@@ -44,8 +46,9 @@ struct link_peer {
     char node[LINK_NAME_MAX + 1];
     char address[LINK_ADDRESS_MAX + 1];
     uint64_t incarnation;
+    uint16_t workers; /* of that node */
     uint16_t version; /* what both speak */
-    uint16_t worker;  /* LINK_ROAD: of the dialer */
+    uint16_t worker;  /* LINK_ROAD: of the dialer. LINK_TUNNEL: of the listener */
     uint8_t purpose;  /* enum link_purpose: the dialer's */
 };
 

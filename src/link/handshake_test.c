@@ -25,6 +25,7 @@ static struct end an_end(const char *node, const char *secret, uint64_t incarnat
                               .node = node,
                               .address = "127.0.0.1:7883",
                               .incarnation = incarnation,
+                              .workers = 1,
                               .secret = bytes_of_str(secret)}};
     memset(end.nonce, node[0], sizeof(end.nonce));
     return end;

@@ -76,6 +76,24 @@ bool link_send(struct link *link, enum link_kind kind, uint8_t flags, struct byt
     return true;
 }
 
+bool link_send_parts(struct link *link, enum link_kind kind, uint8_t flags, struct bytes head,
+                     struct bytes rest, struct message *message)
+{
+    bool by_reference = message != NULL && rest.len >= STREAM_REFERENCE_MIN;
+    size_t room = LINK_HEADER + head.len + (by_reference ? 0 : rest.len);
+    uint8_t *out = link->open ? stream_reserve(&link->stream, room) : NULL;
+    if (out == NULL)
+        return false;
+    link_header_write(out, kind, flags, (uint32_t)(head.len + rest.len));
+    out = link_write_bytes(out + LINK_HEADER, head);
+    if (!by_reference)
+        link_write_bytes(out, rest);
+    stream_commit(&link->stream, room);
+    if (by_reference)
+        stream_write_message(&link->stream, message, rest);
+    return true;
+}
+
 bool link_publish(struct link *link, const struct link_publish *publish, struct message *message)
 {
     const struct publication *p = &publish->publication;

@@ -40,6 +40,11 @@ MUST_USE enum rc link_open(struct link *link, struct loop *loop, const struct li
 /* Sends a frame whose body is copied. False: the link is at its end. */
 bool link_send(struct link *link, enum link_kind kind, uint8_t flags, struct bytes body);
 
+/* The same with a body of two parts. The second lives in `message` when that is not NULL, and is
+ * not copied then if it is long. */
+bool link_send_parts(struct link *link, enum link_kind kind, uint8_t flags, struct bytes head,
+                     struct bytes rest, struct message *message);
+
 /* Sends a publication; a long payload of a message is not copied. The same. */
 bool link_publish(struct link *link, const struct link_publish *publish, struct message *message);
 

@@ -67,6 +67,24 @@
       "Records sent to a changelog again because no answer came.")                                 \
     X(CHANGELOG_REFUSED, COUNTER, "records", "changelog_refused",                                  \
       "Appends that a changelog refused because another record stood there.")                      \
+    X(TUNNELS_EDGE, GAUGE, "connections", "tunnels_edge",                                          \
+      "Connections of clients whose sessions live on other nodes: the transport is here.")         \
+    X(TUNNELS_HOME, GAUGE, "connections", "tunnels_home",                                          \
+      "Connections that other nodes hold for sessions that live here.")                            \
+    X(TUNNELS_OPENED, COUNTER, "connections", "tunnels_opened",                                    \
+      "Connections whose session turned out to live on another node.")                             \
+    X(TUNNELS_ENDED_BY_CLIENT, COUNTER, "connections", "tunnels_ended_by_client",                  \
+      "Such connections that the client ended, or whose transport broke.")                         \
+    X(TUNNELS_ENDED_BY_HOME, COUNTER, "connections", "tunnels_ended_by_home",                      \
+      "Such connections that the node with the session ended.")                                    \
+    X(TUNNELS_ENDED_BY_LINK, COUNTER, "connections", "tunnels_ended_by_link",                      \
+      "Such connections that ended because that node could not be reached.")                       \
+    X(TUNNELS_ENDED_BY_DRAIN, COUNTER, "connections", "tunnels_ended_by_drain",                    \
+      "Such connections that ended because the broker stops.")                                     \
+    X(TUNNEL_BYTES_RECEIVED, COUNTER, "bytes", "tunnel_bytes_received",                            \
+      "Bytes from clients that were passed on to other nodes.")                                    \
+    X(TUNNEL_BYTES_SENT, COUNTER, "bytes", "tunnel_bytes_sent",                                    \
+      "Bytes from other nodes that were passed on to clients.")                                    \
     /* traffic */                                                                                  \
     X(PACKETS_RECEIVED, COUNTER, "packets", "packets_received",                                    \
       "MQTT control packets of all types received.")                                               \
@@ -150,6 +168,8 @@
     /* limits that were hit */                                                                     \
     X(LIMIT_CONNECTIONS, COUNTER, "hits", "limit_connections",                                     \
       "Connections refused because of limits.connections.")                                        \
+    X(LIMIT_TUNNELS, COUNTER, "hits", "limit_tunnels",                                             \
+      "Connections refused because a link carries as many as it can.")                             \
     X(LIMIT_SESSIONS, COUNTER, "hits", "limit_sessions",                                           \
       "CONNECT packets refused because of limits.sessions.")                                       \
     X(LIMIT_SUBSCRIPTIONS, COUNTER, "hits", "limit_subscriptions",                                 \

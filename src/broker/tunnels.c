@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What conn/ and cluster/ want of each other: clients whose sessions live on another node. On the
+ * worker's thread. */
+#include "base/check.h"
+#include "base/log.h"
+#include "broker/node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- conn/ asks cluster/ -----------------------------------------------------------------------
+ */
+
+struct conn_home tunnels_home_of(void *owner, uint32_t hash)
+{
+    const struct worker *worker = owner;
+    const struct broker *broker = worker->broker;
+    if (broker->cluster == NULL)
+        return (struct conn_home){.place = CONN_HERE};
+    struct cluster_home home = cluster_home_of(broker->cluster, hash % broker->config->shards);
+    static const enum conn_place places[] = {
+        [CLUSTER_HERE] = CONN_HERE, [CLUSTER_AWAY] = CONN_AWAY, [CLUSTER_NOWHERE] = CONN_NOWHERE};
+    return (struct conn_home){
+        .place = places[home.place], .node = home.remote, .workers = home.workers};
+}
+
+void tunnels_take(void *owner, const struct conn_home *home, int fd,
+                  const struct conn_origin *origin, struct stream_filter *filter, uint8_t *unread,
+                  size_t unread_len)
+{
+    struct worker *worker = owner;
+    struct cluster_home to = {
+        .place = CLUSTER_AWAY, .remote = home->node, .workers = home->workers};
+    struct cluster_client client = {.hash = origin->hash,
+                                    .transport = (uint8_t)origin->transport,
+                                    .listener = (uint8_t)origin->listener,
+                                    .durability = origin->durability,
+                                    .version = origin->version,
+                                    .peer = origin->peer};
+    cluster_tunnel(worker->broker->cluster, worker->index, &to, fd, &client, filter, unread,
+                   unread_len);
+}
+
+/* ---- cluster/ asks conn/ -----------------------------------------------------------------------
+ */
+
+static bool accept_tunnelled(void *owner, struct stream_carrier *carrier,
+                             const struct cluster_client *client)
+{
+    struct worker *worker = owner;
+    struct conn_origin origin = {.transport = (enum transport)client->transport,
+                                 .listener = client->listener,
+                                 .durability = client->durability,
+                                 .hash = client->hash,
+                                 .peer = client->peer};
+    if (client->durability > DURABILITY_MEMORY)
+        return false;
+    return conn_accept_tunnelled(&worker->conns, carrier, &origin);
+}
+
+static size_t farewell(void *owner, const struct cluster_client *client, bool answered,
+                       uint8_t *out, size_t room)
+{
+    const struct worker *worker = owner;
+    return conn_farewell(&worker->conns, (enum mqtt_version)client->version, answered, out, room);
+}
+
+static void homes_changed(void *owner)
+{
+    struct worker *worker = owner;
+    conn_worker_homes_changed(&worker->conns);
+}
+
+const struct cluster_clients tunnels_clients = {
+    .accept = accept_tunnelled, .farewell = farewell, .homes_changed = homes_changed};
+
+/* ---- for tests ---------------------------------------------------------------------------------
+ */
+
+void tunnels_test_homes(struct broker *broker)
+{
+    /* "a:0-7,b:8-15": nodes and the groups that they are home of, for ever */
+    const char *homes = getenv("SKEIN_TEST_HOMES");
+    char node[LINK_NAME_MAX + 1];
+    unsigned first, last;
+    int len;
+    while (homes != NULL && sscanf(homes, "%64[^:]:%u-%u%n", node, &first, &last, &len) == 3) {
+        for (unsigned group = first; group <= last && group < CLUSTER_GROUPS; group++)
+            cluster_set_home(broker->cluster, group, node);
+        homes += len + (homes[len] == ',');
+    }
+}

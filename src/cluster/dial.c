@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/dial.h"
+
+#include "base/check.h"
+#include "base/memory.h"
+
+#include <unistd.h>
+
+/* A link that a worker wants. */
+struct dial {
+    struct list node; /* in cluster->dials */
+    struct cluster *cluster;
+    uint32_t worker, remote, home_worker;
+    uint64_t incarnation; /* of the member, when it was dialled */
+};
+
+static struct member *member_of(const struct dial *dial)
+{
+    LIST_FOR_EACH (link, &dial->cluster->members) {
+        struct member *member = CONTAINER_OF(link, struct member, link);
+        if (member->remote == dial->remote)
+            return member;
+    }
+    return NULL;
+}
+
+/* An address that leads to the member. */
+static const struct target *target_of(const struct member *member)
+{
+    LIST_FOR_EACH (link, &member->cluster->targets) {
+        const struct target *target = CONTAINER_OF(link, struct target, link);
+        if (target->member == member)
+            return target;
+    }
+    return NULL;
+}
+
+static void answer(struct dial *dial, int fd, struct bytes unread)
+{
+    list_remove(&dial->node);
+    tunnels_post_out(dial->cluster->tunnels[dial->worker], dial->remote, dial->home_worker, fd,
+                     unread);
+    mem_free(dial);
+}
+
+static void open_dial(struct control_mail *mail)
+{
+    struct cluster *cluster = mail->cluster;
+    struct dial *dial = NEW(struct dial);
+    *dial = (struct dial){.cluster = cluster,
+                          .worker = mail->worker,
+                          .remote = mail->remote,
+                          .home_worker = mail->serial};
+    list_add_last(&cluster->dials, &dial->node);
+    const struct member *member = member_of(dial);
+    const struct target *target = member == NULL ? NULL : target_of(member);
+    if (target == NULL || !member->live || cluster->stopping) {
+        answer(dial, -1, bytes_of(NULL, 0));
+        return;
+    }
+    struct greeter_call call = {.port = target->address.port,
+                                .purpose = LINK_TUNNEL,
+                                .worker = (uint16_t)dial->home_worker,
+                                .owner = dial};
+    memcpy(call.host, target->address.host, sizeof(call.host));
+    dial->incarnation = member->incarnation;
+    greeter_dial(&cluster->greeter, &call);
+}
+
+static void dial(void *owner, uint32_t worker, uint32_t remote, uint32_t home_worker)
+{
+    control_post(owner,
+                 &(struct control_mail){
+                     .open = open_dial, .worker = worker, .remote = remote, .serial = home_worker});
+}
+
+const struct tunnels_ops dial_tunnels_ops = {.dial = dial};
+
+void dial_reached(const struct greeter_call *call, const struct link_peer *peer, int fd,
+                  struct bytes unread)
+{
+    struct dial *dial = call->owner;
+    const struct member *member = member_of(dial);
+    if (!member->live || peer->incarnation != dial->incarnation) {
+        close(fd);
+        fd = -1;
+    }
+    answer(dial, fd, unread);
+}
+
+void dial_failed(const struct greeter_call *call)
+{
+    answer(call->owner, -1, bytes_of(NULL, 0));
+}
+
+void dial_met(struct member *member, const struct link_peer *peer, int fd, struct bytes unread)
+{
+    struct cluster *cluster = member->cluster;
+    tunnels_post_in(cluster->tunnels[peer->worker % cluster->worker_count], member->remote, fd,
+                    unread);
+}
+
+void dial_look_at_homes(struct cluster *cluster)
+{
+    if (!places_look(cluster))
+        return;
+    for (uint32_t i = 0; i < cluster->worker_count; i++)
+        tunnels_post_homes_changed(cluster->tunnels[i]);
+}
+
+void dial_close(struct member *member)
+{
+    const struct cluster *cluster = member->cluster;
+    for (uint32_t i = 0; i < cluster->worker_count; i++)
+        tunnels_post_close(cluster->tunnels[i], member->remote);
+}
+
+void dial_free(struct cluster *cluster)
+{
+    for (struct list *node; (node = list_take_first(&cluster->dials)) != NULL;)
+        mem_free(CONTAINER_OF(node, struct dial, node));
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster/places.h"
+
+#include "base/check.h"
+#include "cluster/inside.h"
+
+#include <stdio.h>
+
+enum { REMOTE_SHIFT = 8, WORKERS_SHIFT = 40 };
+
+_Static_assert((int)CLUSTER_HERE == 0, "what nobody has said is here");
+
+static uint64_t packed(struct cluster_home home)
+{
+    return (uint64_t)home.workers << WORKERS_SHIFT | (uint64_t)home.remote << REMOTE_SHIFT |
+           (uint64_t)home.place;
+}
+
+void places_init(struct places *places)
+{
+    pthread_mutex_init(&places->lock, NULL);
+}
+
+void places_deinit(struct places *places)
+{
+    pthread_mutex_destroy(&places->lock);
+}
+
+void places_set(struct places *places, uint32_t group, const char *node)
+{
+    CHECK(group < CLUSTER_GROUPS);
+    pthread_mutex_lock(&places->lock);
+    places->told = true;
+    snprintf(places->nodes[group], sizeof(places->nodes[group]), "%s", node == NULL ? "" : node);
+    pthread_mutex_unlock(&places->lock);
+}
+
+struct cluster_home places_get(const struct places *places, uint32_t group)
+{
+    /* Relaxed: whoever hears of a change otherwise (homes_changed()) does so by mail. */
+    uint64_t now = atomic_load_explicit(&places->now[group], memory_order_relaxed);
+    return (struct cluster_home){.place = (enum cluster_place)(now & 0xff),
+                                 .remote = (uint32_t)(now >> REMOTE_SHIFT),
+                                 .workers = (uint32_t)(now >> WORKERS_SHIFT)};
+}
+
+static struct cluster_home find(const struct cluster *cluster, const char *node)
+{
+    if (strcmp(node, cluster->own.node) == 0)
+        return (struct cluster_home){.place = CLUSTER_HERE};
+    LIST_FOR_EACH (link, &cluster->members) {
+        const struct member *member = CONTAINER_OF(link, struct member, link);
+        if (member->live && strcmp(member->node, node) == 0)
+            return (struct cluster_home){
+                .place = CLUSTER_AWAY, .remote = member->remote, .workers = member->workers};
+    }
+    return (struct cluster_home){.place = CLUSTER_NOWHERE};
+}
+
+bool places_look(struct cluster *cluster)
+{
+    struct places *places = &cluster->places;
+    bool changed = false;
+    pthread_mutex_lock(&places->lock);
+    for (uint32_t group = 0; places->told && group < CLUSTER_GROUPS; group++) {
+        uint64_t now = packed(find(cluster, places->nodes[group]));
+        changed |= now != atomic_load_explicit(&places->now[group], memory_order_relaxed);
+        atomic_store_explicit(&places->now[group], now, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&places->lock);
+    return changed;
+}

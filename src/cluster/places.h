@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which node is home of which group of shards, for workers that ask at each CONNECT. Somebody says
+ * so by name (cluster_set_home()); the control knows which names are here. Inside cluster/ only.
+ */
+#ifndef CLUSTER_PLACES_H
+#define CLUSTER_PLACES_H
+
+#include "cluster/cluster.h"
+
+#include <pthread.h>
+
+struct places {
+    _Atomic uint64_t now[CLUSTER_GROUPS]; /* place, remote, workers: see places_get() */
+    pthread_mutex_t lock;
+    bool told;                                     /* under the lock, as what follows */
+    char nodes[CLUSTER_GROUPS][LINK_NAME_MAX + 1]; /* "": none is home */
+};
+
+void places_init(struct places *places);
+void places_deinit(struct places *places);
+
+/* Any thread. */
+void places_set(struct places *places, uint32_t group, const char *node);
+struct cluster_home places_get(const struct places *places, uint32_t group);
+
+/* On the control's thread, when members come and go: true when something is another now. */
+bool places_look(struct cluster *cluster);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where a connection belongs: client id -> shard -> node and worker. One whose session outlives it
+ * goes to the node that is home of its shard; there is none for a moment when that changes, and
+ * then CONNECT waits. A session that ends with its connection lives on the node that has the
+ * transport.
+ */
+#include "conn/connection.h"
+
+#include "base/check.h"
+#include "base/log.h"
+
+#include <stdio.h>
+
+/* How many numbers are tried for one whose session's home is this node, too. */
+enum { ASSIGN_TRIES = 1024 };
+
+/* ---- leaving -----------------------------------------------------------------------------------
+ */
+
+/* What goes to the session's home. */
+struct leaving {
+    int fd; /* -1: it could not be taken off, and is closed */
+    struct conn_origin origin;
+    struct stream_filter *filter;
+    uint8_t *unread;
+    size_t unread_len;
+};
+
+static struct leaving leave(struct conn *conn, uint32_t hash, size_t consumed)
+{
+    struct leaving leaving = {
+        .origin =
+            {
+                .transport = (enum transport)conn->stream.transport,
+                .listener = conn->listener,
+                .peer = stream_peer(&conn->stream),
+                .hash = hash,
+                .durability = conn->durability,
+                .version = conn->version,
+            },
+    };
+    conn->state = CONN_CLOSING;
+    conn_count_closed(conn); /* before it is counted there */
+    loop_timer_stop(conn->worker->loop, &conn->timer);
+    leaving.fd = stream_detach(&conn->stream, consumed, &leaving.filter, &leaving.unread,
+                               &leaving.unread_len);
+    if (leaving.fd < 0) {
+        LOG_LIMITED(LOG_WARN, "conn.out_of_descriptors", log_uint("worker", conn->worker->worker));
+        stream_close(&conn->stream);
+    }
+    return leaving;
+}
+
+static enum home_result move(struct conn *conn, uint32_t hash, uint32_t to, size_t consumed)
+{
+    struct conn_worker *worker = conn->worker;
+    struct leaving leaving = leave(conn, hash, consumed);
+    if (leaving.fd >= 0)
+        worker->ops->move(worker->owner, to, leaving.fd, &leaving.origin, leaving.filter,
+                          leaving.unread, leaving.unread_len);
+    return HOME_LEFT;
+}
+
+static enum home_result tunnel(struct conn *conn, uint32_t hash, const struct conn_home *home,
+                               size_t consumed)
+{
+    struct conn_worker *worker = conn->worker;
+    struct leaving leaving = leave(conn, hash, consumed);
+    if (leaving.fd >= 0)
+        worker->ops->tunnel(worker->owner, home, leaving.fd, &leaving.origin, leaving.filter,
+                            leaving.unread, leaving.unread_len);
+    return HOME_LEFT;
+}
+
+/* ---- waiting -----------------------------------------------------------------------------------
+ */
+
+static enum home_result await(struct conn *conn)
+{
+    struct conn_worker *worker = conn->worker;
+    if (!conn->awaits_home)
+        loop_timer_start(worker->loop, &conn->timer,
+                         worker->loop->now_ms + conn_config(conn)->cluster.home_wait_ms);
+    conn->awaits_home = true;
+    conn_set_busy(conn, CONN_BUSY_HOME);
+    list_remove(&conn->link);
+    list_add_last(&worker->homeless, &conn->link);
+    return HOME_AWAITED;
+}
+
+void conn_worker_homes_changed(struct conn_worker *worker)
+{
+    struct list all;
+    struct list *link;
+    list_init(&all);
+    list_move_all(&all, &worker->homeless);
+    while ((link = list_take_first(&all)) != NULL) {
+        struct conn *conn = CONTAINER_OF(link, struct conn, link);
+        list_add_last(&worker->connections, link);
+        conn_clear_busy(conn, CONN_BUSY_HOME); /* its CONNECT comes again */
+    }
+}
+
+/* ---- finding -----------------------------------------------------------------------------------
+ */
+
+static uint32_t worker_of(const struct conn *conn, uint32_t hash)
+{
+    return hash % conn_config(conn)->shards % conn->worker->worker_count;
+}
+
+static struct conn_home home_of(const struct conn *conn, uint32_t hash)
+{
+    const struct conn_worker *worker = conn->worker;
+    if (worker->ops->home_of == NULL)
+        return (struct conn_home){.place = CONN_HERE};
+    return worker->ops->home_of(worker->owner, hash);
+}
+
+/* Nothing is left of it when the connection ends, and nothing has to be there. */
+static bool lives_with_connection(const struct connect *connect)
+{
+    return connect->clean_start &&
+           (connect->version != MQTT_V5 || connect->properties.session_expiry_s == 0);
+}
+
+size_t conn_assign_client_id(struct conn *conn, char *out, size_t room)
+{
+    struct conn_shared *shared = conn->worker->shared;
+    uint32_t hash, tries = 0;
+    size_t len;
+    do {
+        uint64_t number = atomic_fetch_add_explicit(&shared->next_number, 1, memory_order_relaxed);
+        len = (size_t)snprintf(out, room, "auto-%016llx-%llx",
+                               (unsigned long long)shared->process_id, (unsigned long long)number);
+        hash = client_id_hash(bytes_of(out, len));
+    } while (worker_of(conn, hash) != conn->worker->worker ||
+             (home_of(conn, hash).place != CONN_HERE && ++tries < ASSIGN_TRIES) ||
+             session_find(conn->worker->sessions, bytes_of(out, len)) != NULL);
+    return len;
+}
+
+/* One that has come from another node goes nowhere from here: that one was mistaken. */
+static enum home_result stay(struct conn *conn, const struct connect *connect, uint32_t hash)
+{
+    bool is_here = connect->client_id.len == 0 || worker_of(conn, hash) == conn->worker->worker;
+    if (is_here && home_of(conn, hash).place != CONN_AWAY)
+        return HOME_FOUND;
+    LOG_LIMITED(LOG_WARN, "conn.not_its_home", log_bytes("client", connect->client_id));
+    conn_refuse(conn, MQTT_SERVER_UNAVAILABLE, "the session lives on another node");
+    return HOME_REFUSED;
+}
+
+/* The client has the usual time again for what comes next. */
+static void stop_waiting(struct conn *conn)
+{
+    struct conn_worker *worker = conn->worker;
+    if (!conn->awaits_home)
+        return;
+    conn->awaits_home = false;
+    loop_timer_start(worker->loop, &conn->timer,
+                     worker->loop->now_ms + conn_config(conn)->limits.connect_timeout_ms);
+}
+
+enum home_result conn_find_home(struct conn *conn, const struct connect *connect, size_t consumed)
+{
+    uint32_t hash = client_id_hash(connect->client_id);
+    bool named = connect->client_id.len > 0;
+    struct conn_home home = {.place = CONN_HERE};
+    if (named && !lives_with_connection(connect))
+        home = home_of(conn, hash);
+    if (home.place == CONN_NOWHERE)
+        return await(conn);
+    stop_waiting(conn);
+    if (conn_is_tunnelled(conn))
+        return stay(conn, connect, hash);
+    if (home.place == CONN_AWAY)
+        return tunnel(conn, hash, &home, consumed);
+    if (named && worker_of(conn, hash) != conn->worker->worker)
+        return move(conn, hash, worker_of(conn, hash), consumed);
+    return HOME_FOUND;
+}
