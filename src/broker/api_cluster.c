@@ -10,8 +10,10 @@
 
 enum { INIT_WAIT_MS = 60000 };
 
-static const char *const engine_names[] = {
-    [HOMES_ENGINE_OFF] = "off", [HOMES_ENGINE_UNCLEAN] = "unclean", [HOMES_ENGINE_UP] = "up"};
+static const char *const engine_names[] = {[HOMES_ENGINE_OFF] = "off",
+                                           [HOMES_ENGINE_UNCLEAN] = "unclean",
+                                           [HOMES_ENGINE_KEPT] = "kept",
+                                           [HOMES_ENGINE_UP] = "up"};
 
 /* ---- the cluster -------------------------------------------------------------------------------
  */
@@ -36,7 +38,9 @@ static const struct admin_field member_members[] = {
      .type = ADMIN_TEXT,
      .presence = ADMIN_OPTIONAL,
      .help = "`up`: it has a connection to its engine. `unclean`: its machine went down while its "
-             "engine ran, and it waits to hear what the others' did. `off`: neither."},
+             "engine ran, and it waits to hear what the others' did; `kept`: it runs, most others' "
+             "went down too, and "
+             "not all nodes have been back. `off`: none of these."},
     {.name = "groups",
      .type = ADMIN_INTEGER,
      .presence = ADMIN_OPTIONAL,

@@ -77,7 +77,7 @@ static void news_with_what_cannot_be_are_refused(void **state)
     news.weight = 0;
     refused(news);
     news = some_news();
-    news.engine = 3;
+    news.engine = HOMES_ENGINE_UP + 1;
     refused(news);
     news = some_news();
     news.groups[4].part = 3;

@@ -23,6 +23,7 @@
 enum { TRY_MS = 2000, REMOVE_MS = 2000 };
 
 #define SERVER_FILE "engine-server"
+#define KEPT_FILE "engine-kept" /* as long as not all nodes have been back */
 
 /* ---- the process -------------------------------------------------------------------------------
  */
@@ -39,6 +40,8 @@ static bool look(struct homes *homes)
     }
     homes->looked = true;
     managed_server_name(nats, homes->server);
+    mark_read_text(homes->data_dir, KEPT_FILE, last, sizeof(last));
+    homes->cold = strcmp(last, homes->server) == 0;
     mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
     if (last[0] != '\0' && strcmp(last, homes->server) != 0)
         memcpy(homes->replaced, last, sizeof(last));
@@ -69,7 +72,8 @@ static bool discard(struct homes *homes)
 static bool settle_unclean(struct homes *homes)
 {
     uint32_t up = peers_with_engine(homes, HOMES_ENGINE_UP);
-    uint32_t unclean = peers_with_engine(homes, HOMES_ENGINE_UNCLEAN) + 1;
+    uint32_t unclean = peers_with_engine(homes, HOMES_ENGINE_UNCLEAN) +
+                       peers_with_engine(homes, HOMES_ENGINE_KEPT) + 1;
 
     if (up >= majority(homes))
         return discard(homes);
@@ -79,7 +83,11 @@ static bool settle_unclean(struct homes *homes)
                                "all of them are back"));
         homes->store = MANAGED_STORE_CLEAN;
         homes->cold = homes->options.others > 0;
-        return true;
+        if (!homes->cold || mark_write_text(homes->data_dir, KEPT_FILE, homes->server) == RC_OK)
+            return true;
+        homes_say(homes, "%.200s/" KEPT_FILE " cannot be written", homes->data_dir);
+        homes->store = MANAGED_STORE_UNCLEAN;
+        return false;
     }
     homes_say(homes,
               "this machine went down while its engine ran: %u of %u other nodes have been heard "
@@ -192,6 +200,19 @@ void engine_replace(struct homes *homes, uint64_t now_ms)
     if (strcmp(last, homes->server) != 0 &&
         mark_write_text(homes->data_dir, SERVER_FILE, homes->server) != RC_OK)
         LOG(LOG_ERROR, "engine.note_failed", log_text("folder", homes->data_dir));
+}
+
+void engine_warm(struct homes *homes)
+{
+    if (!homes->cold || !homes->all_here || !peers_take_part(homes))
+        return;
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        if (!homes->groups[i].warm)
+            return;
+    if (mark_remove(homes->data_dir, KEPT_FILE) != RC_OK)
+        return;
+    homes->cold = false;
+    LOG(LOG_INFO, "engine.all_are_back", log_text("server", homes->server));
 }
 
 /* ---- the end -----------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ void founding_begin(struct homes *homes)
 /* Takes over another node's id. */
 static void take_id(struct homes *homes, const struct peer *peer)
 {
-    if (homes->founder && mark_remove(homes->data_dir) != RC_OK)
+    if (homes->founder && mark_remove(homes->data_dir, MARK_FILE) != RC_OK)
         LOG(LOG_WARN, "homes.mark_left", log_text("folder", homes->data_dir));
     engine_disconnect(homes);
     homes->founder = homes->marked = false;
@@ -142,7 +142,7 @@ static void gather(struct homes *homes, bool connected)
         homes_say(homes, "not all nodes of cluster.addresses are here: %u others are", here);
     else if (!peers_agree(homes))
         homes_say(homes, "not all nodes have heard of it");
-    else if (!connected || peers_with_engine(homes, HOMES_ENGINE_UP) < here)
+    else if (!connected || peers_connected(homes) < here)
         homes_say(homes, "not all engines run");
     else
         homes_enter(homes, HOMES_FOUNDING);
@@ -198,6 +198,7 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
     homes->connected = connected;
     if (homes->phase == HOMES_RUNNING) {
         engine_replace(homes, now_ms);
+        engine_warm(homes);
         return;
     }
     if (now_ms < homes->step_ms)

@@ -6,7 +6,6 @@
 #include "homes/inside.h"
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
 
@@ -41,7 +40,7 @@ static void on_apply(struct changelog *log, const struct changelog_entry *entry)
     if (entry->kind != CHANGELOG_CLAIM)
         return;
     group->changes++;
-    group->claim_read_ms = clock_ms();
+    group->claim_read_ms = group->homes->now_ms;
 }
 
 static void on_opened(struct changelog *log, uint64_t epoch)
@@ -50,6 +49,7 @@ static void on_opened(struct changelog *log, uint64_t epoch)
 
     group->state = GROUP_LOADING;
     group->epoch = epoch;
+    group->warm = true;
     LOG(LOG_INFO, "homes.opened", log_uint("group", log->group), log_uint("epoch", epoch));
     ops_of(group)->opened(owner_of(group), log->group, epoch);
 }
@@ -198,12 +198,13 @@ static bool is_vacant(const struct group *group)
            strcmp(chain->claimant.node, group->homes->node) == 0;
 }
 
-static bool may_claim(const struct homes *homes, uint64_t now_ms)
+static bool may_claim(const struct group *group, uint64_t now_ms)
 {
-    bool settled = (homes->all_here && peers_take_part(homes)) ||
-                   now_ms >= homes->running_ms + HOMES_SETTLE_MS;
-    return homes->phase == HOMES_RUNNING && homes->leave_ms == 0 && settled &&
-           (!homes->cold || homes->all_here);
+    const struct homes *homes = group->homes;
+    bool all = homes->all_here && peers_take_part(homes);
+    bool settled =
+        all || (now_ms >= homes->running_ms + HOMES_SETTLE_MS && (!homes->cold || group->warm));
+    return now_ms >= group->unfit_ms && homes->leave_ms == 0 && settled;
 }
 
 static bool should_claim(struct group *group, uint64_t now_ms, const struct candidate *ranked,
@@ -214,8 +215,10 @@ static bool should_claim(struct group *group, uint64_t now_ms, const struct cand
     bool vacant = is_vacant(group);
     const char *home = vacant ? "" : log->chain.claimant.node;
     const struct peer *peer = peer_find(homes, home);
+    uint64_t epoch;
 
     judge_watch(&group->watch, log->end_ms);
+    group->warm = group->warm || peers_home(homes, log->group, &epoch) != NULL;
     struct judge_vacancy vacancy = {
         .now_ms = now_ms,
         .read_ms =
@@ -224,7 +227,7 @@ static bool should_claim(struct group *group, uint64_t now_ms, const struct cand
         .vacant = vacant,
         .home_lives = peer != NULL && peer->here,
         .behind = peers_highest(homes, log->group) > log->chain.at.sequence,
-        .turn = may_claim(homes, now_ms) ? turn_of(ranked, count, home) : JUDGE_NEVER,
+        .turn = may_claim(group, now_ms) ? turn_of(ranked, count, home) : JUDGE_NEVER,
     };
     return judge_claims(&vacancy);
 }
@@ -307,7 +310,7 @@ static void turn_serving(struct group *group, uint64_t now_ms, const struct cand
         .own = group->log.chain.at.sequence,
         .preferred_s = preferred->news.groups[number].sequence,
         .preferred_runs = preferred->news.groups[number].part == HOMES_FOLLOWS &&
-                          preferred->news.engine == HOMES_ENGINE_UP,
+                          preferred->news.engine >= HOMES_ENGINE_KEPT,
     };
     if (judge_gives_up(&stay))
         give_up(group, "another node should be its home");
@@ -366,6 +369,17 @@ void group_closed(struct group *group, uint64_t epoch, uint64_t now_ms)
 {
     if (group->state != GROUP_CLOSING || group->epoch != epoch)
         return;
+    group->state = GROUP_RELEASING;
+    changelog_release(&group->log, now_ms);
+}
+
+void group_give_up(struct group *group, uint64_t epoch, uint64_t now_ms)
+{
+    if (group->state == GROUP_AWAY || group->state == GROUP_RELEASING || group->epoch != epoch)
+        return;
+    LOG(LOG_WARN, "homes.gives_up", log_uint("group", group->log.group), log_uint("epoch", epoch),
+        log_text("reason", "this node cannot go on"));
+    group->unfit_ms = now_ms + HOMES_UNFIT_MS;
     group->state = GROUP_RELEASING;
     changelog_release(&group->log, now_ms);
 }
@@ -438,8 +452,9 @@ static enum homes_part part_of(const struct group *group)
 {
     if (group->state != GROUP_AWAY)
         return group->state == GROUP_SERVING ? HOMES_IS_HOME : HOMES_NO_PART;
-    return group->attached && group->log.state == CHANGELOG_FOLLOWING ? HOMES_FOLLOWS
-                                                                      : HOMES_NO_PART;
+    bool follows = group->attached && group->log.state == CHANGELOG_FOLLOWING &&
+                   group->homes->now_ms >= group->unfit_ms;
+    return follows ? HOMES_FOLLOWS : HOMES_NO_PART;
 }
 
 void group_news(const struct group *group, struct homes_group_news *out)

@@ -116,6 +116,17 @@ void homes_closed(struct homes *homes, uint32_t group, uint64_t epoch)
     post(homes, &(struct homes_mail){.open = open_closed, .group = group, .epoch = epoch});
 }
 
+static void open_give_up(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
+{
+    group_give_up(&homes->groups[mail->group], mail->epoch, now_ms);
+}
+
+void homes_give_up(struct homes *homes, uint32_t group, uint64_t epoch)
+{
+    CHECK(group < HOMES_GROUPS);
+    post(homes, &(struct homes_mail){.open = open_give_up, .group = group, .epoch = epoch});
+}
+
 static void open_flushed(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
 {
     (void)now_ms;
@@ -263,7 +274,7 @@ bool homes_news_of(struct homes *homes, const char *node, struct homes_news *new
 static enum homes_engine engine_now(const struct homes *homes)
 {
     if (homes->connected)
-        return HOMES_ENGINE_UP;
+        return homes->cold ? HOMES_ENGINE_KEPT : HOMES_ENGINE_UP;
     return homes->looked && homes->store == MANAGED_STORE_UNCLEAN ? HOMES_ENGINE_UNCLEAN
                                                                   : HOMES_ENGINE_OFF;
 }
@@ -418,8 +429,9 @@ static void open_leave(struct homes *homes, struct homes_mail *mail, uint64_t no
 /* False: it is the end. */
 static bool turn(struct homes *homes)
 {
+    homes->now_ms = clock_ms();
     bool news = open_all(homes);
-    uint64_t now_ms = clock_ms();
+    uint64_t now_ms = homes->now_ms = clock_ms();
 
     if (homes->leave_ms == 0 || homes->phase == HOMES_RUNNING)
         founding_turn(homes, now_ms);

@@ -36,6 +36,7 @@ enum {
     HOMES_STOP_MS = 3000, /* to give groups up in order at the end */
     HOMES_ENGINE_STOP_MS = 4000,
     HOMES_BEHIND_MS = 2000,
+    HOMES_UNFIT_MS = 60000,
 };
 
 enum homes_phase {
@@ -138,6 +139,14 @@ MUST_USE enum rc homes_append(struct homes *homes, uint32_t group, uint64_t epoc
 void homes_serving(struct homes *homes, uint32_t group, uint64_t epoch);
 void homes_closed(struct homes *homes, uint32_t group, uint64_t epoch);
 
+/*
+ * This node cannot go on with the group, of which it is home in that epoch or is becoming it:
+ * nothing is served any more. The group is released as it is, and not claimed from here for
+ * HOMES_UNFIT_MS. What was appended and not committed is told of still: committed(), or lost(). Any
+ * thread.
+ */
+void homes_give_up(struct homes *homes, uint32_t group, uint64_t epoch);
+
 /* The store has this on disk, and needs nothing of the log before it; any thread. */
 void homes_flushed(struct homes *homes, uint32_t group, const struct changelog_position *position);
 
@@ -164,7 +173,9 @@ struct homes_group_news {
     struct changelog_position flushed;
 };
 
-enum homes_engine { HOMES_ENGINE_OFF, HOMES_ENGINE_UNCLEAN, HOMES_ENGINE_UP };
+/* KEPT: it runs, and its machine went down with most others': not all nodes have been back since.
+ */
+enum homes_engine { HOMES_ENGINE_OFF, HOMES_ENGINE_UNCLEAN, HOMES_ENGINE_KEPT, HOMES_ENGINE_UP };
 
 /* What a node says of itself. */
 struct homes_news {

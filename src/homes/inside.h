@@ -67,6 +67,7 @@ bool peers_agree(const struct homes *homes);
 bool peers_take_part(const struct homes *homes);
 uint32_t peers_here(const struct homes *homes);
 uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine);
+uint32_t peers_connected(const struct homes *homes);
 void peers_free(struct homes *homes);
 
 /* ---- group.c -----------------------------------------------------------------------------------
@@ -93,6 +94,8 @@ struct group {
     struct judge_watch watch;
     uint64_t epoch; /* in which this node was home last */
     uint64_t look_ms, follow_ms, claim_read_ms, serving_ms;
+    bool warm;         /* it has had a home since this node runs */
+    uint64_t unfit_ms; /* until then it is not claimed from here */
     uint64_t trim_ms, trimmed, told_sequence;
     char preferred[HOMES_NAME_MAX];
     uint64_t claims, deposed, changes;
@@ -110,6 +113,7 @@ uint64_t group_deadline_ms(const struct group *group);
 void group_append(struct group *group, uint64_t epoch, struct bytes batch, uint64_t now_ms);
 void group_serving(struct group *group, uint64_t epoch, uint64_t now_ms);
 void group_closed(struct group *group, uint64_t epoch, uint64_t now_ms);
+void group_give_up(struct group *group, uint64_t epoch, uint64_t now_ms);
 void group_flushed(struct group *group, const struct changelog_position *position);
 /* Begins to give it up when this node is home. True: it is, or is becoming it. */
 bool group_leave(struct group *group, uint64_t now_ms);
@@ -135,10 +139,11 @@ struct homes {
     /* the homes thread's */
     enum homes_phase phase;
     struct mark mark;
-    bool founder;  /* the id is ours, and init goes on here */
-    bool all_here; /* all nodes that are configured */
-    bool marked;   /* the file says what `mark` says */
-    bool cold;     /* the store was kept though power was lost: all nodes are waited for */
+    bool founder;    /* the id is ours, and init goes on here */
+    bool all_here;   /* all nodes that are configured */
+    bool marked;     /* the file says what `mark` says */
+    bool cold;       /* the store was kept though power was lost: groups wait for all nodes */
+    uint64_t now_ms; /* of this turn */
     uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms;
     struct managed_process process;
     enum managed_store store;
@@ -173,6 +178,8 @@ uint64_t engine_deadline_ms(const struct homes *homes);
 void engine_disconnect(struct homes *homes);
 /* Takes out the server that ours has replaced, if there is one. */
 void engine_replace(struct homes *homes, uint64_t now_ms);
+/* Notes that all nodes are back after a loss of power, when they are and all groups have homes. */
+void engine_warm(struct homes *homes);
 /* Ends it in order. */
 void engine_stop(struct homes *homes);
 /* What is waited for, or wrong; said in the log when it is new. */

@@ -118,11 +118,11 @@ enum rc mark_write(const char *data_dir, const struct mark *mark)
     return mark_write_text(data_dir, MARK_FILE, text);
 }
 
-enum rc mark_remove(const char *data_dir)
+enum rc mark_remove(const char *data_dir, const char *name)
 {
     char path[MANAGED_PATH_MAX];
 
-    snprintf(path, sizeof(path), "%s/%s", data_dir, MARK_FILE);
+    snprintf(path, sizeof(path), "%s/%s", data_dir, name);
     if (unlink(path) != 0 && errno != ENOENT)
         return RC_IO;
     return flush_folder(data_dir);

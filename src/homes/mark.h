@@ -28,8 +28,8 @@ MUST_USE enum rc mark_read(const char *data_dir, struct mark *mark);
 /* Whole or not at all, flushed. RC_IO: errno. */
 MUST_USE enum rc mark_write(const char *data_dir, const struct mark *mark);
 
-/* RC_IO: errno. */
-MUST_USE enum rc mark_remove(const char *data_dir);
+/* One of these files, which need not be there. RC_IO: errno. */
+MUST_USE enum rc mark_remove(const char *data_dir, const char *name);
 
 /* One line of text in a small file; "" when there is none. */
 void mark_read_text(const char *data_dir, const char *name, char *out, size_t room);

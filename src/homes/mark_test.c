@@ -53,11 +53,11 @@ static void mark_that_is_not_there_is_told_from_one_that_is_not_known(void **sta
 {
     struct mark read;
 
-    assert_int_equal(mark_remove(*state), RC_OK);
+    assert_int_equal(mark_remove(*state, MARK_FILE), RC_OK);
     assert_int_equal(mark_read(*state, &read), RC_NOT_FOUND);
     write_text(*state, "something else");
     assert_int_equal(mark_read(*state, &read), RC_INVALID);
-    assert_int_equal(mark_remove(*state), RC_OK);
+    assert_int_equal(mark_remove(*state, MARK_FILE), RC_OK);
     assert_int_equal(mark_read(*state, &read), RC_NOT_FOUND);
 }
 

@@ -160,6 +160,11 @@ uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine)
     return count;
 }
 
+uint32_t peers_connected(const struct homes *homes)
+{
+    return peers_with_engine(homes, HOMES_ENGINE_UP) + peers_with_engine(homes, HOMES_ENGINE_KEPT);
+}
+
 void peers_free(struct homes *homes)
 {
     for (uint32_t i = 0; i < peer_count(homes); i++)
