@@ -44,7 +44,8 @@ bool jetstream_is_connected(const struct jetstream *js);
 /*
  * Makes the streams of groups 0 to count - 1, where they are not there yet; blocks, for
  * `timeout_ms` at most. RC_OK: all are there. RC_AGAIN: some are not, ask again. RC_EXISTS: one is
- * there that is not as it would be made. RC_REFUSED: the engine will not; `error` says why.
+ * there that is not as it would be made. RC_INVALID: it is one server by itself, which keeps one
+ * replica. RC_REFUSED: the engine will not; `error` says why.
  */
 MUST_USE enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t replicas,
                                   uint64_t timeout_ms, char error[JETSTREAM_ERROR_MAX]);

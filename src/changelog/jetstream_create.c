@@ -16,6 +16,7 @@ enum {
     NOT_READY = 10008,
     NO_RESOURCES = 10023,
     NO_STREAM = 10059,
+    NOT_CLUSTERED = 10074,
 };
 
 /* Nothing is ever dropped by itself (discard new, no age), nothing in between can be taken out
@@ -60,6 +61,8 @@ static enum rc rc_of(int code)
         return RC_NOT_FOUND;
     case OTHER_CONFIGURATION:
         return RC_EXISTS;
+    case NOT_CLUSTERED:
+        return RC_INVALID;
     case NO_PEERS:
     case NOT_READY:
     case NO_RESOURCES:

@@ -132,6 +132,14 @@ void founding_heard(struct homes *homes, const struct peer *peer)
 /* ---- steps -------------------------------------------------------------------------------------
  */
 
+static void say_not_connected(struct homes *homes)
+{
+    if (homes->process.state == MANAGED_PAUSES && homes->process.starts == 0)
+        homes_say(homes, "%s cannot be started; is it installed?", homes->options.program);
+    else
+        homes_say(homes, "there is no connection to the engine");
+}
+
 static void gather(struct homes *homes, bool connected)
 {
     uint32_t here = peers_here(homes);
@@ -142,7 +150,9 @@ static void gather(struct homes *homes, bool connected)
         homes_say(homes, "not all nodes of cluster.addresses are here: %u others are", here);
     else if (!peers_agree(homes))
         homes_say(homes, "not all nodes have heard of it");
-    else if (!connected || peers_connected(homes) < here)
+    else if (!connected)
+        say_not_connected(homes);
+    else if (peers_connected(homes) < here)
         homes_say(homes, "not all engines run");
     else
         homes_enter(homes, HOMES_FOUNDING);
@@ -152,13 +162,20 @@ static void make_streams(struct homes *homes)
 {
     char error[JETSTREAM_ERROR_MAX] = "";
     uint32_t nodes = peers_here(homes) + 1;
-    uint32_t replicas = nodes < HOMES_REPLICAS ? nodes : HOMES_REPLICAS;
+    bool few = homes->options.program != NULL && nodes < HOMES_REPLICAS; /* a server each */
+    uint32_t replicas = few ? nodes : HOMES_REPLICAS;
 
     enum rc rc = jetstream_create(homes->jetstream, HOMES_GROUPS, replicas, STEP_MS, error);
+    if (rc == RC_INVALID) {
+        replicas = 1;
+        rc = jetstream_create(homes->jetstream, HOMES_GROUPS, replicas, STEP_MS, error);
+    }
     if (rc != RC_OK) {
         homes_say(homes, "the engine has not made the changelogs: %s", error);
         return;
     }
+    if (replicas == 1 && nodes > 1)
+        LOG(LOG_WARN, "homes.one_copy", log_text("reason", "the engine is one server by itself"));
     LOG(LOG_INFO, "homes.founded", log_text("id", homes->mark.id), log_uint("nodes", nodes),
         log_uint("replicas", replicas));
     homes->mark.founded = true;
@@ -187,7 +204,8 @@ static void look_for_streams(struct homes *homes, uint64_t now_ms)
     }
     homes->running_ms = now_ms;
     homes_enter(homes, HOMES_RUNNING);
-    groups_open(homes, jetstream_engine(homes->jetstream));
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        group_open(&homes->groups[i], jetstream_engine(homes->jetstream));
 }
 
 void founding_turn(struct homes *homes, uint64_t now_ms)
@@ -207,7 +225,7 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
     if (homes->phase == HOMES_GATHERING)
         gather(homes, connected);
     else if (!connected)
-        homes_say(homes, "there is no connection to the engine");
+        say_not_connected(homes);
     else if (homes->phase == HOMES_FOUNDING)
         make_streams(homes);
     else if (!homes->mark.founded)

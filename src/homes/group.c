@@ -131,15 +131,14 @@ static const struct changelog_ops changelog_ops = {
 /* ---- opening and closing -----------------------------------------------------------------------
  */
 
-void groups_open(struct homes *homes, struct engine *engine)
+void group_open(struct group *group, struct engine *engine)
 {
-    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
-        struct group *group = &homes->groups[i];
-        changelog_init(&group->log, i, engine, &changelog_ops, NULL, homes->node,
-                       homes->options.incarnation);
-        changelog_start_at(&group->log, &group->start);
-        group->attached = true;
-    }
+    const struct homes *homes = group->homes;
+
+    changelog_init(&group->log, group->log.group, engine, &changelog_ops, NULL, homes->node,
+                   homes->options.incarnation);
+    changelog_start_at(&group->log, &group->start);
+    group->attached = true;
 }
 
 void groups_close(struct homes *homes)

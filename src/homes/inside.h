@@ -105,7 +105,8 @@ struct group {
     _Atomic uint64_t home; /* packed; partner of every store is homes_of() */
 };
 
-void groups_open(struct homes *homes, struct engine *engine);
+/* Begins at `start`. */
+void group_open(struct group *group, struct engine *engine);
 void groups_close(struct homes *homes);
 void group_place(struct group *group, const struct changelog_position *position);
 void group_turn(struct group *group, uint64_t now_ms);

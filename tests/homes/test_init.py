@@ -2,6 +2,7 @@
 """How a cluster begins, once, and what nodes do that find something else than they left."""
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -9,6 +10,7 @@ import threading
 import pytest
 
 from kit import Broker
+from kit.broker import free_port
 
 from .conftest import GROUPS
 
@@ -131,3 +133,34 @@ def test_status_members_and_shards_are_shown(cluster_of):
     assert members.split()[0] == "node" and " n1 " in " " + members.replace("\n", " ")
     assert len(shards.splitlines()) == GROUPS + 1 and "n1" in shards
     assert two.run(0, "what").returncode == 64
+
+
+@pytest.fixture
+def external_engine(tmp_path):
+    """The URL of a NATS with JetStream that somebody else runs."""
+    port = free_port()
+    program = shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin")
+    process = subprocess.Popen([program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", tmp_path],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield f"nats://127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+
+
+def test_engine_that_somebody_else_runs_is_used(cluster_of, external_engine):
+    two = cluster_of(2, engine="external", engine_urls=[external_engine])
+    two.init()
+    assert set(two.homes()) == {"n0", "n1"}
+    assert two.ask(1, "/v1/cluster")[1]["engine"] == {"kind": "external", "connected": True}
+    assert not (two[0].data / "engine").exists()
+    assert "homes.one_copy" in two[0].log  # one server alone
+
+
+def test_engine_that_is_not_there_is_said(cluster_of):
+    one = cluster_of(1, engine="external", engine_urls=[f"nats://127.0.0.1:{free_port()}"])
+    asked = threading.Thread(target=lambda: one.run(0, "init"))
+    asked.start()
+    one.wait("it is said", lambda: "no connection to the engine"
+             in one.ask(0, "/v1/cluster")[1].get("waits_for", ""))
+    one[0].stop()  # nobody waits for init any more
+    asked.join()

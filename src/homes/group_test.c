@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two nodes and one group on an engine that can be cut off, with links that can break: who is home,
+ * and that never both act. */
+#include "changelog/changelog_fixture.h"
+#include "homes/inside.h"
+
+#include "base/log.h"
+
+enum { PATIENCE_MS = 60000, STORE = 40 };
+
+/* A node with its group; what its owner was told. */
+struct member {
+    struct node *node; /* its connection to the engine */
+    struct homes *homes;
+    struct group *group;
+    bool answers; /* as owner, to opened() and close() */
+    uint64_t serve, closes;
+    uint32_t opened, lost, closed, behind;
+};
+
+struct pair {
+    struct world *world;
+    struct member members[2];
+    struct member *first, *second; /* in order for the group */
+    bool linked;
+};
+
+/* ---- the owner ---------------------------------------------------------------------------------
+ */
+
+static void on_apply(void *owner, uint32_t group, struct bytes batch,
+                     const struct changelog_position *position)
+{
+    (void)owner;
+    (void)group;
+    (void)batch;
+    (void)position;
+}
+
+static void on_moved(void *owner, uint32_t group, const struct changelog_position *position)
+{
+    (void)owner;
+    (void)group;
+    (void)position;
+}
+
+static void on_opened(void *owner, uint32_t group, uint64_t epoch)
+{
+    struct member *member = owner;
+    (void)group;
+    member->opened++;
+    member->serve = epoch;
+}
+
+static void on_close(void *owner, uint32_t group)
+{
+    struct member *member = owner;
+    (void)group;
+    member->closed++;
+    member->closes = member->group->epoch;
+}
+
+static void on_lost(void *owner, uint32_t group, const char *why)
+{
+    struct member *member = owner;
+    (void)group;
+    (void)why;
+    member->lost++;
+    member->serve = member->closes = 0;
+}
+
+static void on_behind(void *owner, uint32_t group, const char *why)
+{
+    struct member *member = owner;
+    (void)group;
+    (void)why;
+    member->behind++;
+}
+
+static void on_changed(void *owner)
+{
+    (void)owner;
+}
+
+static const struct homes_ops ops = {
+    .apply = on_apply,
+    .moved = on_moved,
+    .opened = on_opened,
+    .committed = on_moved,
+    .close = on_close,
+    .lost = on_lost,
+    .behind = on_behind,
+    .changed = on_changed,
+};
+
+/* ---- the pair ----------------------------------------------------------------------------------
+ */
+
+static void member_init(struct pair *pair, uint32_t at, const char *name)
+{
+    struct member *member = &pair->members[at];
+    struct homes_options options = {.cluster = "c",
+                                    .node = name,
+                                    .data_dir = "/nonexistent",
+                                    .incarnation = 1,
+                                    .weight = 100,
+                                    .ops = &ops,
+                                    .owner = member};
+
+    member->answers = true;
+    member->node = node_new(pair->world, at, name);
+    member->homes = homes_new(&options);
+    member->homes->phase = HOMES_RUNNING;
+    member->homes->running_ms = pair->world->now_ms;
+    member->homes->mark = (struct mark){.id = "0123456789abcdef", .founded = true};
+    member->group = &member->homes->groups[WORLD_GROUP];
+    group_open(member->group, &member->node->engine);
+}
+
+/* What the links of `to` say of `from`. */
+static void hear(struct member *to, const struct member *from, bool here, uint64_t now_ms)
+{
+    struct peer *peer = peer_get(to->homes, from->homes->node);
+
+    if (here && !peer->here)
+        peer->here_ms = now_ms;
+    if (!here)
+        peer->here_ms = 0;
+    peer->here = peer->heard = to->homes->all_here = here;
+    peer->news = (struct homes_news){.founded = true, .engine = HOMES_ENGINE_UP, .weight = 100};
+    memcpy(peer->news.id, from->homes->mark.id, sizeof(peer->news.id));
+    group_news(from->group, &peer->news.groups[WORLD_GROUP]);
+}
+
+static void answer(struct member *member, uint64_t now_ms)
+{
+    uint64_t serve = member->serve, closes = member->closes;
+
+    if (!member->answers)
+        return;
+    member->serve = member->closes = 0;
+    if (serve != 0)
+        group_serving(member->group, serve, now_ms);
+    if (closes != 0)
+        group_closed(member->group, closes, now_ms);
+}
+
+static bool acts(const struct member *member, uint64_t now_ms)
+{
+    return changelog_lease_fresh(&member->group->log, now_ms);
+}
+
+static void step(struct pair *pair)
+{
+    uint64_t now_ms = pair->world->now_ms;
+
+    world_step(pair->world);
+    for (int i = 0; i < 2; i++) {
+        struct member *member = &pair->members[i];
+        hear(member, &pair->members[1 - i], pair->linked, now_ms);
+        member->homes->now_ms = now_ms;
+        answer(member, now_ms);
+        group_turn(member->group, now_ms);
+        (void)group_publish(member->group, now_ms);
+    }
+    assert_false(acts(&pair->members[0], now_ms) && acts(&pair->members[1], now_ms));
+    pair->world->now_ms++;
+}
+
+static void advance(struct pair *pair, uint64_t ms)
+{
+    for (uint64_t i = 0; i < ms; i++)
+        step(pair);
+}
+
+static bool is_home(const struct member *member)
+{
+    return group_home(member->group).place == HOME_HERE;
+}
+
+/* Gives how long it took. */
+static uint64_t until_home(struct pair *pair, const struct member *member)
+{
+    uint64_t ms = 0;
+
+    for (; !is_home(member); ms++) {
+        assert_true(ms < PATIENCE_MS);
+        step(pair);
+    }
+    return ms;
+}
+
+static struct pair *pair_new(void)
+{
+    struct pair *pair = NEW(struct pair);
+
+    pair->world = world_new();
+    pair->linked = true;
+    member_init(pair, 0, "a");
+    member_init(pair, 1, "b");
+    step(pair);
+    bool a_first = strcmp(pair->members[0].group->preferred, "a") == 0;
+    pair->first = &pair->members[a_first ? 0 : 1];
+    pair->second = &pair->members[a_first ? 1 : 0];
+    return pair;
+}
+
+/* The first is home, and both have been here for longer than the minimum stay. */
+static struct pair *pair_settled(void)
+{
+    struct pair *pair = pair_new();
+
+    until_home(pair, pair->first);
+    advance(pair, 2 * JUDGE_STAY_MS);
+    return pair;
+}
+
+static void pair_free(struct pair *pair)
+{
+    for (int i = 0; i < 2; i++) {
+        groups_close(pair->members[i].homes);
+        homes_free(pair->members[i].homes);
+    }
+    world_free(pair->world);
+    mem_free(pair);
+}
+
+/* ---- rules -------------------------------------------------------------------------------------
+ */
+
+static void group_has_the_first_in_order_as_its_home(void **state)
+{
+    struct pair *pair = pair_new();
+    (void)state;
+
+    assert_true(until_home(pair, pair->first) < 1000);
+    advance(pair, 5000);
+    assert_int_equal(pair->second->opened, 0);
+    struct home seen = group_home(pair->second->group);
+    assert_int_equal(seen.place, HOME_AWAY);
+    assert_string_equal(homes_node_name(pair->second->homes, seen.node), pair->first->homes->node);
+    assert_int_equal(seen.epoch, pair->first->group->epoch);
+    pair_free(pair);
+}
+
+static void group_has_another_home_soon_after_its_home_has_died(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    pair->first->node->cut = true;
+    pair->linked = false;
+    assert_in_range(until_home(pair, pair->second), CHANGELOG_LEASE_MS - CHANGELOG_REFRESH_MS,
+                    CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS + 500);
+    pair_free(pair);
+}
+
+static void group_is_taken_from_a_home_that_the_engine_does_not_hear(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    pair->first->node->cut = true; /* the links do hear it */
+    assert_true(until_home(pair, pair->second) <
+                CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS + 1000);
+    pair->first->node->cut = false;
+    advance(pair, 2000);
+    assert_int_equal(pair->first->lost, 1);
+    assert_false(is_home(pair->first));
+    pair_free(pair);
+}
+
+static void group_stays_when_the_engine_is_silent_for_all(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    while (pair->second->group->log.chain.at.sequence < pair->world->log.last)
+        step(pair);
+    pair->first->node->cut = pair->second->node->cut = true;
+    advance(pair, 7000);
+    uint64_t heard_ms = pair->world->now_ms;
+    pair->second->node->cut = false;
+    while (pair->second->group->log.end_ms < heard_ms)
+        step(pair);
+    advance(pair, 800); /* it answers one sooner than the other */
+    pair->first->node->cut = false;
+    advance(pair, 10000);
+    assert_true(is_home(pair->first));
+    assert_int_equal(pair->first->opened, 1);
+    assert_int_equal(pair->second->group->claims, 0);
+    pair_free(pair);
+}
+
+static void group_stays_when_only_the_links_break(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    pair->linked = false;
+    advance(pair, 20000);
+    assert_true(is_home(pair->first));
+    assert_int_equal(pair->second->group->claims, 0);
+    pair_free(pair);
+}
+
+static void group_comes_back_to_the_first_after_the_minimum_stay(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    pair->first->node->cut = true;
+    pair->linked = false;
+    until_home(pair, pair->second);
+    pair->first->node->cut = false;
+    pair->linked = true;
+    advance(pair, JUDGE_STAY_MS - 500);
+    assert_true(is_home(pair->second));
+    assert_true(until_home(pair, pair->first) < 2000);
+    assert_int_equal(pair->second->closed, 1);
+    assert_int_equal(pair->second->lost, 0);
+    pair_free(pair);
+}
+
+static void group_is_released_by_a_node_that_leaves_and_claimed_at_once(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    pair->first->homes->leave_ms = pair->world->now_ms;
+    assert_true(group_leave(pair->first->group, pair->world->now_ms));
+    pair->linked = false; /* the second is first now */
+    assert_true(until_home(pair, pair->second) < 1000);
+    assert_false(group_leave(pair->first->group, pair->world->now_ms));
+    pair_free(pair);
+}
+
+static void group_is_not_released_before_its_owner_has_closed_it(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    pair->first->answers = false;
+    pair->first->homes->leave_ms = pair->world->now_ms;
+    (void)group_leave(pair->first->group, pair->world->now_ms);
+    advance(pair, 5000);
+    assert_int_equal(pair->first->closed, 1);
+    assert_int_equal(pair->second->opened, 0);
+    assert_true(acts(pair->first, pair->world->now_ms)); /* the lease is kept meanwhile */
+    pair->first->answers = true;
+    pair->linked = false;
+    until_home(pair, pair->second);
+    pair_free(pair);
+}
+
+static void group_that_its_node_cannot_go_on_with_goes_to_the_other_for_a_while(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    group_give_up(pair->first->group, pair->first->group->epoch, pair->world->now_ms);
+    assert_true(until_home(pair, pair->second) < JUDGE_TURN_MS + 1000);
+    advance(pair, HOMES_UNFIT_MS - 5000);
+    assert_true(is_home(pair->second));
+    assert_int_equal(pair->first->closed, 0);
+    advance(pair, 20000);
+    assert_true(is_home(pair->first));
+    pair_free(pair);
+}
+
+static void group_is_not_claimed_by_who_has_less_of_it_on_disk_than_another(void **state)
+{
+    struct pair *pair = pair_new();
+    (void)state;
+
+    struct changelog_position ahead = {.sequence = 1000, .epoch = 1};
+    pair->second->group->flushed = ahead; /* its log was lost, or ours is the wrong one */
+    advance(pair, 20000);
+    assert_int_equal(pair->first->group->claims, 0);
+    pair_free(pair);
+}
+
+static void group_waits_for_all_nodes_after_a_loss_of_power(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    pair->second->homes->cold = true;
+    pair->second->group->warm = false;
+    pair->linked = false;
+    pair->first->node->cut = true;
+    advance(pair, 20000);
+    assert_int_equal(pair->second->group->claims, 0);
+    pair->linked = true;
+    until_home(pair, pair->second);
+    pair_free(pair);
+}
+
+static void group_whose_log_was_trimmed_waits_for_a_copy(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct member *second = pair->second;
+    struct changelog_position nothing = {0}, copied = *changelog_position(&second->group->log);
+    (void)state;
+
+    changelog_stop(&second->group->log);
+    changelog_start_at(&second->group->log, &nothing);
+    pair->world->log.first = STORE / 2;
+    advance(pair, 3 * HOMES_BEHIND_MS);
+    assert_true(second->behind >= 2); /* it is asked for again */
+    assert_int_equal(second->group->log.state, CHANGELOG_IDLE);
+    group_place(second->group, &copied);
+    advance(pair, 1000);
+    assert_int_equal(second->group->log.state, CHANGELOG_FOLLOWING);
+    assert_true(second->group->log.chain.at.sequence > copied.sequence);
+    pair_free(pair);
+}
+
+static void group_takes_nothing_to_append_that_another_epoch_was_meant_for(void **state)
+{
+    struct pair *pair = pair_settled();
+    uint64_t appended = pair->first->group->log.counts.appended;
+    (void)state;
+
+    group_append(pair->first->group, pair->first->group->epoch + 1, bytes_of_str("no"),
+                 pair->world->now_ms);
+    advance(pair, 100);
+    assert_int_equal(pair->first->group->log.counts.appended, appended);
+    group_append(pair->first->group, pair->first->group->epoch, bytes_of_str("yes"),
+                 pair->world->now_ms);
+    advance(pair, 100);
+    assert_int_equal(pair->first->group->log.counts.appended, appended + 1);
+    pair_free(pair);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(group_has_the_first_in_order_as_its_home),
+        cmocka_unit_test(group_has_another_home_soon_after_its_home_has_died),
+        cmocka_unit_test(group_is_taken_from_a_home_that_the_engine_does_not_hear),
+        cmocka_unit_test(group_stays_when_the_engine_is_silent_for_all),
+        cmocka_unit_test(group_stays_when_only_the_links_break),
+        cmocka_unit_test(group_comes_back_to_the_first_after_the_minimum_stay),
+        cmocka_unit_test(group_is_released_by_a_node_that_leaves_and_claimed_at_once),
+        cmocka_unit_test(group_is_not_released_before_its_owner_has_closed_it),
+        cmocka_unit_test(group_that_its_node_cannot_go_on_with_goes_to_the_other_for_a_while),
+        cmocka_unit_test(group_is_not_claimed_by_who_has_less_of_it_on_disk_than_another),
+        cmocka_unit_test(group_waits_for_all_nodes_after_a_loss_of_power),
+        cmocka_unit_test(group_whose_log_was_trimmed_waits_for_a_copy),
+        cmocka_unit_test(group_takes_nothing_to_append_that_another_epoch_was_meant_for),
+    };
+    log_set_level(LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
