@@ -5,8 +5,9 @@
     ./dev cluster [N] [--port PORT] [--data FOLDER]
 
 HAProxy has PORT (1883), the nodes have MQTT on PORT+1, PORT+2 and so on, and for themselves PORT+1000+i
-(from HAProxy, with the PROXY protocol), PORT+2000+i (links), PORT+3000+i (health) and PORT+4000+i
-(agent). SKEIN_BINARY names the program.
+(from HAProxy, with the PROXY protocol), PORT+2000+i (links), PORT+3000+i and PORT+4000+i (engines,
+once the cluster is initialised), PORT+5000+i (health) and PORT+6000+i (agent). SKEIN_BINARY names
+the program.
 """
 
 import argparse
@@ -34,6 +35,9 @@ HELLO = """
   build/release/skein pub -p {last} -t hello/world -m hi  # hears what is published on the last
   build/release/skein pub -p {port} -t hello/world -m hi  # and anywhere
 
+  build/release/skein cluster -d {data}/n1/data init      # an engine for each node, once in their life
+  build/release/skein cluster -d {data}/n1/data shards    # who leads what
+
 Node i has MQTT on port {port}+i. Logs, configurations and data are in {data}. Ctrl-C ends all.
 """
 
@@ -43,7 +47,7 @@ class Node:
         self.number, self.port = number, options.port + number
         self.folder = options.data / f"n{number}"
         self.file = self.folder / "skein.yaml"
-        self.proxied, self.link, self.health, self.agent = (self.port + 1000 * n for n in range(1, 5))
+        self.proxied, self.link, self.health, self.agent = (self.port + 1000 * n for n in (1, 2, 5, 6))
         self.process = None
 
     def configuration(self, nodes):

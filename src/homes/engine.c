@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { TRY_MS = 2000, REMOVE_MS = 2000 };
+enum { TRY_MS = 2000, REMOVE_MS = 1000 };
 
 #define SERVER_FILE "engine-server"
 #define KEPT_FILE "engine-kept" /* as long as not all nodes have been back */

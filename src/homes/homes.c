@@ -168,8 +168,8 @@ const char *homes_node_name(const struct homes *homes, uint16_t node)
 
 bool homes_lease_fresh(const struct homes *homes, uint32_t group, uint64_t now_ms)
 {
-    CHECK(group < HOMES_GROUPS);
-    return changelog_lease_fresh(&homes->groups[group].log, now_ms);
+    return homes_of(homes, group).place == HOME_HERE &&
+           changelog_lease_fresh(&homes->groups[group].log, now_ms);
 }
 
 /* ---- other nodes -------------------------------------------------------------------------------

@@ -157,8 +157,8 @@ struct home homes_of(const struct homes *homes, uint32_t group);
 /* Borrows; lives as long as homes. NULL: no node has that number. Any thread. */
 const char *homes_node_name(const struct homes *homes, uint16_t node);
 
-/* Whether this node, home of the group, may act without appending, now by clock_ms(). Any thread.
- */
+/* Whether this node is home of the group and may act without appending, now by clock_ms(). Any
+ * thread. */
 bool homes_lease_fresh(const struct homes *homes, uint32_t group, uint64_t now_ms);
 
 /* ---- what nodes tell each other ----------------------------------------------------------------

@@ -26,8 +26,8 @@ class _At:
 def _free_base():
     """A port from which on all that the nodes need is free, below those that clients get."""
     for _ in range(100):
-        base = random.randrange(10_000, 28_000)
-        needed = {base} | {base + n + 1000 * k for n in range(1, NODES + 1) for k in range(5)}
+        base = random.randrange(10_000, 26_000)
+        needed = {base} | {base + n + 1000 * k for n in range(1, NODES + 1) for k in range(7)}
         if not needed & listening():
             return base
     raise AssertionError("no free ports")
