@@ -28,13 +28,14 @@ WORKERS = 2
 CONSTANTS = {
     # src/cluster/inside.h (500 ms, seen at a tick of 100), src/link/frame.h
     "heartbeat_s": 0.56, "frame": 8, "packet": 66,  # Ethernet, IP and TCP with timestamps; an ACK is one
+    "news": 946,                                    # what a node says of its groups, behind each heartbeat
     "mark": 2 * 16,                                 # "all said", and "done"
     "publish_head": 27,                             # of QoS 0 without properties
     # tools/scaling.py check
     "member_memory": 88_000,                        # another node
     "route_memory": 550, "route_memory_byte": 2.0,  # its filter of two levels: fixed, and each byte of it
     "again_memory": 248, "again_memory_byte": 0.9,  # one that somebody else has told, too
-    "heartbeat_us": 65, "route_us": 1.4,
+    "heartbeat_us": 120, "route_us": 1.4,
     # bench/results.md (send: half of the bare forwarder with one message in flight), many-connections.md;
     # skein bench pairs --subscribers-at, the publisher's node
     "session_memory": 970, "send_us": 5.5, "forward_us": 0.32,
@@ -62,8 +63,8 @@ class Model:
         return self.others * self.k["member_memory"]
 
     def heartbeat_payload(self):
-        """Sent a second, without headers: to each a heartbeat of ours, and an answer to its own."""
-        return self.others * 2 * self.k["frame"] / self.k["heartbeat_s"]
+        """Sent a second, without headers: to each a heartbeat of ours with news, and an answer to its own."""
+        return self.others * (2 * self.k["frame"] + self.k["news"]) / self.k["heartbeat_s"]
 
     def heartbeat_wire(self):
         """The same with headers, and an ACK: an answer carries that of its heartbeat."""
@@ -287,7 +288,7 @@ def check_publications(nodes, model, count, say):
     with RawClient(nodes.brokers[0], V5) as publisher:
         publisher.connect()
         for _ in range(count):
-            publisher.publish("scaling/topic", b"x" * 100)
+            publisher.publish("scaling/topic", b"x" * 1000)
         publisher.barrier()
         for other in others:
             for _ in range(count):
@@ -296,7 +297,7 @@ def check_publications(nodes, model, count, say):
     heartbeats = (time.monotonic() - before[2]) * model.heartbeat_payload() * model.nodes
     say("publications forwarded", model.forwarded(count, len(others)),
         nodes.metric(0, "publish_forwarded") - before[0], 0)
-    size = model.k["publish_head"] + len("scaling/topic") + 100
+    size = model.k["publish_head"] + len("scaling/topic") + 1000
     say("bytes to forward them", model.forwarded(count, len(others)) * size,
         sum(nodes.link_ends()) - before[1] - heartbeats, 0.1)
     for other in others:
