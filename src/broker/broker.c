@@ -162,6 +162,7 @@ void node_deinit(struct broker *broker)
     sys_topics_stop(broker);
     cluster_free(broker->cluster);
     homes_free(broker->homes);
+    groups_free(broker->groups);
     mem_free(broker->workers);
     router_deinit(&broker->router);
     retained_deinit(&broker->retained);

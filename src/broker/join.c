@@ -53,8 +53,8 @@ int join_open(struct broker *broker)
     broker->cluster = cluster_new(&join->options, &broker->router,
                                   metrics_shard_get(&broker->metrics, broker->worker_count + 1),
                                   broker->worker_count);
-    groups_make(broker);
-    tunnels_test_homes(broker);
+    if (!tunnels_test_homes(broker) && config_strictest_durability(config) != DURABILITY_MEMORY)
+        homes_make(broker);
     return BROKER_EXIT_OK;
 }
 
@@ -78,9 +78,15 @@ int join_groups(struct broker *broker)
     char why[HOMES_WHY_MAX] = "";
     if (broker->homes == NULL)
         return BROKER_EXIT_OK;
-    enum rc rc = homes_start(broker->homes, why);
-    if (rc == RC_OK)
+    enum rc rc = groups_begin(broker->groups, broker->homes);
+    if (rc != RC_OK)
+        snprintf(why, sizeof(why), "the store's record of a changelog's position cannot be read");
+    else
+        rc = homes_start(broker->homes, why);
+    if (rc == RC_OK) {
+        groups_start(broker->groups);
         return BROKER_EXIT_OK;
+    }
     LOG(LOG_ERROR, "cluster.not_joined", log_text("reason", why));
     fprintf(stderr, "skein: %s\n", why);
     return rc == RC_INVALID ? BROKER_EXIT_DATA : BROKER_EXIT_IO;

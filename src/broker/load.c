@@ -56,11 +56,14 @@ int load_open(struct broker *broker, const char *data_dir)
         .profile = config->store.profile == STORE_PROFILE_SMALL ? ENGINE_SMALL : ENGINE_NORMAL,
         .workers = broker->worker_count,
         .shards = config->shards,
+        .groups = broker->groups != NULL ? HOMES_GROUPS : 0,
         .interval_ms = config->durability_interval_ms,
         .never_at_once = strictest == DURABILITY_INTERVAL,
     };
     enum rc rc = store_open(&options, &broker->store, error);
     broker->store_ops = &load_store_ops;
+    if (rc == RC_OK && broker->groups != NULL)
+        store_replicate(broker->store, &groups_store_ops, broker->groups);
     return rc == RC_OK ? BROKER_EXIT_OK : explain(rc, data_dir, error);
 }
 
@@ -73,7 +76,7 @@ bool load_worker(struct worker *worker)
     worker->sessions.now_ms = began_ms;
     if (broker->store != NULL) {
         rc = delivery_restore(&worker->hub, store_engine(broker->store), (struct shard_group){0, 1},
-                              &counts);
+                              broker->groups == NULL ? RESTORE_ALL : RESTORE_RETAINED, &counts);
         LOG(LOG_INFO, "store.loaded", log_uint("worker", worker->index),
             log_uint("sessions", counts.sessions), log_uint("subscriptions", counts.subscriptions),
             log_uint("messages", counts.messages), log_uint("retained", counts.retained),
@@ -84,8 +87,9 @@ bool load_worker(struct worker *worker)
     pthread_barrier_wait(&broker->loaded);
     if (atomic_load_explicit(&broker->load_rc, memory_order_relaxed) != RC_OK)
         return false;
-    if (broker->store != NULL && delivery_replay(&worker->hub, store_engine(broker->store),
-                                                 (struct shard_group){0, 1}) != RC_OK)
+    if (broker->store != NULL && broker->groups == NULL &&
+        delivery_replay(&worker->hub, store_engine(broker->store), (struct shard_group){0, 1}) !=
+            RC_OK)
         LOG(LOG_ERROR, "store.outbox_not_readable", log_uint("worker", worker->index));
     pthread_barrier_wait(&broker->loaded); /* nobody reads past the store's own threads any more */
     return true;

@@ -6,6 +6,7 @@
 
 #include "broker/broker.h"
 #include "broker/control.h"
+#include "broker/groups.h"
 #include "broker/health.h"
 #include "broker/worker.h"
 #include "cluster/cluster.h"
@@ -24,14 +25,6 @@ struct join {
     int listening_fd;
 };
 
-/* homes.c: on the homes thread. */
-struct groups {
-    struct changelog_position at[HOMES_GROUPS];
-    uint64_t epoch[HOMES_GROUPS]; /* this node was home in it last */
-    uint64_t save_ms;
-    char path[4096];
-};
-
 #define ENGINE_STORE_MAX (16ULL << 30) /* bytes of a managed engine's store */
 
 struct broker {
@@ -48,7 +41,7 @@ struct broker {
     struct join join;
     struct cluster *cluster; /* NULL: this node is alone */
     struct homes *homes;     /* NULL when `cluster` is */
-    struct groups groups;
+    struct groups *groups;   /* the same */
     struct worker *workers;
     uint32_t worker_count;
     struct sys_tree *sys;
@@ -85,8 +78,8 @@ void join_worker(struct worker *worker);
 int join_groups(struct broker *broker);
 void join_start(struct broker *broker);
 
-/* homes.c: broker->homes, not started. */
-void groups_make(struct broker *broker);
+/* homes.c: broker->homes and broker->groups, not started. */
+void homes_make(struct broker *broker);
 
 /* tunnels.c: clients whose sessions live on another node. What conn/ asks of a worker's cluster,
  * and the cluster of the worker. */
@@ -95,8 +88,8 @@ void tunnels_take(void *owner, const struct conn_home *home, int fd,
                   const struct conn_origin *origin, struct stream_filter *filter, uint8_t *unread,
                   size_t unread_len);
 extern const struct cluster_clients tunnels_clients;
-/* The homes that the environment names, for tests. */
-void tunnels_test_homes(struct broker *broker);
+/* The homes that the environment names, for tests. False: it names none. */
+bool tunnels_test_homes(struct broker *broker);
 
 /* load.c: the store, opened and loaded. Gives an exit code; what is wrong has been said. */
 int load_open(struct broker *broker, const char *data_dir);

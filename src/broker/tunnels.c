@@ -17,7 +17,11 @@ struct conn_home tunnels_home_of(void *owner, uint32_t hash)
     const struct broker *broker = worker->broker;
     if (broker->cluster == NULL)
         return (struct conn_home){.place = CONN_HERE};
-    struct cluster_home home = cluster_home_of(broker->cluster, hash % broker->config->shards);
+    uint32_t shard = hash % broker->config->shards;
+    struct cluster_home home = cluster_home_of(broker->cluster, shard);
+    if (home.place == CLUSTER_HERE && broker->groups != NULL &&
+        !groups_serve(broker->groups, shard))
+        home.place = CLUSTER_NOWHERE; /* it is being loaded, or has just left */
     static const enum conn_place places[] = {
         [CLUSTER_HERE] = CONN_HERE, [CLUSTER_AWAY] = CONN_AWAY, [CLUSTER_NOWHERE] = CONN_NOWHERE};
     return (struct conn_home){
@@ -77,7 +81,7 @@ const struct cluster_clients tunnels_clients = {
 /* ---- for tests ---------------------------------------------------------------------------------
  */
 
-void tunnels_test_homes(struct broker *broker)
+bool tunnels_test_homes(struct broker *broker)
 {
     /* "a:0-7,b:8-15": nodes and the groups that they are home of, for ever */
     const char *homes = getenv("SKEIN_TEST_HOMES");
@@ -89,4 +93,5 @@ void tunnels_test_homes(struct broker *broker)
             cluster_set_home(broker->cluster, group, node);
         homes += len + (homes[len] == ',');
     }
+    return homes != NULL;
 }

@@ -85,6 +85,7 @@ static void tick(struct loop_timer *timer)
     if (now_ms - cluster->heartbeat_ms >= HEARTBEAT_MS) {
         cluster->heartbeat_ms = now_ms;
         tell_heartbeat(cluster);
+        take_interests(cluster);
         tell_news(cluster);
     }
     members_watch(cluster);
@@ -202,8 +203,10 @@ uint64_t cluster_incarnation(const struct cluster *cluster)
     return cluster->own.incarnation;
 }
 
+/* Routes first: who hears that this node is home of a group knows what its sessions want. */
 static void open_news(struct control_mail *mail)
 {
+    take_interests(mail->cluster);
     tell_news(mail->cluster);
 }
 
@@ -215,6 +218,11 @@ void cluster_news_changed(struct cluster *cluster)
 /* ---- homes of sessions -------------------------------------------------------------------------
  */
 
+static void open_places(struct control_mail *mail)
+{
+    dial_look_at_homes(mail->cluster);
+}
+
 struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shard)
 {
     return places_get(&cluster->places, shard % CLUSTER_GROUPS);
@@ -222,7 +230,8 @@ struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shar
 
 void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node)
 {
-    places_set(&cluster->places, group, node);
+    if (places_set(&cluster->places, group, node))
+        control_post(cluster, &(struct control_mail){.open = open_places});
 }
 
 void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct cluster_home *home,

@@ -26,13 +26,16 @@ void places_deinit(struct places *places)
     pthread_mutex_destroy(&places->lock);
 }
 
-void places_set(struct places *places, uint32_t group, const char *node)
+bool places_set(struct places *places, uint32_t group, const char *node)
 {
     CHECK(group < CLUSTER_GROUPS);
     pthread_mutex_lock(&places->lock);
+    const char *name = node == NULL ? "" : node;
+    bool changed = !places->told || strcmp(places->nodes[group], name) != 0;
     places->told = true;
-    snprintf(places->nodes[group], sizeof(places->nodes[group]), "%s", node == NULL ? "" : node);
+    snprintf(places->nodes[group], sizeof(places->nodes[group]), "%s", name);
     pthread_mutex_unlock(&places->lock);
+    return changed;
 }
 
 struct cluster_home places_get(const struct places *places, uint32_t group)
@@ -61,12 +64,18 @@ bool places_look(struct cluster *cluster)
 {
     struct places *places = &cluster->places;
     bool changed = false;
+    uint32_t headless = 0;
     pthread_mutex_lock(&places->lock);
     for (uint32_t group = 0; places->told && group < CLUSTER_GROUPS; group++) {
-        uint64_t now = packed(find(cluster, places->nodes[group]));
+        struct cluster_home home = find(cluster, places->nodes[group]);
+        uint64_t now = packed(home);
+        headless += home.place == CLUSTER_NOWHERE;
         changed |= now != atomic_load_explicit(&places->now[group], memory_order_relaxed);
         atomic_store_explicit(&places->now[group], now, memory_order_relaxed);
     }
     pthread_mutex_unlock(&places->lock);
+    for (uint32_t i = 0; i < cluster->worker_count; i++) /* release: they find the routes, too */
+        atomic_store_explicit(&roads_remote(cluster->roads[i])->headless, headless,
+                              memory_order_release);
     return changed;
 }

@@ -20,8 +20,8 @@ struct places {
 void places_init(struct places *places);
 void places_deinit(struct places *places);
 
-/* Any thread. */
-void places_set(struct places *places, uint32_t group, const char *node);
+/* Any thread; true when that is something else than before. */
+bool places_set(struct places *places, uint32_t group, const char *node);
 struct cluster_home places_get(const struct places *places, uint32_t group);
 
 /* On the control's thread, when members come and go: true when something is another now. */

@@ -360,13 +360,15 @@ static void in_closed(struct link *link)
 static const struct link_ops in_ops = {
     .frame = in_frame, .received = in_received, .ended = in_ended, .closed = in_closed};
 
-/* Every node is home of all shards of its own. */
 static enum delivery_place home_of(struct delivery_hub *hub, uint32_t shard, uint32_t *remote)
 {
-    (void)hub;
-    (void)shard;
-    (void)remote;
-    return HOME_IS_HERE;
+    if (!atomic_load_explicit(&hub->remote->shards_have_homes, memory_order_acquire))
+        return HOME_IS_HERE;
+    struct cluster_home home = cluster_home_of(roads_of(hub)->owner, shard);
+    *remote = home.remote;
+    return home.place == CLUSTER_HERE   ? HOME_IS_HERE
+           : home.place == CLUSTER_AWAY ? HOME_IS_REMOTE
+                                        : HOME_IS_UNKNOWN;
 }
 
 static const struct remote_ops remote_ops = {

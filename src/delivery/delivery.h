@@ -106,8 +106,9 @@ struct remote_ops {
 
 struct delivery_remote {
     const struct remote_ops *ops;
-    _Atomic uint64_t settled; /* so many of the router's interests are in effect everywhere */
-    bool shards_have_homes;   /* each lives on one node; else each node has all shards */
+    _Atomic uint64_t settled;       /* so many of the router's interests are in effect everywhere */
+    _Atomic bool shards_have_homes; /* each lives on one node; else each node has all shards */
+    _Atomic uint32_t headless;      /* groups of shards that no node is home of at the moment */
 };
 
 /* At start-up: the queue of a session that ended, which other members of its shares get. */
@@ -260,10 +261,13 @@ struct shard_group {
     uint32_t group, of;
 };
 
+/* Retained messages are in the memory of every node, sessions in that of one. */
+enum restore_what { RESTORE_ALL, RESTORE_SESSIONS, RESTORE_RETAINED };
+
 /* Loads what the store has of this worker's shards of the group, before clients of theirs are
  * served. RC_INVALID: the store is damaged; RC_NO_MEMORY. */
 enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct shard_group group,
-                         struct restored *counts);
+                         enum restore_what what, struct restored *counts);
 
 /* After all workers have restored it, and before another group is: sends on its way what outboxes
  * hold. */

@@ -45,8 +45,9 @@ static inline void node_load(struct node *n)
     n->counts = (struct restored){0};
     n->refused = false;
     for (uint32_t worker = 0; worker < WORKERS; worker++)
-        n->refused |= delivery_restore(&n->f->workers[worker].hub, store_engine(n->store),
-                                       (struct shard_group){0, 1}, &n->counts) != RC_OK;
+        n->refused |=
+            delivery_restore(&n->f->workers[worker].hub, store_engine(n->store),
+                             (struct shard_group){0, 1}, RESTORE_ALL, &n->counts) != RC_OK;
     for (uint32_t worker = 0; worker < WORKERS && !n->refused; worker++)
         assert_int_equal(delivery_replay(&n->f->workers[worker].hub, store_engine(n->store),
                                          (struct shard_group){0, 1}),

@@ -244,7 +244,12 @@ static enum rc load_kind(struct restoring *r, enum store_family family, enum rec
     return rc;
 }
 
-static enum rc load_shard(struct restoring *r)
+static bool is_wanted(enum restore_what what, enum store_family family)
+{
+    return what == RESTORE_ALL || (what == RESTORE_RETAINED) == (family == STORE_RETAINED);
+}
+
+static enum rc load_shard(struct restoring *r, enum restore_what what)
 {
     static const struct {
         enum store_family family;
@@ -257,7 +262,8 @@ static enum rc load_shard(struct restoring *r)
     };
     enum rc rc = RC_OK;
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]) && rc == RC_OK; i++)
-        rc = load_kind(r, order[i].family, order[i].kind);
+        if (is_wanted(what, order[i].family))
+            rc = load_kind(r, order[i].family, order[i].kind);
     size_t cursor = 0;
     for (struct session *session;
          rc == RC_OK && (session = map_next(&r->sessions, &cursor)) != NULL;)
@@ -266,7 +272,7 @@ static enum rc load_shard(struct restoring *r)
 }
 
 enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct shard_group group,
-                         struct restored *counts)
+                         enum restore_what what, struct restored *counts)
 {
     struct session_table *table = hub->sessions;
     struct restoring r = {
@@ -282,7 +288,7 @@ enum rc delivery_restore(struct delivery_hub *hub, struct engine *engine, struct
             continue;
         r.store = &table->stores[shard];
         map_init(&r.sessions);
-        rc = load_shard(&r);
+        rc = load_shard(&r, what);
         map_deinit(&r.sessions);
     }
     return rc;

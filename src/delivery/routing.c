@@ -128,7 +128,8 @@ static bool stays_here(const struct routing *routing)
     const struct delivery_remote *remote = routing->hub->remote;
     return remote == NULL || routing->from_remote ||
            routing->delivery.publication->topic.data[0] == '$' ||
-           (routing->delivery.outbox.replayed && !remote->shards_have_homes);
+           (routing->delivery.outbox.replayed &&
+            !atomic_load_explicit(&remote->shards_have_homes, memory_order_relaxed));
 }
 
 /* To another node, once however many of its subscriptions match. */

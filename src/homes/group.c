@@ -398,8 +398,8 @@ uint64_t group_deadline_ms(const struct group *group)
 /* ---- what is told ------------------------------------------------------------------------------
  */
 
-/* Who is home, by the log or by the links: the higher epoch is right. NULL: nobody. */
-static const struct peer *home_away(const struct group *group, uint64_t now_ms, uint64_t *epoch)
+/* Who is home, by the links, unless the log knows of a later claim. NULL: nobody. */
+static const struct peer *home_away(const struct group *group, uint64_t *epoch)
 {
     const struct chain *chain = &group->log.chain;
     const struct peer *home = peers_home(group->homes, group->log.group, epoch);
@@ -410,10 +410,8 @@ static const struct peer *home_away(const struct group *group, uint64_t now_ms, 
         return home;
     if (chain->at.epoch == *epoch)
         return chain->released ? NULL : home;
-    *epoch = chain->at.epoch; /* the links have not told it yet */
-    bool silent = now_ms > group->log.holder_read_ms + CHANGELOG_LEASE_MS +
-                               CHANGELOG_LEASE_MARGIN_MS + CHANGELOG_POLL_MS;
-    return silent || chain->released ? NULL : peer_find(group->homes, chain->claimant.node);
+    *epoch = chain->at.epoch; /* who has claimed it serves when the links say so */
+    return NULL;
 }
 
 static uint64_t packed(enum home_place place, uint16_t node, uint64_t epoch)
@@ -421,14 +419,14 @@ static uint64_t packed(enum home_place place, uint16_t node, uint64_t epoch)
     return (uint64_t)place | (uint64_t)node << 2 | epoch << 18;
 }
 
-bool group_publish(struct group *group, uint64_t now_ms)
+bool group_publish(struct group *group)
 {
     uint64_t epoch = group->epoch, is = packed(HOME_NOWHERE, 0, 0);
 
     if (group->state == GROUP_SERVING) {
         is = packed(HOME_HERE, 0, epoch);
     } else if (group->state == GROUP_AWAY) {
-        const struct peer *home = home_away(group, now_ms, &epoch);
+        const struct peer *home = home_away(group, &epoch);
         if (home != NULL)
             is = packed(HOME_AWAY, home->number, epoch);
     }

@@ -318,14 +318,14 @@ static void count_all(struct homes *homes)
 }
 
 /* After a turn in which something may have happened. */
-static void publish(struct homes *homes, uint64_t now_ms)
+static void publish(struct homes *homes)
 {
     struct homes_news news;
     struct homes_status status;
     bool changed = false;
 
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
-        changed |= group_publish(&homes->groups[i], now_ms);
+        changed |= group_publish(&homes->groups[i]);
     make_news(homes, &news);
     make_status(homes, &status);
     pthread_mutex_lock(&homes->lock);
@@ -440,7 +440,7 @@ static bool turn(struct homes *homes)
     bool left = homes->leave_ms != 0 && leave(homes, now_ms);
     if (news || left || now_ms >= homes->tell_ms) {
         homes->tell_ms = now_ms + HOMES_TURN_MS;
-        publish(homes, now_ms);
+        publish(homes);
     }
     return !left;
 }
@@ -451,7 +451,7 @@ static void *run(void *arg)
     struct pollfd woken = {.fd = homes->wake_fd, .events = POLLIN};
     uint64_t count;
 
-    publish(homes, clock_ms());
+    publish(homes);
     while (turn(homes)) {
         uint64_t now_ms = clock_ms(), deadline_ms = deadline_of(homes, now_ms);
         if (poll(&woken, 1, deadline_ms > now_ms ? (int)(deadline_ms - now_ms) : 0) > 0)
@@ -462,7 +462,7 @@ static void *run(void *arg)
     homes->connected = false;
     engine_stop(homes);
     homes_enter(homes, HOMES_ENDED);
-    publish(homes, clock_ms());
+    publish(homes);
     return NULL;
 }
 

@@ -121,7 +121,7 @@ bool group_leave(struct group *group, uint64_t now_ms);
 void group_status(const struct group *group, struct homes_group_status *out);
 void group_news(const struct group *group, struct homes_group_news *out);
 /* Makes what homes_of() gives; true when that is something else than before. */
-bool group_publish(struct group *group, uint64_t now_ms);
+bool group_publish(struct group *group);
 struct home group_home(const struct group *group);
 void group_count(struct group *group, struct metrics_shard *metrics);
 

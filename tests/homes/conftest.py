@@ -122,7 +122,7 @@ class Cluster(list):
 
     def settled(self):
         """... and each has the home that it should have."""
-        return self.agreed() and all(group["home"] == group.get("preferred")
+        return self.agreed() and all(group.get("home") == group.get("preferred")
                                      for n in self.living() for group in self.shards(n))
 
     def wait_until_settled(self):
