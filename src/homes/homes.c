@@ -217,6 +217,7 @@ static void open_members(struct homes *homes, struct homes_mail *mail, uint64_t 
     homes->all_here = told->all_here;
     for (uint32_t i = 0; i < told->count; i++)
         (void)peer_get(homes, told->here[i]);
+    pthread_mutex_lock(&homes->lock); /* homes_news_of() reads whether it was heard */
     uint32_t count = atomic_load_explicit(&homes->peer_count, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
         struct peer *peer = atomic_load_explicit(&homes->peers[i], memory_order_relaxed);
@@ -229,6 +230,7 @@ static void open_members(struct homes *homes, struct homes_mail *mail, uint64_t 
         }
         peer->here = here;
     }
+    pthread_mutex_unlock(&homes->lock);
 }
 
 void homes_members(struct homes *homes, const char *const *nodes, uint32_t count, bool all_here)

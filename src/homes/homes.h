@@ -122,8 +122,8 @@ MUST_USE enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX]);
 /*
  * Initialises the cluster from here, or goes on doing it, and waits until that is done or
  * `timeout_ms` have passed or homes_leave() is called. RC_OK: it is. RC_EXISTS: it was before.
- * RC_AGAIN: not yet, it goes on by itself. RC_REFUSED: it cannot be. `why` has a sentence for all
- * but RC_OK. Any thread; blocks.
+ * RC_AGAIN: not yet, it goes on by itself. `why` has a sentence for the last two. Any thread;
+ * blocks.
  */
 MUST_USE enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_MAX]);
 
