@@ -161,7 +161,7 @@ static void step(struct pair *pair)
         member->homes->now_ms = now_ms;
         answer(member, now_ms);
         group_turn(member->group, now_ms);
-        (void)group_publish(member->group, now_ms);
+        (void)group_publish(member->group);
     }
     assert_false(acts(&pair->members[0], now_ms) && acts(&pair->members[1], now_ms));
     pair->world->now_ms++;
