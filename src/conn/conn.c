@@ -408,6 +408,9 @@ static size_t received(struct stream *stream, struct bytes in)
             frame_fault(conn, result);
             break;
         }
+        if (frame.type == PACKET_PUBLISH && worker->hub->remote != NULL &&
+            conn->state == CONN_CONNECTED && conn_hold_publish(conn, &frame))
+            break;
         packets++;
         if (__builtin_expect(conn->state == CONN_CONNECTED, 1))
             dispatch(conn, &frame, rest.data);

@@ -80,7 +80,7 @@ struct conn_worker {
     struct metrics_shard *metrics;
     struct job_queue *jobs;
     struct list connections; /* all of this worker, but for */
-    struct list homeless;    /* those whose CONNECT waits until their session has a home */
+    struct list homeless;    /* those whose next packet waits until sessions have a home */
     session_ref *yielded;    /* have bytes to parse and did enough for this turn */
     uint32_t yielded_count, yielded_room;
     struct owed *spare_owed;

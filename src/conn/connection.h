@@ -20,7 +20,7 @@ enum conn_busy {
     CONN_BUSY_PAUSED = 4,   /* its subscribers lag */
     CONN_BUSY_OUTPUT = 8,   /* it does not read what it is answered */
     CONN_BUSY_CONNACK = 16, /* its CONNACK waits for the store */
-    CONN_BUSY_HOME = 32,    /* its session has no home at the moment */
+    CONN_BUSY_HOME = 32,    /* its session has no home at the moment, or other sessions have none */
 };
 
 struct alias_in {
@@ -155,6 +155,10 @@ enum home_result {
     HOME_REFUSED, /* the client was told so */
 };
 enum home_result conn_find_home(struct conn *conn, const struct connect *connect, size_t consumed);
+
+/* Whether a PUBLISH that is to be acknowledged or retained has to wait, because it may not get to
+ * everybody now: then it is handed up again later. */
+bool conn_hold_publish(struct conn *conn, const struct frame *frame);
 /* A client id for a client without one: unique, and at home on this worker, so nothing moves. Gives
  * its length. */
 size_t conn_assign_client_id(struct conn *conn, char *out, size_t room);

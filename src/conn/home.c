@@ -89,6 +89,18 @@ static enum home_result await(struct conn *conn)
     return HOME_AWAITED;
 }
 
+bool conn_hold_publish(struct conn *conn, const struct frame *frame)
+{
+    enum { QOS_OR_RETAIN = 7 };
+    struct conn_worker *worker = conn->worker;
+    if ((frame->flags & QOS_OR_RETAIN) == 0 || !delivery_lacks_routes(worker->hub))
+        return false;
+    conn_set_busy(conn, CONN_BUSY_HOME);
+    list_remove(&conn->link);
+    list_add_last(&worker->homeless, &conn->link);
+    return true;
+}
+
 void conn_worker_homes_changed(struct conn_worker *worker)
 {
     struct list all;
@@ -98,7 +110,7 @@ void conn_worker_homes_changed(struct conn_worker *worker)
     while ((link = list_take_first(&all)) != NULL) {
         struct conn *conn = CONTAINER_OF(link, struct conn, link);
         list_add_last(&worker->connections, link);
-        conn_clear_busy(conn, CONN_BUSY_HOME); /* its CONNECT comes again */
+        conn_clear_busy(conn, CONN_BUSY_HOME); /* its packet comes again */
     }
 }
 

@@ -121,9 +121,10 @@ static bool is_in(const struct conn *conn, struct shard_group group)
            session->store->shard % group.of == group.group;
 }
 
-void conn_worker_send_away(struct conn_worker *worker, struct shard_group group)
+static void send_away(struct conn_worker *worker, struct list *connections,
+                      struct shard_group group)
 {
-    LIST_FOR_EACH_SAFE (link, &worker->connections) {
+    LIST_FOR_EACH_SAFE (link, connections) {
         struct conn *conn = CONTAINER_OF(link, struct conn, link);
         if (!is_in(conn, group))
             continue;
@@ -135,6 +136,12 @@ void conn_worker_send_away(struct conn_worker *worker, struct shard_group group)
         delivery_session_changed(worker->hub, session);
         conn_end(conn, SESSION_WILL_KEEP);
     }
+}
+
+void conn_worker_send_away(struct conn_worker *worker, struct shard_group group)
+{
+    send_away(worker, &worker->connections, group);
+    send_away(worker, &worker->homeless, group);
 }
 
 void conn_worker_close(struct conn_worker *worker)

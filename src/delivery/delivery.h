@@ -198,6 +198,15 @@ struct publish_outcome delivery_retain_remote(struct delivery_hub *hub,
 /* One of what the ticket waits for is answered. The hub's thread. */
 void ticket_answered(struct publish_ticket *ticket, enum rc rc);
 
+/* Somebody's subscriptions may not be known here at the moment, since no node is home of some
+ * sessions: what has to reach them must wait. */
+static inline bool delivery_lacks_routes(const struct delivery_hub *hub)
+{
+    /* acquire: who finds all there finds their routes, too */
+    return hub->remote != NULL &&
+           atomic_load_explicit(&hub->remote->headless, memory_order_acquire) > 0;
+}
+
 /* A ticket that is answered when every subscription of this node so far is in effect on all nodes;
  * NULL: they are. */
 struct publish_ticket *delivery_await_routes(struct delivery_hub *hub);

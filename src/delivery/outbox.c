@@ -154,6 +154,12 @@ static bool is_before(const struct outbox_entry *a, const struct outbox_entry *b
     return shard < other || (shard == other && a->number < b->number);
 }
 
+static void wait_for_next_try(struct delivery_hub *hub)
+{
+    hub->again_ms = hub->sessions->now_ms + OUTBOX_AGAIN_MS;
+    hub->sessions->wake_at(hub->sessions->wake_arg, hub->again_ms);
+}
+
 static void put_off(struct outbox_entry *entry)
 {
     struct delivery_hub *hub = entry->hub;
@@ -169,8 +175,7 @@ static void put_off(struct outbox_entry *entry)
     list_insert_between(&entry->link, before, before->next);
     hub->undelivered_count++;
     metric_inc(hub->metrics, METRIC_OUTBOX_PUT_OFF);
-    hub->again_ms = hub->sessions->now_ms + OUTBOX_AGAIN_MS;
-    hub->sessions->wake_at(hub->sessions->wake_arg, hub->again_ms);
+    wait_for_next_try(hub);
 }
 
 /* An older one of its shard has not come everywhere. */
@@ -214,6 +219,10 @@ void outbox_try_again(struct delivery_hub *hub)
     struct list now, *link;
     if (list_empty(&hub->undelivered) || hub->sessions->now_ms < hub->again_ms)
         return;
+    if (delivery_lacks_routes(hub)) {
+        wait_for_next_try(hub);
+        return;
+    }
     list_init(&now);
     list_move_all(&now, &hub->undelivered);
     hub->undelivered_count = 0;
@@ -238,7 +247,7 @@ void outbox_deinit(struct delivery_hub *hub)
 static void committed(struct store_waiter *waiter, enum rc rc)
 {
     struct outbox_entry *entry = CONTAINER_OF(waiter, struct outbox_entry, waiter);
-    if (rc == RC_OK && has_to_wait(entry)) {
+    if (rc == RC_OK && (has_to_wait(entry) || delivery_lacks_routes(entry->hub))) {
         put_off(entry);
     } else if (rc == RC_OK) {
         dispatch(entry, false);
