@@ -366,19 +366,13 @@ void group_serving(struct group *group, uint64_t epoch, uint64_t now_ms)
 
 void group_closed(struct group *group, uint64_t epoch, uint64_t now_ms)
 {
-    if (group->state != GROUP_CLOSING || group->epoch != epoch)
-        return;
-    group->state = GROUP_RELEASING;
-    changelog_release(&group->log, now_ms);
-}
-
-void group_give_up(struct group *group, uint64_t epoch, uint64_t now_ms)
-{
     if (group->state == GROUP_AWAY || group->state == GROUP_RELEASING || group->epoch != epoch)
         return;
-    LOG(LOG_WARN, "homes.gives_up", log_uint("group", group->log.group), log_uint("epoch", epoch),
-        log_text("reason", "this node cannot go on"));
-    group->unfit_ms = now_ms + HOMES_UNFIT_MS;
+    if (group->state != GROUP_CLOSING) {
+        LOG(LOG_WARN, "homes.gives_up", log_uint("group", group->log.group),
+            log_uint("epoch", epoch), log_text("reason", "this node cannot go on"));
+        group->unfit_ms = now_ms + HOMES_UNFIT_MS;
+    }
     group->state = GROUP_RELEASING;
     changelog_release(&group->log, now_ms);
 }

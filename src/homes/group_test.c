@@ -358,7 +358,7 @@ static void group_that_its_node_cannot_go_on_with_goes_to_the_other_for_a_while(
     struct pair *pair = pair_settled();
     (void)state;
 
-    group_give_up(pair->first->group, pair->first->group->epoch, pair->world->now_ms);
+    group_closed(pair->first->group, pair->first->group->epoch, pair->world->now_ms);
     assert_true(until_home(pair, pair->second) < JUDGE_TURN_MS + 1000);
     advance(pair, HOMES_UNFIT_MS - 5000);
     assert_true(is_home(pair->second));

@@ -116,17 +116,6 @@ void homes_closed(struct homes *homes, uint32_t group, uint64_t epoch)
     post(homes, &(struct homes_mail){.open = open_closed, .group = group, .epoch = epoch});
 }
 
-static void open_give_up(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
-{
-    group_give_up(&homes->groups[mail->group], mail->epoch, now_ms);
-}
-
-void homes_give_up(struct homes *homes, uint32_t group, uint64_t epoch)
-{
-    CHECK(group < HOMES_GROUPS);
-    post(homes, &(struct homes_mail){.open = open_give_up, .group = group, .epoch = epoch});
-}
-
 static void open_flushed(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
 {
     (void)now_ms;

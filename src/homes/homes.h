@@ -135,17 +135,11 @@ MUST_USE enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[H
 MUST_USE enum rc homes_append(struct homes *homes, uint32_t group, uint64_t epoch,
                               struct bytes batch);
 
-/* Answers to opened() and close() of that epoch; any thread. */
+/* Answers to opened() and close() of that epoch; any thread. homes_closed() without close(): this
+ * node cannot go on with the group; it is released, and not claimed from here for HOMES_UNFIT_MS.
+ */
 void homes_serving(struct homes *homes, uint32_t group, uint64_t epoch);
 void homes_closed(struct homes *homes, uint32_t group, uint64_t epoch);
-
-/*
- * This node cannot go on with the group, of which it is home in that epoch or is becoming it:
- * nothing is served any more. The group is released as it is, and not claimed from here for
- * HOMES_UNFIT_MS. What was appended and not committed is told of still: committed(), or lost(). Any
- * thread.
- */
-void homes_give_up(struct homes *homes, uint32_t group, uint64_t epoch);
 
 /* The store has this on disk, and needs nothing of the log before it; any thread. */
 void homes_flushed(struct homes *homes, uint32_t group, const struct changelog_position *position);

@@ -114,7 +114,6 @@ uint64_t group_deadline_ms(const struct group *group);
 void group_append(struct group *group, uint64_t epoch, struct bytes batch, uint64_t now_ms);
 void group_serving(struct group *group, uint64_t epoch, uint64_t now_ms);
 void group_closed(struct group *group, uint64_t epoch, uint64_t now_ms);
-void group_give_up(struct group *group, uint64_t epoch, uint64_t now_ms);
 void group_flushed(struct group *group, const struct changelog_position *position);
 /* Begins to give it up when this node is home. True: it is, or is becoming it. */
 bool group_leave(struct group *group, uint64_t now_ms);
