@@ -87,6 +87,11 @@ struct conn_home tunnels_home_of(void *owner, uint32_t hash);
 void tunnels_take(void *owner, const struct conn_home *home, int fd,
                   const struct conn_origin *origin, struct stream_filter *filter, uint8_t *unread,
                   size_t unread_len);
+struct registration *tunnels_enroll(void *owner, const struct conn_home *home,
+                                    struct bytes client_id, struct conn *conn);
+void tunnels_withdraw(void *owner, struct registration *registration);
+bool tunnels_vacate(void *owner, struct bytes client_id, struct conn *conn);
+void tunnels_forget(void *owner, const struct conn *conn);
 extern const struct cluster_clients tunnels_clients;
 /* The homes that the environment names, for tests. False: it names none. */
 bool tunnels_test_homes(struct broker *broker);

@@ -45,6 +45,34 @@ void tunnels_take(void *owner, const struct conn_home *home, int fd,
                    unread_len);
 }
 
+struct registration *tunnels_enroll(void *owner, const struct conn_home *home,
+                                    struct bytes client_id, struct conn *conn)
+{
+    const struct worker *worker = owner;
+    struct cluster_home at = {
+        .place = CLUSTER_AWAY, .remote = home->node, .workers = home->workers};
+    return cluster_register(worker->broker->cluster, worker->index, &at, client_id, conn);
+}
+
+void tunnels_withdraw(void *owner, struct registration *registration)
+{
+    (void)owner;
+    cluster_unregister(registration);
+}
+
+bool tunnels_vacate(void *owner, struct bytes client_id, struct conn *conn)
+{
+    const struct worker *worker = owner;
+    struct cluster *cluster = worker->broker->cluster;
+    return cluster == NULL || cluster_vacate(cluster, worker->index, client_id, conn);
+}
+
+void tunnels_forget(void *owner, const struct conn *conn)
+{
+    const struct worker *worker = owner;
+    cluster_forget(worker->broker->cluster, worker->index, conn);
+}
+
 /* ---- cluster/ asks conn/ -----------------------------------------------------------------------
  */
 
@@ -75,8 +103,30 @@ static void homes_changed(void *owner)
     conn_worker_homes_changed(&worker->conns);
 }
 
-const struct cluster_clients tunnels_clients = {
-    .accept = accept_tunnelled, .farewell = farewell, .homes_changed = homes_changed};
+static void go_on(void *owner, void *holder)
+{
+    (void)owner;
+    conn_go_on(holder);
+}
+
+static void drop(void *owner, void *holder, bool reached)
+{
+    (void)owner;
+    conn_drop(holder, reached);
+}
+
+static void evict(void *owner, struct bytes client_id)
+{
+    struct worker *worker = owner;
+    conn_worker_evict(&worker->conns, client_id);
+}
+
+const struct cluster_clients tunnels_clients = {.accept = accept_tunnelled,
+                                                .farewell = farewell,
+                                                .homes_changed = homes_changed,
+                                                .go_on = go_on,
+                                                .drop = drop,
+                                                .evict = evict};
 
 /* ---- for tests ---------------------------------------------------------------------------------
  */

@@ -72,8 +72,13 @@ static void move_conn(void *owner, uint32_t to, int fd, const struct conn_origin
 }
 /* NOLINTEND(readability-non-const-parameter) */
 
-static const struct conn_worker_ops conn_ops = {
-    .move = move_conn, .home_of = tunnels_home_of, .tunnel = tunnels_take};
+static const struct conn_worker_ops conn_ops = {.move = move_conn,
+                                                .home_of = tunnels_home_of,
+                                                .tunnel = tunnels_take,
+                                                .enroll = tunnels_enroll,
+                                                .withdraw = tunnels_withdraw,
+                                                .vacate = tunnels_vacate,
+                                                .forget = tunnels_forget};
 
 /* ---- a turn ------------------------------------------------------------------------------------
  */

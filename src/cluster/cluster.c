@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "cluster/dial.h"
 #include "cluster/inside.h"
+#include "cluster/registration.h"
 #include "metrics/metrics.h"
 
 #include <sys/random.h>
@@ -241,6 +242,31 @@ void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct clust
     uint32_t shard = client->hash % cluster->workers[worker].hub->sessions->shard_count;
     tunnels_client(cluster->tunnels[worker], home->remote, shard % home->workers, fd, client,
                    filter, unread, unread_len);
+}
+
+struct registration *cluster_register(struct cluster *cluster, uint32_t worker,
+                                      const struct cluster_home *home, struct bytes client_id,
+                                      void *holder)
+{
+    uint32_t shard =
+        client_id_hash(client_id) % cluster->workers[worker].hub->sessions->shard_count;
+    return registration_new(cluster->tunnels[worker], home->remote, shard % home->workers,
+                            client_id, holder);
+}
+
+void cluster_unregister(struct registration *registration)
+{
+    registration_end(registration);
+}
+
+bool cluster_vacate(struct cluster *cluster, uint32_t worker, struct bytes client_id, void *holder)
+{
+    return registrations_vacate(cluster->tunnels[worker]->registrations, client_id, holder);
+}
+
+void cluster_forget(struct cluster *cluster, uint32_t worker, const void *holder)
+{
+    registrations_forget(cluster->tunnels[worker]->registrations, holder);
 }
 
 bool cluster_drain_worker(struct cluster *cluster, uint32_t worker, uint32_t max)

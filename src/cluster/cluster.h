@@ -58,6 +58,13 @@ struct cluster_clients {
                        uint8_t *out, size_t room);
     /* cluster_home_of() gives something else for some. */
     void (*homes_changed)(void *owner);
+    /* cluster_register() was granted, or who stood in the way of cluster_vacate() has gone. */
+    void (*go_on)(void *owner, void *holder);
+    /* The registration is over: another connection has the client id, or (`reached` false) nobody
+     * can know whether one has. cluster_unregister() follows, from here or later. */
+    void (*drop)(void *owner, void *holder, bool reached);
+    /* A client with that id is let in by another node: the session here ends. */
+    void (*evict)(void *owner, struct bytes client_id);
 };
 
 /* What the cluster needs of a worker. */
@@ -116,6 +123,25 @@ void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node)
 void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct cluster_home *home,
                     int fd, const struct cluster_client *client, struct stream_filter *filter,
                     uint8_t *unread, size_t unread_len);
+
+/*
+ * One client id, one connection: see registration.h. All on the worker's thread; `holder` is what
+ * the calls of struct cluster_clients get, and may not be NULL.
+ */
+struct registration;
+
+/* Asks the home, which is CLUSTER_AWAY, for a client whose session lives here. */
+struct registration *cluster_register(struct cluster *cluster, uint32_t worker,
+                                      const struct cluster_home *home, struct bytes client_id,
+                                      void *holder);
+/* Takes the registration: the connection is over. */
+void cluster_unregister(struct registration *registration);
+
+/* At home: true when no other node has that client id. Else go_on() is called when it has gone,
+ * unless cluster_forget() is before. */
+bool cluster_vacate(struct cluster *cluster, uint32_t worker, struct bytes client_id, void *holder);
+void cluster_forget(struct cluster *cluster, uint32_t worker, const void *holder);
+
 bool cluster_drain_worker(struct cluster *cluster, uint32_t worker, uint32_t max);
 
 /* Starts the thread on a listening descriptor, which it takes. RC_IO. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cluster/tunnel_inside.h"
+#include "cluster/registration.h"
 
 #include "base/check.h"
 #include "base/memory.h"
@@ -148,6 +148,12 @@ static void close_links(struct tunnels *tunnels, uint32_t remote)
     }
 }
 
+static void homes_changed(struct tunnels *tunnels)
+{
+    registrations_homes_changed(tunnels->registrations);
+    tunnels->is.clients->homes_changed(tunnels->is.clients_owner);
+}
+
 static void open_order(struct mail *mail, void *receiver)
 {
     struct tunnel_order *order = CONTAINER_OF(mail, struct tunnel_order, mail);
@@ -165,7 +171,7 @@ static void open_order(struct mail *mail, void *receiver)
     else if (order->kind == ORDER_CLOSE)
         close_links(tunnels, order->remote);
     else
-        tunnels->is.clients->homes_changed(tunnels->is.clients_owner);
+        homes_changed(tunnels);
     mem_free(order);
 }
 
@@ -220,6 +226,7 @@ struct tunnels *tunnels_new(uint32_t worker, const struct tunnels_ops *ops, void
     list_init(&tunnels->edges);
     list_init(&tunnels->cutting);
     loop_timer_init(&tunnels->cutter, edges_cut);
+    tunnels->registrations = registrations_new(tunnels);
     return tunnels;
 }
 
@@ -235,6 +242,7 @@ void tunnels_close(struct tunnels *tunnels)
     loop_timer_stop(tunnels->is.loop, &tunnels->cutter);
     LIST_FOR_EACH_SAFE (node, &tunnels->ins)
         tunnel_in_close(CONTAINER_OF(node, struct tunnel_in, node));
+    registrations_close(tunnels->registrations);
 }
 
 void tunnels_free(struct tunnels *tunnels)
@@ -242,5 +250,6 @@ void tunnels_free(struct tunnels *tunnels)
     if (tunnels == NULL)
         return;
     CHECK(list_empty(&tunnels->edges) && list_empty(&tunnels->outs) && list_empty(&tunnels->ins));
+    registrations_free(tunnels->registrations);
     mem_free(tunnels);
 }

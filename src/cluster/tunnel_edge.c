@@ -7,7 +7,7 @@
  *   the link is dialled --OPEN--> both ways --END from either side, answered--> gone
  *          '--not reached, link lost, drain: farewell, the transport is flushed--'
  */
-#include "cluster/tunnel_inside.h"
+#include "cluster/registration.h"
 
 #include "base/check.h"
 #include "base/memory.h"
@@ -233,7 +233,7 @@ static bool out_frame(struct link *link, const struct link_frame *frame)
     case LINK_TUNNEL_END:
         return take_end(out, frame);
     default:
-        return false;
+        return registration_edge_frame(out, frame);
     }
 }
 
@@ -285,6 +285,7 @@ static void out_ended(struct link *link)
     out->state = TUNNEL_LOST;
     list_remove(&out->node);
     cut_off(out);
+    registrations_out_lost(out);
 }
 
 static void out_free(struct tunnel_out *out)
@@ -308,6 +309,7 @@ void tunnel_out_close(struct tunnel_out *out)
     } else {
         list_remove(&out->node);
         cut_off(out);
+        registrations_out_lost(out);
         out_free(out);
     }
 }
@@ -325,7 +327,7 @@ static struct tunnel_out *out_find(struct tunnels *tunnels, uint32_t remote, uin
     return NULL;
 }
 
-static struct tunnel_out *out_get(struct tunnels *tunnels, uint32_t remote, uint32_t home_worker)
+struct tunnel_out *tunnel_out_get(struct tunnels *tunnels, uint32_t remote, uint32_t home_worker)
 {
     struct tunnel_out *out = out_find(tunnels, remote, home_worker);
     if (out != NULL)
@@ -334,6 +336,7 @@ static struct tunnel_out *out_get(struct tunnels *tunnels, uint32_t remote, uint
     out->tunnels = tunnels;
     out->remote = remote;
     out->home_worker = home_worker;
+    list_init(&out->registrations);
     list_init(&out->waiting);
     list_add_last(&tunnels->outs, &out->node);
     tunnels->ops->dial(tunnels->owner, tunnels->worker, remote, home_worker);
@@ -375,6 +378,7 @@ void tunnel_out_reached(struct tunnels *tunnels, uint32_t remote, uint32_t home_
     for (uint32_t id = 0; id < out->edges.used; id++)
         if (out->edges.at[id] != NULL)
             begin(out->edges.at[id]);
+    registrations_out_open(out);
 }
 
 /* ---- clients -----------------------------------------------------------------------------------
@@ -404,7 +408,7 @@ void tunnels_client(struct tunnels *tunnels, uint32_t remote, uint32_t home_work
     metric_inc(metrics_of(tunnels), METRIC_CONNECTIONS_OPENED);
     metric_inc(metrics_of(tunnels), METRIC_TUNNELS_OPENED);
     metric_inc(metrics_of(tunnels), METRIC_TUNNELS_EDGE);
-    struct tunnel_out *out = out_get(tunnels, remote, home_worker);
+    struct tunnel_out *out = tunnel_out_get(tunnels, remote, home_worker);
     if (!slots_take(&out->edges, edge, &edge->id)) {
         metric_inc(metrics_of(tunnels), METRIC_LIMIT_TUNNELS);
         send_away(edge);

@@ -4,7 +4,7 @@
  * link. Credit is given for what conn/ has taken, or keeps because a packet is not complete; none
  * while it does not want to read.
  */
-#include "cluster/tunnel_inside.h"
+#include "cluster/registration.h"
 
 #include "base/memory.h"
 #include "metrics/metrics.h"
@@ -194,7 +194,7 @@ static bool in_frame(struct link *link, const struct link_frame *frame)
     case LINK_TUNNEL_END:
         return take_end(in, frame);
     default:
-        return false;
+        return registration_home_frame(in, frame);
     }
 }
 
@@ -214,6 +214,7 @@ static void in_ended(struct link *link)
 {
     struct tunnel_in *in = in_of(link);
     list_remove(&in->node);
+    registrations_in_lost(in);
     for (uint32_t id = 0; id < in->ends.used; id++) {
         struct home_end *end = in->ends.at[id];
         if (end == NULL)
@@ -243,6 +244,7 @@ void tunnel_in_open(struct tunnels *tunnels, uint32_t remote, int fd, struct byt
     struct tunnel_in *in = NEW(struct tunnel_in);
     in->tunnels = tunnels;
     in->remote = remote;
+    list_init(&in->registered);
     list_init(&in->waiting);
     if (link_open(&in->link, tunnels->is.loop, &in_ops, fd, unread) != RC_OK)
         mem_free(in);

@@ -17,6 +17,7 @@ struct tunnels {
     struct list edges;        /* all clients whose transport is here */
     struct list cutting;      /* those whose link has ended, to be told */
     struct loop_timer cutter; /* runs while there are some */
+    struct registrations *registrations;
     bool closed;
 };
 
@@ -72,12 +73,15 @@ struct tunnel_out {
     uint32_t remote, home_worker;
     enum tunnel_out_state state;
     struct tunnel_slots edges;
-    struct list waiting; /* edges whose client sends more than the link takes */
+    struct list registrations; /* struct registration */
+    struct list waiting;       /* edges whose client sends more than the link takes */
 };
 
 /* The link that was dialled is there, or -1: not. */
 void tunnel_out_reached(struct tunnels *tunnels, uint32_t remote, uint32_t home_worker, int fd,
                         struct bytes unread);
+/* The link to that worker, dialled when there is none. */
+struct tunnel_out *tunnel_out_get(struct tunnels *tunnels, uint32_t remote, uint32_t home_worker);
 /* Its clients are told that they are cut off. */
 void tunnel_out_close(struct tunnel_out *out);
 void edges_close(struct tunnels *tunnels);
@@ -94,7 +98,8 @@ struct tunnel_in {
     struct tunnels *tunnels;
     uint32_t remote;
     struct tunnel_slots ends;
-    struct list waiting; /* those with more output than the link takes */
+    struct list registered; /* struct registered */
+    struct list waiting;    /* those with more output than the link takes */
 };
 
 void tunnel_in_open(struct tunnels *tunnels, uint32_t remote, int fd, struct bytes unread);

@@ -119,6 +119,7 @@ static void let_go(struct conn *conn, enum session_will will)
     conn_pace_free(conn);
     conn_owed_forget(conn);
     leave_session(conn, will);
+    conn_leave_home(conn);
 }
 
 void conn_end(struct conn *conn, enum session_will will)
@@ -276,7 +277,8 @@ static void timer_fired(struct loop_timer *timer)
     if (conn->state != CONN_CONNECTED) {
         metric_inc(conn->worker->metrics, METRIC_CONNECT_TIMEOUTS);
         if (conn->awaits_home)
-            conn_refuse(conn, MQTT_SERVER_UNAVAILABLE, "no node has the session at the moment");
+            conn_refuse(conn, MQTT_SERVER_UNAVAILABLE,
+                        "the home of the client identifier cannot be asked");
         else if (conn->state == CONN_AUTHENTICATING)
             conn_refuse(conn, MQTT_NOT_AUTHORIZED, "authentication took too long");
         else

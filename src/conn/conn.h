@@ -22,6 +22,7 @@
 #include "session/session.h"
 
 struct conn;
+struct registration; /* of a client id with its home, another node */
 
 /* What all connections of a node share. Read-only, but for the atomics. */
 struct conn_shared {
@@ -68,6 +69,15 @@ struct conn_worker_ops {
     void (*tunnel)(void *owner, const struct conn_home *home, int fd,
                    const struct conn_origin *origin, struct stream_filter *filter, uint8_t *unread,
                    size_t unread_len);
+    /* The session lives here because it ends with its connection, and its client id has that home:
+     * asks it to let the client in. conn_go_on() follows, or conn_drop(), also later. */
+    struct registration *(*enroll)(void *owner, const struct conn_home *home,
+                                   struct bytes client_id, struct conn *conn);
+    void (*withdraw)(void *owner, struct registration *registration);
+    /* At the home of the client id: true when no other node has a connection of that name. Else
+     * conn_go_on() follows, unless forget() is called before. */
+    bool (*vacate)(void *owner, struct bytes client_id, struct conn *conn);
+    void (*forget)(void *owner, const struct conn *conn);
 };
 
 enum { WORK_PER_TURN = 16384, CONNECTIONS_GRACE = 256 };
@@ -117,6 +127,13 @@ void conn_accept(struct conn_worker *worker, int fd, const struct conn_origin *o
 /* A client whose transport another node has: the carrier is taken for a stream. False: not now. */
 bool conn_accept_tunnelled(struct conn_worker *worker, struct stream_carrier *carrier,
                            const struct conn_origin *origin);
+
+/* What a connection waited for is there: see struct conn_worker_ops. */
+void conn_go_on(struct conn *conn);
+/* Another node has let in a connection of the same client id; or, without `reached`, may have. */
+void conn_drop(struct conn *conn, bool reached);
+/* The same for a client id that has its home here; it may be connected or not. */
+void conn_worker_evict(struct conn_worker *worker, struct bytes client_id);
 
 /* home_of() gives something else for some. */
 void conn_worker_homes_changed(struct conn_worker *worker);

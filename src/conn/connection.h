@@ -20,7 +20,8 @@ enum conn_busy {
     CONN_BUSY_PAUSED = 4,   /* its subscribers lag */
     CONN_BUSY_OUTPUT = 8,   /* it does not read what it is answered */
     CONN_BUSY_CONNACK = 16, /* its CONNACK waits for the store */
-    CONN_BUSY_HOME = 32,    /* its session has no home at the moment, or other sessions have none */
+    CONN_BUSY_HOME = 32,    /* its session has no home, or that has not let it in yet, or others
+                             * that a publication may be for have none */
 };
 
 struct alias_in {
@@ -51,13 +52,14 @@ struct conn {
     struct conn_extra *extra;
     struct owed *owed_first, *owed_last; /* acknowledgements that wait for the store, in order */
     struct filter_job *job;
-    uint64_t last_in_ms;     /* when the last complete packet came */
-    struct pace *pace;       /* NULL: its subscribers did not lag lately */
-    uint32_t stuck_bytes;    /* output at the last look, while CONN_BUSY_OUTPUT */
-    uint32_t connected_s;    /* clock_ms() / 1000 at CONNACK */
-    uint32_t packet_max_out; /* what the client takes */
-    uint32_t receive_open;   /* QoS 1/2 publications of the client that are not acknowledged */
-    uint16_t keep_alive_s;   /* 0: none */
+    struct registration *registration; /* with the home of its client id; NULL: not needed */
+    uint64_t last_in_ms;               /* when the last complete packet came */
+    struct pace *pace;                 /* NULL: its subscribers did not lag lately */
+    uint32_t stuck_bytes;              /* output at the last look, while CONN_BUSY_OUTPUT */
+    uint32_t connected_s;              /* clock_ms() / 1000 at CONNACK */
+    uint32_t packet_max_out;           /* what the client takes */
+    uint32_t receive_open; /* QoS 1/2 publications of the client that are not acknowledged */
+    uint16_t keep_alive_s; /* 0: none */
     uint16_t alias_out_max;
     uint8_t version;              /* enum mqtt_version, 0 before CONNECT */
     uint8_t state;                /* enum conn_state */
@@ -68,6 +70,8 @@ struct conn {
     bool counted : 1;             /* in METRIC_CONNECTIONS_CURRENT */
     bool open : 1;                /* in shared->connections */
     bool awaits_home : 1;         /* since its CONNECT came; `timer` says how long still */
+    bool claims : 1;              /* vacate() has said no */
+    bool let_in : 1;              /* by the home of its client id */
 };
 
 static inline struct conn *conn_of_stream(struct stream *stream)
@@ -162,6 +166,9 @@ bool conn_hold_publish(struct conn *conn, const struct frame *frame);
 /* A client id for a client without one: unique, and at home on this worker, so nothing moves. Gives
  * its length. */
 size_t conn_assign_client_id(struct conn *conn, char *out, size_t room);
+
+/* The end of the connection, for its home. */
+void conn_leave_home(struct conn *conn);
 
 static inline bool conn_is_tunnelled(const struct conn *conn)
 {

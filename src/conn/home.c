@@ -15,6 +15,9 @@
 /* How many numbers are tried for one whose session's home is this node, too. */
 enum { ASSIGN_TRIES = 1024 };
 
+/* The home waits so long for a node that does not answer it, and a little. */
+enum { VACATE_MS = 9000 };
+
 /* ---- leaving -----------------------------------------------------------------------------------
  */
 
@@ -40,6 +43,7 @@ static struct leaving leave(struct conn *conn, uint32_t hash, size_t consumed)
                 .version = conn->version,
             },
     };
+    conn_leave_home(conn);
     conn->state = CONN_CLOSING;
     conn_count_closed(conn); /* before it is counted there */
     loop_timer_stop(conn->worker->loop, &conn->timer);
@@ -76,12 +80,11 @@ static enum home_result tunnel(struct conn *conn, uint32_t hash, const struct co
 /* ---- waiting -----------------------------------------------------------------------------------
  */
 
-static enum home_result await(struct conn *conn)
+static enum home_result await(struct conn *conn, uint32_t wait_ms)
 {
     struct conn_worker *worker = conn->worker;
     if (!conn->awaits_home)
-        loop_timer_start(worker->loop, &conn->timer,
-                         worker->loop->now_ms + conn_config(conn)->cluster.home_wait_ms);
+        loop_timer_start(worker->loop, &conn->timer, worker->loop->now_ms + wait_ms);
     conn->awaits_home = true;
     conn_set_busy(conn, CONN_BUSY_HOME);
     list_remove(&conn->link);
@@ -99,6 +102,56 @@ bool conn_hold_publish(struct conn *conn, const struct frame *frame)
     list_remove(&conn->link);
     list_add_last(&worker->homeless, &conn->link);
     return true;
+}
+
+void conn_go_on(struct conn *conn)
+{
+    conn->claims = false;
+    conn->let_in = conn->registration != NULL;
+    if (!(conn->busy & CONN_BUSY_HOME))
+        return;
+    list_remove(&conn->link);
+    list_add_last(&conn->worker->connections, &conn->link);
+    conn_clear_busy(conn, CONN_BUSY_HOME); /* its CONNECT comes again */
+}
+
+void conn_leave_home(struct conn *conn)
+{
+    const struct conn_worker *worker = conn->worker;
+    struct registration *registration = conn->registration;
+    conn->registration = NULL;
+    if (registration != NULL)
+        worker->ops->withdraw(worker->owner, registration);
+    if (conn->claims)
+        worker->ops->forget(worker->owner, conn);
+    conn->claims = false;
+}
+
+static void evict(struct session *session)
+{
+    if (session->sink != NULL)
+        session->sink->ops->taken_over(session->sink);
+    session->sink = NULL;
+    session_end(session);
+}
+
+void conn_drop(struct conn *conn, bool reached)
+{
+    if (conn->session != NULL && reached)
+        evict(conn->session);
+    else if (conn->session != NULL)
+        conn_close(conn, MQTT_SERVER_BUSY);
+    else if (reached)
+        conn_end(conn, SESSION_WILL_KEEP); /* as one that is taken over before its CONNACK */
+    else
+        conn_refuse(conn, MQTT_SERVER_UNAVAILABLE, "the home of the client id does not answer");
+}
+
+void conn_worker_evict(struct conn_worker *worker, struct bytes client_id)
+{
+    struct session *session = session_find(worker->sessions, client_id);
+    if (session != NULL)
+        evict(session);
 }
 
 void conn_worker_homes_changed(struct conn_worker *worker)
@@ -175,21 +228,49 @@ static void stop_waiting(struct conn *conn)
                      worker->loop->now_ms + conn_config(conn)->limits.connect_timeout_ms);
 }
 
-enum home_result conn_find_home(struct conn *conn, const struct connect *connect, size_t consumed)
+/* One client id, one connection: others of that name, on any node, have gone when it is let in. */
+static enum home_result be_let_in(struct conn *conn, const struct connect *connect,
+                                  const struct conn_home *home)
+{
+    const struct conn_worker *worker = conn->worker;
+    if (worker->ops->vacate == NULL)
+        return HOME_FOUND;
+    if (!conn->claims && conn->registration == NULL)
+        conn->awaits_home = false; /* the wait for that begins */
+    if (home->place == CONN_HERE) {
+        conn->claims = !worker->ops->vacate(worker->owner, connect->client_id, conn);
+        return conn->claims ? await(conn, VACATE_MS) : HOME_FOUND;
+    }
+    if (conn->registration == NULL)
+        conn->registration = worker->ops->enroll(worker->owner, home, connect->client_id, conn);
+    return conn->let_in ? HOME_FOUND : await(conn, VACATE_MS);
+}
+
+static enum home_result find(struct conn *conn, const struct connect *connect, size_t consumed)
 {
     uint32_t hash = client_id_hash(connect->client_id);
     bool named = connect->client_id.len > 0;
     struct conn_home home = {.place = CONN_HERE};
-    if (named && !lives_with_connection(connect))
+    if (named)
         home = home_of(conn, hash);
     if (home.place == CONN_NOWHERE)
-        return await(conn);
-    stop_waiting(conn);
-    if (conn_is_tunnelled(conn))
-        return stay(conn, connect, hash);
-    if (home.place == CONN_AWAY)
+        return await(conn, conn_config(conn)->cluster.home_wait_ms);
+    if (conn_is_tunnelled(conn)) {
+        enum home_result result = stay(conn, connect, hash);
+        if (result != HOME_FOUND)
+            return result;
+    } else if (home.place == CONN_AWAY && !lives_with_connection(connect)) {
         return tunnel(conn, hash, &home, consumed);
-    if (named && worker_of(conn, hash) != conn->worker->worker)
+    } else if (named && worker_of(conn, hash) != conn->worker->worker) {
         return move(conn, hash, worker_of(conn, hash), consumed);
-    return HOME_FOUND;
+    }
+    return named ? be_let_in(conn, connect, &home) : HOME_FOUND;
+}
+
+enum home_result conn_find_home(struct conn *conn, const struct connect *connect, size_t consumed)
+{
+    enum home_result result = find(conn, connect, consumed);
+    if (result == HOME_FOUND)
+        stop_waiting(conn);
+    return result;
 }

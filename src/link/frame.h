@@ -40,6 +40,10 @@ enum link_kind {
     LINK_TUNNEL_DATA,
     LINK_TUNNEL_CREDIT,
     LINK_TUNNEL_END, /* the flags say why */
+    LINK_REGISTER,   /* the flags: enum register_kind */
+    LINK_REGISTERED,
+    LINK_UNREGISTER,
+    LINK_DROP,
     /* between the nodes' controls */
     LINK_HEARTBEAT = 32,
     LINK_MEMBERS,

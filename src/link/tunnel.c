@@ -64,3 +64,16 @@ bool tunnel_end_read(const struct link_frame *frame, uint32_t *id, enum tunnel_e
     *why = (enum tunnel_end)frame->flags;
     return link_reader_ok(&reader) && frame->flags < TUNNEL_ENDS;
 }
+
+size_t registration_write(uint64_t number, struct bytes client_id, uint8_t out[REGISTRATION_MAX])
+{
+    return (size_t)(link_write_text(link_write_u64(out, number), client_id) - out);
+}
+
+bool registration_read(struct bytes body, uint64_t *number, struct bytes *client_id)
+{
+    struct link_reader reader = link_reader_of(body);
+    *number = link_read_u64(&reader);
+    *client_id = link_read_text(&reader);
+    return link_reader_ok(&reader) && client_id->len > 0;
+}

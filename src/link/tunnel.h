@@ -10,6 +10,16 @@
  *       END id, why                        <-->       each side says it once, and nothing after it
  *
  * The edge chooses the id; it is free again when both have said END.
+ *
+ * A client whose session ends with its connection stays on its edge, and is registered with the
+ * home of its client id, so that there is one connection of that name. The number is the edge's own
+ * and never used again.
+ *
+ *     edge                                       home
+ *       REGISTER number, client id         --->       whoever has that client id goes first
+ *                                          <---       REGISTERED number, client id
+ *                                          <---       DROP number, client id: another one comes
+ *       UNREGISTER number, client id       --->       the connection is over
  */
 #ifndef LINK_TUNNEL_H
 #define LINK_TUNNEL_H
@@ -46,6 +56,19 @@ struct tunnel_open {
     uint8_t address[TUNNEL_ADDRESS];
     uint16_t port;
 };
+
+enum register_kind {
+    REGISTER_NEW,
+    REGISTER_AGAIN, /* it is connected all the time, and was registered before */
+    REGISTER_KINDS,
+};
+
+enum { REGISTRATION_MAX = 8 + 2 + UINT16_MAX };
+
+/* The body of the four frames; gives its size. */
+size_t registration_write(uint64_t number, struct bytes client_id, uint8_t out[REGISTRATION_MAX]);
+/* The client id is borrowed, and not empty. */
+bool registration_read(struct bytes body, uint64_t *number, struct bytes *client_id);
 
 void tunnel_open_write(const struct tunnel_open *open, uint8_t out[TUNNEL_OPEN_SIZE]);
 /* False: it is malformed. */

@@ -279,7 +279,7 @@ def test_a_connect_without_a_home_goes_on_when_there_is_one(tunnelled, dial, con
     client_id = client_at(0, 2)
     bob = dial(V5, broker=two[1])
     bob.send(wire.connect(client_id, **durable(V5)))
-    connect(V5, broker=two[1])  # others are not held up
+    connect(V5, client_at(1, 2), broker=two[1])  # others are not held up
     two[0].start()
     bob.expect(CONNACK, reason=0, within=2 * patience())
     assert client_id in clients_of(two[0])
