@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which node is home of which group, while nodes and engines are killed, stopped and started."""
 
-import contextlib
 import os
+import shutil
 import signal
 import time
 
@@ -141,11 +141,9 @@ def test_metrics_tell_of_homes_and_engine(three):
         assert each["changelog_empty"] > 0
 
 
-def test_position_that_the_log_does_not_reach_back_to_any_more_is_told(three):
-    """A node that was away for long, as one without `positions` is when logs were trimmed."""
+def test_node_that_has_lost_its_store_reads_the_logs_from_their_beginning(three):
     three[1].stop()
-    with contextlib.suppress(FileNotFoundError):
-        (three[1].data / "positions").unlink()
+    shutil.rmtree(three[1].data / "store")
     three.restart(1)
     three.wait_until_settled()
     assert all(group["state"] in ("serving", "following") for group in three.shards(1))
