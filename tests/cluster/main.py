@@ -86,7 +86,7 @@ def one_run(seed, seconds, nodes=3, only=None, calm=False, keep=False, config=No
             nemesis = Nemesis(cluster, history, seed)
             steps = [] if calm else schedule(seed, names, seconds, only)
             nemesis.prepare(steps)
-            cluster.start()
+            cluster.start().init()
             kinds = possible(cluster)
             steps = [step for step in steps if step.kind in kinds]
             play(seed, history, cluster.addresses, seconds, nemesis.run(steps) if steps else None, rejoin_s,

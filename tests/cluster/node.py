@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import time
 
 from crash.disk import Disk
@@ -166,6 +167,12 @@ class Node:
     def tail(self, lines=40):
         return "\n".join(self.log.splitlines()[-lines:])
 
+    def homes_of_all(self):
+        """Whether it knows a home of each group of sessions."""
+        said = subprocess.run([self.binary, "cluster", "shards", "--json", "-d", self.data], capture_output=True,
+                              text=True)
+        return said.returncode == 0 and all("home" in group for group in json.loads(said.stdout)["groups"])
+
     def meets(self, others):
         """Whether this life has met them all."""
         said = self.log[self._log_before:]
@@ -226,6 +233,16 @@ class Cluster:
         for node in self:
             others = [other.name for other in self if other is not node]
             self.wait(lambda node=node, others=others: node.ready() and node.meets(others), f"{node.name} is ready")
+        return self
+
+    def init(self):
+        """Once, when all have met: sessions have homes from then on."""
+        first = next(iter(self))
+        done = subprocess.run([first.binary, "cluster", "init", "-d", first.data], capture_output=True, text=True,
+                              timeout=120)
+        assert done.returncode == 0, done.stderr + first.tail()
+        for node in self:
+            self.wait(lambda node=node: node.homes_of_all(), f"{node.name} knows all homes")
         return self
 
     @staticmethod
