@@ -414,16 +414,21 @@ static void apply(void *owner, uint32_t number, struct bytes batch,
     struct groups *groups = owner;
     struct store_position encoded;
     struct batch_change change;
+    bool retained = false;
     struct bytes rest = batch;
     end_alone(groups);
     if (batch.len < BATCH_HEADER)
         return;
     rest = bytes_of(batch.data + BATCH_HEADER, batch.len - BATCH_HEADER);
     while (batch_change_next(&rest, &change))
-        if (change.family == STORE_RETAINED)
+        if (change.family == STORE_RETAINED) {
             apply_retained(groups->broker, &change);
+            retained = true;
+        }
     position_encode(position, &encoded);
     store_replica_apply(groups->broker->store, number, batch, &encoded);
+    if (retained) /* somebody may wait for this node */
+        homes_hurry(groups->homes);
 }
 
 static void moved(void *owner, uint32_t number, const struct changelog_position *position)
@@ -461,6 +466,13 @@ static void changed(void *owner)
     cluster_news_changed(groups->broker->cluster);
 }
 
+static void spread(void *owner)
+{
+    const struct groups *groups = owner;
+    for (uint32_t i = 0; i < groups->broker->worker_count; i++)
+        loop_wake(&groups->broker->workers[i].loop);
+}
+
 const struct homes_ops groups_homes_ops = {
     .apply = apply,
     .moved = moved,
@@ -470,6 +482,7 @@ const struct homes_ops groups_homes_ops = {
     .lost = lost,
     .behind = behind,
     .changed = changed,
+    .spread = spread,
 };
 
 /* ---- the store says, on its commit thread ------------------------------------------------------

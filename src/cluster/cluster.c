@@ -229,6 +229,23 @@ struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shar
     return places_get(&cluster->places, shard % CLUSTER_GROUPS);
 }
 
+void cluster_hurry(struct cluster *cluster)
+{
+    if (cluster->homes != NULL)
+        homes_hurry(cluster->homes);
+}
+
+uint64_t cluster_sequence(const struct cluster *cluster, uint32_t shard)
+{
+    return cluster->homes == NULL ? 0 : homes_sequence(cluster->homes, shard % CLUSTER_GROUPS);
+}
+
+bool cluster_is_spread(const struct cluster *cluster, uint32_t shard, uint64_t sequence)
+{
+    return cluster->homes == NULL ||
+           homes_is_spread(cluster->homes, shard % CLUSTER_GROUPS, sequence);
+}
+
 void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node)
 {
     if (places_set(&cluster->places, group, node))

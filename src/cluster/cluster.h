@@ -116,6 +116,12 @@ struct cluster_home {
  * thread, without a lock. */
 struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shard);
 
+/* See homes_sequence() and homes_is_spread(); of the shard's group. */
+uint64_t cluster_sequence(const struct cluster *cluster, uint32_t shard);
+bool cluster_is_spread(const struct cluster *cluster, uint32_t shard, uint64_t sequence);
+/* See homes_hurry(). */
+void cluster_hurry(struct cluster *cluster);
+
 /* That node is home of the group from now on, as soon as it is here; NULL: none is. Any thread. */
 void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node);
 

@@ -371,7 +371,25 @@ static enum delivery_place home_of(struct delivery_hub *hub, uint32_t shard, uin
                                         : HOME_IS_UNKNOWN;
 }
 
+static uint64_t sequence(struct delivery_hub *hub, uint32_t shard)
+{
+    return cluster_sequence(roads_of(hub)->owner, shard);
+}
+
+static bool is_spread(struct delivery_hub *hub, uint32_t shard, uint64_t sequence)
+{
+    return cluster_is_spread(roads_of(hub)->owner, shard, sequence);
+}
+
+static void spread(struct delivery_hub *hub)
+{
+    cluster_hurry(roads_of(hub)->owner);
+}
+
 static const struct remote_ops remote_ops = {
+    .sequence = sequence,
+    .is_spread = is_spread,
+    .spread = spread,
     .home_of = home_of,
     .forward = forward,
     .answer = answer,

@@ -189,6 +189,11 @@ struct publish_ticket *commit_source_close(struct commit_source *source, enum rc
 void commit_source_await(struct commit_source *source, struct store_shard *store,
                          struct store_ref record);
 
+/* The same for all of the shard, and until other nodes have applied it, too. */
+void commit_source_await_spread(struct commit_source *source, struct store_shard *store);
+/* Once a turn: answers those that they have. */
+void commits_spread(struct delivery_hub *hub);
+
 /* Receiving worker: no more commits will be expected; answers when those that are have come. */
 void commit_source_answer(struct commit_source *source);
 

@@ -15,6 +15,8 @@ struct commit_waiter {
     struct store_waiter waiter;
     struct publish_ticket *ticket; /* either */
     struct commit_answer *answer;  /* or */
+    struct store_shard *spread; /* other nodes have to apply what was recorded there, too; NULL */
+    uint64_t sequence;          /* ... up to this, once it is committed; 0: it is not */
 };
 
 void commit_source_init(struct commit_source *source, struct delivery_hub *hub, uint8_t durability)
@@ -123,9 +125,8 @@ void commit_source_answer(struct commit_source *source)
 /* ---- waiters -----------------------------------------------------------------------------------
  */
 
-static void committed(struct store_waiter *waiter, enum rc rc)
+static void tell(struct commit_waiter *commit, enum rc rc)
 {
-    struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
     struct publish_ticket *ticket = commit->ticket;
     struct commit_answer *answer = commit->answer;
     mem_free(commit);
@@ -133,6 +134,61 @@ static void committed(struct store_waiter *waiter, enum rc rc)
         ticket_answered(ticket, rc);
     else
         answer_fall(answer, rc);
+}
+
+static struct delivery_hub *hub_of(const struct commit_waiter *commit)
+{
+    return commit->ticket != NULL ? commit->ticket->hub : commit->answer->hub;
+}
+
+static void committed(struct store_waiter *waiter, enum rc rc)
+{
+    struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
+    if (rc != RC_OK || commit->spread == NULL) {
+        tell(commit, rc);
+        return;
+    }
+    struct delivery_hub *hub = hub_of(commit);
+    commit->sequence = hub->remote->ops->sequence(hub, commit->spread->shard);
+    list_add_last(&hub->unspread, &commit->waiter.link);
+    hub->remote->ops->spread(hub);
+}
+
+void commits_spread(struct delivery_hub *hub)
+{
+    LIST_FOR_EACH_SAFE (link, &hub->unspread) {
+        struct store_waiter *waiter = CONTAINER_OF(link, struct store_waiter, link);
+        struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
+        if (!hub->remote->ops->is_spread(hub, commit->spread->shard, commit->sequence))
+            continue;
+        list_remove(link);
+        tell(commit, RC_OK);
+    }
+}
+
+static struct store_waiter *commit_waiter_new(void);
+static void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source);
+
+static bool has_homes(const struct delivery_hub *hub)
+{
+    return hub->remote != NULL &&
+           atomic_load_explicit(&hub->remote->shards_have_homes, memory_order_relaxed);
+}
+
+void commit_source_await_spread(struct commit_source *source, struct store_shard *store)
+{
+    struct store_waiter *waiter = commit_waiter_new();
+    struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
+    waiter->written_is_enough = source->durability == DURABILITY_INTERVAL;
+    commit->spread = has_homes(source->hub) ? store : NULL;
+    enum rc rc = store_wait(store, waiter);
+    if (rc == RC_AGAIN) {
+        commit_waiter_expect(waiter, source);
+    } else {
+        mem_free(commit);
+        if (rc != RC_OK && source->rc == RC_OK)
+            source->rc = rc;
+    }
 }
 
 static struct store_waiter *commit_waiter_new(void)

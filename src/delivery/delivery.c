@@ -12,6 +12,7 @@ void delivery_init(struct delivery_hub *hub)
     list_init(&hub->parked);
     list_init(&hub->unsettled);
     list_init(&hub->undelivered);
+    list_init(&hub->unspread);
     hub->cost_min = hub->under_way_max == 0 ? 0 : BACKLOG_HIGH / hub->under_way_max;
     map_init(&hub->subscriptions);
     map_init(&hub->high_water);
@@ -65,7 +66,7 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
         outbox_add(hub, outbox, routing.delivery.message, OUTBOX_ASKED);
     else
         routing.source.rc = RC_NO_MEMORY;
-    if (publication->retain && outbox == NULL) /* else the entry sees to it */
+    if (publication->retain)
         retained_keep(hub, publication, &routing.source);
     routing.outcome.ticket = commit_source_close(&routing.source, &routing.outcome.rc);
     routing_end(&routing, message);
@@ -112,12 +113,21 @@ struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
 static void deliver_to_chosen_shard(struct routing *routing, struct share *share,
                                     const struct outbox_share *chosen)
 {
-    const struct route somebody = {.qos = routing->delivery.publication->qos,
-                                   .flags = SUBSCRIPTION_DURABLE};
-    routing_to_batch(
-        routing, chosen->shard % routing->hub->worker_count,
-        &(struct addressees){
-            .routes = &somebody, .count = 1, .share = share, .member_shard = chosen->shard});
+    struct delivery_hub *hub = routing->hub;
+    struct route route = {.qos = routing->delivery.publication->qos, .flags = SUBSCRIPTION_DURABLE};
+    uint32_t remote;
+    if (chosen->shard == OUTBOX_SHARD_AWAY) {
+        routing_to_share(routing, share);
+    } else if (hub->remote != NULL &&
+               hub->remote->ops->home_of(hub, chosen->shard, &remote) == HOME_IS_REMOTE) {
+        route.session = session_ref_of_remote(remote);
+        routing_to_remote_member(routing, &route, chosen->filter_hash);
+    } else {
+        routing_to_batch(
+            routing, chosen->shard % hub->worker_count,
+            &(struct addressees){
+                .routes = &route, .count = 1, .share = share, .member_shard = chosen->shard});
+    }
 }
 
 /* Shares that are new since the entry was made get nothing of it. */
@@ -130,8 +140,8 @@ static void replay_shares(struct routing *routing, const struct route_set *set,
         for (uint32_t n = 0; n < set->share_count; n++) {
             struct subscription *any;
             struct route route;
-            if (share_choose(set->shares[n], CHOOSE_RANDOM, SHARE_HERE, 0, bytes_of("", 0), 0, &any,
-                             &route) &&
+            if (share_choose(set->shares[n], CHOOSE_RANDOM, SHARE_ANYWHERE, 0, bytes_of("", 0), 0,
+                             &any, &route) &&
                 outbox_share_hash(any) == choices[i].stored.filter_hash)
                 deliver_to_chosen_shard(routing, set->shares[n], &choices[i].stored);
         }
@@ -154,6 +164,10 @@ static void deliver_to_members(struct routing *routing, const struct outbox_choi
     for (uint32_t i = 0; i < count; i++) {
         const struct outbox_choice *choice = &choices[i];
         routing->delivery.outbox.number = tag.number + 1 + i;
+        if (choice->stored.shard == OUTBOX_SHARD_AWAY) {
+            routing_to_remote_member(routing, &choice->route, choice->stored.filter_hash);
+            continue;
+        }
         routing_to_batch(routing, session_ref_worker(choice->route.session),
                          &(struct addressees){.routes = &choice->route,
                                               .count = 1,
@@ -173,7 +187,7 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
     const struct publication *publication = &message->publication;
     routing_begin(&routing, hub, publication, message, &wire, NULL);
     routing.delivery.outbox = tag;
-    if (publication->retain && whom == OUTBOX_ALL) {
+    if (publication->retain && whom == OUTBOX_ALL && tag.keeps) {
         if (tag.restored)
             delivery_retain(hub, message);
         retained_keep(hub, publication, &routing.source);

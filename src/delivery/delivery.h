@@ -89,6 +89,11 @@ enum delivery_place { HOME_IS_HERE, HOME_IS_REMOTE, HOME_IS_UNKNOWN };
 struct remote_ops {
     /* Sets `remote` when the home of the shard is another node. */
     enum delivery_place (*home_of)(struct delivery_hub *hub, uint32_t shard, uint32_t *remote);
+    /* How far the changelog of the shard's group has got, and whether all other nodes have applied
+     * it up to there; else they are asked to. */
+    uint64_t (*sequence)(struct delivery_hub *hub, uint32_t shard);
+    bool (*is_spread)(struct delivery_hub *hub, uint32_t shard, uint64_t sequence);
+    void (*spread)(struct delivery_hub *hub);
     /* Puts the publication on its way; see struct forwarding. False: there is no way to the node,
      * and nothing was sent. */
     bool (*forward)(struct delivery_hub *hub, uint32_t remote, const struct forwarding *forwarding);
@@ -140,6 +145,7 @@ struct delivery_hub {
     uint8_t *scratch;               /* DELIVERY_SCRATCH bytes for ready-made packets */
     struct delivery_remote *remote; /* NULL: this node is alone */
     struct list unsettled;          /* tickets of subscriptions, oldest first: struct settle_wait */
+    struct list unspread;           /* struct commit_waiter: what others have to apply, too */
     struct list undelivered; /* struct outbox_entry: to be sent on their way again, in order */
     uint64_t again_ms;       /* when that is tried; sessions->now_ms */
     uint32_t undelivered_count;

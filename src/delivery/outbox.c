@@ -202,7 +202,8 @@ static void dispatch(struct outbox_entry *entry, bool replayed)
     struct outbox_tag tag = {.number = entry->number,
                              .shard = entry->store->shard,
                              .replayed = replayed,
-                             .restored = entry->restored};
+                             .restored = entry->restored,
+                             .keeps = entry->restored || entry->promise == OUTBOX_PROMISED};
     entry->restored = false;
     bool anew = replayed && !entry->chosen;
     struct publish_ticket *ticket =
@@ -295,12 +296,14 @@ uint64_t outbox_share_hash(struct subscription *member)
 static void add_choice(struct outbox_entry *entry, struct share *share, struct subscription *member,
                        const struct route *route)
 {
-    entry->choices[entry->count++] = (struct outbox_choice){
-        .stored = {.filter_hash = outbox_share_hash(member),
-                   .shard = atomic_load_explicit(&member->shard, memory_order_relaxed)},
-        .route = *route,
-        .member = member,
-        .share = share};
+    bool away = session_ref_is_remote(route->session);
+    uint16_t shard = atomic_load_explicit(&member->shard, memory_order_relaxed);
+    entry->choices[entry->count++] =
+        (struct outbox_choice){.stored = {.filter_hash = outbox_share_hash(member),
+                                          .shard = away ? OUTBOX_SHARD_AWAY : shard},
+                               .route = *route,
+                               .member = member,
+                               .share = share};
 }
 
 static void choose_members(struct outbox_entry *entry, const struct route_set *set)
@@ -309,7 +312,7 @@ static void choose_members(struct outbox_entry *entry, const struct route_set *s
     for (uint32_t i = 0; i < set->share_count; i++) {
         struct subscription *member;
         struct route route;
-        if (share_choose(set->shares[i], entry->hub->router->share_choice, SHARE_HERE,
+        if (share_choose(set->shares[i], entry->hub->router->share_choice, SHARE_ANYWHERE,
                          p->publisher_hash, p->topic, 0, &member, &route))
             add_choice(entry, set->shares[i], member, &route);
     }

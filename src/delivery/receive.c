@@ -190,6 +190,7 @@ bool delivery_turn(struct delivery_hub *hub)
     more |= delivery_unpark(hub);
     routes_settle(hub);
     outbox_try_again(hub);
+    commits_spread(hub);
     more |= deliveries_post_all(hub);
     return more;
 }

@@ -11,7 +11,8 @@ struct other_node {
     bool there;     /* else there is no way to it */
     enum rc answer; /* to what asks */
     bool is_home;   /* of all topics */
-    int count, tries;
+    int count, tries, asked_to_apply;
+    uint64_t applied;
     struct {
         char payload[TEXT_ROOM];
         struct outbox_tag outbox;
@@ -53,8 +54,32 @@ static enum delivery_place home_of(struct delivery_hub *hub, uint32_t shard, uin
     return other.is_home ? HOME_IS_REMOTE : HOME_IS_HERE;
 }
 
-static const struct remote_ops other_ops = {
-    .home_of = home_of, .forward = forward, .is_behind = is_behind};
+static uint64_t sequence(struct delivery_hub *hub, uint32_t shard)
+{
+    (void)hub;
+    (void)shard;
+    return 17;
+}
+
+static bool is_spread(struct delivery_hub *hub, uint32_t shard, uint64_t to)
+{
+    (void)hub;
+    (void)shard;
+    return to <= other.applied;
+}
+
+static void spread(struct delivery_hub *hub)
+{
+    (void)hub;
+    other.asked_to_apply++;
+}
+
+static const struct remote_ops other_ops = {.home_of = home_of,
+                                            .sequence = sequence,
+                                            .is_spread = is_spread,
+                                            .spread = spread,
+                                            .forward = forward,
+                                            .is_behind = is_behind};
 
 static void meet(struct node *n)
 {
@@ -221,9 +246,16 @@ static void home_of_a_topic_retains_what_comes_from_another_node(void **state)
                             .retain = true,
                             .received_ms = NOW_MS};
     struct delivery_hub *hub = &n->f->workers[0].hub;
-    delivery_retain_remote(hub, &p);
+    struct publish_outcome outcome = delivery_retain_remote(hub, &p);
+    assert_non_null(outcome.ticket);
     node_settle(n);
     assert_int_equal(key_count(store_engine(n->store), STORE_RETAINED), 1);
+    assert_int_equal(n->f->published_count, 0); /* the other has not applied it */
+    assert_true(other.asked_to_apply > 0);
+    other.applied = 17;
+    node_settle(n);
+    assert_int_equal(n->f->published_count, 1);
+    assert_int_equal(n->f->published[0].rc, RC_OK);
     other.is_home = true;
     assert_int_equal(delivery_retain_remote(hub, &p).rc, RC_CLOSED);
     part(n);

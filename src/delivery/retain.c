@@ -65,7 +65,7 @@ static void open_retained(struct mail *mail, void *receiver)
     record(hub, asked->store, bytes_of(asked->topic, asked->topic_len));
     if (asked->source.asked != NULL) {
         asked->source.taken = true;
-        commit_source_await(&asked->source, asked->store, (struct store_ref){0});
+        commit_source_await_spread(&asked->source, asked->store);
         commit_source_answer(&asked->source);
     }
     mem_free(asked);
@@ -122,7 +122,7 @@ static void keep(struct delivery_hub *hub, struct bytes topic, struct commit_sou
     record(hub, &table->stores[shard], topic);
     if (source != NULL) {
         source->taken = true;
-        commit_source_await(source, &table->stores[shard], (struct store_ref){0});
+        commit_source_await_spread(source, &table->stores[shard]);
     }
 }
 

@@ -165,6 +165,11 @@ static void forward(struct routing *routing, const struct route *run, uint32_t c
     }
 }
 
+void routing_to_remote_member(struct routing *routing, const struct route *route, uint64_t share)
+{
+    forward(routing, route, 1, share);
+}
+
 /* Routes of one worker. */
 static void deliver_to_worker(struct routing *routing, uint32_t worker, const struct route *routes,
                               uint32_t count)

@@ -31,6 +31,9 @@ void routing_to_set(struct routing *routing, const struct route_set *set);
 void routing_to_routes(struct routing *routing, const struct route_set *set);
 void routing_to_share(struct routing *routing, struct share *share);
 
+/* To a member of a share that is on another node, which chooses one of its own. */
+void routing_to_remote_member(struct routing *routing, const struct route *route, uint64_t share);
+
 /* To a worker of this node, behind what is on its way there. */
 void routing_to_batch(struct routing *routing, uint32_t worker, const struct addressees *to);
 

@@ -59,6 +59,8 @@ static void on_committed(struct changelog *log, uint64_t cookie,
 {
     struct group *group = group_of(log);
     (void)cookie;
+    /* release: partner of homes_sequence() */
+    atomic_store_explicit(&group->committed, position->sequence, memory_order_release);
     ops_of(group)->committed(owner_of(group), log->group, position);
 }
 

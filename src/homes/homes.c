@@ -181,6 +181,16 @@ static void open_news(struct homes *homes, struct homes_mail *mail, uint64_t now
             changelog_hint(&homes->groups[i].log, peer->news.groups[i].sequence, now_ms);
 }
 
+uint64_t homes_sequence(const struct homes *homes, uint32_t group)
+{
+    return atomic_load_explicit(&homes->groups[group].committed, memory_order_acquire);
+}
+
+bool homes_is_spread(const struct homes *homes, uint32_t group, uint64_t sequence)
+{
+    return atomic_load_explicit(&homes->groups[group].spread, memory_order_acquire) >= sequence;
+}
+
 void homes_heard(struct homes *homes, const char *node, const struct homes_news *news)
 {
     struct peers_mail *mail = NEW(struct peers_mail);
@@ -309,7 +319,7 @@ static void count_all(struct homes *homes)
 }
 
 /* After a turn in which something may have happened. */
-static void publish(struct homes *homes)
+static void publish(struct homes *homes, bool hurry)
 {
     struct homes_news news;
     struct homes_status status;
@@ -325,8 +335,16 @@ static void publish(struct homes *homes)
     pthread_cond_broadcast(&homes->told_more);
     pthread_mutex_unlock(&homes->lock);
     count_all(homes);
-    if (changed)
+    if (peers_note_spread(homes))
+        homes->options.ops->spread(homes->options.owner);
+    if (changed || hurry)
         homes->options.ops->changed(homes->options.owner);
+}
+
+void homes_hurry(struct homes *homes)
+{
+    atomic_store_explicit(&homes->hurry, true, memory_order_release);
+    (void)!write(homes->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
 }
 
 void homes_status(struct homes *homes, struct homes_status *status)
@@ -429,9 +447,10 @@ static bool turn(struct homes *homes)
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         group_turn(&homes->groups[i], now_ms);
     bool left = homes->leave_ms != 0 && leave(homes, now_ms);
-    if (news || left || now_ms >= homes->tell_ms) {
+    bool hurry = atomic_exchange_explicit(&homes->hurry, false, memory_order_acquire);
+    if (news || left || hurry || now_ms >= homes->tell_ms) {
         homes->tell_ms = now_ms + HOMES_TURN_MS;
-        publish(homes);
+        publish(homes, hurry);
     }
     return !left;
 }
@@ -442,7 +461,7 @@ static void *run(void *arg)
     struct pollfd woken = {.fd = homes->wake_fd, .events = POLLIN};
     uint64_t count;
 
-    publish(homes);
+    publish(homes, false);
     while (turn(homes)) {
         uint64_t now_ms = clock_ms(), deadline_ms = deadline_of(homes, now_ms);
         if (poll(&woken, 1, deadline_ms > now_ms ? (int)(deadline_ms - now_ms) : 0) > 0)
@@ -453,7 +472,7 @@ static void *run(void *arg)
     homes->connected = false;
     engine_stop(homes);
     homes_enter(homes, HOMES_ENDED);
-    publish(homes);
+    publish(homes, false);
     return NULL;
 }
 

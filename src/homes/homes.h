@@ -91,6 +91,8 @@ struct homes_ops {
     void (*behind)(void *owner, uint32_t group, const char *why);
     /* homes_of() gives something else for some group. */
     void (*changed)(void *owner);
+    /* homes_is_spread() may say yes to more. */
+    void (*spread)(void *owner);
 };
 
 /* Borrows its texts until the start, ops and owner for ever. */
@@ -147,6 +149,15 @@ void homes_flushed(struct homes *homes, uint32_t group, const struct changelog_p
 /* Where the group's home is, as far as this node knows; any thread, no lock. HOME_HERE from
  * homes_serving() on. */
 struct home homes_of(const struct homes *homes, uint32_t group);
+
+/* How far the group's log had got when this node, its home, was last told of a batch's commit. */
+uint64_t homes_sequence(const struct homes *homes, uint32_t group);
+/* Whether all nodes that are here have applied the log up to there. Any thread, no lock. */
+bool homes_is_spread(const struct homes *homes, uint32_t group, uint64_t sequence);
+
+/* Somebody waits for others to apply what this node has appended, or for this node to say that it
+ * has: they are told at once. Any thread. */
+void homes_hurry(struct homes *homes);
 
 /* Borrows; lives as long as homes. NULL: no node has that number. Any thread. */
 const char *homes_node_name(const struct homes *homes, uint16_t node);

@@ -58,6 +58,9 @@ uint64_t peers_highest(const struct homes *homes, uint32_t group);
 uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct candidate *ranked,
                       uint32_t count);
 
+/* Notes how far others have applied the logs; true when that is more than before. */
+bool peers_note_spread(struct homes *homes);
+
 /* Who says that it is home of the group, with the highest epoch; NULL: nobody. */
 const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch);
 
@@ -101,8 +104,10 @@ struct group {
     uint64_t claims, deposed, changes;
     struct group_counted {
         uint64_t home, claims, deposed, changes, appended, empty, resent, refused;
-    } counted;             /* in the metrics already */
-    _Atomic uint64_t home; /* packed; partner of every store is homes_of() */
+    } counted;                  /* in the metrics already */
+    _Atomic uint64_t home;      /* packed; partner of every store is homes_of() */
+    _Atomic uint64_t committed; /* homes_sequence() */
+    _Atomic uint64_t spread;    /* the lowest that another node which is here has applied */
 };
 
 /* Begins at `start`. */
@@ -135,6 +140,8 @@ struct homes {
     bool started; /* the thread */
     int wake_fd;
     struct mailbox mailbox;
+
+    _Atomic bool hurry; /* homes_hurry() */
 
     /* the homes thread's */
     enum homes_phase phase;

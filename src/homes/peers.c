@@ -106,6 +106,25 @@ uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct ca
     return lowest;
 }
 
+bool peers_note_spread(struct homes *homes)
+{
+    bool more = false;
+
+    for (uint32_t group = 0; group < HOMES_GROUPS; group++) {
+        uint64_t lowest = UINT64_MAX;
+        for (uint32_t i = 0; i < peer_count(homes); i++) {
+            const struct peer *peer = peer_at(homes, i);
+            if (takes_part(homes, peer) && peer->news.groups[group].sequence < lowest)
+                lowest = peer->news.groups[group].sequence;
+        }
+        _Atomic uint64_t *spread = &homes->groups[group].spread;
+        more |= lowest > atomic_load_explicit(spread, memory_order_relaxed);
+        /* release: partner of homes_is_spread() */
+        atomic_store_explicit(spread, lowest, memory_order_release);
+    }
+    return more;
+}
+
 const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch)
 {
     const struct peer *home = NULL;

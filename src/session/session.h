@@ -294,6 +294,7 @@ struct outbox_tag {
     uint32_t shard;
     bool replayed; /* it may have arrived before */
     bool restored; /* it was read from the store: what it retains is not retained yet */
+    bool keeps;    /* nobody else sees to it that what it retains is stored */
 };
 
 /* One publication on its way to many sessions. The message is made when the first one has to keep

@@ -147,10 +147,10 @@ uint64_t will_record_wall_ms(struct bytes value);
 /* Of a share that has been given to a member: which one, and in which shard that member is. */
 struct outbox_share {
     uint64_t filter_hash; /* of "$share/name/filter" */
-    uint16_t shard;
+    uint16_t shard;       /* of the member; OUTBOX_SHARD_AWAY: another node chooses */
 };
 
-enum { OUTBOX_SHARE_BYTES = 10 };
+enum { OUTBOX_SHARE_BYTES = 10, OUTBOX_SHARD_AWAY = UINT16_MAX };
 
 enum outbox_whom {
     OUTBOX_ALL,    /* ordinary subscribers, and these shares */
