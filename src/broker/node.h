@@ -88,7 +88,8 @@ void tunnels_take(void *owner, const struct conn_home *home, int fd,
                   const struct conn_origin *origin, struct stream_filter *filter, uint8_t *unread,
                   size_t unread_len);
 struct registration *tunnels_enroll(void *owner, const struct conn_home *home,
-                                    struct bytes client_id, struct conn *conn);
+                                    struct bytes client_id, struct conn *conn,
+                                    enum conn_enrolment kind);
 void tunnels_withdraw(void *owner, struct registration *registration);
 bool tunnels_vacate(void *owner, struct bytes client_id, struct conn *conn);
 void tunnels_forget(void *owner, const struct conn *conn);

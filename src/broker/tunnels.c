@@ -46,12 +46,14 @@ void tunnels_take(void *owner, const struct conn_home *home, int fd,
 }
 
 struct registration *tunnels_enroll(void *owner, const struct conn_home *home,
-                                    struct bytes client_id, struct conn *conn)
+                                    struct bytes client_id, struct conn *conn,
+                                    enum conn_enrolment kind)
 {
     const struct worker *worker = owner;
     struct cluster_home at = {
         .place = CLUSTER_AWAY, .remote = home->node, .workers = home->workers};
-    return cluster_register(worker->broker->cluster, worker->index, &at, client_id, conn);
+    return cluster_register(worker->broker->cluster, worker->index, &at, client_id, conn,
+                            kind == CONN_ASKS ? REGISTER_NEW : REGISTER_AGAIN);
 }
 
 void tunnels_withdraw(void *owner, struct registration *registration)

@@ -263,12 +263,12 @@ void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct clust
 
 struct registration *cluster_register(struct cluster *cluster, uint32_t worker,
                                       const struct cluster_home *home, struct bytes client_id,
-                                      void *holder)
+                                      void *holder, enum register_kind kind)
 {
     uint32_t shard =
         client_id_hash(client_id) % cluster->workers[worker].hub->sessions->shard_count;
     return registration_new(cluster->tunnels[worker], home->remote, shard % home->workers,
-                            client_id, holder);
+                            client_id, holder, kind);
 }
 
 void cluster_unregister(struct registration *registration)

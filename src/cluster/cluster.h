@@ -19,6 +19,7 @@
 #include "delivery/delivery.h"
 #include "homes/homes.h"
 #include "link/handshake.h"
+#include "link/tunnel.h"
 #include "net/carried.h"
 
 struct cluster;
@@ -136,10 +137,11 @@ void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct clust
  */
 struct registration;
 
-/* Asks the home, which is CLUSTER_AWAY, for a client whose session lives here. */
+/* Asks the home, which is CLUSTER_AWAY, for a client whose session lives here; or tells it of one
+ * that has been connected all the time, and then go_on() does not come. */
 struct registration *cluster_register(struct cluster *cluster, uint32_t worker,
                                       const struct cluster_home *home, struct bytes client_id,
-                                      void *holder);
+                                      void *holder, enum register_kind kind);
 /* Takes the registration: the connection is over. */
 void cluster_unregister(struct registration *registration);
 

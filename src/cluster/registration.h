@@ -38,7 +38,8 @@ void registrations_free(struct registrations *registrations);
  */
 
 struct registration *registration_new(struct tunnels *tunnels, uint32_t remote,
-                                      uint32_t home_worker, struct bytes client_id, void *holder);
+                                      uint32_t home_worker, struct bytes client_id, void *holder,
+                                      enum register_kind kind);
 void registration_end(struct registration *registration);
 
 /* False: the frame makes no sense. */

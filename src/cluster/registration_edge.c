@@ -53,12 +53,14 @@ static void ask_at(struct registration *registration, uint32_t remote, uint32_t 
 }
 
 struct registration *registration_new(struct tunnels *tunnels, uint32_t remote,
-                                      uint32_t home_worker, struct bytes client_id, void *holder)
+                                      uint32_t home_worker, struct bytes client_id, void *holder,
+                                      enum register_kind kind)
 {
     struct registrations *all = tunnels->registrations;
     struct registration *registration = mem_new(sizeof(*registration) + client_id.len);
     registration->all = all;
     registration->holder = holder;
+    registration->held = kind == REGISTER_AGAIN;
     registration->number = ++all->numbers;
     registration->len = (uint16_t)client_id.len;
     memcpy(registration->client_id, client_id.data, client_id.len);

@@ -58,6 +58,11 @@ struct conn_home {
     uint32_t node, workers; /* CONN_AWAY: for tunnel() */
 };
 
+enum conn_enrolment {
+    CONN_ASKS,             /* for its CONNECT to be let in */
+    CONN_CONNECTED_BEFORE, /* to stay: there is no conn_go_on() */
+};
+
 struct conn_worker_ops {
     /* The session's home is another worker: takes descriptor, filter and unread bytes there. */
     void (*move)(void *owner, uint32_t worker, int fd, const struct conn_origin *origin,
@@ -72,7 +77,8 @@ struct conn_worker_ops {
     /* The session lives here because it ends with its connection, and its client id has that home:
      * asks it to let the client in. conn_go_on() follows, or conn_drop(), also later. */
     struct registration *(*enroll)(void *owner, const struct conn_home *home,
-                                   struct bytes client_id, struct conn *conn);
+                                   struct bytes client_id, struct conn *conn,
+                                   enum conn_enrolment kind);
     void (*withdraw)(void *owner, struct registration *registration);
     /* At the home of the client id: true when no other node has a connection of that name. Else
      * conn_go_on() follows, unless forget() is called before. */

@@ -18,6 +18,22 @@ enum { ASSIGN_TRIES = 1024 };
 /* The home waits so long for a node that does not answer it, and a little. */
 enum { VACATE_MS = 9000 };
 
+/* ---- places ------------------------------------------------------------------------------------
+ */
+
+static uint32_t worker_of(const struct conn *conn, uint32_t hash)
+{
+    return hash % conn_config(conn)->shards % conn->worker->worker_count;
+}
+
+static struct conn_home home_of(const struct conn *conn, uint32_t hash)
+{
+    const struct conn_worker *worker = conn->worker;
+    if (worker->ops->home_of == NULL)
+        return (struct conn_home){.place = CONN_HERE};
+    return worker->ops->home_of(worker->owner, hash);
+}
+
 /* ---- leaving -----------------------------------------------------------------------------------
  */
 
@@ -154,6 +170,24 @@ void conn_worker_evict(struct conn_worker *worker, struct bytes client_id)
         evict(session);
 }
 
+/* The home of its client id has become another node: that has to know of it. A walk over all
+ * connections, some ten nanoseconds each. */
+static void enroll_connected(struct conn_worker *worker)
+{
+    if (worker->ops->enroll == NULL)
+        return;
+    LIST_FOR_EACH (link, &worker->connections) {
+        struct conn *conn = CONTAINER_OF(link, struct conn, link);
+        const struct session *session = conn->session;
+        if (session == NULL || conn->registration != NULL || session_durable(session))
+            continue;
+        struct conn_home home = home_of(conn, session->hash);
+        if (home.place == CONN_AWAY)
+            conn->registration = worker->ops->enroll(
+                worker->owner, &home, session_client_id(session), conn, CONN_CONNECTED_BEFORE);
+    }
+}
+
 void conn_worker_homes_changed(struct conn_worker *worker)
 {
     struct list all;
@@ -165,23 +199,11 @@ void conn_worker_homes_changed(struct conn_worker *worker)
         list_add_last(&worker->connections, link);
         conn_clear_busy(conn, CONN_BUSY_HOME); /* its packet comes again */
     }
+    enroll_connected(worker);
 }
 
 /* ---- finding -----------------------------------------------------------------------------------
  */
-
-static uint32_t worker_of(const struct conn *conn, uint32_t hash)
-{
-    return hash % conn_config(conn)->shards % conn->worker->worker_count;
-}
-
-static struct conn_home home_of(const struct conn *conn, uint32_t hash)
-{
-    const struct conn_worker *worker = conn->worker;
-    if (worker->ops->home_of == NULL)
-        return (struct conn_home){.place = CONN_HERE};
-    return worker->ops->home_of(worker->owner, hash);
-}
 
 /* Nothing is left of it when the connection ends, and nothing has to be there. */
 static bool lives_with_connection(const struct connect *connect)
@@ -242,7 +264,8 @@ static enum home_result be_let_in(struct conn *conn, const struct connect *conne
         return conn->claims ? await(conn, VACATE_MS) : HOME_FOUND;
     }
     if (conn->registration == NULL)
-        conn->registration = worker->ops->enroll(worker->owner, home, connect->client_id, conn);
+        conn->registration =
+            worker->ops->enroll(worker->owner, home, connect->client_id, conn, CONN_ASKS);
     return conn->let_in ? HOME_FOUND : await(conn, VACATE_MS);
 }
 

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CONNECT in a cluster: where the session lives, and who is let in. */
+#include "conn/conn_fixture.h"
+
+/* What the rest of the cluster says, and what it was asked. */
+struct cluster {
+    enum conn_place place;
+    bool others; /* another node has a connection of that name */
+    struct conn *waits;
+    uint32_t tunnelled, enrolled, withdrawn, forgotten;
+    size_t unread_len;
+    struct conn_origin origin;
+};
+
+static struct cluster cluster;
+
+static struct conn_home home_of(void *owner, uint32_t hash)
+{
+    (void)owner;
+    (void)hash;
+    return (struct conn_home){.place = cluster.place, .node = 7, .workers = 1};
+}
+
+static void take_tunnel(void *owner, const struct conn_home *home, int fd,
+                        const struct conn_origin *origin, struct stream_filter *filter,
+                        uint8_t *unread, size_t unread_len)
+{
+    (void)owner;
+    assert_int_equal(home->node, 7);
+    cluster.tunnelled++;
+    cluster.origin = *origin;
+    cluster.unread_len = unread_len;
+    stream_filter_free(filter);
+    free(unread);
+    close(fd);
+}
+
+static struct registration *enroll(void *owner, const struct conn_home *home,
+                                   struct bytes client_id, struct conn *conn,
+                                   enum conn_enrolment kind)
+{
+    (void)owner;
+    assert_int_equal(kind == CONN_CONNECTED_BEFORE, conn->session != NULL);
+    assert_int_equal(home->node, 7);
+    assert_true(client_id.len > 0);
+    cluster.enrolled++;
+    cluster.waits = conn;
+    return (struct registration *)&cluster;
+}
+
+static void withdraw(void *owner, struct registration *registration)
+{
+    (void)owner;
+    assert_ptr_equal(registration, &cluster);
+    cluster.withdrawn++;
+}
+
+static bool vacate(void *owner, struct bytes client_id, struct conn *conn)
+{
+    (void)owner;
+    (void)client_id;
+    cluster.waits = conn;
+    return !cluster.others;
+}
+
+static void forget(void *owner, const struct conn *conn)
+{
+    (void)owner;
+    assert_ptr_equal(conn, cluster.waits);
+    cluster.forgotten++;
+}
+
+static const struct conn_worker_ops ops = {.move = on_move,
+                                           .home_of = home_of,
+                                           .tunnel = take_tunnel,
+                                           .enroll = enroll,
+                                           .withdraw = withdraw,
+                                           .vacate = vacate,
+                                           .forget = forget};
+
+static int set_up(void **state)
+{
+    fixture_set_up(state);
+    struct fixture *f = *state;
+    cluster = (struct cluster){.place = CONN_HERE};
+    for (uint32_t i = 0; i < WORKERS; i++)
+        f->workers[i].conns.ops = &ops;
+    return 0;
+}
+
+static void homes_are(struct fixture *f, enum conn_place place)
+{
+    cluster.place = place;
+    for (uint32_t i = 0; i < WORKERS; i++)
+        conn_worker_homes_changed(&f->workers[i].conns);
+    settle(f);
+}
+
+static struct client *asks(struct fixture *f, enum mqtt_version version, bool durable)
+{
+    struct client *client = dial(f, 0, version);
+    struct connect connect = durable ? connect_durable(client) : connect_of(client);
+    send_connect(client, &connect);
+    settle(f);
+    return client;
+}
+
+/* ---- homes --- */
+
+static void without_a_home_connect_waits_until_there_is_one(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = asks(f, MQTT_V5, true);
+    (void)expect_connack(client, 0);
+    cluster.place = CONN_NOWHERE;
+    struct client *late = asks(f, MQTT_V5, true);
+    expect_silence(late);
+    homes_are(f, CONN_NOWHERE);
+    expect_silence(late);
+    homes_are(f, CONN_HERE);
+    expect_connack(late, 0);
+}
+
+static void without_a_home_connect_is_refused_in_the_end(void **state)
+{
+    struct fixture *f = *state;
+    cluster.place = CONN_NOWHERE;
+    struct client *v5 = asks(f, MQTT_V5, true), *v3 = asks(f, MQTT_V311, true);
+    pass(f, f->config.cluster.home_wait_ms / 2);
+    homes_are(f, CONN_NOWHERE); /* a change begins no new wait */
+    pass(f, f->config.cluster.home_wait_ms / 2 + 100);
+    expect_refusal(v5, MQTT_SERVER_UNAVAILABLE);
+    expect_refusal(v3, 3);
+}
+
+static void who_waits_for_a_home_when_the_broker_stops_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    cluster.place = CONN_NOWHERE;
+    struct client *client = asks(f, MQTT_V5, true);
+    for (uint32_t i = 0; i < WORKERS; i++)
+        conn_worker_drain(&f->workers[i].conns, UINT32_MAX);
+    expect_refusal(client, MQTT_SERVER_UNAVAILABLE);
+}
+
+static void a_session_that_outlives_its_connection_goes_to_its_home(void **state)
+{
+    struct fixture *f = *state;
+    cluster.place = CONN_AWAY;
+    asks(f, MQTT_V5, true);
+    assert_int_equal(cluster.tunnelled, 1);
+    assert_true(cluster.unread_len > 0); /* all of CONNECT */
+    assert_int_equal(cluster.origin.version, MQTT_V5);
+    assert_int_equal(f->shared.connections, 0);
+    assert_int_equal(cluster.enrolled, 0);
+}
+
+/* ---- one client id, one connection --- */
+
+static void a_session_that_ends_with_its_connection_is_let_in_by_its_home(void **state)
+{
+    struct fixture *f = *state;
+    cluster.place = CONN_AWAY;
+    struct client *client = asks(f, MQTT_V5, false);
+    assert_int_equal(cluster.tunnelled, 0);
+    assert_int_equal(cluster.enrolled, 1);
+    expect_silence(client);
+    conn_go_on(cluster.waits);
+    settle(f);
+    expect_connack(client, 0);
+    client_close(client);
+    settle(f);
+    assert_int_equal(cluster.enrolled, 1);
+    assert_int_equal(cluster.withdrawn, 1);
+}
+
+static void who_is_not_let_in_is_refused_in_the_end(void **state)
+{
+    struct fixture *f = *state;
+    cluster.place = CONN_AWAY;
+    struct client *client = asks(f, MQTT_V5, false);
+    pass(f, 60 * 1000);
+    expect_refusal(client, MQTT_SERVER_UNAVAILABLE);
+    assert_int_equal(cluster.withdrawn, 1);
+}
+
+static struct client *let_in(struct fixture *f)
+{
+    cluster.place = CONN_AWAY;
+    struct client *client = asks(f, MQTT_V5, false);
+    conn_go_on(cluster.waits);
+    settle(f);
+    expect_connack(client, 0);
+    return client;
+}
+
+static void who_is_dropped_is_told_that_another_came(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = let_in(f);
+    conn_drop(cluster.waits, true);
+    settle(f);
+    expect_fault(client, MQTT_SESSION_TAKEN_OVER);
+    assert_int_equal(cluster.withdrawn, 1);
+    assert_int_equal(f->shared.sessions, 0);
+}
+
+static void who_is_given_up_is_told_that_the_server_is_busy(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = let_in(f);
+    conn_drop(cluster.waits, false);
+    settle(f);
+    expect_fault(client, MQTT_SERVER_BUSY);
+    assert_int_equal(cluster.withdrawn, 1);
+}
+
+static void at_home_connect_waits_for_another_nodes_connection(void **state)
+{
+    struct fixture *f = *state;
+    cluster.others = true;
+    struct client *client = asks(f, MQTT_V5, true);
+    expect_silence(client);
+    cluster.others = false;
+    conn_go_on(cluster.waits);
+    settle(f);
+    expect_connack(client, 0);
+    assert_int_equal(cluster.forgotten, 0);
+}
+
+static void who_leaves_while_it_waits_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    cluster.others = true;
+    asks(f, MQTT_V5, true);
+    pass(f, 60 * 1000);
+    assert_int_equal(cluster.forgotten, 1);
+}
+
+static void a_clean_start_elsewhere_ends_the_session_here(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = asks(f, MQTT_V5, true);
+    expect_connack(client, 0);
+    for (uint32_t i = 0; i < WORKERS; i++)
+        conn_worker_evict(&f->workers[i].conns, bytes_of_str(client->id));
+    settle(f);
+    expect_fault(client, MQTT_SESSION_TAKEN_OVER);
+    assert_int_equal(f->shared.sessions, 0);
+}
+
+static void who_was_at_home_here_is_registered_with_the_next_home(void **state)
+{
+    struct fixture *f = *state;
+    struct client *clean = asks(f, MQTT_V5, false), *durable = asks(f, MQTT_V5, true);
+    expect_connack(clean, 0);
+    expect_connack(durable, 0);
+    homes_are(f, CONN_NOWHERE);
+    assert_int_equal(cluster.enrolled, 0);
+    homes_are(f, CONN_AWAY);
+    homes_are(f, CONN_AWAY);
+    assert_int_equal(cluster.enrolled, 1);
+    expect_silence(clean);
+    client_close(clean);
+    settle(f);
+    assert_int_equal(cluster.withdrawn, 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, fixture_tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(without_a_home_connect_waits_until_there_is_one),
+        TEST(without_a_home_connect_is_refused_in_the_end),
+        TEST(who_waits_for_a_home_when_the_broker_stops_is_refused),
+        TEST(a_session_that_outlives_its_connection_goes_to_its_home),
+        TEST(a_session_that_ends_with_its_connection_is_let_in_by_its_home),
+        TEST(who_is_not_let_in_is_refused_in_the_end),
+        TEST(who_is_dropped_is_told_that_another_came),
+        TEST(who_is_given_up_is_told_that_the_server_is_busy),
+        TEST(at_home_connect_waits_for_another_nodes_connection),
+        TEST(who_leaves_while_it_waits_is_forgotten),
+        TEST(a_clean_start_elsewhere_ends_the_session_here),
+        TEST(who_was_at_home_here_is_registered_with_the_next_home),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
