@@ -136,14 +136,21 @@ const struct cluster_clients tunnels_clients = {.accept = accept_tunnelled,
 bool tunnels_test_homes(struct broker *broker)
 {
     /* "a:0-7,b:8-15": nodes and the groups that they are home of, for ever */
-    const char *homes = getenv("SKEIN_TEST_HOMES");
+    const char *at = getenv("SKEIN_TEST_HOMES");
     char node[LINK_NAME_MAX + 1];
-    unsigned first, last;
-    int len;
-    while (homes != NULL && sscanf(homes, "%64[^:]:%u-%u%n", node, &first, &last, &len) == 3) {
-        for (unsigned group = first; group <= last && group < CLUSTER_GROUPS; group++)
-            cluster_set_home(broker->cluster, group, node);
-        homes += len + (homes[len] == ',');
+    char *rest;
+    if (at == NULL)
+        return false;
+    while (*at != '\0') {
+        size_t len = strcspn(at, ":");
+        snprintf(node, sizeof(node), "%.*s", (int)len, at);
+        CHECK(at[len] == ':');
+        unsigned long first = strtoul(at + len + 1, &rest, 10);
+        CHECK(*rest == '-');
+        unsigned long last = strtoul(rest + 1, &rest, 10);
+        for (unsigned long group = first; group <= last && group < CLUSTER_GROUPS; group++)
+            cluster_set_home(broker->cluster, (uint32_t)group, node);
+        at = rest + (*rest == ',');
     }
-    return homes != NULL;
+    return true;
 }
