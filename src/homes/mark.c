@@ -28,14 +28,14 @@ void mark_draw(char id[HOMES_ID])
 
 static bool parse(FILE *in, struct mark *mark)
 {
-    char name[HOMES_NAME_MAX], id[HOMES_ID], state[16];
-    unsigned groups;
+    char name[HOMES_NAME_MAX], id[HOMES_ID], groups[8], known[8], state[16];
 
-    if (fscanf(in, "skein-cluster 1\nname %63s\nid %16s\ngroups %3u\nstate %15s\n", name, id,
-               &groups, state) != 4)
+    if (fscanf(in, "skein-cluster 1\nname %63s\nid %16s\ngroups %7s\nstate %15s\n", name, id,
+               groups, state) != 4)
         return false;
+    snprintf(known, sizeof(known), "%d", HOMES_GROUPS);
     bool founded = strcmp(state, "founded") == 0;
-    if (!mark_id_valid(id) || groups != HOMES_GROUPS ||
+    if (!mark_id_valid(id) || strcmp(groups, known) != 0 ||
         (!founded && strcmp(state, "founding") != 0))
         return false;
     *mark = (struct mark){.founded = founded};
