@@ -159,6 +159,13 @@ static void set_serving(struct groups *groups, struct group *group, bool serves)
 {
     /* release: who finds it served finds what has been loaded */
     atomic_store_explicit(&group->serves, serves, memory_order_release);
+    for (uint32_t i = 0; i < groups->broker->worker_count; i++) {
+        _Atomic uint32_t *serving = &cluster_remote(groups->broker->cluster, i)->serving;
+        if (serves)
+            atomic_fetch_or_explicit(serving, 1u << group->number, memory_order_release);
+        else
+            atomic_fetch_and_explicit(serving, ~(1u << group->number), memory_order_release);
+    }
     tell_place(groups, group);
 }
 

@@ -102,6 +102,7 @@ static size_t farewell(void *owner, const struct cluster_client *client, bool an
 static void homes_changed(void *owner)
 {
     struct worker *worker = owner;
+    cluster_tell_view(worker->broker->cluster, worker->index); /* before publishers go on */
     conn_worker_homes_changed(&worker->conns);
 }
 

@@ -229,6 +229,11 @@ struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shar
     return places_get(&cluster->places, shard % CLUSTER_GROUPS);
 }
 
+void cluster_tell_view(struct cluster *cluster, uint32_t worker)
+{
+    roads_tell_view(cluster->roads[worker]);
+}
+
 void cluster_hurry(struct cluster *cluster)
 {
     if (cluster->homes != NULL)

@@ -38,6 +38,14 @@ bool places_set(struct places *places, uint32_t group, const char *node)
     return changed;
 }
 
+void places_gone(struct places *places, uint32_t group, const char *node)
+{
+    pthread_mutex_lock(&places->lock);
+    if (strcmp(places->nodes[group], node) == 0)
+        places->nodes[group][0] = '\0';
+    pthread_mutex_unlock(&places->lock);
+}
+
 struct cluster_home places_get(const struct places *places, uint32_t group)
 {
     /* Relaxed: whoever hears of a change otherwise (homes_changed()) does so by mail. */

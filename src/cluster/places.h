@@ -22,6 +22,8 @@ void places_deinit(struct places *places);
 
 /* Any thread; true when that is something else than before. */
 bool places_set(struct places *places, uint32_t group, const char *node);
+/* That node says that it is not home of the group: at once, before its routes go. */
+void places_gone(struct places *places, uint32_t group, const char *node);
 struct cluster_home places_get(const struct places *places, uint32_t group);
 
 /* On the control's thread, when members come and go: true when something is another now. */

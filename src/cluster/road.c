@@ -39,6 +39,7 @@ struct road_in {
     uint64_t serial;             /* no other road of this worker has had it */
     uint64_t received, credited; /* bytes */
     uint32_t question;           /* asked of a worker that is behind; 0: none is */
+    uint32_t view; /* groups that the sender believes this node to be home of */
 };
 
 struct roads {
@@ -293,6 +294,22 @@ static void wait_for(struct road_in *road, uint32_t worker)
         road->question = roads->questions;
 }
 
+/* The sender has not heard yet that sessions have left this node. */
+static bool view_is_old(const struct road_in *road)
+{
+    const struct delivery_remote *remote = &road->roads->remote;
+    if (!atomic_load_explicit(&remote->shards_have_homes, memory_order_acquire))
+        return false;
+    return (road->view & ~atomic_load_explicit(&remote->serving, memory_order_acquire)) != 0;
+}
+
+static bool take_view(struct road_in *road, const struct link_frame *frame)
+{
+    struct link_reader reader = link_reader_of(frame->body);
+    road->view = link_read_u32(&reader);
+    return link_reader_ok(&reader);
+}
+
 static bool take_publish(struct road_in *road, const struct link_frame *frame)
 {
     struct delivery_hub *hub = road->roads->is.hub;
@@ -303,6 +320,10 @@ static bool take_publish(struct road_in *road, const struct link_frame *frame)
     uint64_t publisher = p->publisher & REF_LOW;
     road->received += LINK_PUBLISH_HEAD_MAX + p->topic.len + p->properties.len + p->payload.len;
     p->publisher = publisher == 0 ? 0 : reference(road, publisher);
+    if (publish.asks && view_is_old(road)) {
+        send_answer(road, publish.number, RC_CLOSED);
+        return true;
+    }
     struct outbox_tag outbox = {
         .number = publish.outbox, .shard = publish.outbox_shard, .replayed = publish.replayed};
     struct publish_outcome outcome = publish.to_retain
@@ -330,6 +351,8 @@ static bool in_frame(struct link *link, const struct link_frame *frame)
 {
     struct road_in *road = road_in_of(link);
     struct delivery_hub *hub = road->roads->is.hub;
+    if (frame->kind == LINK_VIEW)
+        return take_view(road, frame);
     if (frame->kind == LINK_PUBLISH || frame->kind == LINK_RETAIN)
         return take_publish(road, frame);
     struct link_reader reader = link_reader_of(frame->body);
@@ -435,6 +458,27 @@ static void close_out(struct roads *roads, uint32_t remote)
     link_close(&road->link);
 }
 
+static void tell_view(struct road_out *road)
+{
+    struct cluster *cluster = road->roads->owner;
+    uint32_t view = 0;
+    uint8_t body[4];
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++) {
+        struct cluster_home home = cluster_home_of(cluster, group);
+        if (home.place == CLUSTER_AWAY && home.remote == road->remote)
+            view |= 1u << group;
+    }
+    link_write_u32(body, view);
+    link_send(&road->link, LINK_VIEW, 0, bytes_of(body, sizeof(body)));
+}
+
+void roads_tell_view(struct roads *roads)
+{
+    for (uint32_t i = 0; i < REMOTES_MAX; i++)
+        if (roads->out[i] != NULL)
+            tell_view(roads->out[i]);
+}
+
 static void open_out_order(struct mail *mail, void *receiver)
 {
     struct road_order *order = CONTAINER_OF(mail, struct road_order, mail);
@@ -453,6 +497,7 @@ static void open_out_order(struct mail *mail, void *receiver)
         roads->ops->lost(roads->owner, roads->worker, order->remote, order->serial);
     } else {
         roads->out[order->remote] = road;
+        tell_view(road);
         roads->ops->opened(roads->owner, roads->worker, order->remote, order->serial);
     }
     mem_free(order);

@@ -4,6 +4,10 @@
  * What the hub says of another node (struct remote_ops) becomes frames here, and the other way
  * round. On the worker's thread, but for the orders that the control posts.
  *
+ * What has to be safe before it is acknowledged may reach a node just when sessions have left it.
+ * So each end of a road is told which groups it is believed to be home of, in order with the
+ * publications, and refuses these while that is not so any more.
+ *
  * Back-pressure: the receiver says how many bytes it has worked off; when more than BACKLOG_HIGH
  * are under way publishers wait, as they do for a worker of their own node. While a worker that the
  * receiver passes them on to is behind, it says nothing. So at most about BACKLOG_HIGH, and what
@@ -35,6 +39,9 @@ void roads_post_out(struct roads *roads, uint32_t remote, uint32_t serial, int f
 void roads_post_in(struct roads *roads, int fd, struct bytes unread);
 /* The node is not heard of any more: its road is closed, without lost(). */
 void roads_post_close(struct roads *roads, uint32_t remote);
+
+/* On the worker's thread: tells each node what it is believed to be home of. */
+void roads_tell_view(struct roads *roads);
 
 /* On the worker's thread, when it stops. */
 void roads_close(struct roads *roads);

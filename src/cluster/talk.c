@@ -11,6 +11,7 @@
  *     GOODBYE                                            --->
  */
 #include "cluster/inside.h"
+#include "cluster/dial.h"
 #include "cluster/news.h"
 
 #include "base/log.h"
@@ -281,11 +282,17 @@ static bool hear_member(struct member *member, const struct link_frame *frame)
 
 static bool hear_news(struct member *member, const struct link_frame *frame)
 {
+    struct cluster *cluster = member->cluster;
     struct homes_news news;
     if (!news_read(frame->body, &news))
         return false;
-    if (member->cluster->homes != NULL)
-        homes_heard(member->cluster->homes, member->node, &news);
+    if (cluster->homes == NULL)
+        return true;
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
+        if (news.groups[group].part != HOMES_IS_HOME)
+            places_gone(&cluster->places, group, member->node);
+    dial_look_at_homes(cluster);
+    homes_heard(cluster->homes, member->node, &news);
     return true;
 }
 

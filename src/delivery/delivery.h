@@ -113,6 +113,7 @@ struct delivery_remote {
     const struct remote_ops *ops;
     _Atomic uint64_t settled;       /* so many of the router's interests are in effect everywhere */
     _Atomic bool shards_have_homes; /* each lives on one node; else each node has all shards */
+    _Atomic uint32_t serving;       /* a bit for each group of shards that this node is home of */
     _Atomic uint32_t headless;      /* groups of shards that no node is home of at the moment */
 };
 
