@@ -463,6 +463,12 @@ static void behind(void *owner, uint32_t number, const char *why)
         log_text("meaning", "this node cannot catch up by itself and will not be its home"));
 }
 
+static bool is_blank(void *owner)
+{
+    const struct groups *groups = owner;
+    return store_is_blank(groups->broker->store);
+}
+
 static void changed(void *owner)
 {
     struct groups *groups = owner;
@@ -488,6 +494,7 @@ const struct homes_ops groups_homes_ops = {
     .close = close_group,
     .lost = lost,
     .behind = behind,
+    .is_blank = is_blank,
     .changed = changed,
     .spread = spread,
 };

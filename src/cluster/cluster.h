@@ -123,8 +123,8 @@ bool cluster_is_spread(const struct cluster *cluster, uint32_t shard, uint64_t s
 /* See homes_hurry(). */
 void cluster_hurry(struct cluster *cluster);
 
-/* On the worker's thread, when cluster_home_of() gives something else: other nodes are told what they
- * are believed to be home of. */
+/* On the worker's thread, when cluster_home_of() gives something else: other nodes are told what
+ * they are believed to be home of. */
 void cluster_tell_view(struct cluster *cluster, uint32_t worker);
 
 /* That node is home of the group from now on, as soon as it is here; NULL: none is. Any thread. */

@@ -39,7 +39,7 @@ struct road_in {
     uint64_t serial;             /* no other road of this worker has had it */
     uint64_t received, credited; /* bytes */
     uint32_t question;           /* asked of a worker that is behind; 0: none is */
-    uint32_t view; /* groups that the sender believes this node to be home of */
+    uint32_t view;               /* groups that the sender believes this node to be home of */
 };
 
 struct roads {

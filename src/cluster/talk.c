@@ -10,8 +10,8 @@
  *                                                        <---   HEARTBEAT
  *     GOODBYE                                            --->
  */
-#include "cluster/inside.h"
 #include "cluster/dial.h"
+#include "cluster/inside.h"
 #include "cluster/news.h"
 
 #include "base/log.h"

@@ -120,6 +120,11 @@ void founding_heard(struct homes *homes, const struct peer *peer)
             log_text("meaning", "two clusters of one name; that node takes no part in ours"));
         return;
     }
+    if (homes->mark.id[0] == '\0' && !homes->options.ops->is_blank(homes->options.owner)) {
+        homes_say(homes, "%s", HOMES_NOT_BLANK);
+        LOG_LIMITED(LOG_ERROR, "homes.not_blank", log_text("meaning", HOMES_NOT_BLANK));
+        return;
+    }
     if (order != 0 && (homes->mark.id[0] == '\0' || news->founded || order < 0))
         take_id(homes, peer);
     if (strcmp(news->id, homes->mark.id) != 0 || homes->mark.founded || !news->founded)

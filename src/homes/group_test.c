@@ -77,6 +77,17 @@ static void on_behind(void *owner, uint32_t group, const char *why)
     member->behind++;
 }
 
+static bool is_blank(void *owner)
+{
+    (void)owner;
+    return true;
+}
+
+static void on_spread(void *owner)
+{
+    (void)owner;
+}
+
 static void on_changed(void *owner)
 {
     (void)owner;
@@ -90,7 +101,9 @@ static const struct homes_ops ops = {
     .close = on_close,
     .lost = on_lost,
     .behind = on_behind,
+    .is_blank = is_blank,
     .changed = on_changed,
+    .spread = on_spread,
 };
 
 /* ---- the pair ----------------------------------------------------------------------------------

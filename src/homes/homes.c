@@ -384,6 +384,9 @@ enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_
         snprintf(why, HOMES_WHY_MAX,
                  "It has been done: this node belongs to the cluster with id %s.", homes->news.id);
         rc = RC_EXISTS;
+    } else if (homes->news.id[0] == '\0' && !homes->options.ops->is_blank(homes->options.owner)) {
+        snprintf(why, HOMES_WHY_MAX, HOMES_NOT_BLANK);
+        rc = RC_REFUSED;
     } else {
         post(homes, &(struct homes_mail){.open = open_init});
     }

@@ -89,6 +89,9 @@ struct homes_ops {
      * Take a copy of another node's, and say so with homes_position_set(). Called again every
      * HOMES_BEHIND_MS until then. */
     void (*behind)(void *owner, uint32_t group, const char *why);
+    /* Whether the store holds nothing yet: only then can a node begin a cluster, or join one for
+     * the first time. Any thread. */
+    bool (*is_blank)(void *owner);
     /* homes_of() gives something else for some group. */
     void (*changed)(void *owner);
     /* homes_is_spread() may say yes to more. */
@@ -124,8 +127,8 @@ MUST_USE enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX]);
 /*
  * Initialises the cluster from here, or goes on doing it, and waits until that is done or
  * `timeout_ms` have passed or homes_leave() is called. RC_OK: it is. RC_EXISTS: it was before.
- * RC_AGAIN: not yet, it goes on by itself. `why` has a sentence for the last two. Any thread;
- * blocks.
+ * RC_AGAIN: not yet, it goes on by itself. RC_REFUSED: the store is not blank. `why` has a sentence
+ * for all but RC_OK. Any thread; blocks.
  */
 MUST_USE enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_MAX]);
 

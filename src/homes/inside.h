@@ -25,6 +25,10 @@ enum {
     HOMES_SERVER_MAX = MANAGED_NAME_MAX + MANAGED_STORE_ID,
 };
 
+#define HOMES_NOT_BLANK                                                                            \
+    "The store of this node holds sessions or retained messages of its own, and a cluster cannot " \
+    "take them in yet: start it with an empty data directory."
+
 /* ---- peers.c -----------------------------------------------------------------------------------
  */
 

@@ -33,7 +33,7 @@ enum link_kind {
     LINK_CREDIT,
     LINK_LAGGING,
     LINK_CAUGHT_UP,
-    LINK_VIEW, /* which groups of sessions the sender believes to be there, from now on */
+    LINK_VIEW,   /* which groups of sessions the sender believes to be there, from now on */
     LINK_RETAIN, /* a publication for the home of its topic, to be retained */
     /* between the worker that has a client's transport and the one that has its session: tunnel.h
      */

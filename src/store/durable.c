@@ -244,6 +244,28 @@ enum rc store_checkpoint(struct store *store, const char *to, char error[ENGINE_
     return rc;
 }
 
+static bool family_is_blank(struct engine *engine, enum store_family family)
+{
+    struct store_key meta = record_key(SHARD_META, RECORD_META);
+    meta.head_len = 2; /* all that begins with SHARD_META */
+    struct engine_cursor *cursor =
+        engine_cursor_open(engine, family, bytes_of("", 0), bytes_of(meta.head, meta.head_len));
+    struct bytes key, value;
+    bool blank = engine_cursor_next(cursor, &key, &value) == RC_NOT_FOUND;
+    engine_cursor_close(cursor);
+    return blank;
+}
+
+bool store_is_blank(struct store *store)
+{
+    pthread_rwlock_rdlock(&store->engine_lock);
+    bool blank = store->engine != NULL;
+    for (int i = 0; i < STORE_FAMILIES && blank; i++)
+        blank = family_is_blank(store->engine, (enum store_family)i);
+    pthread_rwlock_unlock(&store->engine_lock);
+    return blank;
+}
+
 enum rc store_state(const struct store *store)
 {
     return (enum rc)atomic_load_explicit(&store->trouble, memory_order_relaxed);

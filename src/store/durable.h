@@ -100,6 +100,10 @@ bool store_end_busy(struct store_end *end);
 /* A consistent copy in the new folder `to`. Any thread but a worker: it takes its time. */
 enum rc store_checkpoint(struct store *store, const char *to, char error[ENGINE_ERROR_MAX]);
 
+/* Whether it holds nothing but what describes itself. False when that cannot be found out. Any
+ * thread. */
+bool store_is_blank(struct store *store);
+
 /* RC_OK, or why nothing is made safe now. Any thread. */
 enum rc store_state(const struct store *store);
 

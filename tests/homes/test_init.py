@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from kit import Broker
+from kit import V5, Broker
 from kit.broker import free_port
 
 from .conftest import GROUPS
@@ -163,4 +163,18 @@ def test_engine_that_is_not_there_is_said(cluster_of):
     one.wait("it is said", lambda: "no connection to the engine"
              in one.ask(0, "/v1/cluster")[1].get("waits_for", ""))
     one[0].stop()  # nobody waits for init any more
+    asked.join()
+
+
+def test_nodes_that_hold_sessions_of_their_own_are_not_made_a_cluster(cluster_of, connect, topic):
+    two = cluster_of(2)
+    kept = {"clean_start": False, "properties": [("session_expiry_interval", 600)]}
+    connect(V5, broker=two[1], **kept).subscribe(topic, qos=1)
+    refused = two.run(1, "init")
+    assert refused.returncode != 0 and "empty data directory" in refused.stderr
+    asked = threading.Thread(target=lambda: two.run(0, "init"))
+    asked.start()
+    two.wait("it is said", lambda: "empty data directory" in two.ask(1, "/v1/cluster")[1].get("waits_for", ""))
+    assert two.state(1) == "not_initialised"
+    two[0].stop()
     asked.join()
