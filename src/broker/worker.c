@@ -325,7 +325,7 @@ static void init_stores(struct worker *worker, struct session_table *table)
     const char *late = getenv("SKEIN_TEST_STORE");
     for (uint32_t i = 0; i < table->shard_count; i++) {
         if (late == NULL && store != NULL) {
-            store_durable_init(&table->stores[i], i, worker->ends[i % worker->end_count]);
+            store_durable_init(&table->stores[i], i, worker->ends[i % store_groups(store)]);
         } else if (late == NULL) {
             store_memory_init(&table->stores[i], i);
         } else {

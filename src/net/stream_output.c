@@ -173,16 +173,16 @@ static ssize_t send_iov(int fd, struct iovec *iov, int count)
     return sendmsg(fd, &header, MSG_NOSIGNAL);
 }
 
-void stream_output_sent(struct stream *stream, size_t sent)
+void stream_output_sent(struct stream *stream, size_t size)
 {
-    output_shrank(stream, sent);
+    output_shrank(stream, size);
     while (stream->out_first != NULL) {
         size_t left = out_chunk_left(stream->out_first);
-        if (sent < left) {
-            stream->out_first->sent += sent;
+        if (size < left) {
+            stream->out_first->sent += size;
             break;
         }
-        sent -= left;
+        size -= left;
         chunk_drop_first(stream);
     }
 }
