@@ -509,6 +509,7 @@ enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX])
 
     if (rc != RC_OK)
         return rc;
+    homes->status.phase = homes->phase; /* for who asks before its first turn */
     if (pthread_create(&homes->thread, NULL, run, homes) != 0) {
         snprintf(why, HOMES_WHY_MAX, "a thread could not be started");
         return RC_IO;
