@@ -318,8 +318,8 @@ static void on_ended(natsConnection *connection, void *closure)
 {
     struct jetstream *js = closure;
     (void)connection;
-    sem_post(&js->ended);
     js->mailbox.wake(js->mailbox.owner);
+    sem_post(&js->ended); /* last: whoever waits for it frees all this */
 }
 
 static void on_complete(void *closure)
