@@ -561,7 +561,7 @@ static void failed(void *owner, uint32_t number)
 static bool lease_fresh(void *owner, uint32_t number)
 {
     const struct groups *groups = owner;
-    return groups->groups[number].epoch == 0 ||
+    return atomic_load_explicit(&groups->alone, memory_order_relaxed) ||
            homes_lease_fresh(groups->homes, number, clock_ms());
 }
 

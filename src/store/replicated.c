@@ -195,12 +195,14 @@ static void committed(struct store *store, uint32_t group, const struct store_po
     store_group_add(store, bytes_of(replica->bytes + BATCH_HEADER, replica->used - BATCH_HEADER),
                     replica->records);
     move_to(replica, position);
-    if (is_left(store, replica) && state_of(replica) == REPLICA_SERVES) {
+    if (!is_left(store, replica)) {
+        replica->done = true;
+        round->sync |= replica->sync;
+    } else if (state_of(replica) == REPLICA_SERVES) {
         append(store, group);
-        return;
+    } else {
+        answer(store, group, RC_CLOSED, false); /* the rest is nowhere */
     }
-    replica->done = true;
-    round->sync |= replica->sync;
 }
 
 static void apply(struct store *store, const struct replica_news *news)
