@@ -28,6 +28,7 @@ KINDS = {
     "retained": "the retained message is older than one that was acknowledged, or gone",
     "will lost": "a will that had to be published was not",
     "will unwanted": "a will that must not be published was",
+    "will not retained": "a will that had to be retained is not, nor a later one",
     "trouble": "something that no correct broker does",
 }
 
@@ -438,6 +439,19 @@ class Checker:
                 fate = self._fate(connect)
                 for watcher in watchers:
                     self._will(watcher, message, fate, connect)
+                if fate == "must" and message.retain:
+                    self._will_retained(message, connect)
+
+    def _will_retained(self, message, connect):
+        """Nothing acknowledges a will, so only a look when all is quiet tells. One client's wills come
+        in the order of its connections, and nobody else writes its topic."""
+        for event in self.events:
+            if event.kind == "inspect" and event.quiet and event.n > connect.n:
+                value = event.values.get(message.topic)
+                now = self.messages.get(value)
+                if now is None or now.topic != message.topic or now.number < message.number:
+                    self.fail("will not retained", event.who, f"{message.topic} has {value}, not "
+                              f"{message.id} or a later one", id=message.id, at=event.n)
 
     def _will(self, watcher, message, fate, connect):
         times = sum(1 for e in watcher.deliveries if e.id == message.id and e.new and not e.retain)

@@ -4,7 +4,7 @@ the retained messages. Topics:
 
     c/<publisher>/<a|b|c|d>     a, c: QoS 1; b, d: QoS 2; on c and d a third is retained
     c/<publisher>/<e|f|g|h>     e, g: QoS 1; f, h: QoS 2; durability of e and f: memory, g and h: interval
-    w/<client>                  wills
+    w/<client>                  wills; those of w3 and w5 are retained
     k/<n>                       retained once, at the beginning
 """
 
@@ -273,8 +273,8 @@ class Inspector(Client):
         super().__init__(world, "inspector", V5)
         self.values, self.suback, self.marker = {}, None, None
 
-    async def look(self):
-        """True when it could."""
+    async def look(self, quiet=False):
+        """True when it could. Quiet: nothing is under way any more, so that no will is either."""
         self.values, self.suback = {}, self.world.loop.create_future()
         try:
             link = (await self.world.loop.create_connection(lambda: Link(self), *self.world.address))[1]
@@ -283,7 +283,7 @@ class Inspector(Client):
         self.link = link
         since = self.history.now()
         link.send(wire.connect(self.world.unique("inspector"), clean_start=True),
-                  wire.subscribe([("c/#", 0), ("k/#", 0), ("i/end", 0)], id=1))
+                  wire.subscribe([("c/#", 0), ("k/#", 0), ("w/#", 0), ("i/end", 0)], id=1))
         if not await self._or_closed(self.suback):
             return False
         # Retained messages may still be on their way behind SUBACK, and behind PINGRESP: a message of
@@ -292,7 +292,7 @@ class Inspector(Client):
         link.send(wire.publish("i/end", b"end", 0))
         if not await self._or_closed(self.marker):
             return False
-        self.history.add("inspect", "inspector", since=since, values=dict(self.values))
+        self.history.add("inspect", "inspector", since=since, quiet=quiet, values=dict(self.values))
         link.transport.abort()
         await link.closed
         return True
@@ -344,6 +344,6 @@ def cast(world, draw):
     willing = [
         Willing(world, "w0", V5, qos=2), Willing(world, "w1", V311, qos=1),
         Willing(world, "w2", V5, qos=2, delay=1), Willing(world, "w3", V311, qos=2, retain=True),
-        Willing(world, "w4", V5, qos=2, delay=1),
+        Willing(world, "w4", V5, qos=2, delay=1), Willing(world, "w5", V5, qos=1, retain=True),
     ]
     return publishers, subscribers, willing

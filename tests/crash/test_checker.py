@@ -61,8 +61,10 @@ class Story(History):
         self.add("broker", what="cut", sort="cut drop", code=None)
         self.add("broker", what="start", sort=None, code=None)
 
-    def inspect(self, **values):
-        self.add("inspect", "inspector", since=self.now(), values={f"c/p/{k}": v for k, v in values.items()})
+    def inspect(self, quiet=False, will=None, **values):
+        values = {f"c/p/{k}": v for k, v in values.items()}
+        self.add("inspect", "inspector", since=self.now(), quiet=quiet,
+                 values=values | ({"w/w": will} if will else {}))
 
     def kinds(self):
         self.add("end")
@@ -78,8 +80,8 @@ def story():
     return made
 
 
-def will(id="w/1", qos=2, delay=0):
-    return {"id": id, "topic": "w/w", "qos": qos, "retain": False, "delay": delay}
+def will(id="w/1", qos=2, delay=0, retain=False):
+    return {"id": id, "topic": "w/w", "qos": qos, "retain": retain, "delay": delay}
 
 
 def test_a_clean_history_has_no_violation(story):
@@ -613,3 +615,26 @@ def test_what_a_violation_is_about_is_shown_with_the_kills_between(story):
     violation = checker.check(story.events)[0]
     shown = "\n".join(checker.explain(story.events, violation))
     assert "p/1" in shown and "kill" in shown and "suback" in shown and "p/2" not in shown
+
+
+def retained_wills(found, quiet=True, ends=("abort", "abort")):
+    """Of one client, one with each end; then somebody looks and finds `found`."""
+    story = Story()
+    for number, end in enumerate(ends, 1):
+        story.connect("w", present=number > 1, will=will(id=f"w/{number}", retain=True))
+        story.closed("w", how=end)
+    story.kill()
+    story.inspect(quiet, will=found)
+    return story.kinds()
+
+
+def test_the_last_will_that_was_to_be_retained_is():
+    assert retained_wills("w/2") == [] and retained_wills("w/1", ends=("abort", "disconnect")) == []
+
+
+def test_a_retained_will_that_is_gone_or_too_old_is_found():
+    assert "will not retained" in retained_wills(None) and retained_wills("w/1") == ["will not retained"]
+
+
+def test_a_retained_will_may_be_under_way_when_somebody_looks_before_all_is_quiet():
+    assert retained_wills(None, quiet=False) == []

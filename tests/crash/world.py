@@ -211,8 +211,8 @@ class Play:
         await self._all([s.online for s in self.subscribers], "CONNACK for a subscriber")
         await self._speak_last()
         await self._shares()
-        await self.inspector.look()
         await self._wills()
+        await self.inspector.look(quiet=True)
 
     async def _speak_last(self):
         """A last message on each topic. Who has got it has got all that stood before it: so no
@@ -254,6 +254,7 @@ class Play:
         await self._all([role.online for role in self.subscribers], "CONNACK after the last restart")
         await self._wait(lambda: all(r.connected for r in [*self.subscribers, *self.publishers]), 10)
         await self._speak_last()
+        await self.inspector.look(quiet=True)
 
 
 class Result:
