@@ -258,15 +258,13 @@ def subscribe(broker, filters):
     return client, len(pieces)
 
 
-def check_routes(nodes, model, at, count, length, say):
+def check_routes(nodes, model, at, count, length, heartbeats, say):
     """Filters of a client of node `at`, which all other nodes before it have told, too."""
     last = len(nodes.brokers) - 1
     filters = [f"{n:08}/".ljust(length, "x") for n in range(count)]
     heap, cpu, sent, start = nodes.heap(last), nodes.cpu_us(last), sum(nodes.link_ends()), time.monotonic()
     client, waits = subscribe(nodes.brokers[at], filters)
-    taken = time.monotonic() - start
-    heartbeats = taken * model.heartbeat_payload() * model.nodes
-    sent = sum(nodes.link_ends()) - sent - heartbeats
+    sent = sum(nodes.link_ends()) - sent - (time.monotonic() - start) * heartbeats
     told = nodes.wait(lambda: next(m["filters"] for m in nodes.ask(last, "cluster")["members"]
                                    if m["node"] == f"n{at}") == count and count)
     say("filters told", count, told, 0)
@@ -278,7 +276,7 @@ def check_routes(nodes, model, at, count, length, say):
     return client
 
 
-def check_publications(nodes, model, count, say):
+def check_publications(nodes, model, count, heartbeats, say):
     from kit import V5, RawClient
     others = [RawClient(broker, V5) for broker in nodes.brokers[1:]]
     for other in others:
@@ -294,25 +292,28 @@ def check_publications(nodes, model, count, say):
             for _ in range(count):
                 other.receive(topic="scaling/topic")
     nodes.wait(lambda: nodes.metric(0, "publish_forwarded") - before[0] >= count * len(others))
-    heartbeats = (time.monotonic() - before[2]) * model.heartbeat_payload() * model.nodes
+    took = time.monotonic() - before[2]
     say("publications forwarded", model.forwarded(count, len(others)),
         nodes.metric(0, "publish_forwarded") - before[0], 0)
     size = model.k["publish_head"] + len("scaling/topic") + 1000
     say("bytes to forward them", model.forwarded(count, len(others)) * size,
-        sum(nodes.link_ends()) - before[1] - heartbeats, 0.1)
+        sum(nodes.link_ends()) - before[1] - took * heartbeats, 0.1)
     for other in others:
         other.close()
 
 
 def check_heartbeats(nodes, model, seconds, say):
+    """Gives the bytes a second that all nodes really send; what else is measured goes on top of them."""
     def all_now():
         return sum(nodes.link_ends()), time.monotonic(), nodes.cpu_us(0)
     sent, start, cpu = all_now()
     time.sleep(seconds)
     now = all_now()
     took = now[1] - start
-    say("heartbeats, bytes/s", model.nodes * model.heartbeat_payload(), (now[0] - sent) / took, 0.25)
+    rate = (now[0] - sent) / took
+    say("heartbeats, bytes/s", model.nodes * model.heartbeat_payload(), rate, 0.25)
     say("CPU of an idle node, us/s", None, (now[2] - cpu) / took, None)
+    return rate
 
 
 def check(count, filters=5000, seconds=5, publications=200):
@@ -329,10 +330,11 @@ def check(count, filters=5000, seconds=5, publications=200):
     try:
         say("ends of links", count * model.sockets(), len(nodes.link_ends()), 0)
         heap = nodes.heap(0)
-        check_heartbeats(nodes, model, seconds, say)
-        check_publications(nodes, model, publications, say)
+        heartbeats = check_heartbeats(nodes, model, seconds, say)
+        check_publications(nodes, model, publications, heartbeats, say)
         for length in (16, 128):
-            clients = [check_routes(nodes, model, at, filters, length, say) for at in range(min(2, count - 1))]
+            clients = [check_routes(nodes, model, at, filters, length, heartbeats, say)
+                       for at in range(min(2, count - 1))]
             for client in clients:
                 client.close()
             nodes.wait(lambda: all(m["filters"] == 0 for m in nodes.ask(count - 1, "cluster")["members"]))
