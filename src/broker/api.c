@@ -471,6 +471,40 @@ const struct resource api_resources[] = {
      .errors = "404 The broker is in no cluster.\n409 It has been done.\n503 Not done yet; "
                "the detail says what is waited for.",
      .handle = api_init},
+    {.method = HTTP_POST,
+     .path = "/v1/cluster/drain",
+     .name = "drain_node",
+     .command = "cluster-drain",
+     .summary = "Take this node out of service",
+     .description =
+         "It says at once that it takes no clients (`/ready`, HAProxy's agent), and after "
+         "`cluster.drain_delay` gives its groups of shards to other nodes, one after the other, "
+         "and sends its clients to others, at `cluster.drain_rate`. It goes on reading "
+         "changelogs. That stays so, also when the broker is restarted, until `undrain`.",
+     .answer = api_duty_answer,
+     .errors = "404 The broker is in no cluster.\n409 The cluster does not run, or no other node "
+               "could lead what this one does.",
+     .handle = api_drain},
+    {.method = HTTP_POST,
+     .path = "/v1/cluster/undrain",
+     .name = "undrain_node",
+     .command = "cluster-undrain",
+     .summary = "Bring a drained node back into service",
+     .description = "It takes clients and its share of the groups again.",
+     .answer = api_duty_answer,
+     .errors = "404 The broker is in no cluster.",
+     .handle = api_undrain},
+    {.method = HTTP_POST,
+     .path = "/v1/cluster/rebalance",
+     .name = "rebalance_cluster",
+     .command = "cluster-rebalance",
+     .summary = "Bring all groups to the nodes that should be their homes",
+     .description =
+         "They go there by themselves, but only when both nodes have been where they are for ten "
+         "seconds. This makes them go now, on all nodes, one at a time on each.",
+     .answer = api_rebalance_answer,
+     .errors = "404 The broker is in no cluster.\n409 The cluster does not run.",
+     .handle = api_rebalance},
     {.method = HTTP_GET,
      .path = "/v1/clients",
      .name = "list_clients",

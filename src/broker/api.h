@@ -29,7 +29,17 @@ struct api_store_ops {
 extern const struct admin_field api_cluster_answer[], api_shards_answer[], api_init_answer[];
 void api_cluster(struct admin_call *call);
 void api_shards(struct admin_call *call);
+/* NULL: it has been answered that there is no cluster, or none with homes. */
+const struct broker *api_clustered(struct admin_call *call);
 void api_init(struct admin_call *call);
+
+/* ---- api_operate.c -----------------------------------------------------------------------------
+ */
+
+extern const struct admin_field api_duty_answer[], api_rebalance_answer[];
+void api_drain(struct admin_call *call);
+void api_undrain(struct admin_call *call);
+void api_rebalance(struct admin_call *call);
 
 /* ---- api_clients.c -----------------------------------------------------------------------------
  */

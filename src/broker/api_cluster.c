@@ -32,6 +32,10 @@ static const struct admin_field member_members[] = {
      .type = ADMIN_TEXT,
      .presence = ADMIN_OPTIONAL,
      .help = "`active` or `standby`; missing until it has said so."},
+    {.name = "drained",
+     .type = ADMIN_BOOLEAN,
+     .presence = ADMIN_OPTIONAL,
+     .help = "It gives its groups and clients to others, and takes none."},
     {.name = "weight", .type = ADMIN_INTEGER, .presence = ADMIN_OPTIONAL, .help = "Its share."},
     {.name = "workers", .type = ADMIN_INTEGER, .presence = ADMIN_OPTIONAL, .help = "Its threads."},
     {.name = "engine",
@@ -80,7 +84,14 @@ const struct admin_field api_cluster_answer[] = {
      .type = ADMIN_TEXT,
      .presence = ADMIN_OPTIONAL,
      .help = "What keeps it from running."},
+    {.name = "role", .type = ADMIN_TEXT, .help = "Of this node: `active` or `standby`."},
+    {.name = "drained",
+     .type = ADMIN_BOOLEAN,
+     .help = "This node gives its groups and clients to others, and takes none."},
     {.name = "groups", .type = ADMIN_INTEGER, .help = "Groups that this node is home of."},
+    {.name = "connections",
+     .type = ADMIN_INTEGER,
+     .help = "Clients connected to this node, or to another one and served by this one."},
     {.name = "engine",
      .type = ADMIN_OBJECT,
      .help = "What the nodes agree through.",
@@ -108,9 +119,10 @@ static json_t *member_json(struct homes *homes, const struct cluster_member *mem
                              member->address, "here", (int)member->here, "silent_ms",
                              (json_int_t)member->silent_ms, "filters", (json_int_t)member->filters);
 
-    if (!homes_news_of(homes, member->node, &news))
+    if (homes == NULL || !homes_news_of(homes, member->node, &news))
         return json;
     json_object_set_new(json, "role", json_string(news.standby ? "standby" : "active"));
+    json_object_set_new(json, "drained", json_boolean(news.drained));
     json_object_set_new(json, "weight", json_integer(news.weight));
     json_object_set_new(json, "workers", json_integer(news.workers));
     json_object_set_new(json, "engine", json_string(engine_names[news.engine]));
@@ -142,7 +154,7 @@ static json_t *engine_json(const struct homes_status *status)
 }
 
 /* NULL: it has been answered that there is none. */
-static const struct broker *clustered(struct admin_call *call)
+static const struct broker *linked(struct admin_call *call)
 {
     const struct broker *broker = call_context(call);
 
@@ -151,16 +163,30 @@ static const struct broker *clustered(struct admin_call *call)
     return broker->cluster == NULL ? NULL : broker;
 }
 
+const struct broker *api_clustered(struct admin_call *call)
+{
+    const struct broker *broker = linked(call);
+
+    if (broker == NULL || broker->homes != NULL)
+        return broker;
+    call_problem(call, 404,
+                 "This broker keeps everything in memory, so it only forwards: a cluster that can "
+                 "be initialised needs a durability that is not `memory`.");
+    return NULL;
+}
+
 void api_cluster(struct admin_call *call)
 {
-    const struct broker *broker = clustered(call);
-    struct homes_status status;
-    struct homes_news news;
+    const struct broker *broker = linked(call);
+    struct homes_status status = {.phase = HOMES_ALONE};
+    struct homes_news news = {0};
 
     if (broker == NULL)
         return;
-    homes_status(broker->homes, &status);
-    homes_news(broker->homes, &news);
+    if (broker->homes != NULL) {
+        homes_status(broker->homes, &status);
+        homes_news(broker->homes, &news);
+    }
     json_t *answer = json_pack("{s:s, s:s, s:s, s:s}", "name", broker->config->cluster.name, "node",
                                broker->join.node, "address", broker->join.address, "state",
                                homes_phase_name(status.phase));
@@ -168,7 +194,13 @@ void api_cluster(struct admin_call *call)
         json_object_set_new(answer, "id", json_string(status.id));
     if (status.why[0] != '\0')
         json_object_set_new(answer, "waits_for", json_string(status.why));
+    bool standby = broker->config->cluster.role == CLUSTER_STANDBY;
+    json_object_set_new(answer, "role", json_string(standby ? "standby" : "active"));
+    json_object_set_new(answer, "drained", json_boolean(status.drained));
     json_object_set_new(answer, "groups", json_integer(count_homes(&news)));
+    json_object_set_new(
+        answer, "connections",
+        json_integer(atomic_load_explicit(&broker->shared.connections, memory_order_relaxed)));
     json_object_set_new(answer, "engine", engine_json(&status));
     json_object_set_new(answer, "members", members_json(broker));
     call_answer(call, 200, answer);
@@ -277,7 +309,7 @@ static json_t *group_json(uint32_t number, const struct homes_group_status *grou
 
 void api_shards(struct admin_call *call)
 {
-    const struct broker *broker = clustered(call);
+    const struct broker *broker = api_clustered(call);
     struct homes_status status;
 
     if (broker == NULL)
@@ -345,7 +377,7 @@ static void answer_init(struct admin_call *call)
 
 void api_init(struct admin_call *call)
 {
-    const struct broker *broker = clustered(call);
+    const struct broker *broker = api_clustered(call);
     struct init *init;
 
     if (broker == NULL)

@@ -24,6 +24,8 @@ const char *condition_obstacle(const struct condition *condition)
         return "loading";
     if (condition->phase == BROKER_LEAVING)
         return "draining";
+    if (condition->drained)
+        return "drained";
     const char *failure = condition_failure(condition);
     return failure != NULL ? failure : fullness(condition);
 }
@@ -47,7 +49,7 @@ void condition_agent_line(const struct condition *condition, char *out, size_t r
 
     if (condition->phase == BROKER_LOADING)
         snprintf(out, room, "stopped #loading\n");
-    else if (condition->phase == BROKER_LEAVING)
+    else if (condition->phase == BROKER_LEAVING || condition->drained)
         snprintf(out, room, "drain\n");
     else if (failure != NULL)
         snprintf(out, room, "stopped #%s\n", failure);

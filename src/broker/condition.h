@@ -17,6 +17,7 @@ struct condition {
     enum broker_phase phase;
     bool stuck;       /* a worker has not turned for a while */
     bool memory_full; /* limits.memory_bytes */
+    bool drained;     /* an operator has said so */
     uint32_t busy_percent;
     uint32_t connections, connections_max;
     uint64_t serving_ms; /* how long it has served */

@@ -69,6 +69,18 @@ static void broker_that_leaves_drains_whatever_else_is_wrong(void **state)
     assert_line(&c, "drain\n");
 }
 
+static void broker_that_is_drained_is_well_and_wants_nobody(void **state)
+{
+    struct condition c = well;
+
+    (void)state;
+    c.drained = true;
+    c.serving_ms = 0;
+    assert_null(condition_failure(&c));
+    assert_obstacle(&c, "drained");
+    assert_line(&c, "drain\n");
+}
+
 static void broker_with_a_worker_that_hangs_has_failed(void **state)
 {
     struct condition c = well;
@@ -151,6 +163,7 @@ int main(void)
         cmocka_unit_test(broker_that_is_well_lets_clients_in),
         cmocka_unit_test(broker_that_loads_is_alive_and_not_ready),
         cmocka_unit_test(broker_that_leaves_drains_whatever_else_is_wrong),
+        cmocka_unit_test(broker_that_is_drained_is_well_and_wants_nobody),
         cmocka_unit_test(broker_with_a_worker_that_hangs_has_failed),
         cmocka_unit_test(broker_without_memory_is_alive_and_wants_nobody),
         cmocka_unit_test(broker_at_its_limit_of_connections_wants_nobody),

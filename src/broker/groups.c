@@ -114,7 +114,7 @@ static void open_step(struct mail *mail, void *receiver)
             LOG(LOG_ERROR, "store.outbox_not_readable", log_uint("worker", worker->index));
         break;
     case GROUP_LEAVING:
-        conn_worker_send_away(&worker->conns, shards_of(group));
+        moving_sent_away(worker, conn_worker_send_away(&worker->conns, shards_of(group)));
         break;
     default:
         delivery_unload(hub, shards_of(group), unloaded, step);
@@ -486,6 +486,21 @@ static void spread(void *owner)
         loop_wake(&groups->broker->workers[i].loop);
 }
 
+static void drained(void *owner, bool is, bool anew)
+{
+    struct groups *groups = owner;
+    if (is)
+        moving_begin(groups->broker, anew ? groups->broker->config->cluster.drain_delay_ms : 0);
+    else
+        moving_end(groups->broker);
+}
+
+static bool may_hand_over(void *owner)
+{
+    const struct groups *groups = owner;
+    return moving_has_time(groups->broker);
+}
+
 const struct homes_ops groups_homes_ops = {
     .apply = apply,
     .moved = moved,
@@ -497,6 +512,8 @@ const struct homes_ops groups_homes_ops = {
     .is_blank = is_blank,
     .changed = changed,
     .spread = spread,
+    .drained = drained,
+    .may_hand_over = may_hand_over,
 };
 
 /* ---- the store says, on its commit thread ------------------------------------------------------

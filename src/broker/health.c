@@ -26,6 +26,7 @@ static struct condition condition_now(struct broker *broker)
         .phase = atomic_load_explicit(&vitals->phase, memory_order_acquire),
         .stuck = now_ms > turned_ms + HEALTH_PATIENCE_MS,
         .memory_full = atomic_load_explicit(&broker->shared.memory_full, memory_order_relaxed),
+        .drained = broker->homes != NULL && homes_drained(broker->homes),
         .busy_percent = atomic_load_explicit(&vitals->busy_percent, memory_order_relaxed),
         .connections = atomic_load_explicit(&broker->shared.connections, memory_order_relaxed),
         .connections_max = broker->config->limits.connections,

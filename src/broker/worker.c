@@ -381,6 +381,7 @@ void worker_init(struct worker *worker, struct broker *broker, uint32_t index)
     loop_timer_init(&worker->session_timer, session_timer_fired);
     loop_timer_init(&worker->store_timer, store_timer_fired);
     loop_timer_init(&worker->drain_timer, drain_timer_fired);
+    moving_init(worker);
     struct delivery_hub *hub = &worker->hub;
     hub->metrics = metrics_shard_get(&broker->metrics, index);
     init_sessions(worker, broker->config);

@@ -8,6 +8,7 @@
 
 #include "base/job.h"
 #include "base/mailbox.h"
+#include "broker/moving.h"
 #include "conn/conn.h"
 #include "delivery/delivery.h"
 #include "net/listener.h"
@@ -37,6 +38,7 @@ struct worker {
     struct loop_timer drain_timer;
     uint64_t cpu_ns, cpu_read_ns; /* what the thread had used when that was last read */
     uint64_t drain_until_ms;      /* 0: not shutting down */
+    struct moving moving;
     void (*extra_turn)(struct worker *worker); /* on worker 0: $SYS; NULL elsewhere */
 };
 

@@ -28,7 +28,7 @@ static const struct option cluster_options[] = {
          "that node who the others are; by default they are those of cluster.addresses."},
     {.id = OPT_JSON,
      .name = "json",
-     .help = "init, status, members, shards: print the answer as JSON, for scripts."},
+     .help = "All but haproxy: print the answer as JSON, for scripts."},
     {.id = OPT_LISTEN,
      .name = "listen",
      .argument = "ADDRESS",
@@ -41,7 +41,8 @@ static const struct option cluster_options[] = {
 };
 
 static const struct operand cluster_operands[] = {
-    {"ACTION", "What to do; see above.", "init status members shards haproxy"},
+    {"ACTION", "What to do; see above.",
+     "init status members shards drain undrain rebalance haproxy"},
     {0},
 };
 
@@ -51,7 +52,7 @@ static const struct exit_code cluster_exit_codes[] = {
     {EX_NOINPUT, "The node that was asked is in no cluster."},
     {EX_UNAVAILABLE,
      "No broker runs on the data directory. init: it is not done yet, and goes on by itself."},
-    {EX_SOFTWARE, "init: it has been done before; the message says so."},
+    {EX_SOFTWARE, "It was refused; the message says why."},
     {EX_NOPERM, "The data directory is not yours to open."},
     {EX_CONFIG, "A configuration is wrong, or lacks what a balancer needs; the message says what."},
     {0},
@@ -60,6 +61,7 @@ static const struct exit_code cluster_exit_codes[] = {
 static const struct example cluster_examples[] = {
     {"skein cluster init", "Once, on one node, when all nodes run."},
     {"skein cluster shards", "Which node is home of what."},
+    {"skein cluster drain", "This node's groups and clients go to others, before it is stopped."},
     {"skein cluster haproxy -d /var/lib/skein --listen 192.0.2.10:1883",
      "A balancer for the nodes that the one here knows."},
     {"skein cluster haproxy -c n1.yaml -c n2.yaml -c n3.yaml --by-client-id",
@@ -77,6 +79,11 @@ const struct command command_cluster = {
         "data directory the cluster's id. It is done once, on one node.\n\n"
         "status shows a node and its engine, members the other nodes, shards the groups of shards: "
         "the home of each, its epoch, and how far this node and the standbys are.\n\n"
+        "drain takes the node that is asked out of service: it says so to load balancers at once, "
+        "and after cluster.drain_delay its groups and clients go to other nodes, at "
+        "cluster.drain_rate. It stays so, also when it is restarted, until undrain; status shows "
+        "how many groups and connections are left. rebalance brings groups to the nodes that "
+        "should be their homes now, and not after ten seconds.\n\n"
         "haproxy prints a complete haproxy.cfg for HAProxy 2.6 and later in front of all nodes. "
         "Clients' addresses are passed on (a listener with proxy_protocol: required), /ready says "
         "who takes clients (health.listen), and the agent how many (health.agent_listen, unless "
@@ -96,7 +103,8 @@ struct action {
 static const struct action actions[] = {
     {"init", cluster_ask_init},        {"status", cluster_show_status},
     {"members", cluster_show_members}, {"shards", cluster_show_shards},
-    {"haproxy", cluster_haproxy},
+    {"drain", cluster_drain},          {"undrain", cluster_undrain},
+    {"rebalance", cluster_rebalance},  {"haproxy", cluster_haproxy},
 };
 
 enum { ACTION_COUNT = sizeof(actions) / sizeof(*actions) };

@@ -21,6 +21,9 @@ int cluster_ask_init(const struct cluster_args *args);
 int cluster_show_status(const struct cluster_args *args);
 int cluster_show_members(const struct cluster_args *args);
 int cluster_show_shards(const struct cluster_args *args);
+int cluster_drain(const struct cluster_args *args);
+int cluster_undrain(const struct cluster_args *args);
+int cluster_rebalance(const struct cluster_args *args);
 
 /* Prints the configuration of an HAProxy in front of the nodes. Gives the exit code. */
 int cluster_haproxy(const struct cluster_args *args);

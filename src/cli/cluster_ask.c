@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `skein cluster init`, `status`, `members` and `shards`: asks the broker that runs on a data
- * directory, over its control socket. `skein ctl --json` has all that there is to know.
+ * What `skein cluster` asks of the broker that runs on a data directory, over its control socket.
+ * `skein ctl --json` has all that there is to know.
  */
 #include "cli/cluster.h"
 
@@ -73,7 +73,7 @@ static void print_shards(json_t *answer)
     ctl_print(answer, stdout);
 }
 
-static void print_init(json_t *answer)
+static void print_whole(json_t *answer)
 {
     ctl_print(answer, stdout);
 }
@@ -97,7 +97,22 @@ static int ask(const struct cluster_args *args, enum http_method method, const c
 
 int cluster_ask_init(const struct cluster_args *args)
 {
-    return ask(args, HTTP_POST, "/v1/cluster/init", print_init);
+    return ask(args, HTTP_POST, "/v1/cluster/init", print_whole);
+}
+
+int cluster_drain(const struct cluster_args *args)
+{
+    return ask(args, HTTP_POST, "/v1/cluster/drain", print_whole);
+}
+
+int cluster_undrain(const struct cluster_args *args)
+{
+    return ask(args, HTTP_POST, "/v1/cluster/undrain", print_whole);
+}
+
+int cluster_rebalance(const struct cluster_args *args)
+{
+    return ask(args, HTTP_POST, "/v1/cluster/rebalance", print_whole);
 }
 
 int cluster_show_status(const struct cluster_args *args)

@@ -12,7 +12,8 @@
 /* What `skein ctl` knows: every command in the table of resources, in its order, and get. A test
  * holds the two together. */
 #define CTL_COMMANDS                                                                               \
-    "health ready broker metrics cluster cluster-shards cluster-init clients client disconnect "   \
+    "health ready broker metrics cluster cluster-shards cluster-init cluster-drain "               \
+    "cluster-undrain cluster-rebalance clients client disconnect "                                 \
     "delete-session store backup get"
 
 extern const struct command command_serve;

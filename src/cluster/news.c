@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/news.h"
 
-enum { FOUNDED = 1, STANDBY = 2 };
+enum { FOUNDED = 1, STANDBY = 2, DRAINED = 4 };
 
 static uint8_t *write_group(uint8_t *out, const struct homes_group_news *group)
 {
@@ -22,10 +22,12 @@ size_t news_write(const struct homes_news *news, uint8_t out[NEWS_BYTES])
 {
     uint8_t *at = link_write_text(out, bytes_of_str(news->id));
 
-    *at++ = (uint8_t)((news->founded ? FOUNDED : 0) | (news->standby ? STANDBY : 0));
+    *at++ = (uint8_t)((news->founded ? FOUNDED : 0) | (news->standby ? STANDBY : 0) |
+                      (news->drained ? DRAINED : 0));
     *at++ = news->engine;
     at = link_write_u16(at, news->weight);
     at = link_write_u16(at, news->workers);
+    at = link_write_u32(at, news->rebalance);
     at = link_write_u16(at, HOMES_GROUPS);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         at = write_group(at, &news->groups[i]);
@@ -64,9 +66,11 @@ bool news_read(struct bytes body, struct homes_news *news)
     uint8_t flags = link_read_u8(&reader);
     news->founded = (flags & FOUNDED) != 0;
     news->standby = (flags & STANDBY) != 0;
+    news->drained = (flags & DRAINED) != 0;
     news->engine = link_read_u8(&reader);
     news->weight = link_read_u16(&reader);
     news->workers = link_read_u16(&reader);
+    news->rebalance = link_read_u32(&reader);
     if (link_read_u16(&reader) != HOMES_GROUPS || news->engine > HOMES_ENGINE_UP ||
         news->weight == 0 || memchr(news->id, 0, id.len) != NULL)
         return false;

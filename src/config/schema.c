@@ -532,6 +532,21 @@ const struct config_key config_keys[] = {
      .since = "0.3.0",
      .doc = "How long a CONNECT waits while no node has its session, as in the moments after a "
             "node has died. Then it is refused: 0x88, or return code 3."},
+    {.path = "cluster.drain_delay",
+     MILLISECONDS(cluster.drain_delay_ms, 0, HOUR_MS),
+     .fallback = "5s",
+     .since = "0.3.0",
+     .doc = "Time from `skein cluster drain` until this node sends its clients to others, and "
+            "those away that come. /ready and HAProxy's agent say at once that it takes none, so "
+            "that a load balancer has stopped to send it any."},
+    {.path = "cluster.drain_rate",
+     INT(cluster.drain_rate, 1, 1000000),
+     .fallback = "500",
+     .unit = "clients a second",
+     .since = "0.3.0",
+     .doc = "How fast `skein cluster drain` moves clients to other nodes, on average. Those whose "
+            "sessions are stored go with their group of shards, all at once; the next group waits "
+            "for as long as they would have taken."},
 };
 
 const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);

@@ -34,6 +34,7 @@ struct conn_shared {
     uint64_t process_id;          /* random; the same between processes */
     _Atomic bool memory_full;     /* resident size is above limits.memory_bytes */
     _Atomic bool queues_full;     /* all queues together hold queue.total_bytes_max */
+    _Atomic uint64_t closed_ms;   /* clients that come are sent elsewhere from then on; 0: not */
 };
 
 /* How a connection came in. */
@@ -119,8 +120,12 @@ bool conn_worker_turn(struct conn_worker *worker);
 bool conn_worker_drain(struct conn_worker *worker, uint32_t max);
 
 /* Sends away the clients whose sessions are stored in the group's shards, without telling the
- * sessions: they go on at another node. */
-void conn_worker_send_away(struct conn_worker *worker, struct shard_group group);
+ * sessions: they go on at another node. Gives how many. */
+uint32_t conn_worker_send_away(struct conn_worker *worker, struct shard_group group);
+
+/* Sends away up to `max` clients whose sessions end with that; gives how many it has found. It
+ * looks at some of the connections only: the rest come with the next calls. */
+uint32_t conn_worker_thin_out(struct conn_worker *worker, uint32_t max);
 
 /* Closes every connection now. */
 void conn_worker_close(struct conn_worker *worker);

@@ -91,6 +91,14 @@ static struct refusal check_will(const struct conn *conn, const struct connect *
     return ACCEPTED;
 }
 
+/* Who comes through a tunnel has another node to be connected to. */
+static bool is_unwanted(const struct conn *conn)
+{
+    uint64_t closed_ms =
+        atomic_load_explicit(&conn->worker->shared->closed_ms, memory_order_relaxed);
+    return closed_ms != 0 && conn->worker->loop->now_ms >= closed_ms && !conn_is_tunnelled(conn);
+}
+
 static struct refusal check_limits(struct conn *conn, const struct connect *connect)
 {
     if (!conn_user_properties_ok(conn, connect->properties.user) ||
@@ -106,7 +114,7 @@ static struct refusal check_limits(struct conn *conn, const struct connect *conn
         metric_inc(conn->worker->metrics, METRIC_LIMIT_MEMORY);
         return REFUSED(conn_elsewhere(conn, MQTT_QUOTA_EXCEEDED), "the broker's memory is full");
     }
-    if (conn->worker->draining)
+    if (conn->worker->draining || is_unwanted(conn))
         return REFUSED(conn_elsewhere(conn, MQTT_SERVER_UNAVAILABLE), NULL); /* no 0x8B here */
     return ACCEPTED;
 }

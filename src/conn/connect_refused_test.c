@@ -92,6 +92,20 @@ static void connect_during_shutdown_is_refused(void **state)
     expect_end(client);
 }
 
+static void connect_is_let_in_until_the_time_has_come_to_send_clients_elsewhere(void **state)
+{
+    struct fixture *f = *state;
+    f->shared.closed_ms = f->workers[0].loop.now_ms + 60000;
+    struct client *early = connected(f, 0, MQTT_V5);
+    f->shared.closed_ms = f->workers[0].loop.now_ms;
+    struct client *late = dial(f, 0, MQTT_V5);
+    struct connect connect = connect_of(late);
+    send_connect(late, &connect);
+    expect_connack(late, MQTT_SERVER_UNAVAILABLE);
+    expect_end(late);
+    expect_silence(early);
+}
+
 static void refused_5_0_client_is_told_why_in_words(void **state)
 {
     struct fixture *f = *state;
@@ -108,13 +122,14 @@ static void client_that_is_not_wanted_now_is_sent_to_another_server(void **state
 {
     struct fixture *f = *state;
     strcpy(f->config.mqtt.server_reference, "b.example.com:1883");
-    for (int why = 0; why < 4; why++) {
+    for (int why = 0; why < 5; why++) {
         struct client *client = dial(f, 0, MQTT_V5);
         struct connect connect = connect_of(client);
         f->config.limits.connections = why == 0 ? 0 : 1000;
         f->shared.memory_full = why == 1;
         f->workers[0].sessions.limits.sessions_max = why == 2 ? 0 : 1000;
-        f->workers[0].conns.draining = why == 3;
+        f->workers[0].conns.draining = why == 4;
+        f->shared.closed_ms = why == 3 ? 1 : 0;
         send_connect(client, &connect);
         struct connack connack = expect_connack(client, MQTT_USE_ANOTHER_SERVER);
         assert_true(
@@ -413,6 +428,7 @@ int main(void)
         RULE(connect_above_the_limit_of_sessions_is_refused),
         RULE(connect_when_memory_is_full_is_refused),
         RULE(connect_during_shutdown_is_refused),
+        RULE(connect_is_let_in_until_the_time_has_come_to_send_clients_elsewhere),
         RULE(refused_5_0_client_is_told_why_in_words),
         RULE(client_that_is_not_wanted_now_is_sent_to_another_server),
         RULE(client_that_breaks_a_limit_of_its_own_is_not_sent_elsewhere),

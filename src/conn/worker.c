@@ -8,6 +8,9 @@
 #include "base/check.h"
 #include "base/memory.h"
 
+/* Connections that are looked at in one turn for some to send away. */
+enum { THIN_OUT_LOOK = 1024 };
+
 struct conn *conn_of_session(const struct session *session)
 {
     if (session->sink == NULL || session->sink->ops != &conn_sink_ops)
@@ -121,27 +124,61 @@ static bool is_in(const struct conn *conn, struct shard_group group)
            session->store->shard % group.of == group.group;
 }
 
-static void send_away(struct conn_worker *worker, struct list *connections,
-                      struct shard_group group)
+static bool is_closed_to_new(const struct conn_worker *worker)
 {
+    return atomic_load_explicit(&worker->shared->closed_ms, memory_order_relaxed) != 0;
+}
+
+/* Through a tunnel the same node serves the client as well as before, as soon as it comes again. */
+static enum mqtt_reason reason_to_leave(const struct conn *conn)
+{
+    if (conn_is_tunnelled(conn))
+        return MQTT_SERVER_BUSY;
+    return conn_elsewhere(conn, is_closed_to_new(conn->worker) ? MQTT_SERVER_SHUTTING_DOWN
+                                                               : MQTT_SERVER_BUSY);
+}
+
+static uint32_t send_away(struct conn_worker *worker, struct list *connections,
+                          struct shard_group group)
+{
+    uint32_t count = 0;
     LIST_FOR_EACH_SAFE (link, connections) {
         struct conn *conn = CONTAINER_OF(link, struct conn, link);
         if (!is_in(conn, group))
             continue;
         struct session *session = conn->session;
         if (conn->state == CONN_CONNECTED)
-            conn_send_disconnect(conn, conn_elsewhere(conn, MQTT_SERVER_BUSY), NULL);
+            conn_send_disconnect(conn, reason_to_leave(conn), NULL);
+        count++;
         conn_forget_session(conn);
         session->sink = NULL;
         delivery_session_changed(worker->hub, session);
         conn_end(conn, SESSION_WILL_KEEP);
     }
+    return count;
 }
 
-void conn_worker_send_away(struct conn_worker *worker, struct shard_group group)
+uint32_t conn_worker_send_away(struct conn_worker *worker, struct shard_group group)
 {
-    send_away(worker, &worker->connections, group);
-    send_away(worker, &worker->homeless, group);
+    return send_away(worker, &worker->connections, group) +
+           send_away(worker, &worker->homeless, group);
+}
+
+uint32_t conn_worker_thin_out(struct conn_worker *worker, uint32_t max)
+{
+    uint32_t count = 0;
+    for (uint32_t seen = 0; seen < THIN_OUT_LOOK && count < max; seen++) {
+        struct list *link = list_take_first(&worker->connections);
+        if (link == NULL)
+            break;
+        list_add_last(&worker->connections, link);
+        struct conn *conn = CONTAINER_OF(link, struct conn, link);
+        if (conn->state != CONN_CONNECTED || session_durable(conn->session))
+            continue;
+        count++;
+        conn_close(conn, reason_to_leave(conn));
+    }
+    return count;
 }
 
 void conn_worker_close(struct conn_worker *worker)

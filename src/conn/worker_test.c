@@ -109,6 +109,38 @@ static void drain_closes_3_x_without_a_word(void **state)
     expect_end(silent);
 }
 
+/* ---- thinning out --------------------------------------------------------------------------- */
+
+static void thinning_out_sends_so_many_away_whose_sessions_end_with_that(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_worker *worker = &f->workers[0].conns;
+    struct client *stored = connected_durable(f, 0, MQTT_V5);
+    struct client *first = connected(f, 0, MQTT_V5), *second = connected(f, 0, MQTT_V5);
+    struct client *silent = dial(f, 0, MQTT_V5);
+    f->shared.closed_ms = 1;
+    assert_int_equal(conn_worker_thin_out(worker, 1), 1);
+    expect_fault(first, MQTT_SERVER_SHUTTING_DOWN);
+    expect_silence(second);
+    assert_int_equal(conn_worker_thin_out(worker, 9), 1);
+    expect_fault(second, MQTT_SERVER_SHUTTING_DOWN);
+    assert_int_equal(conn_worker_thin_out(worker, 9), 0);
+    expect_silence(stored);
+    expect_silence(silent); /* it has yet to say who it is */
+}
+
+static void thinning_out_sends_clients_to_another_server_that_is_configured(void **state)
+{
+    struct fixture *f = *state;
+    strcpy(f->config.mqtt.server_reference, "b.example.com:1883");
+    struct client *client = connected(f, 0, MQTT_V5);
+    assert_int_equal(conn_worker_thin_out(&f->workers[0].conns, 1), 1);
+    struct disconnect said;
+    assert_int_equal(disconnect_decode(expect(client, PACKET_DISCONNECT), MQTT_V5, &said), 0);
+    assert_int_equal(said.reason, MQTT_USE_ANOTHER_SERVER);
+    expect_end(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +150,8 @@ int main(void)
         RULE(drain_tells_so_many_clients_at_a_time),
         RULE(drain_sends_clients_to_another_server_that_is_configured),
         RULE(drain_closes_3_x_without_a_word),
+        RULE(thinning_out_sends_so_many_away_whose_sessions_end_with_that),
+        RULE(thinning_out_sends_clients_to_another_server_that_is_configured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

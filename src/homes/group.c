@@ -205,7 +205,7 @@ static bool may_claim(const struct group *group, uint64_t now_ms)
     bool all = homes->all_here && peers_take_part(homes);
     bool settled =
         all || (now_ms >= homes->running_ms + HOMES_SETTLE_MS && (!homes->cold || group->warm));
-    return now_ms >= group->unfit_ms && homes->leave_ms == 0 && settled;
+    return now_ms >= group->unfit_ms && homes->leave_ms == 0 && !homes_drained(homes) && settled;
 }
 
 static bool should_claim(struct group *group, uint64_t now_ms, const struct candidate *ranked,
@@ -291,18 +291,23 @@ static void trim(struct group *group, uint64_t now_ms, const struct candidate *r
     changelog_trim(&group->log, sequence);
 }
 
-static void turn_serving(struct group *group, uint64_t now_ms, const struct candidate *ranked,
-                         uint32_t count)
+/* One group at a time is without a home, so that its next one has it soon. */
+static bool may_hand_over(const struct group *group)
 {
-    const struct peer *preferred = ranked[0].peer;
+    const struct homes *homes = group->homes;
+
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        if (group_is_between(&homes->groups[i]))
+            return false;
+    return !homes_drained(homes) || ops_of(group)->may_hand_over(owner_of(group));
+}
+
+static void look_whether_to_stay(struct group *group, uint64_t now_ms, const struct peer *preferred)
+{
+    const struct homes *homes = group->homes;
     uint32_t number = group->log.group;
 
-    if (group->told_sequence != group->log.chain.whole.sequence) {
-        group->told_sequence = group->log.chain.whole.sequence;
-        ops_of(group)->moved(owner_of(group), number, &group->log.chain.whole);
-    }
-    trim(group, now_ms, ranked, count);
-    if (preferred == NULL || group->homes->leave_ms != 0)
+    if (preferred == NULL || preferred->news.drained || homes->leave_ms != 0)
         return;
     struct judge_stay stay = {
         .now_ms = now_ms,
@@ -312,9 +317,24 @@ static void turn_serving(struct group *group, uint64_t now_ms, const struct cand
         .preferred_s = preferred->news.groups[number].sequence,
         .preferred_runs = preferred->news.groups[number].part == HOMES_FOLLOWS &&
                           preferred->news.engine >= HOMES_ENGINE_KEPT,
+        .at_once = homes_drained(homes) || now_ms < homes->rebalance_ms,
     };
-    if (judge_gives_up(&stay))
-        give_up(group, "another node should be its home");
+    if (judge_gives_up(&stay) && may_hand_over(group))
+        give_up(group,
+                homes_drained(homes) ? "this node is drained" : "another node should be its home");
+}
+
+static void turn_serving(struct group *group, uint64_t now_ms, const struct candidate *ranked,
+                         uint32_t count)
+{
+    uint32_t number = group->log.group;
+
+    if (group->told_sequence != group->log.chain.whole.sequence) {
+        group->told_sequence = group->log.chain.whole.sequence;
+        ops_of(group)->moved(owner_of(group), number, &group->log.chain.whole);
+    }
+    trim(group, now_ms, ranked, count);
+    look_whether_to_stay(group, now_ms, ranked[0].peer);
 }
 
 void group_turn(struct group *group, uint64_t now_ms)
@@ -335,6 +355,12 @@ void group_turn(struct group *group, uint64_t now_ms)
         turn_serving(group, now_ms, homes->ranked, count);
 }
 
+void group_unclaim(struct group *group)
+{
+    if (group->attached && group->state == GROUP_AWAY && group->log.state > CHANGELOG_FOLLOWING)
+        changelog_stop(&group->log); /* BROKEN stays */
+}
+
 bool group_leave(struct group *group, uint64_t now_ms)
 {
     (void)now_ms;
@@ -342,8 +368,8 @@ bool group_leave(struct group *group, uint64_t now_ms)
         return false;
     if (group->state == GROUP_LOADING || group->state == GROUP_SERVING)
         give_up(group, "this node ends");
-    else if (group->state == GROUP_AWAY && group->log.state > CHANGELOG_FOLLOWING)
-        changelog_stop(&group->log); /* a claim that has not opened; BROKEN stays */
+    else
+        group_unclaim(group);
     return group->state != GROUP_AWAY;
 }
 
@@ -408,6 +434,15 @@ static const struct peer *home_away(const struct group *group, uint64_t *epoch)
         return chain->released ? NULL : home;
     *epoch = chain->at.epoch; /* who has claimed it serves when the links say so */
     return NULL;
+}
+
+bool group_is_between(const struct group *group)
+{
+    uint64_t epoch;
+
+    if (group->state == GROUP_CLOSING || group->state == GROUP_RELEASING)
+        return true;
+    return group->attached && group->state == GROUP_AWAY && home_away(group, &epoch) == NULL;
 }
 
 static uint64_t packed(enum home_place place, uint16_t node, uint64_t epoch)

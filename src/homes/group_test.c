@@ -14,6 +14,7 @@ struct member {
     struct homes *homes;
     struct group *group;
     bool answers; /* as owner, to opened() and close() */
+    bool holds;   /* no group may go yet */
     uint64_t serve, closes;
     uint32_t opened, lost, closed, behind;
 };
@@ -88,6 +89,19 @@ static void on_spread(void *owner)
     (void)owner;
 }
 
+static void on_drained(void *owner, bool drained, bool anew)
+{
+    (void)owner;
+    (void)drained;
+    (void)anew;
+}
+
+static bool may_hand_over(void *owner)
+{
+    const struct member *member = owner;
+    return !member->holds;
+}
+
 static void on_changed(void *owner)
 {
     (void)owner;
@@ -104,6 +118,8 @@ static const struct homes_ops ops = {
     .is_blank = is_blank,
     .changed = on_changed,
     .spread = on_spread,
+    .drained = on_drained,
+    .may_hand_over = may_hand_over,
 };
 
 /* ---- the pair ----------------------------------------------------------------------------------
@@ -140,7 +156,10 @@ static void hear(struct member *to, const struct member *from, bool here, uint64
     if (!here)
         peer->here_ms = 0;
     peer->here = peer->heard = to->homes->all_here = here;
-    peer->news = (struct homes_news){.founded = true, .engine = HOMES_ENGINE_UP, .weight = 100};
+    peer->news = (struct homes_news){.founded = true,
+                                     .drained = homes_drained(from->homes),
+                                     .engine = HOMES_ENGINE_UP,
+                                     .weight = 100};
     memcpy(peer->news.id, from->homes->mark.id, sizeof(peer->news.id));
     group_news(from->group, &peer->news.groups[WORLD_GROUP]);
 }
@@ -429,6 +448,54 @@ static void group_whose_log_was_trimmed_waits_for_a_copy(void **state)
     pair_free(pair);
 }
 
+static void group_of_a_node_that_is_drained_goes_when_it_may_and_does_not_come_back(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct homes *first = pair->first->homes;
+    (void)state;
+
+    pair->first->holds = true;
+    atomic_store(&first->drained, true);
+    advance(pair, 2000);
+    assert_true(is_home(pair->first));
+    pair->first->holds = false;
+    assert_true(until_home(pair, pair->second) < 1000);
+    pair->second->node->cut = true;
+    pair->linked = false;
+    advance(pair, 20000);
+    assert_false(is_home(pair->first)); /* not even when it is the last */
+    atomic_store(&first->drained, false);
+    assert_true(until_home(pair, pair->first) < 1000);
+    pair_free(pair);
+}
+
+static void group_stays_when_both_nodes_are_drained(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    atomic_store(&pair->first->homes->drained, true);
+    atomic_store(&pair->second->homes->drained, true);
+    advance(pair, 2 * JUDGE_STAY_MS);
+    assert_true(is_home(pair->first));
+    pair_free(pair);
+}
+
+static void group_goes_to_its_preferred_home_without_the_stay_when_rebalanced(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    atomic_store(&pair->first->homes->drained, true);
+    until_home(pair, pair->second);
+    atomic_store(&pair->first->homes->drained, false);
+    advance(pair, 500);
+    assert_true(is_home(pair->second));
+    pair->second->homes->rebalance_ms = pair->world->now_ms + HOMES_REBALANCE_MS;
+    assert_true(until_home(pair, pair->first) < JUDGE_STAY_MS / 3);
+    pair_free(pair);
+}
+
 static void group_takes_nothing_to_append_that_another_epoch_was_meant_for(void **state)
 {
     struct pair *pair = pair_settled();
@@ -461,6 +528,9 @@ int main(void)
         cmocka_unit_test(group_is_not_claimed_by_who_has_less_of_it_on_disk_than_another),
         cmocka_unit_test(group_waits_for_all_nodes_after_a_loss_of_power),
         cmocka_unit_test(group_whose_log_was_trimmed_waits_for_a_copy),
+        cmocka_unit_test(group_of_a_node_that_is_drained_goes_when_it_may_and_does_not_come_back),
+        cmocka_unit_test(group_stays_when_both_nodes_are_drained),
+        cmocka_unit_test(group_goes_to_its_preferred_home_without_the_stay_when_rebalanced),
         cmocka_unit_test(group_takes_nothing_to_append_that_another_epoch_was_meant_for),
     };
     log_set_level(LOG_ERROR);

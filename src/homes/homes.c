@@ -30,15 +30,6 @@ const char *homes_phase_name(enum homes_phase phase)
 /* ---- mail --------------------------------------------------------------------------------------
  */
 
-struct homes_mail {
-    struct letter letter;
-    void (*open)(struct homes *homes, struct homes_mail *mail, uint64_t now_ms);
-    uint32_t group;
-    uint64_t epoch;
-    struct bytes batch;
-    struct changelog_position position;
-};
-
 /* News, or who is here. */
 struct peers_mail {
     struct homes_mail mail;
@@ -49,7 +40,7 @@ struct peers_mail {
     char here[][HOMES_NAME_MAX];
 };
 
-static void post(struct homes *homes, const struct homes_mail *what)
+void homes_post(struct homes *homes, const struct homes_mail *what)
 {
     struct homes_mail *mail = NEW(struct homes_mail);
     *mail = *what;
@@ -89,8 +80,8 @@ enum rc homes_append(struct homes *homes, uint32_t group, uint64_t epoch, struct
     CHECK(group < HOMES_GROUPS && batch.len > 0);
     if (batch.len > CHANGELOG_BATCH_MAX)
         return RC_FULL;
-    post(homes,
-         &(struct homes_mail){.open = open_append, .group = group, .epoch = epoch, .batch = batch});
+    homes_post(homes, &(struct homes_mail){
+                          .open = open_append, .group = group, .epoch = epoch, .batch = batch});
     return RC_OK;
 }
 
@@ -102,7 +93,7 @@ static void open_serving(struct homes *homes, struct homes_mail *mail, uint64_t 
 void homes_serving(struct homes *homes, uint32_t group, uint64_t epoch)
 {
     CHECK(group < HOMES_GROUPS);
-    post(homes, &(struct homes_mail){.open = open_serving, .group = group, .epoch = epoch});
+    homes_post(homes, &(struct homes_mail){.open = open_serving, .group = group, .epoch = epoch});
 }
 
 static void open_closed(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
@@ -113,7 +104,7 @@ static void open_closed(struct homes *homes, struct homes_mail *mail, uint64_t n
 void homes_closed(struct homes *homes, uint32_t group, uint64_t epoch)
 {
     CHECK(group < HOMES_GROUPS);
-    post(homes, &(struct homes_mail){.open = open_closed, .group = group, .epoch = epoch});
+    homes_post(homes, &(struct homes_mail){.open = open_closed, .group = group, .epoch = epoch});
 }
 
 static void open_flushed(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
@@ -125,7 +116,8 @@ static void open_flushed(struct homes *homes, struct homes_mail *mail, uint64_t 
 void homes_flushed(struct homes *homes, uint32_t group, const struct changelog_position *position)
 {
     CHECK(group < HOMES_GROUPS);
-    post(homes, &(struct homes_mail){.open = open_flushed, .group = group, .position = *position});
+    homes_post(homes,
+               &(struct homes_mail){.open = open_flushed, .group = group, .position = *position});
 }
 
 static void open_position(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
@@ -138,7 +130,8 @@ void homes_position_set(struct homes *homes, uint32_t group,
                         const struct changelog_position *position)
 {
     CHECK(group < HOMES_GROUPS);
-    post(homes, &(struct homes_mail){.open = open_position, .group = group, .position = *position});
+    homes_post(homes,
+               &(struct homes_mail){.open = open_position, .group = group, .position = *position});
 }
 
 struct home homes_of(const struct homes *homes, uint32_t group)
@@ -176,6 +169,7 @@ static void open_news(struct homes *homes, struct homes_mail *mail, uint64_t now
     peer->heard = true;
     pthread_mutex_unlock(&homes->lock);
     founding_heard(homes, peer);
+    orders_heard(homes, peer, now_ms);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         if (homes->groups[i].attached)
             changelog_hint(&homes->groups[i].log, peer->news.groups[i].sequence, now_ms);
@@ -284,6 +278,8 @@ static void make_news(const struct homes *homes, struct homes_news *news)
 {
     *news = (struct homes_news){.founded = homes->mark.founded,
                                 .standby = homes->options.standby,
+                                .drained = homes_drained(homes),
+                                .rebalance = homes->rebalance,
                                 .engine = (uint8_t)engine_now(homes),
                                 .weight = (uint16_t)homes->options.weight,
                                 .workers = (uint16_t)homes->options.workers};
@@ -295,6 +291,7 @@ static void make_news(const struct homes *homes, struct homes_news *news)
 static void make_status(const struct homes *homes, struct homes_status *status)
 {
     *status = (struct homes_status){.phase = homes->phase,
+                                    .drained = homes_drained(homes),
                                     .managed = homes->options.program != NULL,
                                     .connected = homes->connected,
                                     .engine_pid = homes->process.pid,
@@ -364,8 +361,7 @@ static void open_init(struct homes *homes, struct homes_mail *mail, uint64_t now
     founding_begin(homes);
 }
 
-/* Waits a little for something new. */
-static void wait_for_news(struct homes *homes)
+void homes_wait(struct homes *homes)
 {
     struct timespec until;
 
@@ -388,13 +384,13 @@ enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_
         snprintf(why, HOMES_WHY_MAX, HOMES_NOT_BLANK);
         rc = RC_REFUSED;
     } else {
-        post(homes, &(struct homes_mail){.open = open_init});
+        homes_post(homes, &(struct homes_mail){.open = open_init});
     }
     while (rc == RC_AGAIN && !homes->leaving && clock_ms() < until_ms) {
         if (homes->news.founded && homes->status.phase == HOMES_RUNNING)
             rc = RC_OK;
         else
-            wait_for_news(homes);
+            homes_wait(homes);
     }
     if (rc == RC_AGAIN)
         snprintf(why, HOMES_WHY_MAX, "Not done yet, it goes on by itself: %.250s.",
@@ -509,7 +505,9 @@ enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX])
 
     if (rc != RC_OK)
         return rc;
+    orders_start(homes);
     homes->status.phase = homes->phase; /* for who asks before its first turn */
+    homes->status.drained = homes_drained(homes);
     if (pthread_create(&homes->thread, NULL, run, homes) != 0) {
         snprintf(why, HOMES_WHY_MAX, "a thread could not be started");
         return RC_IO;
@@ -525,7 +523,7 @@ void homes_leave(struct homes *homes)
     homes->leaving = true;
     pthread_cond_broadcast(&homes->told_more);
     pthread_mutex_unlock(&homes->lock);
-    post(homes, &(struct homes_mail){.open = open_leave});
+    homes_post(homes, &(struct homes_mail){.open = open_leave});
 }
 
 void homes_stop(struct homes *homes)

@@ -96,6 +96,10 @@ struct homes_ops {
     void (*changed)(void *owner);
     /* homes_is_spread() may say yes to more. */
     void (*spread)(void *owner);
+    /* homes_drained() gives something else. `anew`: not since before the start. */
+    void (*drained)(void *owner, bool drained, bool anew);
+    /* While it is drained: whether a group may be given up now. Its clients go with it. */
+    bool (*may_hand_over)(void *owner);
 };
 
 /* Borrows its texts until the start, ops and owner for ever. */
@@ -190,8 +194,10 @@ struct homes_news {
     char id[HOMES_ID]; /* of the cluster; "": none yet */
     bool founded;      /* its streams are there */
     bool standby;
+    bool drained;
     uint8_t engine; /* enum homes_engine; UNCLEAN: waits to learn whether the others' ran on */
     uint16_t weight, workers;
+    uint32_t rebalance; /* goes up with each homes_rebalance(); the highest is everybody's */
     struct homes_group_news groups[HOMES_GROUPS];
 };
 
@@ -225,6 +231,7 @@ struct homes_status {
     enum homes_phase phase;
     char id[HOMES_ID];
     char why[HOMES_WHY_MAX]; /* what is waited for, or wrong; "": nothing */
+    bool drained;
     bool managed, connected;
     int engine_pid; /* 0: none of ours runs */
     uint32_t engine_starts;
@@ -236,6 +243,26 @@ void homes_status(struct homes *homes, struct homes_status *status);
 
 /* What the node of that name has said last. False: nothing yet. Any thread. */
 bool homes_news_of(struct homes *homes, const char *node, struct homes_news *news);
+
+/* ---- what an operator asks for -----------------------------------------------------------------
+ */
+
+enum homes_duty { HOMES_ON_DUTY, HOMES_DRAINED };
+
+/*
+ * A node that is drained gives its groups up, one after the other and each to a node that is ready
+ * for it, and claims none; also after a restart, until it is on duty again. RC_OK: it is so from
+ * now on, or was. RC_REFUSED: `why` says why. RC_IO: it cannot be written down. RC_AGAIN: this node
+ * ends. Any thread; blocks for a moment.
+ */
+MUST_USE enum rc homes_set_duty(struct homes *homes, enum homes_duty duty, char why[HOMES_WHY_MAX]);
+
+/* Any thread, no lock. */
+bool homes_drained(const struct homes *homes);
+
+/* On all nodes groups go now to the nodes that should be their homes, which else they do only when
+ * both nodes have been where they are for JUDGE_STAY_MS. As above. */
+MUST_USE enum rc homes_rebalance(struct homes *homes, char why[HOMES_WHY_MAX]);
 
 /* ---- the end -----------------------------------------------------------------------------------
  */

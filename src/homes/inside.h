@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between the files of homes/: homes.c (the thread and what others call), engine.c (the engine's
- * life, founding and joining), group.c (one group), peers.c (what other nodes say), mark.c (the
- * file `cluster`). All on the homes thread but what says otherwise.
+ * Between the files of homes/: homes.c (the thread and what others call), orders.c (what an
+ * operator asks for), engine.c (the engine's life), founding.c (how a cluster begins, and a node
+ * finds it), group.c (one group), peers.c (what other nodes say), mark.c (the file `cluster`). All
+ * on the homes thread but what says otherwise.
  */
 #ifndef HOMES_INSIDE_H
 #define HOMES_INSIDE_H
@@ -22,12 +23,43 @@ enum {
     HOMES_SETTLE_MS = 3000, /* for the links to find each other before anything is claimed */
     HOMES_FOLLOWERS = 3,    /* nodes that follow a group, its home included */
     HOMES_TRIM_MS = 5000,
+    HOMES_REBALANCE_MS = 30000, /* so long after homes_rebalance() no stay counts */
     HOMES_SERVER_MAX = MANAGED_NAME_MAX + MANAGED_STORE_ID,
 };
 
 #define HOMES_NOT_BLANK                                                                            \
     "The store of this node holds sessions or retained messages of its own, and a cluster cannot " \
     "take them in yet: start it with an empty data directory."
+
+/* ---- homes.c: mail ------------------------------------------------------------------------------
+ */
+
+struct homes_order;
+struct peer;
+
+struct homes_mail {
+    struct letter letter;
+    void (*open)(struct homes *homes, struct homes_mail *mail, uint64_t now_ms);
+    uint32_t group;
+    uint64_t epoch;
+    struct bytes batch;
+    struct changelog_position position;
+    struct homes_order *order; /* orders.c */
+};
+
+/* Copies it; any thread. */
+void homes_post(struct homes *homes, const struct homes_mail *what);
+
+/* Waits a little for something new, under the lock; any thread. */
+void homes_wait(struct homes *homes);
+
+/* ---- orders.c ----------------------------------------------------------------------------------
+ */
+
+/* What was asked for before the start. */
+void orders_start(struct homes *homes);
+/* News of another node have come: somebody may have asked for something there. */
+void orders_heard(struct homes *homes, const struct peer *peer, uint64_t now_ms);
 
 /* ---- peers.c -----------------------------------------------------------------------------------
  */
@@ -75,6 +107,8 @@ bool peers_take_part(const struct homes *homes);
 uint32_t peers_here(const struct homes *homes);
 uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine);
 uint32_t peers_connected(const struct homes *homes);
+/* One that is here could be home of what this node gives up. */
+bool peers_could_take_over(const struct homes *homes);
 void peers_free(struct homes *homes);
 
 /* ---- group.c -----------------------------------------------------------------------------------
@@ -124,10 +158,14 @@ void group_append(struct group *group, uint64_t epoch, struct bytes batch, uint6
 void group_serving(struct group *group, uint64_t epoch, uint64_t now_ms);
 void group_closed(struct group *group, uint64_t epoch, uint64_t now_ms);
 void group_flushed(struct group *group, const struct changelog_position *position);
+/* Lets a claim go that has not opened yet. */
+void group_unclaim(struct group *group);
 /* Begins to give it up when this node is home. True: it is, or is becoming it. */
 bool group_leave(struct group *group, uint64_t now_ms);
 void group_status(const struct group *group, struct homes_group_status *out);
 void group_news(const struct group *group, struct homes_group_news *out);
+/* It is on its way from one home to the next, as far as is known. */
+bool group_is_between(const struct group *group);
 /* Makes what homes_of() gives; true when that is something else than before. */
 bool group_publish(struct group *group);
 struct home group_home(const struct group *group);
@@ -145,7 +183,8 @@ struct homes {
     int wake_fd;
     struct mailbox mailbox;
 
-    _Atomic bool hurry; /* homes_hurry() */
+    _Atomic bool hurry;   /* homes_hurry() */
+    _Atomic bool drained; /* written by the homes thread */
 
     /* the homes thread's */
     enum homes_phase phase;
@@ -156,6 +195,8 @@ struct homes {
     bool cold;       /* the store was kept though power was lost: groups wait for all nodes */
     uint64_t now_ms; /* of this turn */
     uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms;
+    uint32_t rebalance;    /* the highest that was heard of */
+    uint64_t rebalance_ms; /* until then no stay counts */
     struct managed_process process;
     enum managed_store store;
     bool looked;                     /* managed_look() has filled options.nats */

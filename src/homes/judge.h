@@ -47,6 +47,7 @@ struct judge_stay {
     uint64_t preferred_ms;     /* since when the node that should be has been here; 0: it is not */
     uint64_t own, preferred_s; /* sequences that both have */
     bool preferred_runs;       /* it is ready to claim */
+    bool at_once;              /* somebody wants it: without the minimum stay */
 };
 
 bool judge_gives_up(const struct judge_stay *stay);

@@ -142,6 +142,18 @@ static void judge_gives_up_to_the_preferred_node_after_the_minimum_stay_of_both(
     assert_false(judge_gives_up(&s));
 }
 
+static void judge_waits_for_no_stay_when_somebody_wants_it_at_once(void **state)
+{
+    struct judge_stay s = stay();
+    (void)state;
+
+    s.at_once = true;
+    s.serving_ms = s.preferred_ms = s.now_ms;
+    assert_true(judge_gives_up(&s));
+    s.preferred_runs = false;
+    assert_false(judge_gives_up(&s));
+}
+
 static void judge_gives_up_to_nobody_who_could_not_go_on(void **state)
 {
     struct judge_stay s = stay();
@@ -180,6 +192,7 @@ int main(void)
         cmocka_unit_test(judge_claims_nothing_that_somebody_else_has_more_of),
         cmocka_unit_test(judge_begins_to_watch_anew_after_a_gap),
         cmocka_unit_test(judge_gives_up_to_the_preferred_node_after_the_minimum_stay_of_both),
+        cmocka_unit_test(judge_waits_for_no_stay_when_somebody_wants_it_at_once),
         cmocka_unit_test(judge_gives_up_to_nobody_who_could_not_go_on),
         cmocka_unit_test(judge_trims_when_it_is_worth_it_and_keeps_some),
     };

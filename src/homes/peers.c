@@ -61,15 +61,19 @@ uint32_t peers_rank(struct homes *homes, uint32_t group, struct candidate *out)
     uint32_t *order = homes->order, count = 0;
 
     homes->unranked[count] = (struct candidate){homes->node, NULL};
-    members[count++] = (struct place_member){
-        .node = homes->node, .weight = homes->options.weight, .standby = homes->options.standby};
+    members[count++] = (struct place_member){.node = homes->node,
+                                             .weight = homes->options.weight,
+                                             .standby = homes->options.standby,
+                                             .drained = homes_drained(homes)};
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
         if (!takes_part(homes, peer))
             continue;
         homes->unranked[count] = (struct candidate){peer->node, peer};
-        members[count++] = (struct place_member){
-            .node = peer->node, .weight = peer->news.weight, .standby = peer->news.standby};
+        members[count++] = (struct place_member){.node = peer->node,
+                                                 .weight = peer->news.weight,
+                                                 .standby = peer->news.standby,
+                                                 .drained = peer->news.drained};
     }
     place_rank(group, members, count, order);
     for (uint32_t i = 0; i < count; i++)
@@ -182,6 +186,17 @@ uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine)
 uint32_t peers_connected(const struct homes *homes)
 {
     return peers_with_engine(homes, HOMES_ENGINE_UP) + peers_with_engine(homes, HOMES_ENGINE_KEPT);
+}
+
+bool peers_could_take_over(const struct homes *homes)
+{
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        if (takes_part(homes, peer) && !peer->news.drained &&
+            peer->news.engine >= HOMES_ENGINE_KEPT)
+            return true;
+    }
+    return false;
 }
 
 void peers_free(struct homes *homes)

@@ -28,6 +28,8 @@ static int compare(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
 
+    if (x->member->drained != y->member->drained)
+        return x->member->drained ? 1 : -1;
     if (x->member->standby != y->member->standby)
         return x->member->standby ? 1 : -1;
     if (x->score != y->score)

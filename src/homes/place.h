@@ -16,6 +16,7 @@ struct place_member {
     const char *node;
     uint32_t weight; /* 1 and more; twice the weight, twice the groups */
     bool standby;    /* comes behind all that are active */
+    bool drained;    /* ... and behind all others */
 };
 
 /* Indexes of the members into `order`, who should be home first. `count` places in it. */

@@ -117,6 +117,20 @@ static void place_puts_standbys_behind_all_that_are_active(void **state)
     assert_true(share(&set, "n0") > GROUPS / 2);
 }
 
+static void place_puts_who_is_drained_behind_all_others(void **state)
+{
+    struct set set = set_of(3);
+    uint32_t order[NODES];
+    (void)state;
+
+    set.members[0].drained = true;
+    set.members[1].standby = true;
+    for (uint32_t group = 0; group < 100; group++) {
+        place_rank(group, set.members, set.count, order);
+        assert_true(order[0] == 2 && order[1] == 1 && order[2] == 0);
+    }
+}
+
 static void place_does_not_depend_on_the_order_of_the_members(void **state)
 {
     struct set set = set_of(4), turned = set;
@@ -145,6 +159,7 @@ int main(void)
         cmocka_unit_test(place_gives_what_a_node_leaves_to_the_second_in_order),
         cmocka_unit_test(place_moves_no_more_than_its_share_to_a_node_with_more_weight),
         cmocka_unit_test(place_puts_standbys_behind_all_that_are_active),
+        cmocka_unit_test(place_puts_who_is_drained_behind_all_others),
         cmocka_unit_test(place_does_not_depend_on_the_order_of_the_members),
         cmocka_unit_test(place_of_one_node_is_that_node),
     };

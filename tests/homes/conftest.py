@@ -16,7 +16,7 @@ import time
 import pytest
 
 from kit import PEER, Broker, patience
-from kit.broker import listening
+from kit.broker import free_port, listening
 
 GROUPS = 16
 LEASE_MS = 1500
@@ -47,13 +47,17 @@ def link_ports(count):
 
 
 class Cluster(list):
-    """[0], [1], ... are kit.Broker. `known`: how many of them are in each other's configuration."""
+    """[0], [1], ... are kit.Broker. `known`: how many of them are in each other's configuration;
+    `each`: what the section `cluster` of a node's has beside the others'."""
 
-    def __init__(self, count, known=None, **cluster):
+    def __init__(self, count, known=None, each=None, **cluster):
         super().__init__()
         self.links = link_ports(count)
+        self.health = [free_port() for _ in range(count)]
+        self.agents = [free_port() for _ in range(count)]
         self.known = known or count
-        self.extra = cluster
+        self.extra = {"drain_delay": 0, **cluster}
+        self.each = each or {}
         for number in range(self.known):
             self.append(Broker(self.configuration(number)))
 
@@ -61,7 +65,9 @@ class Cluster(list):
         others = [f"127.0.0.1:{port}" for n, port in enumerate(self.links[:self.known]) if n != number]
         return {"cluster": {"name": "tests", "node": f"n{number}", "secret": SECRET,
                             "listen": f"127.0.0.1:{self.links[number]}", "addresses": others,
-                            **self.extra}}
+                            **self.extra, **self.each.get(number, {})},
+                "health": {"listen": f"127.0.0.1:{self.health[number]}",
+                           "agent_listen": f"127.0.0.1:{self.agents[number]}"}}
 
     # ---- asking ----
 
@@ -81,8 +87,24 @@ class Cluster(list):
         """The home of each group, as this node sees them; None: there is none."""
         return [group.get("home") for group in self.shards(number)]
 
+    def status(self, number):
+        return self.ask(number, "/v1/cluster")[1]
+
     def state(self, number):
-        return self.ask(number, "/v1/cluster")[1]["state"]
+        return self.status(number)["state"]
+
+    def ready(self, number):
+        """What a balancer is told: "ready", or why not."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.health[number], timeout=patience())
+        with contextlib.closing(connection):
+            connection.request("GET", "/ready")
+            answer = json.loads(connection.getresponse().read())
+            return answer.get("reason", answer["status"])
+
+    def agent(self, number):
+        """... and HAProxy's agent-check."""
+        with socket.create_connection(("127.0.0.1", self.agents[number]), patience()) as asking:
+            return asking.makefile().read().strip()
 
     def run(self, number, *words):
         """`skein cluster ...` on a node."""
@@ -206,6 +228,39 @@ class Leases:
                         first + slack_ms < last + LEASE_MS:
                     found.append((group, node, epoch, other, later, first - last))
         return found
+
+
+class Homeless:
+    """Watches all groups on all nodes until stopped; `longest` is then for how many seconds one of
+    them had no home, as a node saw it. What a node says is up to 0.1 s old."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.since, self.longest, self.moves = {}, 0.0, 0
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def _look(self, number):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            for group in self.cluster.shards(number, seconds=0.5):
+                key, now = (number, group["group"]), time.monotonic()
+                if "home" not in group:
+                    self.moves += key not in self.since
+                    began = self.since.setdefault(key, now)
+                    self.longest = max(self.longest, now - began)
+                elif key in self.since:
+                    self.longest = max(self.longest, now - self.since.pop(key))
+
+    def _watch(self):
+        while not self.ended.is_set():
+            for number in self.cluster.living():
+                self._look(number)
+
+    def stop(self):
+        self.ended.set()
+        self.thread.join()
+        return self
 
 
 def need_server():

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an operator asks of a node of a cluster that runs. Each answer comes when that is noted;
+ * what follows from it goes on by itself.
+ */
+#include "broker/api.h"
+
+#include "admin/call.h"
+#include "base/memory.h"
+#include "broker/node.h"
+
+/* ---- asking, on a thread that may wait ---------------------------------------------------------
+ */
+
+struct operation {
+    const struct broker *broker;
+    enum homes_duty duty;
+    enum rc rc;
+    char why[HOMES_WHY_MAX];
+};
+
+static void begin(struct admin_call *call, const struct operation *what, void (*work)(void *own),
+                  void (*done)(struct admin_call *call))
+{
+    const struct broker *broker = api_clustered(call);
+
+    if (broker == NULL)
+        return;
+    struct operation *operation = NEW(struct operation);
+    *operation = *what;
+    operation->broker = broker;
+    call_set_own(call, operation);
+    call_work(call, work, done);
+}
+
+static void answer(struct admin_call *call, struct operation *operation, json_t *json)
+{
+    static const int statuses[] = {[RC_REFUSED] = 409, [RC_AGAIN] = 503};
+
+    if (operation->rc == RC_OK) {
+        call_answer(call, 200, json);
+    } else {
+        bool known = operation->rc == RC_REFUSED || operation->rc == RC_AGAIN;
+        json_decref(json);
+        call_problem(call, known ? statuses[operation->rc] : 500, "%s", operation->why);
+    }
+    mem_free(operation);
+}
+
+/* ---- drain, undrain ----------------------------------------------------------------------------
+ */
+
+const struct admin_field api_duty_answer[] = {
+    {.name = "node", .type = ADMIN_TEXT, .help = "This node's name."},
+    {.name = "drained", .type = ADMIN_BOOLEAN, .help = "What it is from now on."},
+    {.name = "groups", .type = ADMIN_INTEGER, .help = "Groups that it is home of now."},
+    {.name = "connections", .type = ADMIN_INTEGER, .help = "Clients that it has now."},
+    {0},
+};
+
+static uint32_t groups_here(struct homes *homes)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        count += homes_of(homes, i).place == HOME_HERE;
+    return count;
+}
+
+static void set_duty(void *own)
+{
+    struct operation *operation = own;
+    operation->rc = homes_set_duty(operation->broker->homes, operation->duty, operation->why);
+}
+
+static void answer_duty(struct admin_call *call)
+{
+    struct operation *operation = call_own(call);
+    const struct broker *broker = operation->broker;
+    uint32_t connections =
+        atomic_load_explicit(&broker->shared.connections, memory_order_relaxed);
+
+    answer(call, operation,
+           json_pack("{s:s, s:b, s:I, s:I}", "node", broker->join.node, "drained",
+                     operation->duty == HOMES_DRAINED, "groups",
+                     (json_int_t)groups_here(broker->homes), "connections",
+                     (json_int_t)connections));
+}
+
+void api_drain(struct admin_call *call)
+{
+    begin(call, &(struct operation){.duty = HOMES_DRAINED}, set_duty, answer_duty);
+}
+
+void api_undrain(struct admin_call *call)
+{
+    begin(call, &(struct operation){.duty = HOMES_ON_DUTY}, set_duty, answer_duty);
+}
+
+/* ---- rebalance ---------------------------------------------------------------------------------
+ */
+
+const struct admin_field api_rebalance_answer[] = {
+    {.name = "groups",
+     .type = ADMIN_INTEGER,
+     .help = "Groups that are not at the node that should be their home."},
+    {0},
+};
+
+static void rebalance(void *own)
+{
+    struct operation *operation = own;
+    operation->rc = homes_rebalance(operation->broker->homes, operation->why);
+}
+
+static void answer_rebalance(struct admin_call *call)
+{
+    struct operation *operation = call_own(call);
+    struct homes_status status;
+    uint32_t away = 0;
+
+    homes_status(operation->broker->homes, &status);
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        away += strcmp(status.groups[i].home, status.groups[i].preferred) != 0;
+    answer(call, operation, json_pack("{s:I}", "groups", (json_int_t)away));
+}
+
+void api_rebalance(struct admin_call *call)
+{
+    begin(call, &(struct operation){0}, rebalance, answer_rebalance);
+}

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator does with a cluster that runs: nodes are drained, and groups moved by hand."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from kit import V5, V311, RawClient, patience, unique, wire
+
+from .conftest import STAY_S, Homeless
+from .test_sessions import come_back, kept
+
+pytestmark = pytest.mark.xdist_group("homes")
+
+SHUTTING_DOWN, UNAVAILABLE = 0x8B, 0x88
+
+
+def drain(cluster, number):
+    done = cluster.run(number, "drain", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def undrain(cluster, number):
+    done = cluster.run(number, "undrain")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def drained(three):
+    """drained(n): that node of three is drained, and on duty again after the test."""
+    numbers = []
+
+    def give_up(number):
+        numbers.append(number)
+        return drain(three, number)
+    yield give_up
+    for number in numbers:
+        undrain(three, number)
+
+
+class Publisher(threading.Thread):
+    """Publishes at QoS 1 until told to stop, one by one, and what is refused again; knows what has
+    been acknowledged."""
+
+    def __init__(self, broker, topic):
+        super().__init__(daemon=True)
+        self.client = RawClient(broker, V5)
+        self.client.connect()
+        self.topic, self.acknowledged, self.refused, self.longest = topic, 0, 0, 0.0
+        self.ended = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.ended.is_set():
+            began = time.monotonic()
+            while self.client.publish(self.topic, str(self.acknowledged), 1).reason >= 0x80:
+                self.refused += 1
+            self.longest = max(self.longest, time.monotonic() - began)
+            self.acknowledged += 1
+
+    def stop(self):
+        self.ended.set()
+        self.join()
+        self.client.close()
+        return self.acknowledged
+
+
+def test_drained_node_hands_over_all_that_it_leads_and_nothing_acknowledged_is_lost(
+        three, drained, connect, topic, record_property):
+    ids = [unique() for _ in range(8)]
+    for n, client_id in enumerate(ids):
+        bob = kept(connect, three[n % 3], client_id)
+        bob.subscribe(topic, qos=1)
+        bob.disconnect()
+    led = three.homes().count("n2")
+    alice, watch = Publisher(three[0], topic), Homeless(three)
+    told = drained(2)
+    assert (told["node"], told["drained"]) == ("n2", True) and 0 < told["groups"] <= led
+    took = three.wait("all groups at the others", lambda: three.agreed([0, 1]))
+    count = alice.stop()
+    longest = watch.stop().longest
+    record_property("drain_s", round(took, 2))
+    record_property("without_home_s", round(longest, 2))
+    print(f"{led} groups in {took:.2f} s; one without a home for {longest:.2f} s at most; "
+          f"{count} messages acknowledged, the slowest after {alice.longest:.2f} s, "
+          f"{alice.refused} refused")
+    assert longest < 1
+    for client_id in ids:
+        bob = come_back(three[1], client_id)
+        got = [int(bob.receive(topic=topic).payload)]
+        while got[-1] < count - 1:
+            got.append(int(bob.receive(topic=topic).payload))
+        # what was refused came perhaps twice
+        assert list(dict.fromkeys(got)) == list(range(count)) and len(got) <= count + alice.refused
+        bob.close()
+
+
+def test_drained_node_is_taken_for_none_by_balancers_and_other_nodes(three, drained):
+    assert three.ready(2) == "ready"
+    drained(2)
+    assert three.ready(2) == "drained" and three.agent(2) == "drain"
+    assert three.status(2)["drained"] and not three.status(0)["drained"]
+    three.wait("the others say so", lambda: all(
+        member["drained"] for n in range(2) for member in three.status(n)["members"]
+        if member["node"] == "n2"))
+    undrain(three, 2)
+    assert three.ready(2) == "ready" and three.agent(2).startswith("ready up")
+    three.wait("it leads again", lambda: three.settled() and "n2" in three.homes(),
+               STAY_S + 12 * patience())
+
+
+def test_clients_of_a_drained_node_are_sent_away_and_no_others_let_in(three, drained, connect, topic):
+    clean = [connect(V5, broker=three[2]) for _ in range(5)] + [connect(V311, broker=three[2])]
+    elsewhere = connect(V5, broker=three[0])
+    stored = [kept(connect, three[2], unique()) for _ in range(8)]
+    elsewhere.subscribe(topic)
+    drained(2)
+    for client in clean + stored:
+        client.expect_closed(None if client.version == V311 else SHUTTING_DOWN)
+    for version in (V5, V311):
+        late = RawClient(three[2], version)
+        late.send(wire.connect(unique()))
+        late.expect_refused({UNAVAILABLE, 3})
+    three.wait("it leads nothing", lambda: three.status(2)["groups"] == 0)
+    three.wait("nobody is there", lambda: three.status(2)["connections"] == 0)
+    for client in stored:
+        come_back(three[0], client.client_id).close()
+    connect(V5, broker=three[1]).publish(topic, "still here")
+    elsewhere.receive(payload="still here")
+
+
+def test_node_stays_drained_when_it_is_restarted(three, drained):
+    drained(1)
+    three.wait("all groups at the others", lambda: three.agreed([0, 2]))
+    three[1].stop()
+    three.restart(1)
+    three.wait("it runs", lambda: three.state(1) == "running")
+    assert three.status(1)["drained"] and three.ready(1) == "drained"
+    three.wait("it reads along", lambda: all(g["state"] == "following" for g in three.shards(1)))
+    assert three.agreed([0, 2])
+    undrain(three, 1)
+    three.wait("it leads again", lambda: three.settled() and "n1" in three.homes(),
+               STAY_S + 12 * patience())
+
+
+def test_drain_lets_balancers_know_first_and_moves_clients_at_its_rate(cluster_of, connect):
+    two = cluster_of(2, drain_delay="2s", drain_rate=10).init()
+    clients = [connect(V5, broker=two[0]) for _ in range(20)]
+    began = time.monotonic()
+    drain(two, 0)
+    assert two.ready(0) == "drained"
+    connect(V5, broker=two[0]).disconnect()  # for as long as balancers may not know
+    assert two.status(0)["groups"] > 0
+    ended = []
+    for client in clients:
+        client.expect_closed(SHUTTING_DOWN, within=4 * patience())
+        ended.append(time.monotonic() - began)
+    assert min(ended) > 1.9
+    assert 20 / 10 * 0.5 < max(ended) - 2, ended
+    two.wait("all groups at the other", lambda: two.agreed([1]))
+
+
+def test_what_cannot_be_drained_is_refused(cluster_of):
+    two = cluster_of(2)
+    refused = two.run(0, "drain")
+    assert refused.returncode == 70 and "not_initialised" in refused.stderr
+    two.init()
+    drain(two, 0)
+    two.wait("the other has heard of it", lambda: two.status(1)["members"][0].get("drained"))
+    refused = two.run(1, "drain")
+    assert refused.returncode == 70 and "No other node is here" in refused.stderr
+    assert not two.status(1)["drained"]
+    undrain(two, 0)
+    two.wait_until_settled()
+
+
+def test_groups_go_to_the_homes_that_they_should_have_when_that_is_asked_for(three, record_property):
+    three[1].stop()
+    three.wait("homes at the others", lambda: three.agreed([0, 2]))
+    three.restart(1)
+    three.wait("it reads all logs", lambda: three.state(1) == "running" and all(
+        group["state"] == "following" for group in three.shards(1)))
+    three.wait("the others know", lambda: any(
+        group.get("preferred") == "n1" for group in three.shards(0)))
+    watch, began = Homeless(three), time.monotonic()
+    done = three.run(0, "rebalance")
+    assert done.returncode == 0, done.stderr
+    three.wait("all at home", three.settled, STAY_S / 2)
+    took, longest = time.monotonic() - began, watch.stop().longest
+    record_property("rebalance_s", round(took, 2))
+    print(f"all at home after {took:.2f} s; one without a home for {longest:.2f} s at most")
+    assert longest < 1
