@@ -5,8 +5,8 @@
     ./dev cluster [N] [--port PORT] [--data FOLDER]
 
 HAProxy has PORT (1883), the nodes have MQTT on PORT+1, PORT+2 and so on, and for themselves PORT+1000+i
-(from HAProxy, with the PROXY protocol), PORT+2000+i (links), PORT+3000+i and PORT+4000+i (engines,
-once the cluster is initialised), PORT+5000+i (health) and PORT+6000+i (agent). SKEIN_BINARY names
+(from HAProxy, with the PROXY protocol), PORT+2000+i (links), PORT+3000+i and PORT+4000+i (engines),
+PORT+5000+i (health) and PORT+6000+i (agent). The cluster is initialised when it is new. SKEIN_BINARY names
 the program.
 """
 
@@ -35,10 +35,10 @@ HELLO = """
   build/release/skein pub -p {last} -t hello/world -m hi  # hears what is published on the last
   build/release/skein pub -p {port} -t hello/world -m hi  # and anywhere
 
-  build/release/skein cluster -d {data}/n1/data init      # an engine for each node, once in their life
-  build/release/skein cluster -d {data}/n1/data shards    # who leads what
+  build/release/skein cluster -d {data}/n1/data members   # whom the first node knows
+  build/release/skein cluster -d {data}/n1/data shards    # who leads which sessions
 
-Node i has MQTT on port {port}+i. Logs, configurations and data are in {data}. Ctrl-C ends all.
+Stored sessions and retained messages are the cluster's: kill a node, reconnect to another. Node i has MQTT on port {port}+i. Logs, configurations and data are in {data}. Ctrl-C ends all.
 """
 
 
@@ -79,6 +79,27 @@ class Node:
     def has_met(self, others):
         return (self.folder / "log").read_text().count("cluster.member_here") >= others
 
+    def cluster(self, binary, *words):
+        """`skein cluster ...` of this node."""
+        return subprocess.run([binary, "cluster", "-d", self.folder / "data", *words], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+    def state(self, binary):
+        done = self.cluster(binary, "status", "--json")
+        return json.loads(done.stdout)["state"] if done.returncode == 0 else done.stderr
+
+    def knows_homes(self, binary):
+        """Of all groups of sessions."""
+        done = self.cluster(binary, "shards", "--json")
+        return done.returncode == 0 and all("home" in group for group in json.loads(done.stdout)["groups"])
+
+    def end_engine(self):
+        """It outlives a broker that was killed."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.folder / "data/engine/nats.pid").read_text())
+            if str(self.folder) in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGTERM)
+
 
 def wait(what, condition):
     deadline = time.monotonic() + READY_SECONDS
@@ -92,6 +113,16 @@ def listens(port):
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2):
         return True
     return False
+
+
+def initialise(nodes, binary):
+    """Makes one cluster of them, unless they are one."""
+    if nodes[0].state(binary) == "not_initialised":
+        done = nodes[0].cluster(binary, "init")
+        if done.returncode != 0:
+            sys.exit(f"cluster: {done.stderr}")
+    wait("not all nodes were members", lambda: all(node.state(binary) == "running" for node in nodes))
+    wait("some sessions had no home", lambda: all(node.knows_homes(binary) for node in nodes))
 
 
 def start_haproxy(options, nodes, binary):
@@ -137,29 +168,32 @@ def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     nodes = [Node(number, options) for number in range(1, options.nodes + 1)]
-    haproxy = None
+    haproxy, running = None, list(nodes)
     try:
         for node in nodes:
             node.start(nodes, binary)
         wait("not all nodes were ready", lambda: all(node.ready() for node in nodes))
         wait("the nodes have not met",
              lambda: all(node.has_met(len(nodes) - 1) for node in nodes))
+        initialise(nodes, binary)
         haproxy = start_haproxy(options, nodes, binary)
         wait("HAProxy does not listen",
              lambda: haproxy.poll() is not None or listens(options.port))
         print(HELLO.format(nodes=len(nodes), port=options.port, first=nodes[0].port,
                            last=nodes[-1].port, data=options.data), flush=True)
         while haproxy.poll() is None:
-            for node in nodes:
+            for node in running:
                 if node.process.poll() is not None:
                     print(f"n{node.number} has ended; the others go on", flush=True)
-                    nodes.remove(node)
+                    running.remove(node)
                     break
             time.sleep(0.2)
         sys.exit(f"cluster: HAProxy has ended:\n{(options.data / 'haproxy.log').read_text()}")
     finally:
-        running = [haproxy] if haproxy else []
-        if not end(running + [node.process for node in nodes if node.process]):
+        fine = end(([haproxy] if haproxy else []) + [node.process for node in running if node.process])
+        for node in nodes:
+            node.end_engine()
+        if not fine:
             sys.exit("cluster: a process did not end and was killed")
 
 

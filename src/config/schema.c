@@ -528,7 +528,7 @@ const struct config_key config_keys[] = {
             "plus 2000."},
     {.path = "cluster.home_wait",
      MILLISECONDS(cluster.home_wait_ms, 0, HOUR_MS),
-     .fallback = "3s",
+     .fallback = "5s",
      .since = "0.3.0",
      .doc = "How long a CONNECT waits while no node has its session, as in the moments after a "
             "node has died. Then it is refused: 0x88, or return code 3."},

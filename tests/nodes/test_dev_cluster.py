@@ -16,6 +16,7 @@ from kit.broker import listening
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NODES = 3
+END_S = 12  # the last node waits for a majority that has gone
 
 
 class _At:
@@ -23,12 +24,16 @@ class _At:
         self.address = ("127.0.0.1", port)
 
 
+def ports_of(base):
+    """Of HAProxy and all nodes."""
+    return {base} | {base + n + 1000 * k for n in range(1, NODES + 1) for k in range(7)}
+
+
 def _free_base():
     """A port from which on all that the nodes need is free, below those that clients get."""
     for _ in range(100):
         base = random.randrange(10_000, 26_000)
-        needed = {base} | {base + n + 1000 * k for n in range(1, NODES + 1) for k in range(7)}
-        if not needed & listening():
+        if not ports_of(base) & listening():
             return base
     raise AssertionError("no free ports")
 
@@ -48,7 +53,7 @@ def cluster(tmp_path):
             break
     yield process, base
     process.terminate()
-    process.wait(4 * patience())
+    process.wait(END_S * patience())
 
 
 def test_clients_behind_haproxy_and_on_any_node_hear_each_other(cluster, topic):
@@ -81,5 +86,21 @@ def test_haproxy_sends_clients_to_the_nodes_that_are_left(cluster, topic):
 def test_sigterm_ends_all_of_it(cluster):
     process, base = cluster
     process.terminate()
-    assert process.wait(4 * patience()) == 0
-    assert not listening() & {base + n for n in range(NODES + 1)}
+    assert process.wait(END_S * patience()) == 0
+    assert not listening() & ports_of(base)
+
+
+def test_stored_session_goes_on_at_another_node_when_its_own_is_killed(cluster, topic):
+    process, base = cluster
+    stored = {"clean_start": False, "properties": {"session_expiry_interval": 600}}
+    with RawClient(_At(base + 1), V5) as bob:
+        bob.connect(topic, **stored)
+        bob.subscribe(topic, 1)
+    ends = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "n1/skein.yaml"],
+                          capture_output=True, text=True, check=True)
+    os.kill(int(ends.stdout), signal.SIGKILL)
+    with RawClient(_At(base + 2), V5) as alice, RawClient(_At(base + 3), V5) as bob:
+        alice.connect()
+        alice.publish(topic, "m", 1)
+        assert bob.connect(topic, **stored).session_present
+        bob.receive(topic=topic, payload="m")

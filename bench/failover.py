@@ -1,0 +1,228 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""How long stored sessions stand still when their node dies. Three nodes, many sessions at home on one of
+them; some of those are connected to another node and get messages from a third. Then the node dies.
+
+    ./dev bench failover [--sessions N] [--rounds N]
+
+For each connected session: from the kill to the first message that was published after it. Two ways to
+die: the broker's process alone, and with its engine, as when the machine dies.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+
+import clusters
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from kit import shards, wire  # noqa: E402
+
+GROUPS = 16
+VICTIM, EDGE, SOURCE = 1, 2, 0
+CONNECTING = 100      # at a time
+RATE = 500            # publications a second in all
+PATIENCE_S = 40
+WAYS = {"broker": "its broker's process", "machine": "the broker and its engine at once"}
+
+
+class Link(asyncio.Protocol):
+    """One connection; `handle(packet)` takes what comes, `lost()` its end."""
+
+    def __init__(self, handle, lost):
+        self.decoder, self.handle, self.lost = wire.Decoder(4), handle, lost
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.decoder.feed(data)
+        while (packet := self.decoder.next()) is not None:
+            self.handle(packet)
+
+    def connection_lost(self, _error):
+        self.lost()
+
+    def send(self, packet):
+        self.transport.write(wire.encode(packet, 4))
+
+
+async def open_link(port, handle, lost):
+    loop = asyncio.get_running_loop()
+    return (await loop.create_connection(lambda: Link(handle, lost), "127.0.0.1", port))[1]
+
+
+async def make_session(port, client_id):
+    """A stored session with one subscription; its client has gone."""
+    future = asyncio.get_running_loop().create_future()
+
+    def handle(packet):
+        if packet.type == wire.SUBACK and not future.done():
+            future.set_result(packet)
+
+    link = await open_link(port, handle, lambda: future.done() or future.set_exception(OSError("closed")))
+    link.send(wire.connect(client_id, clean_start=False))
+    link.send(wire.subscribe([(f"f/{client_id}", 1)], id=1))
+    await future
+    link.send(wire.disconnect())
+    link.transport.close()
+
+
+async def make_sessions(port, ids):
+    ids = iter(ids)
+
+    async def some():
+        for client_id in ids:
+            await make_session(port, client_id)
+    await asyncio.gather(*[some() for _ in range(CONNECTING)])
+
+
+class Watcher:
+    """One of the sessions, connected; comes back at once when it is closed."""
+
+    def __init__(self, port, client_id):
+        self.port, self.id = port, client_id
+        self.got, self.first_after, self.lost_session = set(), None, False
+        self.link, self.killed_at = None, None
+        self.closed = asyncio.Event()
+        self.up = asyncio.Event()
+
+    def handle(self, packet):
+        if packet.type == wire.CONNACK and packet.reason == 0:
+            self.lost_session |= not packet.session_present
+            self.up.set()
+        elif packet.type == wire.PUBLISH:
+            self.link.send(wire.puback(packet.id))
+            sent = float(packet.payload.split()[1])
+            self.got.add(int(packet.payload.split()[0]))
+            if self.killed_at and self.first_after is None and sent > self.killed_at:
+                self.first_after = time.monotonic()
+
+    async def live(self):
+        while True:
+            self.closed.clear()
+            try:
+                self.link = await open_link(self.port, self.handle, self.closed.set)
+                self.link.send(wire.connect(self.id, clean_start=False))
+                await self.closed.wait()
+            except OSError:
+                pass
+            self.up.clear()
+            await asyncio.sleep(0.05)
+
+
+class Source:
+    """Publishes to the watchers in turn, at QoS 1, and notes what was acknowledged. When it is closed it
+    comes back and publishes on: what was not acknowledged it does not send again."""
+
+    def __init__(self, port, watchers):
+        self.port, self.watchers, self.number = port, watchers, 0
+        self.acknowledged, self.under_way = {}, {}
+        self.link, self.up = None, asyncio.Event()
+
+    def handle(self, packet):
+        if packet.type == wire.CONNACK:
+            self.up.set()
+        elif packet.type == wire.PUBACK and packet.id in self.under_way:
+            number, watcher = self.under_way.pop(packet.id)
+            self.acknowledged[number] = watcher
+
+    async def live(self):
+        self.link = await open_link(self.port, self.handle, self.up.clear)
+        self.link.send(wire.connect("failover-source", clean_start=True))
+        await self.up.wait()
+        while True:
+            for _ in range(RATE // 100):
+                watcher = self.watchers[self.number % len(self.watchers)]
+                id = self.number % 65535 + 1
+                if id not in self.under_way:
+                    self.under_way[id] = (self.number, watcher)
+                    self.link.send(wire.publish(f"f/{watcher.id}", f"{self.number} {time.monotonic()}".encode(), 1, id))
+                    self.number += 1
+            await asyncio.sleep(0.01)
+
+
+def ids_at_home(cluster):
+    """Client ids, without end, whose home is the victim."""
+    groups = json.loads(cluster.cluster("shards", "--json").stdout)["groups"]
+    mine = {group["group"] for group in groups if group["home"] == f"n{VICTIM}"}
+    number = 0
+    while True:
+        number += 1
+        if shards.shard_of(f"s{number:x}") % GROUPS in mine:
+            yield f"s{number:x}"
+
+
+def die(cluster, way):
+    folder = str(cluster.folder / f"n{VICTIM}").encode()
+    pids = [cluster.processes[VICTIM].pid]
+    if way == "machine":
+        pids += [pid for pid in cluster.pids() if folder + b"/" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+                 and pid not in pids]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+async def until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    return condition()
+
+
+async def play(cluster, way, options):
+    ids = [client_id for client_id, _ in zip(ids_at_home(cluster), range(options.sessions))]
+    began = time.monotonic()
+    await make_sessions(cluster.ports[VICTIM], ids)
+    print(f"  {len(ids)} sessions made in {time.monotonic() - began:.0f} s", flush=True)
+    watchers = [Watcher(cluster.ports[EDGE], client_id) for client_id in ids[::len(ids) // options.watchers]]
+    source = Source(cluster.ports[SOURCE], watchers)
+    tasks = [asyncio.ensure_future(each.live()) for each in watchers]
+    for watcher in watchers:
+        await asyncio.wait_for(watcher.up.wait(), PATIENCE_S)
+    tasks.append(asyncio.ensure_future(source.live()))
+    await until(lambda: all(watcher.got for watcher in watchers), PATIENCE_S)
+    killed_at = time.monotonic()
+    for watcher in watchers:
+        watcher.killed_at = killed_at
+    die(cluster, way)
+    await until(lambda: all(watcher.first_after for watcher in watchers), PATIENCE_S)
+    await asyncio.sleep(2)
+    tasks.pop().cancel()
+    owed = lambda: [n for n, watcher in source.acknowledged.items() if n not in watcher.got]  # noqa: E731
+    await until(lambda: not owed(), 10)
+    for task in tasks:
+        task.cancel()
+    waits = sorted((watcher.first_after or float("inf")) - killed_at for watcher in watchers)
+    return {"way": way, "sessions": len(ids), "watchers": len(watchers),
+            "first_s": waits[0], "median_s": waits[len(waits) // 2], "last_s": waits[-1],
+            "acknowledged": len(source.acknowledged), "lost": len(owed()),
+            "sessions_lost": sum(watcher.lost_session for watcher in watchers)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sessions", type=int, default=100_000)
+    parser.add_argument("--watchers", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--way", choices=WAYS, action="append")
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "build/release/skein")
+    options = parser.parse_args()
+    failures = 0
+    for _ in range(options.rounds):
+        for way in options.way or WAYS:
+            with clusters.Skein(options) as cluster:
+                figures = asyncio.run(play(cluster, way, options))
+            print(json.dumps(figures), flush=True)
+            failures += figures["lost"] + figures["sessions_lost"]
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
