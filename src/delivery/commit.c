@@ -169,18 +169,12 @@ void commits_spread(struct delivery_hub *hub)
 static struct store_waiter *commit_waiter_new(void);
 static void commit_waiter_expect(struct store_waiter *waiter, struct commit_source *source);
 
-static bool has_homes(const struct delivery_hub *hub)
-{
-    return hub->remote != NULL &&
-           atomic_load_explicit(&hub->remote->shards_have_homes, memory_order_relaxed);
-}
-
 void commit_source_await_spread(struct commit_source *source, struct store_shard *store)
 {
     struct store_waiter *waiter = commit_waiter_new();
     struct commit_waiter *commit = CONTAINER_OF(waiter, struct commit_waiter, waiter);
     waiter->written_is_enough = source->durability == DURABILITY_INTERVAL;
-    commit->spread = has_homes(source->hub) ? store : NULL;
+    commit->spread = delivery_has_homes(source->hub) ? store : NULL;
     enum rc rc = store_wait(store, waiter);
     if (rc == RC_AGAIN) {
         commit_waiter_expect(waiter, source);

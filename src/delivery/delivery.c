@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "delivery/routing.h"
+#include "delivery/testament.h"
 
 void delivery_init(struct delivery_hub *hub)
 {
@@ -13,6 +14,7 @@ void delivery_init(struct delivery_hub *hub)
     list_init(&hub->unsettled);
     list_init(&hub->undelivered);
     list_init(&hub->unspread);
+    testaments_init(hub);
     hub->cost_min = hub->under_way_max == 0 ? 0 : BACKLOG_HIGH / hub->under_way_max;
     map_init(&hub->subscriptions);
     map_init(&hub->high_water);
@@ -33,10 +35,12 @@ void delivery_deinit(struct delivery_hub *hub)
     map_deinit(&hub->subscriptions);
     high_water_deinit(hub);
     outbox_deinit(hub);
+    testaments_deinit(hub);
     mem_free(hub->orphans);
     mem_free(hub->spare_waiter);
     mem_free(hub->scratch);
 }
+
 /* ---- publishing --------------------------------------------------------------------------------
  */
 

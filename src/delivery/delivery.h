@@ -140,6 +140,8 @@ struct delivery_hub {
     struct list parked;                          /* retained jobs that wait for their subscriber */
     struct map subscriptions;                    /* of all our sessions, by filter and session */
     struct map high_water;                       /* how far outboxes have been worked off */
+    struct map testaments;                       /* struct testament, by client id */
+    struct list unclaimed;                       /* those of clients that may be gone */
     struct orphan_queue *orphans;                /* between delivery_restore() and _replay() */
     uint32_t orphan_count;
     struct store_waiter *spare_waiter;
@@ -212,6 +214,13 @@ static inline bool delivery_lacks_routes(const struct delivery_hub *hub)
     /* acquire: who finds all there finds their routes, too */
     return hub->remote != NULL &&
            atomic_load_explicit(&hub->remote->headless, memory_order_acquire) > 0;
+}
+
+/* The cluster has been initialised: each shard lives on one node. */
+static inline bool delivery_has_homes(const struct delivery_hub *hub)
+{
+    return hub->remote != NULL &&
+           atomic_load_explicit(&hub->remote->shards_have_homes, memory_order_acquire);
 }
 
 /* A ticket that is answered when every subscription of this node so far is in effect on all nodes;

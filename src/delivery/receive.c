@@ -2,6 +2,7 @@
 /* The receiver's side: batches that other workers, or we ourselves, have sent, worked off in
  * slices. */
 #include "delivery/routing.h"
+#include "delivery/testament.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -190,6 +191,7 @@ bool delivery_turn(struct delivery_hub *hub)
     more |= delivery_unpark(hub);
     routes_settle(hub);
     outbox_try_again(hub);
+    testaments_turn(hub);
     commits_spread(hub);
     more |= deliveries_post_all(hub);
     return more;

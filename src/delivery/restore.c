@@ -6,6 +6,7 @@
  * served.
  */
 #include "delivery/batch.h"
+#include "delivery/testament.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -120,6 +121,22 @@ static void load_will(struct restoring *r, const struct record_key *key, struct 
     }
 }
 
+static void load_testament(struct restoring *r, const struct record_key *key, struct bytes whole,
+                           struct bytes value)
+{
+    struct will_record record;
+    if (!will_record_decode(value, &r->clock, &record) || key->text.len == 0) {
+        damaged(r, whole, "will");
+        return;
+    }
+    struct message *will = message_new(&record.publication);
+    if (will == NULL)
+        metric_inc(r->hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+    else
+        testament_load(r->hub, r->store, key->text, key->number, will);
+    message_drop(will);
+}
+
 static void load_high_water(struct restoring *r, const struct record_key *key, struct bytes whole,
                             struct bytes value)
 {
@@ -142,6 +159,9 @@ static enum rc load_state(struct restoring *r, const struct record_key *key, str
         return load_subscription(r, key, whole, value);
     case RECORD_WILL:
         load_will(r, key, whole, value);
+        return RC_OK;
+    case RECORD_TESTAMENT:
+        load_testament(r, key, whole, value);
         return RC_OK;
     case RECORD_HIGH_WATER:
         load_high_water(r, key, whole, value);
@@ -255,10 +275,11 @@ static enum rc load_shard(struct restoring *r, enum restore_what what)
         enum store_family family;
         enum record_kind kind;
     } order[] = {
-        {STORE_STATE, RECORD_SESSION},    {STORE_STATE, RECORD_SUBSCRIPTION},
-        {STORE_STATE, RECORD_RECEIVED},   {STORE_STATE, RECORD_WILL},
-        {STORE_STATE, RECORD_HIGH_WATER}, {STORE_QUEUE, RECORD_QUEUED},
-        {STORE_QUEUE, RECORD_SHARED},     {STORE_RETAINED, RECORD_RETAINED},
+        {STORE_STATE, RECORD_SESSION},     {STORE_STATE, RECORD_SUBSCRIPTION},
+        {STORE_STATE, RECORD_RECEIVED},    {STORE_STATE, RECORD_WILL},
+        {STORE_STATE, RECORD_TESTAMENT},   {STORE_STATE, RECORD_HIGH_WATER},
+        {STORE_QUEUE, RECORD_QUEUED},      {STORE_QUEUE, RECORD_SHARED},
+        {STORE_RETAINED, RECORD_RETAINED},
     };
     enum rc rc = RC_OK;
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]) && rc == RC_OK; i++)

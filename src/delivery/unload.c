@@ -2,6 +2,7 @@
 /* Shards go to another node: their sessions, with subscriptions and queues, leave memory, and
  * nothing of it is told to anybody. */
 #include "delivery/batch.h"
+#include "delivery/testament.h"
 
 #include "base/memory.h"
 #include "session/stored.h"
@@ -42,6 +43,7 @@ static bool unload_step(struct job *base)
         return false;
     session_drop_shared(table, is_of_group, &job->group);
     high_water_forget(job->hub, job->group);
+    testaments_forget(job->hub, job->group);
     job->done(job->arg);
     mem_free(job);
     return true;

@@ -16,6 +16,7 @@ const char *const audit_kind_names[AUDIT_KINDS] = {
     [AUDIT_SUBSCRIPTIONS] = "subscriptions",
     [AUDIT_RECEIVED] = "inbound QoS 2 identifiers",
     [AUDIT_WILLS] = "wills",
+    [AUDIT_TESTAMENTS] = "wills of no session",
     [AUDIT_OUTBOX] = "outbox messages",
     [AUDIT_CHOICES] = "outbox choices",
     [AUDIT_HIGH_WATER] = "outbox marks",
@@ -34,6 +35,7 @@ static const struct {
     [AUDIT_SUBSCRIPTIONS] = {RECORD_SUBSCRIPTION, STORE_STATE, "subscription"},
     [AUDIT_RECEIVED] = {RECORD_RECEIVED, STORE_STATE, "inbound QoS 2 identifier"},
     [AUDIT_WILLS] = {RECORD_WILL, STORE_STATE, "will"},
+    [AUDIT_TESTAMENTS] = {RECORD_TESTAMENT, STORE_STATE, "will of no session"},
     [AUDIT_OUTBOX] = {RECORD_OUTBOX, STORE_STATE, "outbox message"},
     [AUDIT_CHOICES] = {RECORD_CHOICES, STORE_STATE, "outbox choice"},
     [AUDIT_HIGH_WATER] = {RECORD_HIGH_WATER, STORE_STATE, "outbox mark"},
@@ -117,6 +119,7 @@ static bool value_good(enum record_kind kind, struct bytes value)
     case RECORD_SUBSCRIPTION:
         return subscription_record_decode(value, &subscription);
     case RECORD_WILL:
+    case RECORD_TESTAMENT:
         return will_record_decode(value, &clock, &will);
     case RECORD_OUTBOX:
     case RECORD_SHARED:
@@ -283,7 +286,8 @@ static void say_unreadable(struct looking *looking, const struct record_key *key
     if (belongs_to_session(looking->kind))
         session_of(looking, key->number)->unreadable++;
     else if (key->text.len > 0)
-        problem(looking->audit, "%s of topic %.*s: not readable", name,
+        problem(looking->audit, "%s of %s %.*s: not readable", name,
+                looking->kind == AUDIT_TESTAMENTS ? "client" : "topic",
                 key->text.len > NAME_SHOWN ? NAME_SHOWN : (int)key->text.len,
                 (const char *)key->text.data);
     else

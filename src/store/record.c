@@ -150,6 +150,13 @@ struct store_key record_key_subscription(uint32_t shard, uint64_t session, struc
     return key;
 }
 
+struct store_key record_key_testament(uint32_t shard, uint64_t number, struct bytes client_id)
+{
+    struct store_key key = record_key_of(shard, RECORD_TESTAMENT, number);
+    key.tail = client_id;
+    return key;
+}
+
 struct store_key record_key_retained(uint32_t shard, struct bytes topic)
 {
     struct store_key key = record_key(shard, RECORD_RETAINED);
@@ -189,6 +196,7 @@ static int key_shape(uint8_t kind)
     case RECORD_META:
         return 0;
     case RECORD_SUBSCRIPTION:
+    case RECORD_TESTAMENT:
         return -1;
     case RECORD_RETAINED:
         return -2;

@@ -10,6 +10,8 @@
  *  state     shard 'u' session filter              struct subscription_record
  *  state     shard 'i' session packet-id           (empty): an inbound QoS 2 identifier
  *  state     shard 'w' session                     struct will_record
+ *  state     shard 't' number client-id            struct will_record: of one whose session is not
+ *                                                  stored, in a cluster
  *  state     shard 'o' number                      a message: the outbox of the shard's publishers
  *  state     shard 'c' number                      which members of shares were chosen for it
  *  state     shard 'h' source-shard                number: outbox entries up to it have arrived
@@ -38,6 +40,7 @@ enum record_kind {
     RECORD_SUBSCRIPTION = 'u',
     RECORD_RECEIVED = 'i',
     RECORD_WILL = 'w',
+    RECORD_TESTAMENT = 't',
     RECORD_OUTBOX = 'o',
     RECORD_CHOICES = 'c',
     RECORD_HIGH_WATER = 'h',
@@ -63,6 +66,7 @@ struct store_key record_key_high_water(uint32_t shard, uint32_t source);
 struct store_key record_key_position(uint32_t group);
 /* and a text, borrowed. */
 struct store_key record_key_subscription(uint32_t shard, uint64_t session, struct bytes filter);
+struct store_key record_key_testament(uint32_t shard, uint64_t number, struct bytes client_id);
 struct store_key record_key_retained(uint32_t shard, struct bytes topic);
 
 /* The first key behind all that begin with this one. */
@@ -71,9 +75,9 @@ struct store_key record_key_end(const struct store_key *key);
 struct record_key {
     uint32_t shard;
     enum record_kind kind;
-    uint64_t number;   /* session, message or outbox number; 0 where there is none */
+    uint64_t number;   /* session, message, outbox or testament number; 0: none */
     uint64_t sequence; /* of a queue; packet id; source shard */
-    struct bytes text; /* filter, topic */
+    struct bytes text; /* filter, topic, client id */
 };
 
 /* False: not a key of this format. */

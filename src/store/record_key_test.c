@@ -48,6 +48,8 @@ static void key_of_each_kind_is_read_as_it_was_made(void **state)
              (struct record_key){3, RECORD_HIGH_WATER, 0, 511, none});
     key_says(record_key_subscription(3, big, text),
              (struct record_key){3, RECORD_SUBSCRIPTION, big, 0, text});
+    key_says(record_key_testament(3, big, text),
+             (struct record_key){3, RECORD_TESTAMENT, big, 0, text});
     key_says(record_key_retained(3, text), (struct record_key){3, RECORD_RETAINED, 0, 0, text});
     key_says(record_key_retained(3, bytes_of_str("12345678")), /* as long as a number */
              (struct record_key){3, RECORD_RETAINED, 0, 0, bytes_of_str("12345678")});
