@@ -54,6 +54,11 @@ static void check_tunnel(const struct link_frame *frame)
     }
     if (tunnel_data_read(frame->body, &id, &part))
         check_inside(part, frame->body);
+    struct registration_frame said;
+    if (registration_read(frame->body, &said)) {
+        check_inside(said.client_id, frame->body);
+        check_inside(said.will, frame->body);
+    }
     if (tunnel_end_read(frame, &id, &why))
         CHECK(why < TUNNEL_ENDS);
 }

@@ -77,8 +77,7 @@ static void answer_duty(struct admin_call *call)
 {
     struct operation *operation = call_own(call);
     const struct broker *broker = operation->broker;
-    uint32_t connections =
-        atomic_load_explicit(&broker->shared.connections, memory_order_relaxed);
+    uint32_t connections = atomic_load_explicit(&broker->shared.connections, memory_order_relaxed);
 
     answer(call, operation,
            json_pack("{s:s, s:b, s:I, s:I}", "node", broker->join.node, "drained",

@@ -145,14 +145,16 @@ static void tell_place(struct groups *groups, const struct group *group)
 {
     struct broker *broker = groups->broker;
     const char *node = NULL;
+    uint64_t epoch = group->epoch;
     if (atomic_load_explicit(&group->serves, memory_order_relaxed)) {
         node = broker->join.node;
     } else {
         struct home home = homes_of(groups->homes, group->number);
+        epoch = home.epoch;
         if (home.place == HOME_AWAY)
             node = homes_node_name(groups->homes, home.node);
     }
-    cluster_set_home(broker->cluster, group->number, node);
+    cluster_set_home(broker->cluster, group->number, node, epoch);
 }
 
 static void set_serving(struct groups *groups, struct group *group, bool serves)
@@ -608,7 +610,7 @@ enum rc groups_begin(struct groups *groups, struct homes *homes)
 {
     groups->homes = homes;
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
-        cluster_set_home(groups->broker->cluster, i, NULL);
+        cluster_set_home(groups->broker->cluster, i, NULL, 0);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
         struct store_position stored;
         struct changelog_position position;

@@ -60,8 +60,8 @@ bool moving_has_time(const struct broker *broker)
     uint64_t now_ms = clock_ms(), from_ms = since_ms(broker);
 
     for (uint32_t i = 0; i < broker->worker_count; i++) {
-        uint64_t free_ms = atomic_load_explicit(&broker->workers[i].moving.groups_free_ms,
-                                                memory_order_relaxed);
+        uint64_t free_ms =
+            atomic_load_explicit(&broker->workers[i].moving.groups_free_ms, memory_order_relaxed);
         if (free_ms > from_ms)
             from_ms = free_ms;
     }

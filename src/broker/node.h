@@ -89,8 +89,9 @@ void tunnels_take(void *owner, const struct conn_home *home, int fd,
                   size_t unread_len);
 struct registration *tunnels_enroll(void *owner, const struct conn_home *home,
                                     struct bytes client_id, struct conn *conn,
-                                    enum conn_enrolment kind);
-void tunnels_withdraw(void *owner, struct registration *registration);
+                                    enum conn_enrolment kind, struct message *will);
+bool tunnels_is_enrolled(void *owner, const struct registration *registration);
+void tunnels_withdraw(void *owner, struct registration *registration, enum session_will will);
 bool tunnels_vacate(void *owner, struct bytes client_id, struct conn *conn);
 void tunnels_forget(void *owner, const struct conn *conn);
 extern const struct cluster_clients tunnels_clients;

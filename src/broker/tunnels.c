@@ -20,8 +20,9 @@ struct conn_home tunnels_home_of(void *owner, uint32_t hash)
     uint32_t shard = hash % broker->config->shards;
     struct cluster_home home = cluster_home_of(broker->cluster, shard);
     if (home.place == CLUSTER_HERE && broker->groups != NULL &&
-        !groups_serve(broker->groups, shard))
-        home.place = CLUSTER_NOWHERE; /* it is being loaded, or has just left */
+        (!groups_serve(broker->groups, shard) ||
+         !cluster_has_gathered(broker->cluster, worker->index, shard)))
+        home.place = CLUSTER_NOWHERE; /* it is being loaded, or has just left, or has to be told */
     static const enum conn_place places[] = {
         [CLUSTER_HERE] = CONN_HERE, [CLUSTER_AWAY] = CONN_AWAY, [CLUSTER_NOWHERE] = CONN_NOWHERE};
     return (struct conn_home){
@@ -47,19 +48,27 @@ void tunnels_take(void *owner, const struct conn_home *home, int fd,
 
 struct registration *tunnels_enroll(void *owner, const struct conn_home *home,
                                     struct bytes client_id, struct conn *conn,
-                                    enum conn_enrolment kind)
+                                    enum conn_enrolment kind, struct message *will)
 {
     const struct worker *worker = owner;
-    struct cluster_home at = {
-        .place = CLUSTER_AWAY, .remote = home->node, .workers = home->workers};
+    struct cluster_home at = {.place = home->place == CONN_HERE ? CLUSTER_HERE : CLUSTER_AWAY,
+                              .remote = home->node,
+                              .workers = home->workers};
     return cluster_register(worker->broker->cluster, worker->index, &at, client_id, conn,
-                            kind == CONN_ASKS ? REGISTER_NEW : REGISTER_AGAIN);
+                            kind == CONN_ASKS ? REGISTER_NEW : REGISTER_AGAIN, will);
 }
 
-void tunnels_withdraw(void *owner, struct registration *registration)
+bool tunnels_is_enrolled(void *owner, const struct registration *registration)
 {
     (void)owner;
-    cluster_unregister(registration);
+    return cluster_is_registered(registration);
+}
+
+void tunnels_withdraw(void *owner, struct registration *registration, enum session_will will)
+{
+    (void)owner;
+    cluster_unregister(registration,
+                       will == SESSION_WILL_KEEP ? CLUSTER_WILL_DUE : CLUSTER_WILL_VOID);
 }
 
 bool tunnels_vacate(void *owner, struct bytes client_id, struct conn *conn)
@@ -150,7 +159,7 @@ bool tunnels_test_homes(struct broker *broker)
         CHECK(*rest == '-');
         unsigned long last = strtoul(rest + 1, &rest, 10);
         for (unsigned long group = first; group <= last && group < CLUSTER_GROUPS; group++)
-            cluster_set_home(broker->cluster, (uint32_t)group, node);
+            cluster_set_home(broker->cluster, (uint32_t)group, node, 0);
         at = rest + (*rest == ',');
     }
     return true;

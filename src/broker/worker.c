@@ -76,6 +76,7 @@ static const struct conn_worker_ops conn_ops = {.move = move_conn,
                                                 .home_of = tunnels_home_of,
                                                 .tunnel = tunnels_take,
                                                 .enroll = tunnels_enroll,
+                                                .is_enrolled = tunnels_is_enrolled,
                                                 .withdraw = tunnels_withdraw,
                                                 .vacate = tunnels_vacate,
                                                 .forget = tunnels_forget};

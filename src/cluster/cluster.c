@@ -88,12 +88,14 @@ static void tick(struct loop_timer *timer)
         tell_heartbeat(cluster);
         take_interests(cluster);
         tell_news(cluster);
+        tell_gathered(cluster);
     }
     members_watch(cluster);
     members_tell(cluster);
     members_tell_homes(cluster);
     members_dial(cluster);
     dial_look_at_homes(cluster);
+    gather_look(cluster);
 }
 
 static void close_all(void *owner)
@@ -229,6 +231,16 @@ struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shar
     return places_get(&cluster->places, shard % CLUSTER_GROUPS);
 }
 
+bool cluster_has_gathered(const struct cluster *cluster, uint32_t worker, uint32_t shard)
+{
+    uint32_t group = shard % CLUSTER_GROUPS;
+    if (!delivery_has_homes(cluster->workers[worker].hub))
+        return true;
+    uint64_t epoch = places_epoch(&cluster->places, group);
+    return epoch != 0 &&
+           atomic_load_explicit(&cluster->places.gathered[group], memory_order_acquire) == epoch;
+}
+
 void cluster_tell_view(struct cluster *cluster, uint32_t worker)
 {
     roads_tell_view(cluster->roads[worker]);
@@ -251,9 +263,9 @@ bool cluster_is_spread(const struct cluster *cluster, uint32_t shard, uint64_t s
            homes_is_spread(cluster->homes, shard % CLUSTER_GROUPS, sequence);
 }
 
-void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node)
+void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node, uint64_t epoch)
 {
-    if (places_set(&cluster->places, group, node))
+    if (places_set(&cluster->places, group, node, epoch))
         control_post(cluster, &(struct control_mail){.open = open_places});
 }
 
@@ -268,17 +280,19 @@ void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct clust
 
 struct registration *cluster_register(struct cluster *cluster, uint32_t worker,
                                       const struct cluster_home *home, struct bytes client_id,
-                                      void *holder, enum register_kind kind)
+                                      void *holder, enum register_kind kind, struct message *will)
 {
-    uint32_t shard =
-        client_id_hash(client_id) % cluster->workers[worker].hub->sessions->shard_count;
-    return registration_new(cluster->tunnels[worker], home->remote, shard % home->workers,
-                            client_id, holder, kind);
+    return registration_new(cluster->tunnels[worker], home, client_id, holder, kind, will);
 }
 
-void cluster_unregister(struct registration *registration)
+bool cluster_is_registered(const struct registration *registration)
 {
-    registration_end(registration);
+    return registration_is_held(registration);
+}
+
+void cluster_unregister(struct registration *registration, enum cluster_will will)
+{
+    registration_end(registration, will);
 }
 
 bool cluster_vacate(struct cluster *cluster, uint32_t worker, struct bytes client_id, void *holder)

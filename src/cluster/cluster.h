@@ -127,8 +127,13 @@ void cluster_hurry(struct cluster *cluster);
  * they are believed to be home of. */
 void cluster_tell_view(struct cluster *cluster, uint32_t worker);
 
-/* That node is home of the group from now on, as soon as it is here; NULL: none is. Any thread. */
-void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node);
+/* That node is home of the group from now on, as soon as it is here; NULL: none is. Each time that
+ * the group moves it has a higher epoch; 0: it does not. Any thread. */
+void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node, uint64_t epoch);
+
+/* Whether this node, home of that shard, knows of all clients that are connected to other nodes and
+ * have their client id in it, and so can decide a CONNECT: clients->homes_changed() says when. */
+bool cluster_has_gathered(const struct cluster *cluster, uint32_t worker, uint32_t shard);
 
 /* On the worker's thread: see tunnels_client(), tunnels_drain(). `home` is CLUSTER_AWAY. */
 void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct cluster_home *home,
@@ -141,13 +146,18 @@ void cluster_tunnel(struct cluster *cluster, uint32_t worker, const struct clust
  */
 struct registration;
 
-/* Asks the home, which is CLUSTER_AWAY, for a client whose session lives here; or tells it of one
- * that has been connected all the time, and then go_on() does not come. */
+enum cluster_will { CLUSTER_WILL_VOID, CLUSTER_WILL_DUE };
+
+/* Asks the home, which is not CLUSTER_NOWHERE, for a client whose session ends with its connection;
+ * or tells it of one that has been connected all the time, and then go_on() does not come. The home
+ * keeps its will (NULL: none, or nobody has to), which it shares. */
 struct registration *cluster_register(struct cluster *cluster, uint32_t worker,
                                       const struct cluster_home *home, struct bytes client_id,
-                                      void *holder, enum register_kind kind);
-/* Takes the registration: the connection is over. */
-void cluster_unregister(struct registration *registration);
+                                      void *holder, enum register_kind kind, struct message *will);
+/* It was granted, and its will is safe. */
+bool cluster_is_registered(const struct registration *registration);
+/* Takes the registration: the connection is over. What becomes of the will that it was given. */
+void cluster_unregister(struct registration *registration, enum cluster_will will);
 
 /* At home: true when no other node has that client id. Else go_on() is called when it has gone,
  * unless cluster_forget() is before. */

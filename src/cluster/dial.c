@@ -74,7 +74,12 @@ static void dial(void *owner, uint32_t worker, uint32_t remote, uint32_t home_wo
                      .open = open_dial, .worker = worker, .remote = remote, .serial = home_worker});
 }
 
-const struct tunnels_ops dial_tunnels_ops = {.dial = dial};
+static void told(void *owner)
+{
+    gather_post(owner);
+}
+
+const struct tunnels_ops dial_tunnels_ops = {.dial = dial, .told = told};
 
 void dial_reached(const struct greeter_call *call, const struct link_peer *peer, int fd,
                   struct bytes unread)

@@ -46,10 +46,11 @@ struct member {
     uint16_t workers; /* how many it has */
     uint32_t remote;  /* its number here */
     bool live;
-    uint64_t told_ms, heard_ms; /* when anything came last on each of the two below */
-    uint64_t settled;           /* so many of our interests are in effect there */
-    struct tell *tell;          /* the control link that we dialled, or NULL */
-    struct hear *hear;          /* the one that it dialled, or NULL */
+    uint64_t told_ms, heard_ms;        /* when anything came last on each of the two below */
+    uint64_t settled;                  /* so many of our interests are in effect there */
+    uint64_t gathered[CLUSTER_GROUPS]; /* what it has said: see gather.c */
+    struct tell *tell;                 /* the control link that we dialled, or NULL */
+    struct hear *hear;                 /* the one that it dialled, or NULL */
     struct remote_routes routes;
     struct member_road roads[]; /* one a worker */
 };
@@ -138,6 +139,9 @@ void members_watch(struct cluster *cluster);
 void members_tell(struct cluster *cluster);
 /* Once a tick: who is here, for homes/. */
 void members_tell_homes(struct cluster *cluster);
+/* Both ways, and lately: sooner than the routes it hears that somebody is away, and later that
+ * somebody is here. */
+bool member_is_here(const struct member *member);
 /* Tells the workers how many of our interests are in effect everywhere. */
 void members_settle(struct cluster *cluster);
 void members_free(struct cluster *cluster);
@@ -164,5 +168,16 @@ void tell_heartbeat(struct cluster *cluster);
 /* Of which groups this node is home, and what it is. */
 void tell_news(struct cluster *cluster);
 void tell_goodbye(struct cluster *cluster);
+/* gather_told(). */
+void tell_gathered(struct cluster *cluster);
+
+/* ---- gather.c ----------------------------------------------------------------------------------
+ */
+
+/* The youngest epoch of which the group's home has been told of all clients of this node. */
+uint64_t gather_told(const struct cluster *cluster, uint32_t group);
+/* The groups that this node is home of: whether all have said so. */
+void gather_look(struct cluster *cluster);
+void gather_post(struct cluster *cluster);
 
 #endif

@@ -133,6 +133,7 @@ void member_away(struct member *member, const char *reason)
             log_text("reason", reason));
     }
     member->live = false;
+    memset(member->gathered, 0, sizeof(member->gathered));
     talk_close(member);
     for (uint32_t i = 0; i < cluster->worker_count; i++) {
         member->roads[i].state = ROAD_NONE;
@@ -192,10 +193,9 @@ void members_tell(struct cluster *cluster)
     pthread_mutex_unlock(&cluster->told_lock);
 }
 
-/* Both ways, and lately: sooner than the routes it hears that somebody is away, and later that
- * somebody is here. */
-static bool is_here(const struct member *member, uint64_t now_ms)
+bool member_is_here(const struct member *member)
 {
+    uint64_t now_ms = member->cluster->loop.now_ms;
     return member->live && member->tell != NULL && member->hear != NULL &&
            now_ms - member->heard_ms < HOMES_HEARD_MS && now_ms - member->told_ms < HOMES_HEARD_MS;
 }
@@ -205,8 +205,7 @@ static bool all_here(const struct cluster *cluster)
 {
     LIST_FOR_EACH (link, &cluster->targets) {
         const struct target *target = CONTAINER_OF(link, struct target, link);
-        bool here = target->self ||
-                    (target->member != NULL && is_here(target->member, cluster->loop.now_ms));
+        bool here = target->self || (target->member != NULL && member_is_here(target->member));
         if (target->configured && !here)
             return false;
     }
@@ -223,7 +222,7 @@ void members_tell_homes(struct cluster *cluster)
         return;
     LIST_FOR_EACH (link, &cluster->members) {
         const struct member *member = CONTAINER_OF(link, struct member, link);
-        if (!is_here(member, cluster->loop.now_ms))
+        if (!member_is_here(member))
             continue;
         here[count++] = member->node;
         hash = hash * 1000003 + member->remote + 1;

@@ -2,6 +2,7 @@
 #include "cluster/places.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "cluster/inside.h"
 
 #include <stdio.h>
@@ -26,14 +27,19 @@ void places_deinit(struct places *places)
     pthread_mutex_destroy(&places->lock);
 }
 
-bool places_set(struct places *places, uint32_t group, const char *node)
+bool places_set(struct places *places, uint32_t group, const char *node, uint64_t epoch)
 {
     CHECK(group < CLUSTER_GROUPS);
     pthread_mutex_lock(&places->lock);
+    struct place *place = &places->places[group];
     const char *name = node == NULL ? "" : node;
-    bool changed = !places->told || strcmp(places->nodes[group], name) != 0;
+    bool changed = !places->told || strcmp(place->node, name) != 0 || place->epoch != epoch;
     places->told = true;
-    snprintf(places->nodes[group], sizeof(places->nodes[group]), "%s", name);
+    if (changed) {
+        snprintf(place->node, sizeof(place->node), "%s", name);
+        place->epoch = epoch;
+        place->since_ms = clock_ms();
+    }
     pthread_mutex_unlock(&places->lock);
     return changed;
 }
@@ -41,9 +47,15 @@ bool places_set(struct places *places, uint32_t group, const char *node)
 void places_gone(struct places *places, uint32_t group, const char *node)
 {
     pthread_mutex_lock(&places->lock);
-    if (strcmp(places->nodes[group], node) == 0)
-        places->nodes[group][0] = '\0';
+    if (strcmp(places->places[group].node, node) == 0)
+        places->places[group].node[0] = '\0';
     pthread_mutex_unlock(&places->lock);
+}
+
+uint64_t places_epoch(const struct places *places, uint32_t group)
+{
+    /* acquire: the place that is read next is of that epoch, or younger */
+    return atomic_load_explicit(&places->epochs[group], memory_order_acquire);
 }
 
 struct cluster_home places_get(const struct places *places, uint32_t group)
@@ -75,11 +87,14 @@ bool places_look(struct cluster *cluster)
     uint32_t headless = 0;
     pthread_mutex_lock(&places->lock);
     for (uint32_t group = 0; places->told && group < CLUSTER_GROUPS; group++) {
-        struct cluster_home home = find(cluster, places->nodes[group]);
+        struct cluster_home home = find(cluster, places->places[group].node);
         uint64_t now = packed(home);
+        uint64_t epoch = home.place == CLUSTER_NOWHERE ? 0 : places->places[group].epoch;
         headless += home.place == CLUSTER_NOWHERE;
-        changed |= now != atomic_load_explicit(&places->now[group], memory_order_relaxed);
+        changed |= now != atomic_load_explicit(&places->now[group], memory_order_relaxed) ||
+                   epoch != atomic_load_explicit(&places->epochs[group], memory_order_relaxed);
         atomic_store_explicit(&places->now[group], now, memory_order_relaxed);
+        atomic_store_explicit(&places->epochs[group], epoch, memory_order_release);
     }
     pthread_mutex_unlock(&places->lock);
     for (uint32_t i = 0; i < cluster->worker_count; i++) /* release: they find the routes, too */

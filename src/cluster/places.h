@@ -12,19 +12,27 @@
 
 struct places {
     _Atomic uint64_t now[CLUSTER_GROUPS]; /* place, remote, workers: see places_get() */
+    /* Since when it is there, as homes count: what is read before `now` is not younger. */
+    _Atomic uint64_t epochs[CLUSTER_GROUPS];
+    _Atomic uint64_t gathered[CLUSTER_GROUPS]; /* of this epoch: see cluster_has_gathered() */
     pthread_mutex_t lock;
-    bool told;                                     /* under the lock, as what follows */
-    char nodes[CLUSTER_GROUPS][LINK_NAME_MAX + 1]; /* "": none is home */
+    bool told; /* under the lock, as what follows */
+    struct place {
+        char node[LINK_NAME_MAX + 1]; /* "": none is home */
+        uint64_t epoch, since_ms;     /* by clock_ms() */
+    } places[CLUSTER_GROUPS];
 };
 
 void places_init(struct places *places);
 void places_deinit(struct places *places);
 
 /* Any thread; true when that is something else than before. */
-bool places_set(struct places *places, uint32_t group, const char *node);
+bool places_set(struct places *places, uint32_t group, const char *node, uint64_t epoch);
 /* That node says that it is not home of the group: at once, before its routes go. */
 void places_gone(struct places *places, uint32_t group, const char *node);
 struct cluster_home places_get(const struct places *places, uint32_t group);
+/* Ask before places_get(). 0: there is no home, or none with an epoch. */
+uint64_t places_epoch(const struct places *places, uint32_t group);
 
 /* On the control's thread, when members come and go: true when something is another now. */
 bool places_look(struct cluster *cluster);

@@ -2,18 +2,23 @@
 /*
  * One client id, one connection, also for clients whose session ends with it and so lives where
  * they are connected. The home of the client id knows which node has it: its registration. Whoever
- * comes next under that name, here or anywhere, waits until the one before has gone.
+ * comes next under that name, here or anywhere, waits until the one before has gone. The home keeps
+ * the client's will, too (delivery/testament.h).
  *
- *     edge: struct registration   ASKED --REGISTERED--> HELD --DROP, connection over--> gone
- *     home: struct registered     HELD by a link --somebody waits: DROP--> LEAVING --UNREGISTER-->
- * gone
- *                                   '--link lost--> held for REGISTERED_LEASE_MS by nobody --'
+ *     edge: struct registration
+ *         ASKS --REGISTERED--> HELD --DROP, connection over--> gone; with a will:
+ *                                             '--> VOID or DUE --UNREGISTERED--> gone
+ *     home: struct registered
+ *         HELD by a link --somebody waits: DROP--> LEAVING --UNREGISTER--> gone
+ *           '--link lost--> held for REGISTERED_LEASE_MS by nobody: its will is due
  *
  * When a link is lost the edge registers again, with that home or the next one, and gives its
  * clients up when it could not within REGISTRATION_LEASE_MS; the home that has lost it waits
- * longer. Inside cluster/ only, on the worker's thread.
+ * longer. A new home is told of all registrations, and decides nothing before: see gather.c. Inside
+ * cluster/ only, on the worker's thread.
  *
- * Limits: one registration for each connection; who waits at home is a connection, too.
+ * Limits: one registration for each connection, and for each that is over and whose will the home
+ * has not confirmed; who waits at home is a connection, too.
  */
 #ifndef CLUSTER_REGISTRATION_H
 #define CLUSTER_REGISTRATION_H
@@ -37,10 +42,12 @@ void registrations_free(struct registrations *registrations);
 /* ---- the edge ----------------------------------------------------------------------------------
  */
 
-struct registration *registration_new(struct tunnels *tunnels, uint32_t remote,
-                                      uint32_t home_worker, struct bytes client_id, void *holder,
-                                      enum register_kind kind);
-void registration_end(struct registration *registration);
+/* See cluster_register(). */
+struct registration *registration_new(struct tunnels *tunnels, const struct cluster_home *home,
+                                      struct bytes client_id, void *holder, enum register_kind kind,
+                                      struct message *will);
+bool registration_is_held(const struct registration *registration);
+void registration_end(struct registration *registration, enum cluster_will will);
 
 /* False: the frame makes no sense. */
 bool registration_edge_frame(struct tunnel_out *out, const struct link_frame *frame);
@@ -48,6 +55,10 @@ void registrations_out_open(struct tunnel_out *out);
 void registrations_out_lost(struct tunnel_out *out);
 /* Registers with the homes that there are now. */
 void registrations_homes_changed(struct registrations *registrations);
+/* ... and that were all. */
+void registrations_all_said(struct registrations *registrations);
+/* See tunnels_told(). */
+uint64_t registrations_told(const struct registrations *registrations, uint32_t group);
 
 /* ---- the home ----------------------------------------------------------------------------------
  */
@@ -57,9 +68,19 @@ bool registrations_vacate(struct registrations *registrations, struct bytes clie
 void registrations_forget(struct registrations *registrations, const void *holder);
 bool registration_home_frame(struct tunnel_in *in, const struct link_frame *frame);
 void registrations_in_lost(struct tunnel_in *in);
+/* Those who ask while the home has not gathered have their turn when it has. */
+void registrations_admit_held(struct registrations *registrations);
 
 /* ---- between the two files ---------------------------------------------------------------------
  */
+
+/* What the edge knows of one group's home. */
+struct registration_group {
+    uint64_t epoch; /* of the home that has been asked for all; 0: they are being asked */
+    uint64_t next_epoch;
+    uint32_t unknown; /* registrations that it has to hear of and has not confirmed */
+    _Atomic uint64_t told;
+};
 
 struct registrations {
     struct tunnels *tunnels;
@@ -67,13 +88,20 @@ struct registrations {
     struct map by_number; /* struct registration */
     struct list unlinked; /* those that no link holds */
     struct list here;     /* those whose home is this node now */
-    uint64_t numbers;     /* given out so far */
+    uint64_t numbers;     /* the last given out; they begin anywhere */
+    struct registration_group groups[CLUSTER_GROUPS];
     /* the home */
     struct map by_client; /* struct registered */
     struct list orphans;  /* those whose link is lost, the oldest first */
     struct list claims;   /* struct claim: all who wait */
+    struct list held;     /* struct claim: those of them that wait until all is gathered */
     struct loop_timer tick;
 };
+
+/* Whether this node is home of that shard, and what is recorded of it may come to be stored. */
+bool registrations_serve(const struct registrations *registrations, uint32_t shard);
+/* Forgets what waits for the store, and those that are over. */
+void registrations_close_edge(struct registrations *registrations);
 
 /* Makes the tick run. */
 void registrations_watch(struct registrations *registrations);

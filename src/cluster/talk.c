@@ -6,7 +6,7 @@
  *
  *     BEGIN, ROUTES..., MARK n, then ROUTES..., MARK n   --->
  *                                                        <---   DONE n
- *     HEARTBEAT, HOMES                                   --->
+ *     HEARTBEAT, HOMES, GATHERED                         --->
  *                                                        <---   HEARTBEAT
  *     GOODBYE                                            --->
  */
@@ -200,6 +200,21 @@ void tell_news(struct cluster *cluster)
     }
 }
 
+void tell_gathered(struct cluster *cluster)
+{
+    uint8_t body[CLUSTER_GROUPS * 8];
+    uint8_t *at = body;
+    if (cluster->homes == NULL)
+        return;
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
+        at = link_write_u64(at, gather_told(cluster, group));
+    LIST_FOR_EACH (link, &cluster->members) {
+        struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
+        if (tell != NULL)
+            link_send(&tell->link, LINK_GATHERED, 0, bytes_of(body, sizeof(body)));
+    }
+}
+
 void tell_goodbye(struct cluster *cluster)
 {
     LIST_FOR_EACH (link, &cluster->members) {
@@ -296,6 +311,15 @@ static bool hear_news(struct member *member, const struct link_frame *frame)
     return true;
 }
 
+static bool hear_gathered(struct member *member, const struct link_frame *frame)
+{
+    struct link_reader reader = link_reader_of(frame->body);
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
+        member->gathered[group] = link_read_u64(&reader);
+    gather_look(member->cluster);
+    return link_reader_ok(&reader);
+}
+
 static bool heard(struct link *link, const struct link_frame *frame)
 {
     struct hear *hear = hear_of(link);
@@ -315,6 +339,8 @@ static bool heard(struct link *link, const struct link_frame *frame)
         return hear_mark(hear, frame);
     case LINK_HOMES:
         return hear_news(hear->member, frame);
+    case LINK_GATHERED:
+        return hear_gathered(hear->member, frame);
     case LINK_GOODBYE:
         member_away(hear->member, "it has left");
         return true;

@@ -152,6 +152,8 @@ static void homes_changed(struct tunnels *tunnels)
 {
     registrations_homes_changed(tunnels->registrations);
     tunnels->is.clients->homes_changed(tunnels->is.clients_owner);
+    registrations_all_said(tunnels->registrations);
+    registrations_admit_held(tunnels->registrations);
 }
 
 static void open_order(struct mail *mail, void *receiver)
@@ -210,6 +212,11 @@ void tunnels_post_close(struct tunnels *tunnels, uint32_t remote)
 void tunnels_post_homes_changed(struct tunnels *tunnels)
 {
     post(tunnels, &(struct tunnel_order){.kind = ORDER_HOMES, .fd = -1}, bytes_of(NULL, 0));
+}
+
+uint64_t tunnels_told(const struct tunnels *tunnels, uint32_t group)
+{
+    return registrations_told(tunnels->registrations, group);
 }
 
 /* ---- make and unmake ---------------------------------------------------------------------------

@@ -30,6 +30,8 @@ struct tunnels;
 struct tunnels_ops {
     /* Asks the control for a link: tunnels_post_out() is called with the same numbers. */
     void (*dial)(void *owner, uint32_t worker, uint32_t remote, uint32_t home_worker);
+    /* tunnels_told() gives more for some. */
+    void (*told)(void *owner);
 };
 
 struct tunnels *tunnels_new(uint32_t worker, const struct tunnels_ops *ops, void *owner);
@@ -53,6 +55,11 @@ void tunnels_post_in(struct tunnels *tunnels, uint32_t remote, int fd, struct by
 void tunnels_post_close(struct tunnels *tunnels, uint32_t remote);
 /* cluster_home_of() gives something else. */
 void tunnels_post_homes_changed(struct tunnels *tunnels);
+
+/* The youngest epoch of which the group's home has confirmed all clients of this worker. Any
+ * thread.
+ */
+uint64_t tunnels_told(const struct tunnels *tunnels, uint32_t group);
 
 /* On the worker's thread, when it stops. */
 void tunnels_close(struct tunnels *tunnels);

@@ -245,6 +245,7 @@ void tunnel_in_open(struct tunnels *tunnels, uint32_t remote, int fd, struct byt
     in->tunnels = tunnels;
     in->remote = remote;
     list_init(&in->registered);
+    list_init(&in->answers);
     list_init(&in->waiting);
     if (link_open(&in->link, tunnels->is.loop, &in_ops, fd, unread) != RC_OK)
         mem_free(in);

@@ -99,6 +99,7 @@ struct tunnel_in {
     uint32_t remote;
     struct tunnel_slots ends;
     struct list registered; /* struct registered */
+    struct list answers;    /* struct answer: to UNREGISTER */
     struct list waiting;    /* those with more output than the link takes */
 };
 

@@ -102,6 +102,8 @@ void conn_forget_session(struct conn *conn)
 static void leave_session(struct conn *conn, enum session_will will)
 {
     struct session *session = conn->session;
+    if (will == SESSION_WILL_DISCARD)
+        conn->will_stands = false;
     if (session == NULL)
         return;
     conn_forget_session(conn);
@@ -137,6 +139,8 @@ void conn_end_by_client(struct conn *conn, enum session_will will)
     /* The rest of let_go() comes with the end of the stream. */
     conn->state = CONN_CLOSING;
     loop_timer_stop(conn->worker->loop, &conn->timer);
+    if (will == SESSION_WILL_DISCARD)
+        conn->will_stands = false;
     if (will == SESSION_WILL_DISCARD && conn->session->will != NULL)
         session_set_will(conn->session, NULL, 0);
     stream_close_soon(&conn->stream);

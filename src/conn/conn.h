@@ -76,11 +76,15 @@ struct conn_worker_ops {
                    const struct conn_origin *origin, struct stream_filter *filter, uint8_t *unread,
                    size_t unread_len);
     /* The session lives here because it ends with its connection, and its client id has that home:
-     * asks it to let the client in. conn_go_on() follows, or conn_drop(), also later. */
+     * asks it to let the client in, and to keep its will (NULL: none), which is shared.
+     * conn_go_on() follows, or conn_drop(), also later. */
     struct registration *(*enroll)(void *owner, const struct conn_home *home,
                                    struct bytes client_id, struct conn *conn,
-                                   enum conn_enrolment kind);
-    void (*withdraw)(void *owner, struct registration *registration);
+                                   enum conn_enrolment kind, struct message *will);
+    /* The home has let it in. */
+    bool (*is_enrolled)(void *owner, const struct registration *registration);
+    /* The connection is over; its will, if it gave one, is to be published or not. */
+    void (*withdraw)(void *owner, struct registration *registration, enum session_will will);
     /* At the home of the client id: true when no other node has a connection of that name. Else
      * conn_go_on() follows, unless forget() is called before. */
     bool (*vacate)(void *owner, struct bytes client_id, struct conn *conn);

@@ -132,7 +132,7 @@ static struct refusal check(struct conn *conn, const struct connect *connect)
 /* ---- the session --------------------------------------------------------------------------------
  */
 
-static uint32_t session_expiry(const struct conn *conn, const struct connect *connect)
+uint32_t conn_session_expiry(const struct conn *conn, const struct connect *connect)
 {
     uint32_t asked = 0;
     if (connect->version == MQTT_V5) {
@@ -163,8 +163,8 @@ static struct session *take_session(struct conn *conn, const struct connect *con
     return session;
 }
 
-static struct message *will_of(const struct conn *conn, const struct connect *connect,
-                               const struct session *session)
+struct message *conn_will_of(const struct conn *conn, const struct connect *connect,
+                             session_ref publisher)
 {
     const struct properties *p = &connect->will_properties;
     uint8_t *forward = mem_try(p->user.len + 1);
@@ -175,14 +175,14 @@ static struct message *will_of(const struct conn *conn, const struct connect *co
         .topic = connect->will_topic,
         .properties = bytes_of(forward, len),
         .payload = connect->will_payload,
-        .received_ms = session->table->now_ms,
+        .received_ms = conn->worker->sessions->now_ms,
         .qos = connect->will_qos,
         .retain = connect->will_retain,
         .has_expiry = property_present(p, PROPERTY_MESSAGE_EXPIRY_INTERVAL),
         .durability = (uint8_t)conn_durability_of(conn, connect->will_topic),
         .expiry_s = p->message_expiry_s,
-        .publisher_hash = session->hash,
-        .publisher = session->ref,
+        .publisher_hash = client_id_hash(connect->client_id),
+        .publisher = publisher,
     };
     struct message *will = message_new(&publication);
     mem_free(forward);
@@ -243,7 +243,7 @@ static void add_durability(const struct conn *conn, struct properties *p,
 static void add_answers(struct conn *conn, const struct connect *connect, struct properties *p)
 {
     const struct config *config = conn_config(conn);
-    uint32_t expiry_s = session_expiry(conn, connect);
+    uint32_t expiry_s = conn_session_expiry(conn, connect);
     if (connect->properties.session_expiry_s != expiry_s) {
         property_set(p, PROPERTY_SESSION_EXPIRY_INTERVAL);
         p->session_expiry_s = expiry_s;
@@ -253,7 +253,8 @@ static void add_answers(struct conn *conn, const struct connect *connect, struct
         property_set(p, PROPERTY_RESPONSE_INFORMATION);
         p->response_information = bytes_of_str(config->mqtt.response_information);
     }
-    if (conn->extra != NULL) { /* so CONNECT named a method [MQTT-4.12.0-5] */
+    if (conn->extra != NULL &&
+        conn->extra->mechanism != NULL) { /* CONNECT named a method [MQTT-4.12.0-5] */
         property_set(p, PROPERTY_AUTHENTICATION_METHOD);
         p->authentication_method = bytes_of_str(conn->extra->mechanism->name);
         if (conn->extra->reply.len > 0) {
@@ -303,13 +304,14 @@ static void attach(struct conn *conn, struct session *session, const struct conn
     uint16_t receive_maximum = 65535;
     if (property_present(&connect->properties, PROPERTY_RECEIVE_MAXIMUM))
         receive_maximum = connect->properties.receive_maximum;
-    session_attach(session, &conn->sink, session_expiry(conn, connect), receive_maximum);
+    session_attach(session, &conn->sink, conn_session_expiry(conn, connect), receive_maximum);
     conn->session = session;
     conn->sink.hold = false;
     delivery_session_changed(conn->worker->hub, session);
-    if (connect->has_will) {
+    conn->will_stands = conn->will_away;
+    if (connect->has_will && !conn->will_away) {
         bool delayed = property_present(&connect->will_properties, PROPERTY_WILL_DELAY_INTERVAL);
-        struct message *will = will_of(conn, connect, session);
+        struct message *will = conn_will_of(conn, connect, session->ref);
         if (will == NULL)
             metric_inc(conn->worker->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
         session_set_will(session, will, delayed ? connect->will_properties.will_delay_s : 0);
@@ -323,7 +325,7 @@ void conn_accept_connect(struct conn *conn, const struct connect *given)
 {
     struct connect connect = *given;
     struct connack connack = {0};
-    char assigned[64];
+    char assigned[ASSIGNED_MAX];
     uint8_t user[DURABILITY_PROPERTY_MAX];
     if (connect.client_id.len == 0) {
         connect.client_id =

@@ -29,7 +29,9 @@ struct alias_in {
     uint8_t *topic; /* NULL: not mapped */
 };
 
-/* What only some 5.0 connections need; NULL until then. */
+enum { ASSIGNED_MAX = 64 };
+
+/* What only some connections need; NULL until then. */
 struct conn_extra {
     struct alias_in *alias_in; /* index alias - 1; mqtt.topic_alias_max of them */
     struct alias_out *alias_out;
@@ -38,6 +40,7 @@ struct conn_extra {
     uint8_t *connect; /* copy of the CONNECT packet while authenticating */
     size_t connect_len;
     struct auth_reply reply;
+    char assigned[ASSIGNED_MAX]; /* the client id that it will have, for its will; or "" */
 };
 
 struct owed;
@@ -71,7 +74,8 @@ struct conn {
     bool open : 1;                /* in shared->connections */
     bool awaits_home : 1;         /* since its CONNECT came; `timer` says how long still */
     bool claims : 1;              /* vacate() has said no */
-    bool let_in : 1;              /* by the home of its client id */
+    bool will_away : 1;           /* the home of its client id has its will */
+    bool will_stands : 1;         /* ... and publishes it at the end of the connection */
 };
 
 static inline struct conn *conn_of_stream(struct stream *stream)
@@ -163,6 +167,12 @@ enum home_result conn_find_home(struct conn *conn, const struct connect *connect
 /* Whether a PUBLISH that is to be acknowledged or retained has to wait, because it may not get to
  * everybody now: then it is handed up again later. */
 bool conn_hold_publish(struct conn *conn, const struct frame *frame);
+/* Its will, NULL: no memory. Gives a reference. */
+struct message *conn_will_of(const struct conn *conn, const struct connect *connect,
+                             session_ref publisher);
+/* For the session of the CONNECT; 0: it ends with the connection. */
+uint32_t conn_session_expiry(const struct conn *conn, const struct connect *connect);
+
 /* A client id for a client without one: unique, and at home on this worker, so nothing moves. Gives
  * its length. */
 size_t conn_assign_client_id(struct conn *conn, char *out, size_t room);

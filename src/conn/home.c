@@ -123,7 +123,6 @@ bool conn_hold_publish(struct conn *conn, const struct frame *frame)
 void conn_go_on(struct conn *conn)
 {
     conn->claims = false;
-    conn->let_in = conn->registration != NULL;
     if (!(conn->busy & CONN_BUSY_HOME))
         return;
     list_remove(&conn->link);
@@ -137,7 +136,9 @@ void conn_leave_home(struct conn *conn)
     struct registration *registration = conn->registration;
     conn->registration = NULL;
     if (registration != NULL)
-        worker->ops->withdraw(worker->owner, registration);
+        worker->ops->withdraw(worker->owner, registration,
+                              conn->will_stands ? SESSION_WILL_KEEP : SESSION_WILL_DISCARD);
+    conn->will_away = conn->will_stands = false;
     if (conn->claims)
         worker->ops->forget(worker->owner, conn);
     conn->claims = false;
@@ -183,8 +184,9 @@ static void enroll_connected(struct conn_worker *worker)
             continue;
         struct conn_home home = home_of(conn, session->hash);
         if (home.place == CONN_AWAY)
-            conn->registration = worker->ops->enroll(
-                worker->owner, &home, session_client_id(session), conn, CONN_CONNECTED_BEFORE);
+            conn->registration =
+                worker->ops->enroll(worker->owner, &home, session_client_id(session), conn,
+                                    CONN_CONNECTED_BEFORE, NULL);
     }
 }
 
@@ -217,6 +219,8 @@ size_t conn_assign_client_id(struct conn *conn, char *out, size_t room)
     struct conn_shared *shared = conn->worker->shared;
     uint32_t hash, tries = 0;
     size_t len;
+    if (conn->extra != NULL && conn->extra->assigned != out && conn->extra->assigned[0] != '\0')
+        return (size_t)snprintf(out, room, "%s", conn->extra->assigned);
     do {
         uint64_t number = atomic_fetch_add_explicit(&shared->next_number, 1, memory_order_relaxed);
         len = (size_t)snprintf(out, room, "auto-%016llx-%llx",
@@ -226,6 +230,15 @@ size_t conn_assign_client_id(struct conn *conn, char *out, size_t room)
              (home_of(conn, hash).place != CONN_HERE && ++tries < ASSIGN_TRIES) ||
              session_find(conn->worker->sessions, bytes_of(out, len)) != NULL);
     return len;
+}
+
+/* The one that it will be assigned: its will is kept under it. */
+static struct bytes client_id_to_be(struct conn *conn)
+{
+    struct conn_extra *extra = conn_extra(conn);
+    if (extra->assigned[0] == '\0')
+        conn_assign_client_id(conn, extra->assigned, sizeof(extra->assigned));
+    return bytes_of_str(extra->assigned);
 }
 
 /* One that has come from another node goes nowhere from here: that one was mistaken. */
@@ -250,6 +263,30 @@ static void stop_waiting(struct conn *conn)
                      worker->loop->now_ms + conn_config(conn)->limits.connect_timeout_ms);
 }
 
+/* Its node alone knows of the session: another one keeps the will. What is to be kept in memory is
+ * not. */
+static bool leaves_will(const struct conn *conn, const struct connect *connect)
+{
+    return connect->has_will && delivery_has_homes(conn->worker->hub) &&
+           conn_session_expiry(conn, connect) == 0 &&
+           conn_durability_of(conn, connect->will_topic) != DURABILITY_MEMORY;
+}
+
+static void enroll(struct conn *conn, const struct connect *connect, const struct conn_home *home)
+{
+    const struct conn_worker *worker = conn->worker;
+    struct message *will = NULL;
+    if (leaves_will(conn, connect)) {
+        will = conn_will_of(conn, connect, 0);
+        if (will == NULL)
+            metric_inc(worker->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY);
+    }
+    conn->will_away = will != NULL;
+    conn->registration =
+        worker->ops->enroll(worker->owner, home, connect->client_id, conn, CONN_ASKS, will);
+    message_drop(will);
+}
+
 /* One client id, one connection: others of that name, on any node, have gone when it is let in. */
 static enum home_result be_let_in(struct conn *conn, const struct connect *connect,
                                   const struct conn_home *home)
@@ -261,12 +298,15 @@ static enum home_result be_let_in(struct conn *conn, const struct connect *conne
         conn->awaits_home = false; /* the wait for that begins */
     if (home->place == CONN_HERE) {
         conn->claims = !worker->ops->vacate(worker->owner, connect->client_id, conn);
-        return conn->claims ? await(conn, VACATE_MS) : HOME_FOUND;
+        if (conn->claims)
+            return await(conn, VACATE_MS);
+        if (!leaves_will(conn, connect))
+            return HOME_FOUND;
     }
     if (conn->registration == NULL)
-        conn->registration =
-            worker->ops->enroll(worker->owner, home, connect->client_id, conn, CONN_ASKS);
-    return conn->let_in ? HOME_FOUND : await(conn, VACATE_MS);
+        enroll(conn, connect, home);
+    return worker->ops->is_enrolled(worker->owner, conn->registration) ? HOME_FOUND
+                                                                       : await(conn, VACATE_MS);
 }
 
 static enum home_result find(struct conn *conn, const struct connect *connect, size_t consumed)
@@ -292,7 +332,10 @@ static enum home_result find(struct conn *conn, const struct connect *connect, s
 
 enum home_result conn_find_home(struct conn *conn, const struct connect *connect, size_t consumed)
 {
-    enum home_result result = find(conn, connect, consumed);
+    struct connect named = *connect;
+    if (connect->client_id.len == 0 && leaves_will(conn, connect))
+        named.client_id = client_id_to_be(conn);
+    enum home_result result = find(conn, &named, consumed);
     if (result == HOME_FOUND)
         stop_waiting(conn);
     return result;

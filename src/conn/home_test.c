@@ -7,7 +7,9 @@ struct cluster {
     enum conn_place place;
     bool others; /* another node has a connection of that name */
     struct conn *waits;
-    uint32_t tunnelled, enrolled, withdrawn, forgotten;
+    bool is_enrolled;
+    bool has_will; /* the one that enrolled last */
+    uint32_t tunnelled, enrolled, withdrawn, forgotten, due;
     size_t unread_len;
     struct conn_origin origin;
 };
@@ -37,22 +39,39 @@ static void take_tunnel(void *owner, const struct conn_home *home, int fd,
 
 static struct registration *enroll(void *owner, const struct conn_home *home,
                                    struct bytes client_id, struct conn *conn,
-                                   enum conn_enrolment kind)
+                                   enum conn_enrolment kind, struct message *will)
 {
     (void)owner;
+    cluster.has_will = will != NULL;
     assert_int_equal(kind == CONN_CONNECTED_BEFORE, conn->session != NULL);
-    assert_int_equal(home->node, 7);
+    assert_int_equal(home->place, cluster.place);
     assert_true(client_id.len > 0);
     cluster.enrolled++;
     cluster.waits = conn;
     return (struct registration *)&cluster;
 }
 
-static void withdraw(void *owner, struct registration *registration)
+static bool is_enrolled(void *owner, const struct registration *registration)
+{
+    (void)owner;
+    assert_ptr_equal(registration, &cluster);
+    return cluster.is_enrolled;
+}
+
+static void withdraw(void *owner, struct registration *registration, enum session_will will)
 {
     (void)owner;
     assert_ptr_equal(registration, &cluster);
     cluster.withdrawn++;
+    cluster.due += will == SESSION_WILL_KEEP;
+}
+
+/* The home lets it in. */
+static void grant(struct fixture *f)
+{
+    cluster.is_enrolled = true;
+    conn_go_on(cluster.waits);
+    settle(f);
 }
 
 static bool vacate(void *owner, struct bytes client_id, struct conn *conn)
@@ -74,6 +93,7 @@ static const struct conn_worker_ops ops = {.move = on_move,
                                            .home_of = home_of,
                                            .tunnel = take_tunnel,
                                            .enroll = enroll,
+                                           .is_enrolled = is_enrolled,
                                            .withdraw = withdraw,
                                            .vacate = vacate,
                                            .forget = forget};
@@ -165,8 +185,7 @@ static void a_session_that_ends_with_its_connection_is_let_in_by_its_home(void *
     assert_int_equal(cluster.tunnelled, 0);
     assert_int_equal(cluster.enrolled, 1);
     expect_silence(client);
-    conn_go_on(cluster.waits);
-    settle(f);
+    grant(f);
     expect_connack(client, 0);
     client_close(client);
     settle(f);
@@ -188,8 +207,7 @@ static struct client *let_in(struct fixture *f)
 {
     cluster.place = CONN_AWAY;
     struct client *client = asks(f, MQTT_V5, false);
-    conn_go_on(cluster.waits);
-    settle(f);
+    grant(f);
     expect_connack(client, 0);
     return client;
 }
@@ -266,6 +284,101 @@ static void who_was_at_home_here_is_registered_with_the_next_home(void **state)
     assert_int_equal(cluster.withdrawn, 1);
 }
 
+/* ---- wills --- */
+
+/* The cluster has been initialised. */
+static void initialise(struct fixture *f)
+{
+    static struct delivery_remote remote;
+    remote.settled = UINT64_MAX;
+    remote.shards_have_homes = true;
+    for (uint32_t i = 0; i < WORKERS; i++)
+        f->workers[i].hub.remote = &remote;
+}
+
+static void uninitialise(struct fixture *f)
+{
+    for (uint32_t i = 0; i < WORKERS; i++)
+        f->workers[i].hub.remote = NULL;
+}
+
+static struct client *asks_with_will(struct fixture *f, bool durable)
+{
+    struct client *client = dial(f, 0, MQTT_V5);
+    struct connect connect = durable ? connect_durable(client) : connect_of(client);
+    connect.has_will = true;
+    connect.will_topic = bytes_of_str("will");
+    send_connect(client, &connect);
+    settle(f);
+    return client;
+}
+
+static void will_of_a_session_that_ends_with_its_connection_is_kept_by_its_home(void **state)
+{
+    struct fixture *f = *state;
+    initialise(f);
+    for (enum conn_place place = CONN_HERE; place <= CONN_AWAY; place++) {
+        cluster = (struct cluster){.place = place};
+        struct client *client = asks_with_will(f, false);
+        assert_int_equal(cluster.enrolled, 1);
+        assert_true(cluster.has_will);
+        expect_silence(client);
+        grant(f);
+        expect_connack(client, 0);
+        client_close(client);
+        settle(f);
+        assert_int_equal(cluster.due, 1);
+        assert_int_equal(metric(f, METRIC_WILLS_PUBLISHED), 0);
+    }
+    uninitialise(f);
+}
+
+static void will_of_a_client_that_disconnects_is_not_due(void **state)
+{
+    struct fixture *f = *state;
+    initialise(f);
+    struct client *client = asks_with_will(f, false);
+    grant(f);
+    expect_connack(client, 0);
+    SEND(client, "\xe0\0");
+    settle(f);
+    assert_int_equal(cluster.withdrawn, 1);
+    assert_int_equal(cluster.due, 0);
+    uninitialise(f);
+}
+
+static void will_of_a_client_that_was_not_let_in_is_not_due(void **state)
+{
+    struct fixture *f = *state;
+    initialise(f);
+    struct client *client = asks_with_will(f, false);
+    pass(f, 60 * 1000);
+    expect_refusal(client, MQTT_SERVER_UNAVAILABLE);
+    assert_int_equal(cluster.withdrawn, 1);
+    assert_int_equal(cluster.due, 0);
+    uninitialise(f);
+}
+
+static void will_of_a_stored_session_stays_with_it(void **state)
+{
+    struct fixture *f = *state;
+    initialise(f);
+    expect_connack(asks_with_will(f, true), 0);
+    assert_int_equal(cluster.enrolled, 0);
+    uninitialise(f);
+}
+
+static void will_stays_here_while_the_cluster_is_not_initialised(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = asks_with_will(f, false);
+    expect_connack(client, 0);
+    assert_int_equal(cluster.enrolled, 0);
+    client_close(client);
+    settle(f);
+    assert_int_equal(metric(f, METRIC_WILLS_PUBLISHED), 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, fixture_tear_down)
@@ -276,6 +389,11 @@ int main(void)
         TEST(a_session_that_outlives_its_connection_goes_to_its_home),
         TEST(a_session_that_ends_with_its_connection_is_let_in_by_its_home),
         TEST(who_is_not_let_in_is_refused_in_the_end),
+        TEST(will_of_a_session_that_ends_with_its_connection_is_kept_by_its_home),
+        TEST(will_of_a_client_that_disconnects_is_not_due),
+        TEST(will_of_a_client_that_was_not_let_in_is_not_due),
+        TEST(will_of_a_stored_session_stays_with_it),
+        TEST(will_stays_here_while_the_cluster_is_not_initialised),
         TEST(who_is_dropped_is_told_that_another_came),
         TEST(who_is_given_up_is_told_that_the_server_is_busy),
         TEST(at_home_connect_waits_for_another_nodes_connection),

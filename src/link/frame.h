@@ -54,6 +54,8 @@ enum link_kind {
     LINK_ROUTES_DONE,  /* ... and done */
     LINK_GOODBYE,      /* the node ends */
     LINK_HOMES,        /* what a node says of itself, and of which groups it is home */
+    LINK_GATHERED,     /* by group: the home of that epoch knows of all of the sender's clients */
+    LINK_UNREGISTERED = 48, /* as 24 and those behind it */
 };
 
 struct link_frame {

@@ -70,10 +70,13 @@ size_t registration_write(uint64_t number, struct bytes client_id, uint8_t out[R
     return (size_t)(link_write_text(link_write_u64(out, number), client_id) - out);
 }
 
-bool registration_read(struct bytes body, uint64_t *number, struct bytes *client_id)
+bool registration_read(struct bytes body, struct registration_frame *out)
 {
     struct link_reader reader = link_reader_of(body);
-    *number = link_read_u64(&reader);
-    *client_id = link_read_text(&reader);
-    return link_reader_ok(&reader) && client_id->len > 0;
+    out->number = link_read_u64(&reader);
+    out->client_id = link_read_text(&reader);
+    if (reader.failed || out->client_id.len == 0)
+        return false;
+    out->will = bytes_of(reader.at, (size_t)(reader.end - reader.at));
+    return true;
 }

@@ -12,14 +12,16 @@
  * The edge chooses the id; it is free again when both have said END.
  *
  * A client whose session ends with its connection stays on its edge, and is registered with the
- * home of its client id, so that there is one connection of that name. The number is the edge's own
- * and never used again.
+ * home of its client id, so that there is one connection of that name, and its will outlives the
+ * edge. The number is drawn by the edge, and no other connection of that name has it.
  *
  *     edge                                       home
- *       REGISTER number, client id         --->       whoever has that client id goes first
+ *       REGISTER number, client id, will   --->       whoever has that client id goes first
  *                                          <---       REGISTERED number, client id
  *                                          <---       DROP number, client id: another one comes
- *       UNREGISTER number, client id       --->       the connection is over
+ *       UNREGISTER number, client id       --->       the connection is over; what becomes of a
+ * will
+ *                                          <---       UNREGISTERED number, client id: that is safe
  */
 #ifndef LINK_TUNNEL_H
 #define LINK_TUNNEL_H
@@ -57,18 +59,36 @@ struct tunnel_open {
     uint16_t port;
 };
 
+/* In the flags of REGISTER. */
 enum register_kind {
     REGISTER_NEW,
-    REGISTER_AGAIN, /* it is connected all the time, and was registered before */
+    REGISTER_AGAIN,           /* it is connected all the time, and was registered before */
+    REGISTER_AGAIN_WITH_WILL, /* ... with a will, which is kept for it */
     REGISTER_KINDS,
+};
+
+/* In the flags of UNREGISTER. */
+enum unregister_kind {
+    UNREGISTER_ONLY,      /* it had no will, or has another home */
+    UNREGISTER_WILL_VOID, /* these two are answered */
+    UNREGISTER_WILL_DUE,
+    UNREGISTER_KINDS,
 };
 
 enum { REGISTRATION_MAX = 8 + 2 + UINT16_MAX };
 
-/* The body of the four frames; gives its size. */
+/* The body of these frames; gives its size. Behind it stands, in REGISTER_NEW, the will as it is
+ * stored, or nothing. */
 size_t registration_write(uint64_t number, struct bytes client_id, uint8_t out[REGISTRATION_MAX]);
-/* The client id is borrowed, and not empty. */
-bool registration_read(struct bytes body, uint64_t *number, struct bytes *client_id);
+
+/* Borrowed. */
+struct registration_frame {
+    uint64_t number;
+    struct bytes client_id; /* not empty */
+    struct bytes will;      /* or empty */
+};
+
+bool registration_read(struct bytes body, struct registration_frame *out);
 
 void tunnel_open_write(const struct tunnel_open *open, uint8_t out[TUNNEL_OPEN_SIZE]);
 /* False: it is malformed. */

@@ -82,6 +82,24 @@ static void an_end_for_an_unknown_reason_is_malformed(void **state)
     assert_false(tunnel_end_read(&frame, &id, &why));
 }
 
+static void a_registration_has_a_client_id_and_perhaps_a_will(void **state)
+{
+    (void)state;
+    static uint8_t body[REGISTRATION_MAX];
+    struct registration_frame said;
+    size_t len = registration_write(7, bytes_of_str("pump"), body);
+    assert_true(registration_read(bytes_of(body, len), &said));
+    assert_int_equal(said.number, 7);
+    assert_true(bytes_equal(said.client_id, bytes_of_str("pump")));
+    assert_int_equal(said.will.len, 0);
+    memcpy(body + len, "gone", 4);
+    assert_true(registration_read(bytes_of(body, len + 4), &said));
+    assert_true(bytes_equal(said.will, bytes_of_str("gone")));
+    assert_false(registration_read(bytes_of(body, len - 1), &said));
+    len = registration_write(7, bytes_of_str(""), body);
+    assert_false(registration_read(bytes_of(body, len), &said));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -90,6 +108,7 @@ int main(void)
         cmocka_unit_test(credit_is_read_as_it_was_written),
         cmocka_unit_test(data_has_at_least_one_byte_and_at_most_a_piece),
         cmocka_unit_test(an_end_for_an_unknown_reason_is_malformed),
+        cmocka_unit_test(a_registration_has_a_client_id_and_perhaps_a_will),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
