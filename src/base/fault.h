@@ -21,10 +21,15 @@
     X("store.checkpoint", "a backup is being made")                                                \
     X("store.close", "everything is written, the store is about to close")
 
+/* The same in a cluster only. */
+#define FAULT_POINTS_CLUSTER(X)                                                                    \
+    X("store.before_append", "a group's records have been put together for its changelog")         \
+    X("group.copy", "a part of a group has come from another node")
+
 /* Reads SKEIN_TEST_FAULT. Once, before other threads start. */
 void fault_init(void);
 
-/* `name` is one of FAULT_POINTS. */
+/* `name` is one of these. */
 void fault_point(const char *name);
 
 /* ---- places where a test lets something fail ---------------------------------------------------

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "broker/node.h"
+#include "cluster/copies.h"
 
 enum { INIT_WAIT_MS = 60000 };
 
@@ -234,7 +235,7 @@ static const struct admin_field group_members[] = {
      .help =
          "Of this node in the group: `following`, `claiming`, `catching_up`, `waiting`, "
          "`opening`, `loading`, `serving`, `closing`, `releasing`, `idle`, `behind` (it needs a "
-         "copy), `broken`, `off`."},
+         "copy of another node's), `copying` (it takes one), `broken`, `off`."},
     {.name = "sequence", .type = ADMIN_INTEGER, .help = "Up to where this node has the log."},
     {.name = "flushed", .type = ADMIN_INTEGER, .help = "Up to where it has it on disk."},
     {.name = "lease_age_ms",
@@ -245,6 +246,21 @@ static const struct admin_field group_members[] = {
      .type = ADMIN_INTEGER,
      .presence = ADMIN_OPTIONAL,
      .help = "Elsewhere: since the last record of the home was read."},
+    {.name = "trimmed",
+     .type = ADMIN_INTEGER,
+     .help = "Up to where this node has had the log trimmed as its home; 0: it has not."},
+    {.name = "copy_from",
+     .type = ADMIN_TEXT,
+     .presence = ADMIN_OPTIONAL,
+     .help = "While a copy is taken: the node that gives it."},
+    {.name = "copied_records",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Records of it that have come so far."},
+    {.name = "copied_bytes",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Their bytes."},
     {.name = "standbys",
      .type = ADMIN_LIST,
      .help = "Other nodes that read the log.",
@@ -281,12 +297,24 @@ static json_t *standbys_json(struct homes *homes, const struct cluster_member *m
     return list;
 }
 
+static void add_copy(json_t *json, struct cluster *cluster, uint32_t number)
+{
+    struct copies_progress progress;
+
+    if (!cluster_copy_progress(cluster, number, &progress))
+        return;
+    json_object_set_new(json, "copy_from", json_string(progress.node));
+    json_object_set_new(json, "copied_records", json_integer((json_int_t)progress.records));
+    json_object_set_new(json, "copied_bytes", json_integer((json_int_t)progress.bytes));
+}
+
 static json_t *group_json(uint32_t number, const struct homes_group_status *group, json_t *standbys)
 {
     uint64_t now_ms = clock_ms();
-    json_t *json = json_pack("{s:I, s:I, s:s, s:I, s:I}", "group", (json_int_t)number, "epoch",
+    json_t *json = json_pack("{s:I, s:I, s:s, s:I, s:I, s:I}", "group", (json_int_t)number, "epoch",
                              (json_int_t)group->epoch, "state", group->state, "sequence",
-                             (json_int_t)group->sequence, "flushed", (json_int_t)group->flushed);
+                             (json_int_t)group->sequence, "flushed", (json_int_t)group->flushed,
+                             "trimmed", (json_int_t)group->trimmed);
 
     if (group->home[0] != '\0')
         json_object_set_new(json, "home", json_string(group->home));
@@ -318,9 +346,12 @@ void api_shards(struct admin_call *call)
     struct cluster_member *members = mem_new(REMOTES_MAX * sizeof(*members));
     uint32_t count = cluster_members(broker->cluster, members, REMOTES_MAX);
     json_t *list = json_array();
-    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
-        json_array_append_new(list, group_json(i, &status.groups[i],
-                                               standbys_json(broker->homes, members, count, i)));
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
+        json_t *group =
+            group_json(i, &status.groups[i], standbys_json(broker->homes, members, count, i));
+        add_copy(group, broker->cluster, i);
+        json_array_append_new(list, group);
+    }
     mem_free(members);
     call_answer(call, 200, json_pack("{s:o}", "groups", list));
 }

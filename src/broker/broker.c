@@ -120,7 +120,7 @@ void node_init(struct broker *broker, const struct config *config)
         auth_register(&broker->shared.auth, &auth_test_challenge);
         LOG(LOG_WARN, "broker.test_authentication_enabled", log_text("method", "test"));
     }
-    metrics_init(&broker->metrics, broker->worker_count + 3);
+    metrics_init(&broker->metrics, broker->worker_count + 4);
     router_init(&broker->router, share_choice(config->mqtt.share_strategy));
     retained_init(&broker->retained, config->limits.retained_count, config->limits.retained_bytes);
     broker->workers = mem_new(broker->worker_count * sizeof(*broker->workers));

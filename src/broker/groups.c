@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "broker/node.h"
+#include "broker/position.h"
+#include "cluster/copies.h"
 #include "store/batch.h"
 #include "store/record.h"
 
@@ -350,50 +352,6 @@ static void lost(void *owner, uint32_t number, const char *why)
     pthread_mutex_unlock(&groups->lock);
 }
 
-/* ---- positions, as bytes -----------------------------------------------------------------------
- */
-
-static uint8_t *put(uint8_t *to, uint64_t value)
-{
-    for (int i = 0; i < 8; i++)
-        *to++ = (uint8_t)(value >> (8 * i));
-    return to;
-}
-
-static uint64_t get(const uint8_t *from)
-{
-    uint64_t value = 0;
-    for (int i = 7; i >= 0; i--)
-        value = value << 8 | from[i];
-    return value;
-}
-
-enum { POSITION_BYTES = 3 * 8 + sizeof(struct changelog_hash) + 1 };
-
-static void position_encode(const struct changelog_position *position, struct store_position *out)
-{
-    uint8_t *to = put(put(put(out->bytes, position->sequence), position->epoch), position->batch);
-    memcpy(to, position->hash.bytes, sizeof(position->hash.bytes));
-    to[sizeof(position->hash.bytes)] = position->held;
-    out->len = POSITION_BYTES;
-}
-
-static bool position_decode(const struct store_position *position, struct changelog_position *out)
-{
-    const uint8_t *from = position->bytes;
-    *out = (struct changelog_position){0};
-    if (position->len == 0)
-        return true;
-    if (position->len != POSITION_BYTES)
-        return false;
-    out->sequence = get(from);
-    out->epoch = get(from + 8);
-    out->batch = get(from + 16);
-    memcpy(out->hash.bytes, from + 24, sizeof(out->hash.bytes));
-    out->held = from[24 + sizeof(out->hash.bytes)] != 0;
-    return true;
-}
-
 /* ---- batches of other homes --------------------------------------------------------------------
  */
 
@@ -417,23 +375,28 @@ static void apply_retained(struct broker *broker, const struct batch_change *cha
     message_drop(message);
 }
 
+bool groups_apply_retained(struct broker *broker, struct bytes batch)
+{
+    struct bytes rest = bytes_of(batch.data + BATCH_HEADER, batch.len - BATCH_HEADER);
+    struct batch_change change;
+    bool any = false;
+    while (batch_change_next(&rest, &change))
+        if (change.family == STORE_RETAINED) {
+            apply_retained(broker, &change);
+            any = true;
+        }
+    return any;
+}
+
 static void apply(void *owner, uint32_t number, struct bytes batch,
                   const struct changelog_position *position)
 {
     struct groups *groups = owner;
     struct store_position encoded;
-    struct batch_change change;
-    bool retained = false;
-    struct bytes rest = batch;
     end_alone(groups);
     if (batch.len < BATCH_HEADER)
         return;
-    rest = bytes_of(batch.data + BATCH_HEADER, batch.len - BATCH_HEADER);
-    while (batch_change_next(&rest, &change))
-        if (change.family == STORE_RETAINED) {
-            apply_retained(groups->broker, &change);
-            retained = true;
-        }
+    bool retained = groups_apply_retained(groups->broker, batch);
     position_encode(position, &encoded);
     store_replica_apply(groups->broker->store, number, batch, &encoded);
     if (retained) /* somebody may wait for this node */
@@ -457,12 +420,21 @@ static void committed(void *owner, uint32_t number, const struct changelog_posit
     store_replica_committed(groups->broker->store, number, &encoded);
 }
 
-static void behind(void *owner, uint32_t number, const char *why)
+static void behind(void *owner, uint32_t number, const char *why, const char *node)
 {
-    (void)owner;
-    LOG_LIMITED(
-        LOG_ERROR, "group.behind", log_uint("group", number), log_text("why", why),
-        log_text("meaning", "this node cannot catch up by itself and will not be its home"));
+    struct groups *groups = owner;
+    struct group *group = &groups->groups[number];
+    end_alone(groups);
+    pthread_mutex_lock(&groups->lock);
+    bool gone = group->state == GROUP_ELSEWHERE;
+    pthread_mutex_unlock(&groups->lock);
+    if (node == NULL)
+        LOG_LIMITED(LOG_ERROR, "group.behind", log_uint("group", number), log_text("why", why),
+                    log_text("meaning",
+                             "it needs a copy, and no node that is here has one to give; "
+                             "this node will not be its home"));
+    else if (gone)
+        cluster_copy(groups->broker->cluster, number, node);
 }
 
 static bool is_blank(void *owner)
@@ -577,6 +549,12 @@ static void failed(void *owner, uint32_t number)
     pthread_mutex_unlock(&groups->lock);
 }
 
+static void copied(void *owner, uint32_t number, uint64_t token, uint32_t chunks)
+{
+    const struct groups *groups = owner;
+    cluster_copy_written(groups->broker->cluster, number, token, chunks);
+}
+
 static bool lease_fresh(void *owner, uint32_t number)
 {
     const struct groups *groups = owner;
@@ -590,6 +568,7 @@ const struct store_replica_ops groups_store_ops = {
     .ready = ready,
     .closed = closed,
     .failed = failed,
+    .copied = copied,
     .lease_fresh = lease_fresh,
 };
 
@@ -615,6 +594,10 @@ enum rc groups_begin(struct groups *groups, struct homes *homes)
         struct store_position stored;
         struct changelog_position position;
         enum rc rc = store_replica_position(groups->broker->store, i, &stored);
+        if (rc == RC_AGAIN) {
+            homes_lacks(homes, i);
+            continue;
+        }
         if (rc != RC_OK)
             return rc;
         if (!position_decode(&stored, &position))

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the configuration says of homes: which engine, and where the others' are. */
 #include "base/memory.h"
+#include "broker/copies.h"
 #include "broker/node.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static bool is_self(const struct config *config, const struct config_address *address)
 {
@@ -49,6 +51,13 @@ static void take_engine(const struct broker *broker, struct homes_options *optio
         options->engine.urls[i] = config->cluster.engine_urls[i].hidden;
 }
 
+/* A test lets logs be trimmed sooner. */
+static uint32_t kept_records(void)
+{
+    const char *asked = getenv("SKEIN_TEST_LOG_KEEP");
+    return asked == NULL ? 0 : (uint32_t)strtoul(asked, NULL, 10);
+}
+
 void homes_make(struct broker *broker)
 {
     const struct config *config = broker->config;
@@ -62,6 +71,7 @@ void homes_make(struct broker *broker)
         .incarnation = cluster_incarnation(broker->cluster),
         .weight = config->cluster.weight,
         .workers = broker->worker_count,
+        .keep = kept_records(),
         .standby = config->cluster.role == CLUSTER_STANDBY,
         .metrics = metrics_shard_get(&broker->metrics, broker->worker_count + 2),
         .ops = &groups_homes_ops,
@@ -72,4 +82,5 @@ void homes_make(struct broker *broker)
     explicit_bzero(options, sizeof(*options));
     mem_free(options);
     cluster_set_homes(broker->cluster, broker->homes);
+    cluster_set_copies(broker->cluster, &broker_copies_ops, broker);
 }

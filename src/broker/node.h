@@ -32,16 +32,17 @@ struct broker {
     const char *data_dir;
     struct conn_shared shared;
     struct metrics metrics; /* one shard a worker, one for the broker itself, worker 0's thread, and
-                               one each for the threads of cluster/ and homes/ */
+                               one each for the threads of cluster/, homes/ and copies */
     struct router router;
     struct retained retained;
     struct store *store;      /* NULL: the durability of everything is memory */
     pthread_barrier_t loaded; /* workers and the main thread: every worker has loaded its shards */
     _Atomic int load_rc;      /* enum rc: the first failure */
     struct join join;
-    struct cluster *cluster; /* NULL: this node is alone */
-    struct homes *homes;     /* NULL when `cluster` is */
-    struct groups *groups;   /* the same */
+    struct cluster *cluster;  /* NULL: this node is alone */
+    struct homes *homes;      /* NULL when `cluster` is */
+    struct groups *groups;    /* the same */
+    char copies_id[HOMES_ID]; /* of the cluster; the copies' thread */
     struct worker *workers;
     uint32_t worker_count;
     struct sys_tree *sys;

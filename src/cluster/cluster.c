@@ -305,6 +305,29 @@ void cluster_forget(struct cluster *cluster, uint32_t worker, const void *holder
     registrations_forget(cluster->tunnels[worker]->registrations, holder);
 }
 
+/* ---- copies ------------------------------------------------------------------------------------
+ */
+
+void cluster_set_copies(struct cluster *cluster, const struct copies_ops *ops, void *owner)
+{
+    cluster->copies = copies_new(ops, owner, dial_copy, cluster);
+}
+
+void cluster_copy(struct cluster *cluster, uint32_t group, const char *node)
+{
+    copies_want(cluster->copies, group, node);
+}
+
+void cluster_copy_written(struct cluster *cluster, uint32_t group, uint64_t token, uint32_t chunks)
+{
+    copies_written(cluster->copies, group, token, chunks);
+}
+
+bool cluster_copy_progress(struct cluster *cluster, uint32_t group, struct copies_progress *out)
+{
+    return cluster->copies != NULL && copies_progress(cluster->copies, group, out);
+}
+
 bool cluster_drain_worker(struct cluster *cluster, uint32_t worker, uint32_t max)
 {
     return tunnels_drain(cluster->tunnels[worker], max);
@@ -355,6 +378,10 @@ enum rc cluster_start(struct cluster *cluster, int listening_fd)
     for (uint32_t i = 0; i < cluster->options->address_count; i++)
         target_new(cluster, &cluster->options->addresses[i])->configured = true;
     cluster->listening_fd = listening_fd;
+    if (cluster->copies != NULL && copies_start(cluster->copies) != RC_OK) {
+        close(listening_fd);
+        return RC_IO;
+    }
     if (pthread_create(&cluster->thread, NULL, run, cluster) != 0) {
         close(listening_fd);
         return RC_IO;
@@ -374,6 +401,8 @@ void cluster_stop(struct cluster *cluster)
 {
     control_post(cluster, &(struct control_mail){.open = open_stop});
     pthread_join(cluster->thread, NULL);
+    if (cluster->copies != NULL)
+        copies_stop(cluster->copies);
     for (uint32_t i = 0; i < cluster->worker_count; i++)
         atomic_store_explicit(&roads_remote(cluster->roads[i])->settled, UINT64_MAX,
                               memory_order_release);
@@ -391,6 +420,7 @@ void cluster_free(struct cluster *cluster)
     for (uint32_t i = 0; i < cluster->worker_count; i++)
         tunnels_free(cluster->tunnels[i]);
     dial_free(cluster);
+    copies_free(cluster->copies);
     places_deinit(&cluster->places);
     loop_deinit(&cluster->loop);
     pthread_mutex_destroy(&cluster->told_lock);

@@ -6,11 +6,13 @@
 
 #include <unistd.h>
 
-/* A link that a worker wants. */
+/* A link that a worker wants, or a copy of a group. */
 struct dial {
     struct list node; /* in cluster->dials */
     struct cluster *cluster;
+    enum link_purpose purpose; /* LINK_TUNNEL, LINK_COPY */
     uint32_t worker, remote, home_worker;
+    uint32_t group;       /* of the copy */
     uint64_t incarnation; /* of the member, when it was dialled */
 };
 
@@ -38,33 +40,60 @@ static const struct target *target_of(const struct member *member)
 static void answer(struct dial *dial, int fd, struct bytes unread)
 {
     list_remove(&dial->node);
-    tunnels_post_out(dial->cluster->tunnels[dial->worker], dial->remote, dial->home_worker, fd,
-                     unread);
+    if (dial->purpose == LINK_COPY)
+        copies_post_out(dial->cluster->copies, dial->group, fd, unread);
+    else
+        tunnels_post_out(dial->cluster->tunnels[dial->worker], dial->remote, dial->home_worker, fd,
+                         unread);
     mem_free(dial);
 }
 
-static void open_dial(struct control_mail *mail)
+/* `member` may be NULL: answered at once. */
+static void begin(struct cluster *cluster, const struct member *member, const struct dial *what)
 {
-    struct cluster *cluster = mail->cluster;
     struct dial *dial = NEW(struct dial);
-    *dial = (struct dial){.cluster = cluster,
-                          .worker = mail->worker,
-                          .remote = mail->remote,
-                          .home_worker = mail->serial};
+    *dial = *what;
+    dial->cluster = cluster;
     list_add_last(&cluster->dials, &dial->node);
-    const struct member *member = member_of(dial);
     const struct target *target = member == NULL ? NULL : target_of(member);
     if (target == NULL || !member->live || cluster->stopping) {
         answer(dial, -1, bytes_of(NULL, 0));
         return;
     }
     struct greeter_call call = {.port = target->address.port,
-                                .purpose = LINK_TUNNEL,
+                                .purpose = dial->purpose,
                                 .worker = (uint16_t)dial->home_worker,
                                 .owner = dial};
     memcpy(call.host, target->address.host, sizeof(call.host));
     dial->incarnation = member->incarnation;
     greeter_dial(&cluster->greeter, &call);
+}
+
+static void open_dial(struct control_mail *mail)
+{
+    struct dial dial = {.purpose = LINK_TUNNEL,
+                        .cluster = mail->cluster,
+                        .worker = mail->worker,
+                        .remote = mail->remote,
+                        .home_worker = mail->serial};
+    begin(mail->cluster, member_of(&dial), &dial);
+}
+
+static void open_copy(struct control_mail *mail)
+{
+    struct dial dial = {.purpose = LINK_COPY, .group = mail->serial};
+    struct copies_progress progress;
+    const struct member *member = NULL;
+    if (copies_progress(mail->cluster->copies, dial.group, &progress))
+        member = member_find(mail->cluster, progress.node);
+    if (member != NULL)
+        dial.remote = member->remote;
+    begin(mail->cluster, member, &dial);
+}
+
+void dial_copy(void *owner, uint32_t group)
+{
+    control_post(owner, &(struct control_mail){.open = open_copy, .serial = group});
 }
 
 static void dial(void *owner, uint32_t worker, uint32_t remote, uint32_t home_worker)
@@ -101,8 +130,13 @@ void dial_failed(const struct greeter_call *call)
 void dial_met(struct member *member, const struct link_peer *peer, int fd, struct bytes unread)
 {
     struct cluster *cluster = member->cluster;
-    tunnels_post_in(cluster->tunnels[peer->worker % cluster->worker_count], member->remote, fd,
-                    unread);
+    if (peer->purpose == LINK_TUNNEL)
+        tunnels_post_in(cluster->tunnels[peer->worker % cluster->worker_count], member->remote, fd,
+                        unread);
+    else if (cluster->copies != NULL)
+        copies_post_in(cluster->copies, fd, unread);
+    else
+        close(fd);
 }
 
 void dial_look_at_homes(struct cluster *cluster)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The control's part of tunnels: it dials their links for the workers. Inside cluster/ only. */
+/* The control's part of tunnels and copies: it dials their links for the workers and the copies'
+ * thread. Inside cluster/ only. */
 #ifndef CLUSTER_DIAL_H
 #define CLUSTER_DIAL_H
 
@@ -7,6 +8,9 @@
 
 /* From a worker: meets that worker of the node, and tunnels_post_out() follows. */
 extern const struct tunnels_ops dial_tunnels_ops;
+
+/* From the copies' thread: meets the node that gives the group, and copies_post_out() follows. */
+void dial_copy(void *owner, uint32_t group);
 
 /* What the greeter says of such a meeting, and of one that another node asked for. They take the
  * descriptor. */

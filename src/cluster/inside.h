@@ -5,6 +5,7 @@
 #define CLUSTER_INSIDE_H
 
 #include "cluster/cluster.h"
+#include "cluster/copies_inside.h"
 #include "cluster/places.h"
 #include "cluster/road.h"
 #include "cluster/routes.h"
@@ -90,7 +91,8 @@ struct cluster {
     uint32_t worker_count, road_serials;
     struct roads **roads;     /* one a worker */
     struct tunnels **tunnels; /* the same */
-    struct list dials;        /* meetings for tunnels under way */
+    struct copies *copies;    /* NULL: nobody takes or gives any */
+    struct list dials;        /* meetings for tunnels and copies under way */
     struct places places;
     struct cluster_worker *workers;
     bool stopping;
@@ -119,6 +121,9 @@ void control_post(struct cluster *cluster, const struct control_mail *what);
 /* The member that the other end is, made when it is new; one that has started anew is told
  * everything again. NULL: there are too many. */
 struct member *member_of_peer(struct cluster *cluster, const struct link_peer *peer);
+
+/* NULL: there is none of that name. */
+struct member *member_find(struct cluster *cluster, const char *node);
 
 /* What this node's workers publish gets there, all of it. */
 bool member_roads_open(const struct member *member);

@@ -56,7 +56,7 @@ void target_add(struct cluster *cluster, struct bytes address)
 /* ---- members -----------------------------------------------------------------------------------
  */
 
-static struct member *member_find(struct cluster *cluster, const char *node)
+struct member *member_find(struct cluster *cluster, const char *node)
 {
     LIST_FOR_EACH (link, &cluster->members) {
         struct member *member = CONTAINER_OF(link, struct member, link);
@@ -306,7 +306,7 @@ static void reached(struct greeter *greeter, const struct greeter_call *call,
     struct target *target = call->owner;
     struct member *member;
     (void)greeter;
-    if (call->purpose == LINK_TUNNEL) {
+    if (call->purpose == LINK_TUNNEL || call->purpose == LINK_COPY) {
         dial_reached(call, peer, fd, unread);
         return;
     }
@@ -331,7 +331,7 @@ static void failed(struct greeter *greeter, const struct greeter_call *call,
 {
     struct target *target = call->owner;
     (void)greeter;
-    if (call->purpose == LINK_TUNNEL) {
+    if (call->purpose == LINK_TUNNEL || call->purpose == LINK_COPY) {
         dial_failed(call);
         return;
     }
@@ -353,7 +353,7 @@ static void met(struct greeter *greeter, const struct link_peer *peer, int fd, s
     struct member *member = member_of_peer(cluster, peer);
     if (member == NULL) {
         close(fd);
-    } else if (peer->purpose == LINK_TUNNEL) {
+    } else if (peer->purpose == LINK_TUNNEL || peer->purpose == LINK_COPY) {
         dial_met(member, peer, fd, unread);
     } else if (peer->purpose == LINK_ROAD) {
         roads_post_in(cluster->roads[peer->worker % cluster->worker_count], fd, unread);

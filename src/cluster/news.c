@@ -49,7 +49,7 @@ static void read_group(struct link_reader *reader, struct homes_group_news *grou
         memcpy(flushed->hash.bytes, hash.data, sizeof(flushed->hash.bytes));
     uint8_t held = link_read_u8(reader);
     flushed->held = held == 1;
-    if (group->part > HOMES_IS_HOME || held > 1 || group->epoch >> 46 != 0)
+    if (group->part > HOMES_COPIES || held > 1 || group->epoch >> 46 != 0)
         reader->failed = true;
 }
 

@@ -83,7 +83,7 @@ static void news_with_what_cannot_be_are_refused(void **state)
     news.engine = HOMES_ENGINE_UP + 1;
     refused(news);
     news = some_news();
-    news.groups[4].part = 3;
+    news.groups[4].part = HOMES_COPIES + 1;
     refused(news);
     news = some_news();
     news.groups[4].epoch = 1ULL << 46; /* more than homes_of() can give */

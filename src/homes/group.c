@@ -11,6 +11,8 @@
 
 #include <stdio.h>
 
+enum { COPY_AGAIN_MS = 10000 };
+
 static const struct homes_ops *ops_of(const struct group *group)
 {
     return group->homes->options.ops;
@@ -92,24 +94,30 @@ static void on_released(struct changelog *log)
     LOG(LOG_INFO, "homes.released", log_uint("group", log->group), log_uint("epoch", group->epoch));
 }
 
-static void tell_behind(struct group *group, const char *why)
+/* A copy that does not help is not asked for again at once. */
+static void tell_behind(struct group *group, const char *why, bool home)
 {
     group->lacks = true;
-    group->lacks_ms = 0;
+    group->lacks_home = home;
+    group->lacks_ms = group->copied_ms == 0 ? 0 : group->copied_ms + COPY_AGAIN_MS;
+    group->lacks_from_ms = group->homes->now_ms;
+    group->asked = 0;
     snprintf(group->lacks_why, sizeof(group->lacks_why), "%s", why);
-    LOG(LOG_ERROR, "homes.behind", log_uint("group", group->log.group), log_text("reason", why));
+    LOG(LOG_WARN, "homes.behind", log_uint("group", group->log.group), log_text("reason", why));
 }
 
 static void on_behind(struct changelog *log, uint64_t first)
 {
     (void)first;
-    tell_behind(group_of(log), "what would be read next has been trimmed");
+    tell_behind(group_of(log), "what would be read next has been trimmed", false);
 }
 
+/* Either the log or the store is wrong. Who is home has read the log to its end: so its copy, and
+ * no other, says that it was the store. */
 static void on_broken(struct changelog *log, const char *why)
 {
     tell_lost(group_of(log), why);
-    tell_behind(group_of(log), why);
+    tell_behind(group_of(log), why, true);
 }
 
 static void on_lease(struct changelog *log, bool fresh)
@@ -157,13 +165,31 @@ void groups_close(struct homes *homes)
 
 void group_place(struct group *group, const struct changelog_position *position)
 {
-    group->start = group->flushed = *position;
-    if (!group->attached)
+    if (!group->attached) {
+        group->start = group->flushed = *position;
         return;
+    }
     if (group->state != GROUP_AWAY || !group->lacks)
         return; /* it has gone on without the copy */
     changelog_start_at(&group->log, position);
-    group->lacks = false;
+    group->lacks = group->copies = false;
+    group->copied_ms = group->homes->now_ms;
+    LOG(LOG_INFO, "homes.copied", log_uint("group", group->log.group),
+        log_uint("sequence", position->sequence));
+}
+
+void group_lacks(struct group *group)
+{
+    tell_behind(group, "a copy of another node's was begun and not ended", false);
+}
+
+void group_copying(struct group *group, const struct changelog_position *position)
+{
+    group->copies = position != NULL && group->lacks;
+    if (!group->copies)
+        return;
+    group->copy = *position;
+    group->flushed = (struct changelog_position){0}; /* what was there is being given up */
 }
 
 /* ---- away --------------------------------------------------------------------------------------
@@ -244,6 +270,20 @@ static void claim(struct group *group, uint64_t now_ms)
     changelog_claim(&group->log, bytes_of_str(""), now_ms);
 }
 
+static void ask_for_copy(struct group *group, uint64_t now_ms)
+{
+    const struct peer *source =
+        peers_source(group->homes, group->log.group, group->lacks_home, group->asked);
+    uint64_t from_ms = later(group->lacks_from_ms, group->homes->running_ms);
+
+    if (source == NULL && now_ms < from_ms + HOMES_SETTLE_MS)
+        return; /* others may be heard of yet */
+    group->lacks_ms = now_ms + HOMES_BEHIND_MS;
+    group->asked += source != NULL && !group->copies;
+    ops_of(group)->behind(owner_of(group), group->log.group, group->lacks_why,
+                          source == NULL ? NULL : source->node);
+}
+
 static void turn_away(struct group *group, uint64_t now_ms, const struct candidate *ranked,
                       uint32_t count)
 {
@@ -251,10 +291,8 @@ static void turn_away(struct group *group, uint64_t now_ms, const struct candida
     bool follows = turn_of(ranked, count, "") != JUDGE_NEVER;
 
     if (group->lacks) {
-        if (now_ms < group->lacks_ms)
-            return;
-        group->lacks_ms = now_ms + HOMES_BEHIND_MS;
-        ops_of(group)->behind(owner_of(group), log->group, group->lacks_why);
+        if (follows && now_ms >= group->lacks_ms)
+            ask_for_copy(group, now_ms);
     } else if (log->state == CHANGELOG_IDLE && follows) {
         group->follow_ms = now_ms;
         changelog_follow(log, now_ms);
@@ -284,7 +322,7 @@ static void trim(struct group *group, uint64_t now_ms, const struct candidate *r
         return;
     group->trim_ms = now_ms + HOMES_TRIM_MS;
     uint64_t lowest = peers_lowest(group->homes, group->log.group, ranked, count);
-    uint64_t sequence = judge_trim(lowest, group->trimmed);
+    uint64_t sequence = judge_trim(lowest, group->trimmed, group->homes->options.keep);
     if (sequence == 0)
         return;
     group->trimmed = sequence;
@@ -480,6 +518,8 @@ static enum homes_part part_of(const struct group *group)
 {
     if (group->state != GROUP_AWAY)
         return group->state == GROUP_SERVING ? HOMES_IS_HOME : HOMES_NO_PART;
+    if (group->lacks)
+        return group->copies ? HOMES_COPIES : HOMES_LACKS;
     bool follows = group->attached && group->log.state == CHANGELOG_FOLLOWING &&
                    group->homes->now_ms >= group->unfit_ms;
     return follows ? HOMES_FOLLOWS : HOMES_NO_PART;
@@ -489,6 +529,8 @@ void group_news(const struct group *group, struct homes_group_news *out)
 {
     *out = (struct homes_group_news){
         .part = (uint8_t)part_of(group), .epoch = group->epoch, .flushed = group->flushed};
+    if (out->part == HOMES_COPIES)
+        out->flushed = group->copy;
     if (group->attached)
         out->sequence = group->log.chain.at.sequence;
 }
@@ -509,6 +551,7 @@ void group_status(const struct group *group, struct homes_group_status *out)
                                        .place = home.place,
                                        .epoch = home.epoch,
                                        .flushed = group->flushed.sequence,
+                                       .trimmed = group->trimmed,
                                        .claims = group->claims,
                                        .deposed = group->deposed,
                                        .changes = group->changes};
@@ -516,7 +559,10 @@ void group_status(const struct group *group, struct homes_group_status *out)
     if (home.place != HOME_NOWHERE && who != NULL)
         snprintf(out->home, sizeof(out->home), "%s", who);
     snprintf(out->preferred, sizeof(out->preferred), "%s", group->preferred);
-    snprintf(out->state, sizeof(out->state), "%s", group->lacks ? "behind" : "off");
+    snprintf(out->state, sizeof(out->state), "%s",
+             group->copies  ? "copying"
+             : group->lacks ? "behind"
+                            : "off");
     if (!group->attached)
         return;
     if (group->state != GROUP_AWAY)

@@ -17,6 +17,7 @@ struct member {
     bool holds;   /* no group may go yet */
     uint64_t serve, closes;
     uint32_t opened, lost, closed, behind;
+    char source[HOMES_NAME_MAX]; /* of a copy, when it was asked for last */
 };
 
 struct pair {
@@ -70,12 +71,13 @@ static void on_lost(void *owner, uint32_t group, const char *why)
     member->serve = member->closes = 0;
 }
 
-static void on_behind(void *owner, uint32_t group, const char *why)
+static void on_behind(void *owner, uint32_t group, const char *why, const char *node)
 {
     struct member *member = owner;
     (void)group;
     (void)why;
     member->behind++;
+    snprintf(member->source, sizeof(member->source), "%s", node == NULL ? "" : node);
 }
 
 static bool is_blank(void *owner)
@@ -428,19 +430,40 @@ static void group_waits_for_all_nodes_after_a_loss_of_power(void **state)
     pair_free(pair);
 }
 
-static void group_whose_log_was_trimmed_waits_for_a_copy(void **state)
+/* The second node cannot go on: what it would read next is not in the log any more. */
+static struct pair *pair_trimmed(struct changelog_position *copy)
 {
+    static const struct changelog_position nothing = {0};
     struct pair *pair = pair_settled();
     struct member *second = pair->second;
-    struct changelog_position nothing = {0}, copied = *changelog_position(&second->group->log);
-    (void)state;
 
+    *copy = *changelog_position(&second->group->log);
     changelog_stop(&second->group->log);
     changelog_start_at(&second->group->log, &nothing);
+    second->group->flushed = nothing;
     pair->world->log.first = STORE / 2;
     advance(pair, 3 * HOMES_BEHIND_MS);
-    assert_true(second->behind >= 2); /* it is asked for again */
     assert_int_equal(second->group->log.state, CHANGELOG_IDLE);
+    return pair;
+}
+
+static struct homes_group_news news_of(const struct member *member)
+{
+    struct homes_group_news news;
+    group_news(member->group, &news);
+    return news;
+}
+
+static void group_whose_log_was_trimmed_waits_for_a_copy(void **state)
+{
+    struct changelog_position copied;
+    struct pair *pair = pair_trimmed(&copied);
+    struct member *second = pair->second;
+    (void)state;
+
+    assert_true(second->behind >= 2); /* it is asked for again */
+    assert_string_equal(second->source, pair->first->homes->node);
+    assert_int_equal(news_of(second).part, HOMES_LACKS);
     group_place(second->group, &copied);
     advance(pair, 1000);
     assert_int_equal(second->group->log.state, CHANGELOG_FOLLOWING);
@@ -496,6 +519,94 @@ static void group_goes_to_its_preferred_home_without_the_stay_when_rebalanced(vo
     pair_free(pair);
 }
 
+static void group_that_lacks_a_copy_is_not_claimed_and_there_is_nobody_to_ask(void **state)
+{
+    struct changelog_position copied;
+    struct pair *pair = pair_trimmed(&copied);
+    struct member *second = pair->second;
+    uint64_t claims = second->group->claims;
+    (void)state;
+
+    pair->linked = false;
+    pair->first->node->cut = true;
+    advance(pair, 20000);
+    assert_int_equal(second->group->claims, claims);
+    assert_string_equal(second->source, "");
+    pair_free(pair);
+}
+
+static void copy_that_is_being_taken_holds_the_log_and_one_that_is_not_does_not(void **state)
+{
+    struct changelog_position copy;
+    struct pair *pair = pair_trimmed(&copy);
+    struct homes *first = pair->first->homes;
+    uint64_t own = pair->first->group->flushed.sequence = 5000;
+    (void)state;
+
+    uint32_t count = peers_rank(first, WORLD_GROUP, first->ranked);
+    assert_int_equal(peers_lowest(first, WORLD_GROUP, first->ranked, count), own);
+    group_copying(pair->second->group, &copy);
+    step(pair);
+    assert_int_equal(news_of(pair->second).part, HOMES_COPIES);
+    assert_int_equal(peers_lowest(first, WORLD_GROUP, first->ranked, count), copy.sequence);
+    assert_int_equal(peers_highest(first, WORLD_GROUP), 0);
+    group_copying(pair->second->group, NULL);
+    step(pair);
+    assert_int_equal(peers_lowest(first, WORLD_GROUP, first->ranked, count), own);
+    pair_free(pair);
+}
+
+static void publications_wait_for_no_node_that_lacks_a_copy(void **state)
+{
+    struct changelog_position copy;
+    struct pair *pair = pair_trimmed(&copy);
+    struct homes *first = pair->first->homes;
+    (void)state;
+
+    peers_note_spread(first);
+    assert_true(homes_is_spread(first, WORLD_GROUP, 1000000));
+    group_place(pair->second->group, &copy);
+    advance(pair, 1000);
+    peers_note_spread(first);
+    assert_false(homes_is_spread(first, WORLD_GROUP, 1000000));
+    pair_free(pair);
+}
+
+static void copy_that_does_not_help_is_not_asked_for_again_at_once(void **state)
+{
+    struct changelog_position copied;
+    struct pair *pair = pair_trimmed(&copied);
+    struct member *second = pair->second;
+    (void)state;
+
+    struct changelog_position other = copied;
+    other.hash.bytes[0] ^= 1; /* of another log */
+    group_place(second->group, &other);
+    uint32_t behind = second->behind;
+    advance(pair, 9000);
+    assert_int_equal(second->group->log.state, CHANGELOG_BROKEN);
+    assert_int_equal(second->behind, behind);
+    advance(pair, 2000);
+    assert_true(second->behind > behind);
+    assert_true(second->group->lacks_home); /* which one of the two logs is right? */
+    pair_free(pair);
+}
+
+static void group_that_is_part_of_a_copy_is_not_followed(void **state)
+{
+    struct pair *pair = pair_new();
+    struct member *second = pair->second;
+    (void)state;
+
+    changelog_stop(&second->group->log); /* it had begun to follow */
+    group_lacks(second->group);
+    until_home(pair, pair->first);
+    advance(pair, 5000);
+    assert_int_equal(second->group->log.chain.at.sequence, 0);
+    assert_true(second->behind > 0);
+    pair_free(pair);
+}
+
 static void group_takes_nothing_to_append_that_another_epoch_was_meant_for(void **state)
 {
     struct pair *pair = pair_settled();
@@ -531,6 +642,11 @@ int main(void)
         cmocka_unit_test(group_of_a_node_that_is_drained_goes_when_it_may_and_does_not_come_back),
         cmocka_unit_test(group_stays_when_both_nodes_are_drained),
         cmocka_unit_test(group_goes_to_its_preferred_home_without_the_stay_when_rebalanced),
+        cmocka_unit_test(group_that_lacks_a_copy_is_not_claimed_and_there_is_nobody_to_ask),
+        cmocka_unit_test(copy_that_is_being_taken_holds_the_log_and_one_that_is_not_does_not),
+        cmocka_unit_test(publications_wait_for_no_node_that_lacks_a_copy),
+        cmocka_unit_test(copy_that_does_not_help_is_not_asked_for_again_at_once),
+        cmocka_unit_test(group_that_is_part_of_a_copy_is_not_followed),
         cmocka_unit_test(group_takes_nothing_to_append_that_another_epoch_was_meant_for),
     };
     log_set_level(LOG_ERROR);

@@ -134,6 +134,35 @@ void homes_position_set(struct homes *homes, uint32_t group,
                &(struct homes_mail){.open = open_position, .group = group, .position = *position});
 }
 
+void homes_lacks(struct homes *homes, uint32_t group)
+{
+    CHECK(group < HOMES_GROUPS && !homes->started);
+    group_lacks(&homes->groups[group]);
+}
+
+static void open_copying(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
+{
+    (void)now_ms;
+    group_copying(&homes->groups[mail->group], &mail->position);
+}
+
+static void open_not_copying(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
+{
+    (void)now_ms;
+    group_copying(&homes->groups[mail->group], NULL);
+}
+
+void homes_copying(struct homes *homes, uint32_t group, const struct changelog_position *position)
+{
+    CHECK(group < HOMES_GROUPS);
+    struct homes_mail mail = {.open = open_not_copying, .group = group};
+    if (position != NULL) {
+        mail.open = open_copying;
+        mail.position = *position;
+    }
+    homes_post(homes, &mail);
+}
+
 struct home homes_of(const struct homes *homes, uint32_t group)
 {
     CHECK(group < HOMES_GROUPS);
@@ -480,6 +509,8 @@ struct homes *homes_new(const struct homes_options *options)
     struct homes *homes = NEW(struct homes);
 
     homes->options = *options;
+    if (options->keep == 0)
+        homes->options.keep = JUDGE_KEEP;
     snprintf(homes->cluster, sizeof(homes->cluster), "%s", options->cluster);
     snprintf(homes->node, sizeof(homes->node), "%s", options->node);
     snprintf(homes->data_dir, sizeof(homes->data_dir), "%s", options->data_dir);

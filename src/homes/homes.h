@@ -86,9 +86,10 @@ struct homes_ops {
      * committed never will be, and nothing is borrowed any more. */
     void (*lost)(void *owner, uint32_t group, const char *why);
     /* What would be applied next is not in the log any more, or does not fit what has been applied.
-     * Take a copy of another node's, and say so with homes_position_set(). Called again every
-     * HOMES_BEHIND_MS until then. */
-    void (*behind)(void *owner, uint32_t group, const char *why);
+     * Take a copy of that node's (NULL: nobody who is here has one to give), say so with
+     * homes_copying(), and at last with homes_position_set(). Called again every HOMES_BEHIND_MS
+     * until then, also while one is being taken. */
+    void (*behind)(void *owner, uint32_t group, const char *why, const char *node);
     /* Whether the store holds nothing yet: only then can a node begin a cluster, or join one for
      * the first time. Any thread. */
     bool (*is_blank)(void *owner);
@@ -109,6 +110,7 @@ struct homes_options {
     uint64_t incarnation;
     uint32_t weight, workers;
     bool standby;
+    uint32_t keep;                   /* records of a log that nobody needs; 0: JUDGE_KEEP */
     uint32_t others;                 /* nodes in the configuration beside this one */
     const char *program;             /* "nats-server"; NULL: the engine is external */
     struct managed_nats nats;        /* managed: all but folder and store id */
@@ -124,6 +126,13 @@ struct homes *homes_new(const struct homes_options *options);
  * there. Any thread. */
 void homes_position_set(struct homes *homes, uint32_t group,
                         const struct changelog_position *position);
+
+/* Before the start: what the store has of the group is part of a copy. */
+void homes_lacks(struct homes *homes, uint32_t group);
+
+/* After behind(): a copy is being taken that will stand there; all nodes keep what is behind that
+ * in the log. NULL: it has come to nothing. Any thread. */
+void homes_copying(struct homes *homes, uint32_t group, const struct changelog_position *position);
 
 /* Reads the file `cluster` and starts the thread. RC_INVALID, RC_IO: `why` says what is wrong. */
 MUST_USE enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX]);
@@ -176,13 +185,14 @@ bool homes_lease_fresh(const struct homes *homes, uint32_t group, uint64_t now_m
 /* ---- what nodes tell each other ----------------------------------------------------------------
  */
 
-enum homes_part { HOMES_NO_PART, HOMES_FOLLOWS, HOMES_IS_HOME };
+/* LACKS: it needs a copy. COPIES: it takes one. */
+enum homes_part { HOMES_NO_PART, HOMES_FOLLOWS, HOMES_IS_HOME, HOMES_LACKS, HOMES_COPIES };
 
 struct homes_group_news {
-    uint8_t part;      /* enum homes_part */
-    uint64_t epoch;    /* HOMES_IS_HOME: of that */
-    uint64_t sequence; /* what has been read of the log */
-    struct changelog_position flushed;
+    uint8_t part;                      /* enum homes_part */
+    uint64_t epoch;                    /* HOMES_IS_HOME: of that */
+    uint64_t sequence;                 /* what has been read of the log */
+    struct changelog_position flushed; /* COPIES: where the copy will stand */
 };
 
 /* KEPT: it runs, and its machine went down with most others': not all nodes have been back since.
@@ -219,6 +229,7 @@ struct homes_group_status {
     enum home_place place;
     char home[HOMES_NAME_MAX]; /* ""; of whom the log or the links say that it is */
     uint64_t epoch, sequence, flushed;
+    uint64_t trimmed;  /* up to where this node, its home, has had the log trimmed */
     uint64_t lease_ms; /* this node's: when what keeps its lease was sent; 0: it has none */
     uint64_t read_ms;  /* when the last record of a home was read; 0: none yet */
     char state[16];    /* of the changelog, or what the owner does */

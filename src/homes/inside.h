@@ -97,6 +97,11 @@ uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct ca
 /* Notes how far others have applied the logs; true when that is more than before. */
 bool peers_note_spread(struct homes *homes);
 
+/* Who may give a copy of the group, another one each time: the home first, then, unless it has to
+ * be that, who follows. NULL: nobody. */
+const struct peer *peers_source(const struct homes *homes, uint32_t group, bool home,
+                                uint32_t asked);
+
 /* Who says that it is home of the group, with the highest epoch; NULL: nobody. */
 const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch);
 
@@ -129,8 +134,13 @@ struct group {
     enum group_state state;
     struct changelog_position start; /* of the store, before the log is opened */
     bool lacks;                      /* behind() was called: waits for a copy */
+    bool lacks_home;                 /* only the home's will do */
+    bool copies;                     /* ... which is being taken */
+    struct changelog_position copy;  /* and will stand there */
     char lacks_why[128];
-    uint64_t lacks_ms; /* when it is called again */
+    uint64_t lacks_from_ms, lacks_ms; /* since when; when it is called again */
+    uint64_t copied_ms;               /* when the last copy had been taken */
+    uint32_t asked;                   /* nodes for a copy, since then */
     struct changelog_position flushed;
     struct judge_watch watch;
     uint64_t epoch; /* in which this node was home last */
@@ -152,6 +162,8 @@ struct group {
 void group_open(struct group *group, struct engine *engine);
 void groups_close(struct homes *homes);
 void group_place(struct group *group, const struct changelog_position *position);
+void group_lacks(struct group *group);
+void group_copying(struct group *group, const struct changelog_position *position);
 void group_turn(struct group *group, uint64_t now_ms);
 uint64_t group_deadline_ms(const struct group *group);
 void group_append(struct group *group, uint64_t epoch, struct bytes batch, uint64_t now_ms);

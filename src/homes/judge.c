@@ -42,9 +42,9 @@ bool judge_gives_up(const struct judge_stay *s)
            s->now_ms >= s->preferred_ms + stay_ms && s->preferred_s + JUDGE_NEAR >= s->own;
 }
 
-uint64_t judge_trim(uint64_t lowest, uint64_t trimmed)
+uint64_t judge_trim(uint64_t lowest, uint64_t trimmed, uint64_t keep)
 {
-    if (lowest < trimmed + JUDGE_KEEP + JUDGE_TRIM_MIN)
+    if (lowest < trimmed + keep + (keep < JUDGE_TRIM_MIN ? keep : JUDGE_TRIM_MIN))
         return 0;
-    return lowest - JUDGE_KEEP;
+    return lowest - keep;
 }

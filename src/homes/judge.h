@@ -52,8 +52,8 @@ struct judge_stay {
 
 bool judge_gives_up(const struct judge_stay *stay);
 
-/* Up to which sequence the log may be trimmed, when everybody who needs it has `lowest` on disk and
- * it was trimmed to `trimmed` before; 0: it is not worth it. */
-uint64_t judge_trim(uint64_t lowest, uint64_t trimmed);
+/* Up to which sequence the log may be trimmed, when everybody who needs it has `lowest` on disk, it
+ * was trimmed to `trimmed` before, and `keep` records stay all the same; 0: it is not worth it. */
+uint64_t judge_trim(uint64_t lowest, uint64_t trimmed, uint64_t keep);
 
 #endif

@@ -173,10 +173,12 @@ static void judge_trims_when_it_is_worth_it_and_keeps_some(void **state)
 {
     (void)state;
 
-    assert_int_equal(judge_trim(0, 0), 0);
-    assert_int_equal(judge_trim(JUDGE_KEEP + JUDGE_TRIM_MIN - 1, 0), 0);
-    assert_int_equal(judge_trim(JUDGE_KEEP + JUDGE_TRIM_MIN, 0), JUDGE_TRIM_MIN);
-    assert_int_equal(judge_trim(JUDGE_KEEP + JUDGE_TRIM_MIN, JUDGE_TRIM_MIN), 0);
+    assert_int_equal(judge_trim(0, 0, JUDGE_KEEP), 0);
+    assert_int_equal(judge_trim(JUDGE_KEEP + JUDGE_TRIM_MIN - 1, 0, JUDGE_KEEP), 0);
+    assert_int_equal(judge_trim(JUDGE_KEEP + JUDGE_TRIM_MIN, 0, JUDGE_KEEP), JUDGE_TRIM_MIN);
+    assert_int_equal(judge_trim(JUDGE_KEEP + JUDGE_TRIM_MIN, JUDGE_TRIM_MIN, JUDGE_KEEP), 0);
+    assert_int_equal(judge_trim(15, 0, 8), 0);
+    assert_int_equal(judge_trim(16, 0, 8), 8);
 }
 
 int main(void)

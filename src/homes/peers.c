@@ -87,7 +87,8 @@ uint64_t peers_highest(const struct homes *homes, uint32_t group)
 
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
-        if (takes_part(homes, peer) && peer->news.groups[group].flushed.sequence > highest)
+        if (takes_part(homes, peer) && peer->news.groups[group].part != HOMES_COPIES &&
+            peer->news.groups[group].flushed.sequence > highest)
             highest = peer->news.groups[group].flushed.sequence;
     }
     return highest;
@@ -103,7 +104,8 @@ uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct ca
         if (peer == NULL)
             continue;
         const struct homes_group_news *news = &peer->news.groups[group];
-        bool follows = i < HOMES_FOLLOWERS || news->part == HOMES_FOLLOWS;
+        bool follows = (i < HOMES_FOLLOWERS && news->part != HOMES_LACKS) ||
+                       news->part == HOMES_FOLLOWS || news->part == HOMES_COPIES;
         if (follows && news->flushed.sequence < lowest)
             lowest = news->flushed.sequence;
     }
@@ -118,8 +120,10 @@ bool peers_note_spread(struct homes *homes)
         uint64_t lowest = UINT64_MAX;
         for (uint32_t i = 0; i < peer_count(homes); i++) {
             const struct peer *peer = peer_at(homes, i);
-            if (takes_part(homes, peer) && peer->news.groups[group].sequence < lowest)
-                lowest = peer->news.groups[group].sequence;
+            const struct homes_group_news *news = &peer->news.groups[group];
+            bool waits = news->part == HOMES_LACKS || news->part == HOMES_COPIES;
+            if (takes_part(homes, peer) && !waits && news->sequence < lowest)
+                lowest = news->sequence;
         }
         _Atomic uint64_t *spread = &homes->groups[group].spread;
         more |= lowest > atomic_load_explicit(spread, memory_order_relaxed);
@@ -127,6 +131,21 @@ bool peers_note_spread(struct homes *homes)
         atomic_store_explicit(spread, lowest, memory_order_release);
     }
     return more;
+}
+
+const struct peer *peers_source(const struct homes *homes, uint32_t group, bool home,
+                                uint32_t asked)
+{
+    const struct peer *sources[HOMES_FOLLOWERS + 1];
+    uint32_t count = 0;
+
+    for (int part = HOMES_IS_HOME; part >= (home ? HOMES_IS_HOME : HOMES_FOLLOWS); part--)
+        for (uint32_t i = 0; i < peer_count(homes) && count <= HOMES_FOLLOWERS; i++) {
+            const struct peer *peer = peer_at(homes, i);
+            if (takes_part(homes, peer) && peer->news.groups[group].part == part)
+                sources[count++] = peer;
+        }
+    return count == 0 ? NULL : sources[asked % count];
 }
 
 const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch)

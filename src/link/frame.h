@@ -56,6 +56,13 @@ enum link_kind {
     LINK_HOMES,        /* what a node says of itself, and of which groups it is home */
     LINK_GATHERED,     /* by group: the home of that epoch knows of all of the sender's clients */
     LINK_UNREGISTERED = 48, /* as 24 and those behind it */
+    /* a copy of a group: copy.h */
+    LINK_COPY_ASK = 64,
+    LINK_COPY_BEGIN,
+    LINK_COPY_CHUNK,
+    LINK_COPY_CREDIT,
+    LINK_COPY_END,
+    LINK_COPY_REFUSED, /* the flags: enum copy_refusal */
 };
 
 struct link_frame {

@@ -128,7 +128,7 @@ static enum handshake_refusal read_hello(struct handshake *h, struct bytes body)
     h->peer.purpose = link_read_u8(&reader);
     h->peer.worker = link_read_u16(&reader);
     if (reader.failed || !bytes_equal(said, bytes_of(magic, sizeof(magic))) ||
-        h->peer.purpose < LINK_CONTROL || h->peer.purpose > LINK_TUNNEL)
+        h->peer.purpose < LINK_CONTROL || h->peer.purpose > LINK_COPY)
         return HANDSHAKE_MALFORMED;
     if (lowest > LINK_VERSION_MAX || highest < LINK_VERSION_MIN)
         return HANDSHAKE_NO_COMMON_VERSION;

@@ -30,6 +30,7 @@ enum link_purpose {
     LINK_CONTROL = 1,
     LINK_ROAD,   /* publications of one worker */
     LINK_TUNNEL, /* clients whose sessions live on the listener's node */
+    LINK_COPY,   /* of a group of shards that the listener's node has */
 };
 
 /* Who a node is. Borrows its texts. */

@@ -67,6 +67,16 @@
       "Records sent to a changelog again because no answer came.")                                 \
     X(CHANGELOG_REFUSED, COUNTER, "records", "changelog_refused",                                  \
       "Appends that a changelog refused because another record stood there.")                      \
+    X(COPIES_TAKEN, COUNTER, "groups", "copies_taken",                                             \
+      "Groups of which a copy was taken from another node.")                                       \
+    X(COPIES_FAILED, COUNTER, "groups", "copies_failed",                                           \
+      "Copies that came to nothing; others are asked for.")                                        \
+    X(COPIES_BYTES_TAKEN, COUNTER, "bytes", "copies_bytes_taken",                                  \
+      "Bytes of records that came in copies.")                                                     \
+    X(COPIES_GIVEN, COUNTER, "groups", "copies_given",                                             \
+      "Copies of groups that other nodes have asked for here.")                                    \
+    X(COPIES_BYTES_GIVEN, COUNTER, "bytes", "copies_bytes_given",                                  \
+      "Bytes of records that were given in copies.")                                               \
     X(TUNNELS_EDGE, GAUGE, "connections", "tunnels_edge",                                          \
       "Connections of clients whose sessions live on other nodes: the transport is here.")         \
     X(TUNNELS_HOME, GAUGE, "connections", "tunnels_home",                                          \

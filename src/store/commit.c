@@ -199,6 +199,7 @@ static bool open_again(struct store *store)
 {
     char error[ENGINE_ERROR_MAX];
     pthread_rwlock_wrlock(&store->engine_lock);
+    store_images_let_go(store);
     engine_close(store->engine);
     store->engine = NULL;
     enum rc rc = engine_open(store->dir, ENGINE_EXISTING, store->profile, &store->engine, error);

@@ -154,6 +154,9 @@ enum rc store_open(const struct store_options *options, struct store **out,
     store->never_at_once = options->never_at_once;
     store->worker_count = options->workers;
     store->group_count = options->groups;
+    store->shards = options->shards;
+    list_init(&store->images);
+    pthread_mutex_init(&store->images_lock, NULL);
     store->end_count = ends;
     replicas_init(store);
     store->commit_fd = eventfd(0, EFD_CLOEXEC);
@@ -221,11 +224,13 @@ void store_close(struct store *store)
     for (uint32_t i = 0; i < store->end_count; i++)
         store_end_deinit(&store->ends[i]);
     fault_point("store.close");
+    CHECK(list_empty(&store->images));
     engine_close(store->engine);
     logs_note_end(store->dir);
     close(store->commit_fd);
     close(store->read_fd);
     pthread_rwlock_destroy(&store->engine_lock);
+    pthread_mutex_destroy(&store->images_lock);
     mem_free(store->group);
     replicas_deinit(store);
     mem_free(store);
@@ -247,7 +252,7 @@ enum rc store_checkpoint(struct store *store, const char *to, char error[ENGINE_
 static bool family_is_blank(struct engine *engine, enum store_family family)
 {
     struct store_key meta = record_key(SHARD_META, RECORD_META);
-    meta.head_len = 2; /* all that begins with SHARD_META */
+    meta.head_len = SHARD_PREFIX; /* all that begins with SHARD_META */
     struct engine_cursor *cursor =
         engine_cursor_open(engine, family, bytes_of("", 0), bytes_of(meta.head, meta.head_len));
     struct bytes key, value;

@@ -45,6 +45,11 @@ struct engine_cursor {
     uint8_t until[]; /* the options point to it */
 };
 
+struct engine_view {
+    struct engine *engine;
+    const rocksdb_snapshot_t *snapshot;
+};
+
 /* ---- errors ------------------------------------------------------------------------------------
  */
 
@@ -514,12 +519,12 @@ uint64_t engine_cache_bytes(struct engine *engine)
 /* ---- reading -----------------------------------------------------------------------------------
  */
 
-enum rc engine_get(struct engine *engine, enum store_family family, struct bytes key, void **value,
-                   size_t *len)
+static enum rc get(struct engine *engine, const rocksdb_readoptions_t *options,
+                   enum store_family family, struct bytes key, void **value, size_t *len)
 {
     char *text = NULL;
-    *value = rocksdb_get_cf(engine->db, engine->verifying, engine->families[family],
-                            (const char *)key.data, key.len, len, &text);
+    *value = rocksdb_get_cf(engine->db, options, engine->families[family], (const char *)key.data,
+                            key.len, len, &text);
     if (text != NULL) {
         rocksdb_free(text);
         return RC_INVALID;
@@ -527,17 +532,28 @@ enum rc engine_get(struct engine *engine, enum store_family family, struct bytes
     return *value == NULL ? RC_NOT_FOUND : RC_OK;
 }
 
+enum rc engine_get(struct engine *engine, enum store_family family, struct bytes key, void **value,
+                   size_t *len)
+{
+    return get(engine, engine->verifying, family, key, value, len);
+}
+
 void engine_free(void *value)
 {
     rocksdb_free(value);
 }
 
-struct engine_cursor *engine_cursor_open(struct engine *engine, enum store_family family,
-                                         struct bytes from, struct bytes until)
+static struct engine_cursor *cursor_open(struct engine *engine, const rocksdb_snapshot_t *snapshot,
+                                         enum store_family family, struct bytes from,
+                                         struct bytes until)
 {
     struct engine_cursor *cursor = mem_new(sizeof(*cursor) + until.len);
     cursor->options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(cursor->options, 1);
+    if (snapshot != NULL) {
+        rocksdb_readoptions_set_snapshot(cursor->options, snapshot);
+        rocksdb_readoptions_set_fill_cache(cursor->options, 0);
+    }
     if (until.len > 0) {
         memcpy(cursor->until, until.data, until.len);
         rocksdb_readoptions_set_iterate_upper_bound(cursor->options, (const char *)cursor->until,
@@ -550,6 +566,43 @@ struct engine_cursor *engine_cursor_open(struct engine *engine, enum store_famil
     else
         rocksdb_iter_seek_to_first(cursor->iterator);
     return cursor;
+}
+
+struct engine_cursor *engine_cursor_open(struct engine *engine, enum store_family family,
+                                         struct bytes from, struct bytes until)
+{
+    return cursor_open(engine, NULL, family, from, until);
+}
+
+struct engine_view *engine_view_take(struct engine *engine)
+{
+    struct engine_view *view = NEW(struct engine_view);
+    view->engine = engine;
+    view->snapshot = rocksdb_create_snapshot(engine->db);
+    return view;
+}
+
+void engine_view_drop(struct engine_view *view)
+{
+    rocksdb_release_snapshot(view->engine->db, view->snapshot);
+    mem_free(view);
+}
+
+enum rc engine_view_get(struct engine_view *view, enum store_family family, struct bytes key,
+                        void **value, size_t *len)
+{
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(options, 1);
+    rocksdb_readoptions_set_snapshot(options, view->snapshot);
+    enum rc rc = get(view->engine, options, family, key, value, len);
+    rocksdb_readoptions_destroy(options);
+    return rc;
+}
+
+struct engine_cursor *engine_view_cursor(struct engine_view *view, enum store_family family,
+                                         struct bytes from, struct bytes until)
+{
+    return cursor_open(view->engine, view->snapshot, family, from, until);
 }
 
 enum rc engine_cursor_next(struct engine_cursor *cursor, struct bytes *key, struct bytes *value)

@@ -40,6 +40,7 @@ enum { ENGINE_ERROR_MAX = 512 };
 
 struct engine;
 struct engine_cursor;
+struct engine_view;
 
 /*
  * Opens the store in `dir`. RC_NOT_FOUND: there is none (and none was to be made). RC_INVALID:
@@ -97,6 +98,18 @@ void engine_free(void *value);
 /* A walk over the keys from <= key < until in order; `until` empty: to the end. Gives a cursor of
  * the present moment: later writes are not seen. Copies both bounds. */
 struct engine_cursor *engine_cursor_open(struct engine *engine, enum store_family family,
+                                         struct bytes from, struct bytes until);
+
+/* The present moment, to be read later. It keeps what is deleted from being given back to the disk,
+ * and has to go before the engine does. */
+struct engine_view *engine_view_take(struct engine *engine);
+void engine_view_drop(struct engine_view *view);
+
+/* As engine_get() and engine_cursor_open(), of that moment. What the cursor reads is not kept in
+ * memory. */
+enum rc engine_view_get(struct engine_view *view, enum store_family family, struct bytes key,
+                        void **value, size_t *len);
+struct engine_cursor *engine_view_cursor(struct engine_view *view, enum store_family family,
                                          struct bytes from, struct bytes until);
 
 /* The next pair, borrowed until the next call. RC_NOT_FOUND: the end. RC_INVALID: damage. */

@@ -43,6 +43,7 @@ struct store_end {
 };
 
 struct replicas;
+struct store_position;
 
 struct store {
     struct engine *engine;        /* NULL: could not be opened again yet */
@@ -74,8 +75,11 @@ struct store {
     int read_fd;
     struct mailbox requests; /* struct read_job */
 
+    pthread_mutex_t images_lock;
+    struct list images; /* struct store_image, under the lock */
+
     struct replicas *replicas; /* NULL: no shard has a changelog */
-    uint32_t worker_count, group_count;
+    uint32_t worker_count, group_count, shards;
     uint32_t end_count;
     struct store_end ends[]; /* those of a group one behind the other */
 };
@@ -105,8 +109,13 @@ void replicas_flushed(struct store *store);
 /* The thread ends: who still waits gets RC_CLOSED. */
 void replicas_end(struct store *store);
 bool replica_lease_fresh(const struct store *store, uint32_t group);
+/* The value of a group's position. RC_AGAIN: a copy of the group is being taken. RC_INVALID. */
+enum rc replica_position_read(struct bytes value, struct store_position *out);
 void replicas_init(struct store *store);
 void replicas_deinit(struct store *store);
+
+/* image.c: the engine is about to be closed, and nobody reads it. */
+void store_images_let_go(struct store *store);
 
 void *store_read_main(void *arg);
 void store_wake_read(void *arg);

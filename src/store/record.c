@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 
-enum { FORMAT = 1, SHARD_BYTES = 2, KIND_AT = 2, NUMBER_AT = 3, SECOND_AT = 11 };
+enum { FORMAT = 1, SHARD_BYTES = SHARD_PREFIX, KIND_AT = 2, NUMBER_AT = 3, SECOND_AT = 11 };
 
 /* ---- numbers in bytes --------------------------------------------------------------------------
  */

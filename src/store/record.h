@@ -17,10 +17,10 @@
  *  state     shard 'h' source-shard                number: outbox entries up to it have arrived
  *  state     0xFFFF 'v'                            struct meta_record
  *  state     0xFFFF 'p' group                      where its changelog has been applied up to: only
- *                                                  that changelog's reader understands it
- *  queue     shard 'q' session 0 sequence          struct queue_record
- *  queue     shard 'm' number                      a message that several queues of the shard share
- *  retained  shard 'r' topic                       a message
+ *                                                  that changelog's reader understands it; one
+ * byte: a copy of it is being taken from another node queue     shard 'q' session 0 sequence struct
+ * queue_record queue     shard 'm' number                      a message that several queues of the
+ * shard share retained  shard 'r' topic                       a message
  *
  * A filter of a shared subscription stands as the client wrote it: "$share/name/filter". Values
  * begin with a format byte of their own. To add a field: append it, and let readers take what is
@@ -33,7 +33,7 @@
 #include "model/subscription.h"
 #include "store/store.h"
 
-enum { STORE_FORMAT = 1, SHARD_META = 0xFFFF };
+enum { STORE_FORMAT = 1, SHARD_META = 0xFFFF, SHARD_PREFIX = 2 /* bytes of a key */ };
 
 enum record_kind {
     RECORD_SESSION = 's',

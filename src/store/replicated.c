@@ -27,8 +27,11 @@ struct replica {
     size_t used, room;
     uint32_t records; /* in these */
     struct store_position position;
-    bool moved;     /* the position has not been added to a write */
-    bool unflushed; /* it has, and that was not flushed yet */
+    bool moved;             /* the position has not been added to a write */
+    bool unflushed;         /* it has, and that was not flushed yet */
+    bool copying;           /* the group is not whole */
+    uint64_t copy;          /* token of the copy */
+    uint32_t copied_chunks; /* of it that are in what is written next */
 };
 
 struct replicas {
@@ -43,7 +46,20 @@ struct replicas {
     struct replica groups[];
 };
 
-enum news_kind { NEWS_APPLY, NEWS_OPEN, NEWS_SERVE, NEWS_COMMITTED, NEWS_LOST, NEWS_CLOSE };
+enum news_kind {
+    NEWS_APPLY,
+    NEWS_OPEN,
+    NEWS_SERVE,
+    NEWS_COMMITTED,
+    NEWS_LOST,
+    NEWS_CLOSE,
+    NEWS_COPY,
+    NEWS_COPY_CHUNK,
+    NEWS_COPIED
+};
+
+/* Stands where the position does while a copy is being taken: one byte. */
+static const struct store_position not_whole = {.len = 1};
 
 struct replica_news {
     struct letter letter;
@@ -133,6 +149,31 @@ void store_replica_close(struct store *store, uint32_t group)
     post_kind(store, NEWS_CLOSE, group);
 }
 
+static void post_copy(struct store *store, enum news_kind kind, uint32_t group, uint64_t token,
+                      struct bytes chunk, const struct store_position *position)
+{
+    struct replica_news *news = news_new(store, kind, group, chunk, position);
+    news->token = token;
+    post(store, news);
+}
+
+void store_replica_copy(struct store *store, uint32_t group, uint64_t token)
+{
+    post_copy(store, NEWS_COPY, group, token, bytes_of(NULL, 0), NULL);
+}
+
+void store_replica_copy_chunk(struct store *store, uint32_t group, uint64_t token,
+                              struct bytes chunk)
+{
+    post_copy(store, NEWS_COPY_CHUNK, group, token, chunk, NULL);
+}
+
+void store_replica_copied(struct store *store, uint32_t group, uint64_t token,
+                          const struct store_position *position)
+{
+    post_copy(store, NEWS_COPIED, group, token, bytes_of(NULL, 0), position);
+}
+
 bool store_replica_is_open(const struct store *store, uint32_t group)
 {
     return atomic_load_explicit(&store->replicas->groups[group].state, memory_order_acquire) !=
@@ -171,6 +212,7 @@ static void answer(struct store *store, uint32_t group, enum rc rc, bool synced)
 
 static void move_to(struct replica *replica, const struct store_position *position)
 {
+    CHECK(position->len != not_whole.len || position == &not_whole);
     replica->position = *position;
     replica->moved = true;
 }
@@ -208,6 +250,7 @@ static void committed(struct store *store, uint32_t group, const struct store_po
 static void apply(struct store *store, const struct replica_news *news)
 {
     struct replicas *all = store->replicas;
+    CHECK(!all->groups[news->group].copying);
     uint32_t count = batch_header_count(bytes_of(news->batch, news->len));
     if (count > 0)
         store_group_add(store, bytes_of(news->batch + BATCH_HEADER, news->len - BATCH_HEADER),
@@ -216,9 +259,70 @@ static void apply(struct store *store, const struct replica_news *news)
     all->unwritten += news->len;
 }
 
+/* One write says that the group is not whole and takes away what is there of it. */
+static void begin_copy(struct store *store, const struct replica_news *news)
+{
+    struct replica *replica = &store->replicas->groups[news->group];
+    struct batch batch;
+    batch_init(&batch);
+    for (uint32_t shard = news->group; shard < store->shards; shard += store->group_count) {
+        struct store_key from = record_key(shard, RECORD_META), until;
+        from.head_len = SHARD_PREFIX;
+        until = record_key_end(&from);
+        struct bytes spans[] = {bytes_of(from.head, from.head_len),
+                                bytes_of(until.head, until.head_len)};
+        for (int family = 0; family < STORE_FAMILIES; family++)
+            batch_add(&batch, &(struct batch_record){.shard = (uint16_t)shard,
+                                                     .operation = BATCH_DELETE_RANGE,
+                                                     .family = (enum store_family)family,
+                                                     .key = &spans[0],
+                                                     .key_parts = 1,
+                                                     .value = &spans[1],
+                                                     .value_parts = 1});
+    }
+    store_group_add_batch(store, &batch);
+    batch_deinit(&batch);
+    replica->copying = true;
+    replica->copy = news->token;
+    replica->copied_chunks = 0;
+    move_to(replica, &not_whole);
+}
+
+static void take_copy(struct store *store, const struct replica_news *news)
+{
+    struct replica *replica = &store->replicas->groups[news->group];
+    CHECK(state_of(replica) == REPLICA_FOLLOWS && !replica->opening);
+    if (news->kind == NEWS_COPY) {
+        begin_copy(store, news);
+        return;
+    }
+    if (!replica->copying || news->token != replica->copy)
+        return; /* of one that was given up */
+    replica->copied_chunks++;
+    if (news->kind == NEWS_COPY_CHUNK) {
+        store_group_add(store, bytes_of(news->batch + BATCH_HEADER, news->len - BATCH_HEADER),
+                        batch_header_count(bytes_of(news->batch, news->len)));
+    } else {
+        move_to(replica, &news->position);
+        replica->copying = false;
+    }
+}
+
+static void tell_copied(struct store *store, uint32_t group)
+{
+    struct replicas *all = store->replicas;
+    struct replica *replica = &all->groups[group];
+    uint32_t chunks = replica->copied_chunks;
+    replica->copied_chunks = 0;
+    if (chunks > 0)
+        all->ops->copied(all->owner, group, replica->copy, chunks);
+}
+
 void replicas_written(struct store *store)
 {
     struct replicas *all = store->replicas;
+    for (uint32_t group = 0; group < store->group_count; group++)
+        tell_copied(store, group);
     if (all->unwritten == 0)
         return;
     pthread_mutex_lock(&all->lock);
@@ -236,6 +340,7 @@ static void take_news(struct store *store, const struct replica_news *news, stru
         apply(store, news);
         break;
     case NEWS_OPEN:
+        CHECK(!replica->copying);
         replica->opening = true;
         replica->token = news->token;
         break;
@@ -253,6 +358,11 @@ static void take_news(struct store *store, const struct replica_news *news, stru
         break;
     case NEWS_CLOSE:
         replica->closing = true;
+        break;
+    case NEWS_COPY:
+    case NEWS_COPY_CHUNK:
+    case NEWS_COPIED:
+        take_copy(store, news);
         break;
     }
 }
@@ -388,7 +498,8 @@ void replicas_flushed(struct store *store)
         if (!replica->unflushed)
             continue;
         replica->unflushed = false;
-        all->ops->flushed(all->owner, group, &replica->position);
+        if (!replica->copying)
+            all->ops->flushed(all->owner, group, &replica->position);
     }
 }
 
@@ -469,11 +580,16 @@ void replicas_end(struct store *store)
 /* ---- life --------------------------------------------------------------------------------------
  */
 
-void store_replicate(struct store *store, const struct store_replica_ops *ops, void *owner)
+enum rc replica_position_read(struct bytes value, struct store_position *out)
 {
-    CHECK(store->group_count > 0);
-    store->replicas->ops = ops;
-    store->replicas->owner = owner;
+    *out = (struct store_position){0};
+    if (value.len == not_whole.len)
+        return RC_AGAIN;
+    if (value.len > sizeof(out->bytes))
+        return RC_INVALID;
+    memcpy(out->bytes, value.data, value.len);
+    out->len = (uint32_t)value.len;
+    return RC_OK;
 }
 
 enum rc store_replica_position(struct store *store, uint32_t group, struct store_position *out)
@@ -488,15 +604,20 @@ enum rc store_replica_position(struct store *store, uint32_t group, struct store
         return RC_OK;
     if (rc != RC_OK)
         return rc;
-    if (len <= sizeof(out->bytes)) {
-        memcpy(out->bytes, value, len);
-        out->len = (uint32_t)len;
-        rc = RC_OK;
-    } else {
-        rc = RC_INVALID;
-    }
+    rc = replica_position_read(bytes_of(value, len), out);
     engine_free(value);
     return rc;
+}
+
+void store_replicate(struct store *store, const struct store_replica_ops *ops, void *owner)
+{
+    struct replicas *all = store->replicas;
+    CHECK(store->group_count > 0);
+    all->ops = ops;
+    all->owner = owner;
+    for (uint32_t group = 0; group < store->group_count; group++)
+        all->groups[group].copying =
+            store_replica_position(store, group, &(struct store_position){0}) == RC_AGAIN;
 }
 
 void replicas_init(struct store *store)

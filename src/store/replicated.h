@@ -17,6 +17,9 @@
  * One batch of a group is on its way at a time; what is recorded meanwhile is the next one. While a
  * group FOLLOWS, what its ends record is refused with RC_CLOSED.
  *
+ * A group that FOLLOWS and cannot go on is replaced by a copy of another node's (image.h). From
+ * store_replica_copy() to store_replica_copied() it is not whole, which the store remembers.
+ *
  * Limits: STORE_GROUPS_MAX groups; more than STORE_APPEND_MAX bytes of records go in several
  * appends; STORE_APPLY_MAX bytes wait to be applied, then who brings more waits for the disk.
  */
@@ -35,7 +38,7 @@ enum {
 /* Where in its changelog a group stands: bytes that only their maker understands. */
 struct store_position {
     uint8_t bytes[STORE_POSITION_MAX];
-    uint32_t len; /* 0: at its beginning */
+    uint32_t len; /* 0: at its beginning; never 1 */
 };
 
 /* All on the commit thread, but for lease_fresh(). */
@@ -52,6 +55,8 @@ struct store_replica_ops {
     /* The disk does not take what the changelog has: the group FOLLOWS, and another node has to be
      * its home. */
     void (*failed)(void *owner, uint32_t group);
+    /* Of the copy with that token so much more has been written: chunks, and at last the end. */
+    void (*copied)(void *owner, uint32_t group, uint64_t token, uint32_t chunks);
     /* Whether what is taken back before it was appended need not be. Any thread. */
     bool (*lease_fresh)(void *owner, uint32_t group);
 };
@@ -59,7 +64,8 @@ struct store_replica_ops {
 /* Before store_start(), for a store that was opened with groups. Borrows ops. */
 void store_replicate(struct store *store, const struct store_replica_ops *ops, void *owner);
 
-/* Where the group stands. Before store_start(). RC_INVALID: damaged. */
+/* Where the group stands. Before store_start(). RC_AGAIN: it is not whole, and needs a copy.
+ * RC_INVALID: damaged. */
 MUST_USE enum rc store_replica_position(struct store *store, uint32_t group,
                                         struct store_position *out);
 
@@ -86,6 +92,16 @@ void store_replica_lost(struct store *store, uint32_t group);
 
 /* SERVES, and nobody records any more: closed() when everything has been appended and written. */
 void store_replica_close(struct store *store, uint32_t group);
+
+/* FOLLOWS: all that is here of the group is given up for a copy, which has that token; another one
+ * may have been under way. */
+void store_replica_copy(struct store *store, uint32_t group, uint64_t token);
+/* A chunk of it, for which store_image_fits() has said yes. Copies it. */
+void store_replica_copy_chunk(struct store *store, uint32_t group, uint64_t token,
+                              struct bytes chunk);
+/* All chunks have been given: the group is whole, at that position. */
+void store_replica_copied(struct store *store, uint32_t group, uint64_t token,
+                          const struct store_position *position);
 
 /* Whether workers may record: LOADS or SERVES. */
 bool store_replica_is_open(const struct store *store, uint32_t group);

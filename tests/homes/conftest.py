@@ -50,7 +50,7 @@ class Cluster(list):
     """[0], [1], ... are kit.Broker. `known`: how many of them are in each other's configuration;
     `each`: what the section `cluster` of a node's has beside the others'."""
 
-    def __init__(self, count, known=None, each=None, **cluster):
+    def __init__(self, count, known=None, each=None, environment=None, **cluster):
         super().__init__()
         self.links = link_ports(count)
         self.health = [free_port() for _ in range(count)]
@@ -59,7 +59,7 @@ class Cluster(list):
         self.extra = {"drain_delay": 0, **cluster}
         self.each = each or {}
         for number in range(self.known):
-            self.append(Broker(self.configuration(number)))
+            self.append(Broker(self.configuration(number), environment=environment))
 
     def configuration(self, number):
         others = [f"127.0.0.1:{port}" for n, port in enumerate(self.links[:self.known]) if n != number]

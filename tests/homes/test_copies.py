@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes that cannot go on from the changelogs take copies of the groups from the others."""
+
+import itertools
+import shutil
+import time
+
+import pytest
+
+from kit import PUBLISH, V5, patience, unique, wire
+
+from .conftest import GROUPS
+from .test_sessions import KEPT, come_back, kept
+
+KEEP = 8  # records of a log that stay although nobody needs them
+SESSIONS, MESSAGES, RETAINED = 48, 10, 20
+
+
+class Stored:
+    """Stored sessions with queues, and retained messages; and whether they are still there."""
+
+    def __init__(self, topic, sessions=SESSIONS):
+        self.topic, self.ids = topic, [unique() for _ in range(sessions)]
+        self.queued = []
+
+    def subscribe(self, connect, brokers):
+        for number, client_id in enumerate(self.ids):
+            bob = kept(connect, brokers[number % len(brokers)], client_id)
+            bob.subscribe(f"{self.topic}/q", qos=1)
+            bob.disconnect()
+            bob.close()
+
+    def queue(self, connect, broker, count=MESSAGES, size=0):
+        alice = connect(V5, broker=broker)
+        for _ in range(count):
+            self.queued.append(f"m{len(self.queued)}".ljust(size))
+            alice.publish(f"{self.topic}/q", self.queued[-1], 1)
+        alice.close()
+
+    def retain(self, connect, broker, text):
+        alice = connect(V5, broker=broker)
+        for number in range(RETAINED):
+            alice.publish(f"{self.topic}/r/{number}", f"{text} {number}", 1, retain=True)
+        alice.close()
+
+    def look(self, broker):
+        """All sessions through that node; takes their queues."""
+        for client_id in self.ids:
+            bob = come_back(broker, client_id)
+            assert bob.connack.session_present, client_id
+            for payload in self.queued:
+                bob.receive(topic=f"{self.topic}/q", payload=payload)
+            bob.close()
+        self.queued = []
+
+    def retained(self, connect, broker):
+        bob = connect(V5, broker=broker)
+        bob.subscribe(f"{self.topic}/r/+", qos=1)
+        bob.send(wire.pingreq())
+        packets = iter(bob.next_packet, None)
+        got = {packet.topic: packet.payload.decode() for packet in
+               itertools.takewhile(lambda packet: packet.type == PUBLISH, packets)}
+        bob.close()
+        return got
+
+    def expected(self, text):
+        return {f"{self.topic}/r/{number}": f"{text} {number}" for number in range(RETAINED)}
+
+
+@pytest.fixture
+def trimming(cluster_of):
+    """Three nodes that keep few records in their logs."""
+    return cluster_of(3, environment={"SKEIN_TEST_LOG_KEEP": str(KEEP)}).init()
+
+
+def trimmed(cluster, number, beyond):
+    """Whether each log has been trimmed past that sequence, by whoever is its home."""
+    homes = {}
+    for n in cluster.living():
+        for group in cluster.shards(n):
+            if group["state"] == "serving":
+                homes[group["group"]] = group["trimmed"]
+    return len(homes) == GROUPS and all(homes[group] > beyond[group] for group in homes)
+
+
+def wait_until_trimmed(cluster, beyond=None):
+    beyond = beyond or [0] * GROUPS
+    cluster.wait("all logs trimmed", lambda: trimmed(cluster, 0, beyond), 30 + 12 * patience())
+
+
+def wipe(broker):
+    shutil.rmtree(broker.data)
+
+
+def test_node_with_an_empty_disk_takes_copies_and_leads_its_groups_again(trimming, connect, topic):
+    stored = Stored(topic)
+    stored.subscribe(connect, trimming)
+    stored.queue(connect, trimming[0])
+    stored.retain(connect, trimming[2], "kept")
+    wait_until_trimmed(trimming)
+    led = [group for group, home in enumerate(trimming.homes()) if home == "n1"]
+    trimming[1].stop()
+    wipe(trimming[1])
+    trimming.restart(1)
+    trimming.wait_until_settled()
+    assert [group for group, home in enumerate(trimming.homes()) if home == "n1"] == led
+    assert trimming[1].log.count("group.copied ") >= GROUPS
+    assert stored.retained(connect, trimming[1]) == stored.expected("kept")
+    trimming[0].kill()  # ... and it has them all, not only its own
+    trimming[2].kill()
+    trimming.wait("it leads all", lambda: trimming.agreed([1]))
+    stored.look(trimming[1])
+
+
+def test_node_that_was_away_while_logs_were_trimmed_takes_copies(trimming, connect, topic):
+    stored = Stored(topic)
+    stored.subscribe(connect, trimming)
+    stored.retain(connect, trimming[0], "before")
+    beyond = [group["sequence"] for group in trimming.shards(1)]
+    trimming[1].stop()
+    stored.queue(connect, trimming[0], 3 * KEEP)
+    stored.retain(connect, trimming[0], "after")
+    alice = connect(V5, broker=trimming[0])
+    alice.publish(f"{topic}/r/0", b"", 1, retain=True)
+    wait_until_trimmed(trimming, beyond)
+    trimming.restart(1)
+    trimming.wait_until_settled()
+    assert "homes.behind" in trimming[1].log and "group.copied " in trimming[1].log
+    expected = stored.expected("after")
+    del expected[f"{topic}/r/0"]  # what it had of that is gone from its memory, too
+    assert stored.retained(connect, trimming[1]) == expected
+    stored.look(trimming[1])
+
+
+def test_node_that_dies_in_the_middle_of_a_copy_takes_it_again(trimming, connect, topic):
+    stored = Stored(topic)
+    stored.subscribe(connect, trimming)
+    stored.queue(connect, trimming[0], size=100_000)  # each group has several chunks
+    wait_until_trimmed(trimming)
+    trimming[1].stop()
+    wipe(trimming[1])
+    sound = trimming[1].environment
+    trimming[1].environment = {**sound, "SKEIN_TEST_FAULT": "group.copy:9"}
+    trimming.restart(1)
+    trimming.wait("it has died", lambda: not trimming[1].alive())
+    trimming[1].stopped = True  # as it was to be
+    trimming[1].environment = sound
+    trimming.restart(1)
+    trimming[1].wait_for_log("was begun and not ended")
+    trimming.wait_until_settled()
+    stored.look(trimming[1])
+
+
+def test_metrics_and_shards_tell_of_copies(trimming, connect, topic):
+    stored = Stored(topic, sessions=4)
+    stored.subscribe(connect, trimming)
+    wait_until_trimmed(trimming)
+    trimming[2].stop()
+    wipe(trimming[2])
+    trimming.restart(2)
+    trimming.wait_until_settled()
+    taken, given = (trimming.ask(n, "/v1/metrics")[1]["metrics"] for n in (2, 0))
+    assert taken["copies_taken"] == GROUPS and taken["copies_bytes_taken"] > 0
+    assert taken["copies_failed"] == 0
+    other = trimming.ask(1, "/v1/metrics")[1]["metrics"]
+    assert given["copies_given"] + other["copies_given"] == GROUPS
+    assert given["copies_bytes_given"] + other["copies_bytes_given"] == taken["copies_bytes_taken"]
+    assert all("copy_from" not in group for group in trimming.shards(2))
