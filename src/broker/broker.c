@@ -154,6 +154,7 @@ static void workers_clean_up(struct broker *broker)
 
 void node_deinit(struct broker *broker)
 {
+    groups_end(broker->groups);
     workers_clean_up(broker);
     store_close(broker->store);
     rcu_drain();

@@ -45,6 +45,7 @@ struct groups {
     struct homes *homes;
     _Atomic bool alone; /* the cluster has not been initialised: groups have epoch 0 */
     pthread_mutex_t lock;
+    bool ended; /* workers have ended: no step is begun any more */
     struct group groups[HOMES_GROUPS];
 };
 
@@ -129,6 +130,8 @@ static void open_step(struct mail *mail, void *receiver)
 static void begin_step(struct groups *groups, struct group *group, enum group_state step)
 {
     struct broker *broker = groups->broker;
+    if (groups->ended)
+        return;
     group->state = step;
     group->missing = broker->worker_count;
     for (uint32_t i = 0; i < broker->worker_count; i++) {
@@ -635,6 +638,15 @@ uint32_t groups_served(const struct groups *groups)
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         count += groups_serve(groups, i);
     return count;
+}
+
+void groups_end(struct groups *groups)
+{
+    if (groups == NULL)
+        return;
+    pthread_mutex_lock(&groups->lock);
+    groups->ended = true;
+    pthread_mutex_unlock(&groups->lock);
 }
 
 void groups_free(struct groups *groups)

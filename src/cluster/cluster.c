@@ -34,6 +34,17 @@ static void open_mail(struct cluster *cluster)
     }
 }
 
+/* Workers have ended: what it would tell them nobody would open. */
+static void drop_mail(struct cluster *cluster)
+{
+    struct letter *letter = mailbox_take_all(&cluster->mailbox);
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        mem_free(CONTAINER_OF(letter, struct control_mail, letter));
+        letter = next;
+    }
+}
+
 static void take_interest(struct cluster *cluster, enum interest_level level, struct bytes filter)
 {
     struct own_route *route = own_routes_find(&cluster->own_routes, filter);
@@ -412,7 +423,7 @@ void cluster_free(struct cluster *cluster)
 {
     if (cluster == NULL)
         return;
-    open_mail(cluster);
+    drop_mail(cluster);
     members_free(cluster);
     own_routes_deinit(&cluster->own_routes);
     for (uint32_t i = 0; i < cluster->worker_count; i++)

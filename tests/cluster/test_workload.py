@@ -105,7 +105,7 @@ def test_a_broker_that_acknowledges_before_it_commits_is_caught(nodes, tmp_path)
         found, _ = violations(f"broken{attempt}", three, tmp_path / f"{attempt}.jsonl", three.dies, seconds=0)
         if found:
             break
-    assert {violation.rule for violation in found} & {"C1", "C3", "C4", "C6", "C7"}
+    assert {violation.rule for violation in found} & {"C1", "C3", "C4", "C5", "C6", "C7"}
 
 
 def test_a_broker_that_keeps_nothing_is_caught(nodes, tmp_path):
