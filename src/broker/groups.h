@@ -48,7 +48,8 @@ bool groups_apply_retained(struct broker *broker, struct bytes batch);
 /* How many groups are served here. Any thread. */
 uint32_t groups_served(const struct groups *groups);
 
-/* After homes_stop(), when workers have ended: begins nothing that they would have to do. NULL is fine. */
+/* After homes_stop(), when workers have ended: begins nothing that they would have to do. NULL is
+ * fine. */
 void groups_end(struct groups *groups);
 
 /* After groups_end() and the end of the store. NULL is fine. */

@@ -136,8 +136,8 @@ static bool is_out_of_hands(const struct testament *testament)
 
 static void delete_record(const struct testament *testament)
 {
-    struct store_key key = record_key_testament(testament->store->shard, testament->number,
-                                                client_id_of(testament));
+    struct store_key key =
+        record_key_testament(testament->store->shard, testament->number, client_id_of(testament));
     store_delete(testament->store, STORE_STATE, &key);
 }
 
