@@ -24,7 +24,9 @@
 /* The same in a cluster only. */
 #define FAULT_POINTS_CLUSTER(X)                                                                    \
     X("store.before_append", "a group's records have been put together for its changelog")         \
-    X("group.copy", "a part of a group has come from another node")
+    X("group.copy", "a part of a group has come from another node")                                \
+    X("homes.seed", "what the node holds is about to become the beginning of a cluster")           \
+    X("homes.seeded", "it has; its groups have not been claimed")
 
 /* Reads SKEIN_TEST_FAULT. Once, before other threads start. */
 void fault_init(void);

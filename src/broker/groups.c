@@ -446,6 +446,17 @@ static bool is_blank(void *owner)
     return store_is_blank(groups->broker->store);
 }
 
+static void seed(void *owner)
+{
+    struct groups *groups = owner;
+    const struct changelog_position beginning = {0};
+    struct store_position encoded;
+    end_alone(groups);
+    position_encode(&beginning, &encoded);
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        store_replica_place(groups->broker->store, i, &encoded);
+}
+
 static void changed(void *owner)
 {
     struct groups *groups = owner;
@@ -487,6 +498,7 @@ const struct homes_ops groups_homes_ops = {
     .lost = lost,
     .behind = behind,
     .is_blank = is_blank,
+    .seed = seed,
     .changed = changed,
     .spread = spread,
     .drained = drained,
@@ -514,7 +526,10 @@ static void flushed(void *owner, uint32_t number, const struct store_position *p
     if (position->len == 0)
         return; /* alone */
     CHECK(position_decode(position, &decoded));
-    homes_flushed(groups->homes, number, &decoded);
+    if (decoded.sequence == 0) /* seed() */
+        homes_position_set(groups->homes, number, &decoded);
+    else
+        homes_flushed(groups->homes, number, &decoded);
 }
 
 static void ready(void *owner, uint32_t number, uint64_t epoch)
@@ -605,7 +620,8 @@ enum rc groups_begin(struct groups *groups, struct homes *homes)
             return rc;
         if (!position_decode(&stored, &position))
             return RC_INVALID;
-        homes_position_set(homes, i, &position);
+        if (stored.len > 0) /* else nothing of the log is here, nor what was before it */
+            homes_position_set(homes, i, &position);
     }
     return RC_OK;
 }

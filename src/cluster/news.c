@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/news.h"
 
-enum { FOUNDED = 1, STANDBY = 2, DRAINED = 4 };
+enum { FOUNDED = 1, STANDBY = 2, DRAINED = 4, HOLDS = 8 };
 
 static uint8_t *write_group(uint8_t *out, const struct homes_group_news *group)
 {
@@ -22,8 +22,8 @@ size_t news_write(const struct homes_news *news, uint8_t out[NEWS_BYTES])
 {
     uint8_t *at = link_write_text(out, bytes_of_str(news->id));
 
-    *at++ = (uint8_t)((news->founded ? FOUNDED : 0) | (news->standby ? STANDBY : 0) |
-                      (news->drained ? DRAINED : 0));
+    *at++ = (uint8_t)((news->founded ? FOUNDED : 0) | (news->holds ? HOLDS : 0) |
+                      (news->standby ? STANDBY : 0) | (news->drained ? DRAINED : 0));
     *at++ = news->engine;
     at = link_write_u16(at, news->weight);
     at = link_write_u16(at, news->workers);
@@ -66,6 +66,7 @@ bool news_read(struct bytes body, struct homes_news *news)
     uint8_t flags = link_read_u8(&reader);
     news->founded = (flags & FOUNDED) != 0;
     news->standby = (flags & STANDBY) != 0;
+    news->holds = (flags & HOLDS) != 0;
     news->drained = (flags & DRAINED) != 0;
     news->engine = link_read_u8(&reader);
     news->weight = link_read_u16(&reader);

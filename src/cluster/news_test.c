@@ -12,6 +12,7 @@ static struct homes_news some_news(void)
 {
     struct homes_news news = {.id = "0123456789abcdef",
                               .founded = true,
+                              .holds = true,
                               .standby = true,
                               .drained = true,
                               .rebalance = 7,
@@ -38,7 +39,7 @@ static void news_say_the_same_when_they_have_been_read(void **state)
     assert_true(len <= NEWS_BYTES && news_read(bytes_of(body, len), &read));
     assert_string_equal(read.id, news.id);
     assert_true(read.drained && read.rebalance == 7);
-    assert_true(read.founded && read.standby && read.engine == HOMES_ENGINE_UP);
+    assert_true(read.founded && read.holds && read.standby && read.engine == HOMES_ENGINE_UP);
     assert_int_equal(read.weight, 250);
     assert_int_equal(read.workers, 8);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++) {

@@ -5,7 +5,8 @@
  * all that are configured say the same id, nobody can be initialising another one (of two ids the
  * smaller one wins), and the streams are made, with the id in their names. Then it is founded,
  * which the others hear and write down, too. Streams are never made again: a node whose cluster the
- * engine does not have stays LOST.
+ * engine does not have stays LOST. What the node holds that initialises it, it brings along:
+ * seed.c.
  */
 #include "homes/inside.h"
 
@@ -66,7 +67,7 @@ enum rc founding_start(struct homes *homes, char why[HOMES_WHY_MAX])
     }
     memcpy(homes->mark.name, homes->cluster, sizeof(homes->mark.name));
     homes->marked = rc == RC_OK;
-    homes->founder = rc == RC_OK && !homes->mark.founded;
+    homes->founder = rc == RC_OK && !homes->mark.founded && !homes->mark.seeding;
     if (rc == RC_OK)
         homes_enter(homes, homes->founder ? HOMES_GATHERING : HOMES_JOINING);
     return RC_OK;
@@ -91,7 +92,24 @@ void founding_begin(struct homes *homes)
     homes->mark.founded = false;
     homes->marked = false;
     homes->founder = true;
+    homes->id_holds = homes->holds;
     homes_enter(homes, HOMES_GATHERING);
+}
+
+/* It cannot go on: as if it had not begun. */
+static void give_up(struct homes *homes, const char *why)
+{
+    if (mark_remove(homes->data_dir, MARK_FILE) != RC_OK)
+        LOG(LOG_WARN, "homes.mark_left", log_text("folder", homes->data_dir));
+    engine_disconnect(homes);
+    homes->founder = homes->marked = homes->id_holds = homes->connected = false;
+    homes->mark.id[0] = '\0';
+    homes_enter(homes, HOMES_ALONE);
+    homes_say(homes, "%s", why);
+    pthread_mutex_lock(&homes->lock);
+    snprintf(homes->refusal, sizeof(homes->refusal), "%s", why);
+    homes->refusals++;
+    pthread_mutex_unlock(&homes->lock);
 }
 
 /* Takes over another node's id. */
@@ -101,9 +119,30 @@ static void take_id(struct homes *homes, const struct peer *peer)
         LOG(LOG_WARN, "homes.mark_left", log_text("folder", homes->data_dir));
     engine_disconnect(homes);
     homes->founder = homes->marked = false;
+    homes->id_holds = peer->news.holds;
     memcpy(homes->mark.id, peer->news.id, sizeof(homes->mark.id));
     homes_enter(homes, HOMES_JOINING);
     LOG(LOG_INFO, "homes.id_heard", log_text("id", homes->mark.id), log_text("node", peer->node));
+}
+
+/* Of two ids that two nodes have drawn: one that is founded, else one of a node that holds
+ * something, else the smaller one. */
+static bool goes_before(const struct homes *homes, const struct homes_news *news)
+{
+    if (homes->mark.id[0] == '\0' || news->founded)
+        return true;
+    if (news->holds != homes->id_holds)
+        return news->holds;
+    return strcmp(news->id, homes->mark.id) < 0;
+}
+
+static bool takes_others_in(struct homes *homes)
+{
+    if (homes->options.ops->is_blank(homes->options.owner))
+        return true;
+    homes_say(homes, "%s", HOMES_NOT_BLANK);
+    LOG_LIMITED(LOG_ERROR, "homes.not_blank", log_text("meaning", HOMES_NOT_BLANK));
+    return false;
 }
 
 void founding_heard(struct homes *homes, const struct peer *peer)
@@ -113,21 +152,17 @@ void founding_heard(struct homes *homes, const struct peer *peer)
     if (!mark_id_valid(news->id) || homes->phase >= HOMES_ENDING)
         return;
     int order = strcmp(news->id, homes->mark.id);
-    if (homes->mark.founded && order != 0) {
+    if ((homes->mark.founded || homes->mark.seeding) && order != 0) {
         LOG_LIMITED(
             LOG_ERROR, "homes.other_cluster", log_text("node", peer->node),
             log_text("its_id", news->id), log_text("id", homes->mark.id),
             log_text("meaning", "two clusters of one name; that node takes no part in ours"));
         return;
     }
-    if (homes->mark.id[0] == '\0' && !homes->options.ops->is_blank(homes->options.owner)) {
-        homes_say(homes, "%s", HOMES_NOT_BLANK);
-        LOG_LIMITED(LOG_ERROR, "homes.not_blank", log_text("meaning", HOMES_NOT_BLANK));
-        return;
-    }
-    if (order != 0 && (homes->mark.id[0] == '\0' || news->founded || order < 0))
+    if (order != 0 && goes_before(homes, news) && takes_others_in(homes))
         take_id(homes, peer);
-    if (strcmp(news->id, homes->mark.id) != 0 || homes->mark.founded || !news->founded)
+    if (strcmp(news->id, homes->mark.id) != 0 || homes->mark.founded || homes->mark.seeding ||
+        !news->founded || !takes_others_in(homes))
         return;
     homes->mark.founded = true;
     homes->founder = homes->marked = false;
@@ -148,7 +183,12 @@ static void say_not_connected(struct homes *homes)
 static void gather(struct homes *homes, bool connected)
 {
     uint32_t here = peers_here(homes);
+    char why[HOMES_WHY_MAX];
 
+    if (seed_refuses(homes, why)) {
+        give_up(homes, why);
+        return;
+    }
     if (!write_mark(homes))
         return; /* so that a crash from here on is gone on from */
     if (!homes->all_here)
@@ -183,7 +223,8 @@ static void make_streams(struct homes *homes)
         LOG(LOG_WARN, "homes.one_copy", log_text("reason", "the engine is one server by itself"));
     LOG(LOG_INFO, "homes.founded", log_text("id", homes->mark.id), log_uint("nodes", nodes),
         log_uint("replicas", replicas));
-    homes->mark.founded = true;
+    homes->mark.seeding = !homes->options.ops->is_blank(homes->options.owner);
+    homes->mark.founded = !homes->mark.seeding;
     homes->marked = homes->founder = false;
     homes_enter(homes, HOMES_JOINING);
 }
@@ -207,10 +248,23 @@ static void look_for_streams(struct homes *homes, uint64_t now_ms)
         homes_say(homes, "the engine is not ready: %s", error);
         return;
     }
+    if (!seed_turn(homes))
+        return;
     homes->running_ms = now_ms;
     homes_enter(homes, HOMES_RUNNING);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         group_open(&homes->groups[i], jetstream_engine(homes->jetstream));
+}
+
+/* All groups have been claimed with what this node holds: others may join. */
+static void end_seeding(struct homes *homes)
+{
+    if (homes->mark.seeding && seed_done(homes)) {
+        homes->mark.founded = true;
+        homes->mark.seeding = homes->marked = false;
+        LOG(LOG_INFO, "homes.seeded", log_text("id", homes->mark.id));
+    }
+    (void)write_mark(homes);
 }
 
 void founding_turn(struct homes *homes, uint64_t now_ms)
@@ -222,6 +276,7 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
     if (homes->phase == HOMES_RUNNING) {
         engine_replace(homes, now_ms);
         engine_warm(homes);
+        end_seeding(homes);
         return;
     }
     if (now_ms < homes->step_ms)
@@ -233,7 +288,7 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
         say_not_connected(homes);
     else if (homes->phase == HOMES_FOUNDING)
         make_streams(homes);
-    else if (!homes->mark.founded)
+    else if (!homes->mark.founded && !homes->mark.seeding)
         homes_say(homes, "the cluster is being initialised on another node");
     else if (write_mark(homes))
         look_for_streams(homes, now_ms);

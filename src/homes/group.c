@@ -13,6 +13,9 @@
 
 enum { COPY_AGAIN_MS = 10000 };
 
+/* In a claim: what was before it is in the stores only. */
+#define SEED_NOTE "seed"
+
 static const struct homes_ops *ops_of(const struct group *group)
 {
     return group->homes->options.ops;
@@ -31,10 +34,25 @@ static struct group *group_of(struct changelog *log)
 /* ---- what the changelog says -------------------------------------------------------------------
  */
 
+/* The first claim of a cluster that began with what one node held. */
+static bool is_seed(const struct changelog_entry *entry)
+{
+    return entry->kind == CHANGELOG_CLAIM &&
+           bytes_equal(entry->claim->note, bytes_of_str(SEED_NOTE));
+}
+
+static void tell_behind(struct group *group, const char *why, bool home);
+
 static void on_apply(struct changelog *log, const struct changelog_entry *entry)
 {
     struct group *group = group_of(log);
 
+    if (!group->based && is_seed(entry)) {
+        changelog_stop(log);
+        tell_behind(group, "the log began with what one node held, and is not the whole", false);
+        return;
+    }
+    group->based = true;
     if (entry->kind == CHANGELOG_BATCH)
         ops_of(group)->apply(owner_of(group), log->group, entry->body, &entry->position);
     else
@@ -167,12 +185,14 @@ void group_place(struct group *group, const struct changelog_position *position)
 {
     if (!group->attached) {
         group->start = group->flushed = *position;
+        group->based = true;
         return;
     }
     if (group->state != GROUP_AWAY || !group->lacks)
         return; /* it has gone on without the copy */
     changelog_start_at(&group->log, position);
     group->lacks = group->copies = false;
+    group->based = true;
     group->copied_ms = group->homes->now_ms;
     LOG(LOG_INFO, "homes.copied", log_uint("group", group->log.group),
         log_uint("sequence", position->sequence));
@@ -195,16 +215,18 @@ void group_copying(struct group *group, const struct changelog_position *positio
 /* ---- away --------------------------------------------------------------------------------------
  */
 
-/* Our turn among those who may claim. `home` has fallen silent, or has released the group and may
- * claim it again: "" then. */
-static uint16_t turn_of(const struct candidate *ranked, uint32_t count, const char *home)
+uint16_t group_turn_of(const struct group *group, const struct candidate *ranked, uint32_t count,
+                       const char *home)
 {
+    bool whole = group->based && !group->lacks;
     uint16_t turn = 0;
 
     for (uint32_t i = 0; i < count && turn < HOMES_FOLLOWERS; i++) {
-        if (ranked[i].peer == NULL)
+        const struct peer *peer = ranked[i].peer;
+        if (peer == NULL)
             return turn;
-        turn += strcmp(ranked[i].node, home) != 0;
+        bool lacks = whole && peer_lacks(peer, group->log.group);
+        turn += !lacks && strcmp(ranked[i].node, home) != 0;
     }
     return JUDGE_NEVER;
 }
@@ -228,7 +250,7 @@ static bool is_vacant(const struct group *group)
 static bool may_claim(const struct group *group, uint64_t now_ms)
 {
     const struct homes *homes = group->homes;
-    bool all = homes->all_here && peers_take_part(homes);
+    bool all = homes->mark.seeding || (homes->all_here && peers_take_part(homes));
     bool settled =
         all || (now_ms >= homes->running_ms + HOMES_SETTLE_MS && (!homes->cold || group->warm));
     return now_ms >= group->unfit_ms && homes->leave_ms == 0 && !homes_drained(homes) && settled;
@@ -254,7 +276,7 @@ static bool should_claim(struct group *group, uint64_t now_ms, const struct cand
         .vacant = vacant,
         .home_lives = peer != NULL && peer->here,
         .behind = peers_highest(homes, log->group) > log->chain.at.sequence,
-        .turn = may_claim(group, now_ms) ? turn_of(ranked, count, home) : JUDGE_NEVER,
+        .turn = may_claim(group, now_ms) ? group_turn_of(group, ranked, count, home) : JUDGE_NEVER,
     };
     return judge_claims(&vacancy);
 }
@@ -267,7 +289,8 @@ static void claim(struct group *group, uint64_t now_ms)
         log_uint("after_epoch", chain->at.epoch), log_text("home_before", chain->claimant.node),
         log_text("reason", is_vacant(group) ? "it has no home" : "its home is silent"));
     group->claims++;
-    changelog_claim(&group->log, bytes_of_str(""), now_ms);
+    bool seeds = group->homes->mark.seeding && chain->at.sequence == 0;
+    changelog_claim(&group->log, bytes_of_str(seeds ? SEED_NOTE : ""), now_ms);
 }
 
 static void ask_for_copy(struct group *group, uint64_t now_ms)
@@ -288,7 +311,7 @@ static void turn_away(struct group *group, uint64_t now_ms, const struct candida
                       uint32_t count)
 {
     struct changelog *log = &group->log;
-    bool follows = turn_of(ranked, count, "") != JUDGE_NEVER;
+    bool follows = group_turn_of(group, ranked, count, "") != JUDGE_NEVER;
 
     if (group->lacks) {
         if (follows && now_ms >= group->lacks_ms)

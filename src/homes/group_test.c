@@ -86,6 +86,11 @@ static bool is_blank(void *owner)
     return true;
 }
 
+static void on_seed(void *owner)
+{
+    (void)owner;
+}
+
 static void on_spread(void *owner)
 {
     (void)owner;
@@ -118,6 +123,7 @@ static const struct homes_ops ops = {
     .lost = on_lost,
     .behind = on_behind,
     .is_blank = is_blank,
+    .seed = on_seed,
     .changed = on_changed,
     .spread = on_spread,
     .drained = on_drained,
@@ -607,6 +613,60 @@ static void group_that_is_part_of_a_copy_is_not_followed(void **state)
     pair_free(pair);
 }
 
+/* The first node has begun the cluster with what it holds. */
+static struct pair *pair_seeded(void)
+{
+    static const struct changelog_position beginning = {0};
+    struct pair *pair = pair_new();
+    struct member *first = pair->first;
+
+    changelog_stop(&first->group->log);
+    changelog_stop(&pair->second->group->log);
+    first->homes->mark.seeding = true;
+    first->group->attached = false;
+    group_place(first->group, &beginning);
+    first->group->attached = true;
+    until_home(pair, first);
+    return pair;
+}
+
+static void group_that_began_with_what_one_node_held_is_copied_and_not_read(void **state)
+{
+    struct pair *pair = pair_seeded();
+    struct member *second = pair->second;
+    (void)state;
+
+    advance(pair, 1000);
+    assert_int_equal(news_of(second).part, HOMES_LACKS);
+    assert_int_equal(second->group->log.state, CHANGELOG_IDLE);
+    assert_string_equal(second->source, pair->first->homes->node);
+    struct changelog_position copied = *changelog_position(&pair->first->group->log);
+    group_place(second->group, &copied);
+    advance(pair, 1000);
+    assert_int_equal(news_of(second).part, HOMES_FOLLOWS);
+    pair_free(pair);
+}
+
+static void group_that_is_whole_here_alone_is_claimed_by_a_node_that_comes_after_all_others(
+    void **state)
+{
+    struct pair *pair = pair_seeded();
+    struct member *first = pair->first;
+    struct candidate ranked[HOMES_FOLLOWERS + 1];
+    struct peer others[HOMES_FOLLOWERS] = {0};
+    (void)state;
+
+    for (int i = 0; i < HOMES_FOLLOWERS; i++) {
+        others[i].news.groups[WORLD_GROUP].part = i == 0 ? HOMES_COPIES : HOMES_LACKS;
+        ranked[i] = (struct candidate){"x", &others[i]};
+    }
+    ranked[HOMES_FOLLOWERS] = (struct candidate){"self", NULL};
+    assert_int_equal(group_turn_of(first->group, ranked, HOMES_FOLLOWERS + 1, ""), 0);
+    first->group->lacks = true; /* then it is one of many */
+    assert_int_equal(group_turn_of(first->group, ranked, HOMES_FOLLOWERS + 1, ""), JUDGE_NEVER);
+    pair_free(pair);
+}
+
 static void group_takes_nothing_to_append_that_another_epoch_was_meant_for(void **state)
 {
     struct pair *pair = pair_settled();
@@ -647,6 +707,9 @@ int main(void)
         cmocka_unit_test(publications_wait_for_no_node_that_lacks_a_copy),
         cmocka_unit_test(copy_that_does_not_help_is_not_asked_for_again_at_once),
         cmocka_unit_test(group_that_is_part_of_a_copy_is_not_followed),
+        cmocka_unit_test(group_that_began_with_what_one_node_held_is_copied_and_not_read),
+        cmocka_unit_test(
+            group_that_is_whole_here_alone_is_claimed_by_a_node_that_comes_after_all_others),
         cmocka_unit_test(group_takes_nothing_to_append_that_another_epoch_was_meant_for),
     };
     log_set_level(LOG_ERROR);

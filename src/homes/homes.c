@@ -306,6 +306,7 @@ static enum homes_engine engine_now(const struct homes *homes)
 static void make_news(const struct homes *homes, struct homes_news *news)
 {
     *news = (struct homes_news){.founded = homes->mark.founded,
+                                .holds = homes->holds,
                                 .standby = homes->options.standby,
                                 .drained = homes_drained(homes),
                                 .rebalance = homes->rebalance,
@@ -405,12 +406,12 @@ enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_
     enum rc rc = RC_AGAIN;
 
     pthread_mutex_lock(&homes->lock);
+    uint32_t refusals = homes->refusals;
     if (homes->news.founded) {
         snprintf(why, HOMES_WHY_MAX,
                  "It has been done: this node belongs to the cluster with id %s.", homes->news.id);
         rc = RC_EXISTS;
-    } else if (homes->news.id[0] == '\0' && !homes->options.ops->is_blank(homes->options.owner)) {
-        snprintf(why, HOMES_WHY_MAX, HOMES_NOT_BLANK);
+    } else if (homes->news.id[0] == '\0' && seed_refuses(homes, why)) {
         rc = RC_REFUSED;
     } else {
         homes_post(homes, &(struct homes_mail){.open = open_init});
@@ -418,8 +419,12 @@ enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_
     while (rc == RC_AGAIN && !homes->leaving && clock_ms() < until_ms) {
         if (homes->news.founded && homes->status.phase == HOMES_RUNNING)
             rc = RC_OK;
+        else if (homes->refusals != refusals)
+            rc = RC_REFUSED;
         else
             homes_wait(homes);
+        if (rc == RC_REFUSED)
+            memcpy(why, homes->refusal, sizeof(homes->refusal));
     }
     if (rc == RC_AGAIN)
         snprintf(why, HOMES_WHY_MAX, "Not done yet, it goes on by itself: %.250s.",
@@ -470,6 +475,7 @@ static bool turn(struct homes *homes)
     bool news = open_all(homes);
     uint64_t now_ms = homes->now_ms = clock_ms();
 
+    seed_look(homes, now_ms);
     if (homes->leave_ms == 0 || homes->phase == HOMES_RUNNING)
         founding_turn(homes, now_ms);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)

@@ -90,9 +90,12 @@ struct homes_ops {
      * homes_copying(), and at last with homes_position_set(). Called again every HOMES_BEHIND_MS
      * until then, also while one is being taken. */
     void (*behind)(void *owner, uint32_t group, const char *why, const char *node);
-    /* Whether the store holds nothing yet: only then can a node begin a cluster, or join one for
-     * the first time. Any thread. */
+    /* Whether the store holds nothing yet: only then can a node join a cluster for the first time.
+     * One alone of those that begin it may hold something. Any thread. */
     bool (*is_blank)(void *owner);
+    /* What the store holds is what the cluster begins with: serve it by yourself no longer, note in
+     * it that each group stands at its log's beginning, and say so with homes_position_set(). */
+    void (*seed)(void *owner);
     /* homes_of() gives something else for some group. */
     void (*changed)(void *owner);
     /* homes_is_spread() may say yes to more. */
@@ -140,8 +143,8 @@ MUST_USE enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX]);
 /*
  * Initialises the cluster from here, or goes on doing it, and waits until that is done or
  * `timeout_ms` have passed or homes_leave() is called. RC_OK: it is. RC_EXISTS: it was before.
- * RC_AGAIN: not yet, it goes on by itself. RC_REFUSED: the store is not blank. `why` has a sentence
- * for all but RC_OK. Any thread; blocks.
+ * RC_AGAIN: not yet, it goes on by itself. RC_REFUSED: another node's store is not blank. `why` has
+ * a sentence for all but RC_OK. Any thread; blocks.
  */
 MUST_USE enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_MAX]);
 
@@ -203,6 +206,7 @@ enum homes_engine { HOMES_ENGINE_OFF, HOMES_ENGINE_UNCLEAN, HOMES_ENGINE_KEPT, H
 struct homes_news {
     char id[HOMES_ID]; /* of the cluster; "": none yet */
     bool founded;      /* its streams are there */
+    bool holds;        /* sessions or retained messages of its own; it belongs to no cluster yet */
     bool standby;
     bool drained;
     uint8_t engine; /* enum homes_engine; UNCLEAN: waits to learn whether the others' ran on */

@@ -28,8 +28,9 @@ enum {
 };
 
 #define HOMES_NOT_BLANK                                                                            \
-    "The store of this node holds sessions or retained messages of its own, and a cluster cannot " \
-    "take them in yet: start it with an empty data directory."
+    "This node holds sessions or retained messages of its own, which the cluster cannot take in: " \
+    "initialise it from this node, if it has not been yet and no other node holds any, or start "  \
+    "this one with an empty data directory."
 
 /* ---- homes.c: mail ------------------------------------------------------------------------------
  */
@@ -97,6 +98,10 @@ uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct ca
 /* Notes how far others have applied the logs; true when that is more than before. */
 bool peers_note_spread(struct homes *homes);
 
+/* Another node that is here and holds something of its own; NULL: none. */
+const struct peer *peers_holder(const struct homes *homes);
+/* It needs a copy of the group. */
+bool peer_lacks(const struct peer *peer, uint32_t group);
 /* Who may give a copy of the group, another one each time: the home first, then, unless it has to
  * be that, who follows. NULL: nobody. */
 const struct peer *peers_source(const struct homes *homes, uint32_t group, bool home,
@@ -116,6 +121,19 @@ uint32_t peers_connected(const struct homes *homes);
 bool peers_could_take_over(const struct homes *homes);
 void peers_free(struct homes *homes);
 
+/* ---- seed.c: the store of one node is what the cluster begins with -----------------------------
+ */
+
+/* Now and then: whether this node holds something, as long as it belongs to no cluster. */
+void seed_look(struct homes *homes, uint64_t now_ms);
+/* Why the cluster cannot be initialised from here; false: it can. Under the lock, or on the homes
+ * thread. */
+bool seed_refuses(struct homes *homes, char why[HOMES_WHY_MAX]);
+/* Before the groups are opened. False: not yet. */
+bool seed_turn(struct homes *homes);
+/* Behind them: this node is, or has been, home of all. */
+bool seed_done(const struct homes *homes);
+
 /* ---- group.c -----------------------------------------------------------------------------------
  */
 
@@ -131,6 +149,7 @@ struct group {
     struct homes *homes;
     struct changelog log;
     bool attached;
+    bool based; /* the store has what was there before what it will read of the log */
     enum group_state state;
     struct changelog_position start; /* of the store, before the log is opened */
     bool lacks;                      /* behind() was called: waits for a copy */
@@ -165,6 +184,10 @@ void group_place(struct group *group, const struct changelog_position *position)
 void group_lacks(struct group *group);
 void group_copying(struct group *group, const struct changelog_position *position);
 void group_turn(struct group *group, uint64_t now_ms);
+/* Our turn among those who may claim. `home` has fallen silent, or has released the group and may
+ * claim it again: "" then. Who lacks a copy does not count for a node that needs none. */
+uint16_t group_turn_of(const struct group *group, const struct candidate *ranked, uint32_t count,
+                       const char *home);
 uint64_t group_deadline_ms(const struct group *group);
 void group_append(struct group *group, uint64_t epoch, struct bytes batch, uint64_t now_ms);
 void group_serving(struct group *group, uint64_t epoch, uint64_t now_ms);
@@ -201,11 +224,15 @@ struct homes {
     /* the homes thread's */
     enum homes_phase phase;
     struct mark mark;
-    bool founder;    /* the id is ours, and init goes on here */
-    bool all_here;   /* all nodes that are configured */
-    bool marked;     /* the file says what `mark` says */
-    bool cold;       /* the store was kept though power was lost: groups wait for all nodes */
-    uint64_t now_ms; /* of this turn */
+    bool founder;      /* the id is ours, and init goes on here */
+    bool holds;        /* the store is not blank, and the node belongs to no cluster */
+    bool id_holds;     /* the id is of a node that holds something */
+    bool seed_asked;   /* ops->seed() has been called */
+    bool all_here;     /* all nodes that are configured */
+    bool marked;       /* the file says what `mark` says */
+    bool cold;         /* the store was kept though power was lost: groups wait for all nodes */
+    uint64_t now_ms;   /* of this turn */
+    uint64_t holds_ms; /* when it is looked at again */
     uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms;
     uint32_t rebalance;    /* the highest that was heard of */
     uint64_t rebalance_ms; /* until then no stay counts */
@@ -233,6 +260,8 @@ struct homes {
     struct homes_status status;
     struct homes_news news;
     bool leaving;
+    uint32_t refusals; /* of init that went on already */
+    char refusal[HOMES_WHY_MAX];
 };
 
 /* Sees to it that it runs and that there is a connection. True: there is. */

@@ -34,11 +34,11 @@ static bool parse(FILE *in, struct mark *mark)
                groups, state) != 4)
         return false;
     snprintf(known, sizeof(known), "%d", HOMES_GROUPS);
-    bool founded = strcmp(state, "founded") == 0;
+    bool founded = strcmp(state, "founded") == 0, seeding = strcmp(state, "seeding") == 0;
     if (!mark_id_valid(id) || strcmp(groups, known) != 0 ||
-        (!founded && strcmp(state, "founding") != 0))
+        (!founded && !seeding && strcmp(state, "founding") != 0))
         return false;
-    *mark = (struct mark){.founded = founded};
+    *mark = (struct mark){.founded = founded, .seeding = seeding};
     memcpy(mark->name, name, sizeof(name));
     memcpy(mark->id, id, sizeof(id));
     return true;
@@ -114,7 +114,9 @@ enum rc mark_write(const char *data_dir, const struct mark *mark)
     char text[256];
 
     snprintf(text, sizeof(text), format, mark->name, mark->id, HOMES_GROUPS,
-             mark->founded ? "founded" : "founding");
+             mark->founded   ? "founded"
+             : mark->seeding ? "seeding"
+                             : "founding");
     return mark_write_text(data_dir, MARK_FILE, text);
 }
 

@@ -7,7 +7,7 @@
  *     name plant
  *     id 0123456789abcdef
  *     groups 16
- *     state founding | founded
+ *     state founding | seeding | founded
  */
 #ifndef HOMES_MARK_H
 #define HOMES_MARK_H
@@ -20,6 +20,7 @@ struct mark {
     char name[HOMES_NAME_MAX];
     char id[HOMES_ID]; /* "": none yet */
     bool founded;
+    bool seeding; /* its streams are there, and this node's store is what it begins with */
 };
 
 /* RC_NOT_FOUND: there is no such file. RC_INVALID: it is none that is known. RC_IO: errno. */

@@ -46,7 +46,11 @@ static void mark_that_was_written_is_read(void **state)
     mark.founded = false;
     assert_int_equal(mark_write(*state, &mark), RC_OK);
     assert_int_equal(mark_read(*state, &read), RC_OK);
-    assert_false(read.founded);
+    assert_false(read.founded || read.seeding);
+    mark.seeding = true;
+    assert_int_equal(mark_write(*state, &mark), RC_OK);
+    assert_int_equal(mark_read(*state, &read), RC_OK);
+    assert_true(read.seeding && !read.founded);
 }
 
 static void mark_that_is_not_there_is_told_from_one_that_is_not_known(void **state)

@@ -55,6 +55,22 @@ static bool takes_part(const struct homes *homes, const struct peer *peer)
            strcmp(peer->news.id, homes->mark.id) == 0;
 }
 
+const struct peer *peers_holder(const struct homes *homes)
+{
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        if (peer->here && peer->heard && peer->news.holds)
+            return peer;
+    }
+    return NULL;
+}
+
+bool peer_lacks(const struct peer *peer, uint32_t group)
+{
+    uint8_t part = peer->news.groups[group].part;
+    return part == HOMES_LACKS || part == HOMES_COPIES;
+}
+
 uint32_t peers_rank(struct homes *homes, uint32_t group, struct candidate *out)
 {
     struct place_member *members = homes->members;
@@ -120,10 +136,9 @@ bool peers_note_spread(struct homes *homes)
         uint64_t lowest = UINT64_MAX;
         for (uint32_t i = 0; i < peer_count(homes); i++) {
             const struct peer *peer = peer_at(homes, i);
-            const struct homes_group_news *news = &peer->news.groups[group];
-            bool waits = news->part == HOMES_LACKS || news->part == HOMES_COPIES;
-            if (takes_part(homes, peer) && !waits && news->sequence < lowest)
-                lowest = news->sequence;
+            if (takes_part(homes, peer) && !peer_lacks(peer, group) &&
+                peer->news.groups[group].sequence < lowest)
+                lowest = peer->news.groups[group].sequence;
         }
         _Atomic uint64_t *spread = &homes->groups[group].spread;
         more |= lowest > atomic_load_explicit(spread, memory_order_relaxed);

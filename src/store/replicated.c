@@ -48,6 +48,7 @@ struct replicas {
 
 enum news_kind {
     NEWS_APPLY,
+    NEWS_PLACE,
     NEWS_OPEN,
     NEWS_SERVE,
     NEWS_COMMITTED,
@@ -119,6 +120,11 @@ void store_replica_apply(struct store *store, uint32_t group, struct bytes batch
     all->apply_bytes += batch.len;
     pthread_mutex_unlock(&all->lock);
     post(store, news_new(store, NEWS_APPLY, group, batch, position));
+}
+
+void store_replica_place(struct store *store, uint32_t group, const struct store_position *position)
+{
+    post(store, news_new(store, NEWS_PLACE, group, bytes_of(NULL, 0), position));
 }
 
 void store_replica_open(struct store *store, uint32_t group, uint64_t token)
@@ -339,6 +345,11 @@ static void take_news(struct store *store, const struct replica_news *news, stru
     case NEWS_APPLY:
         apply(store, news);
         break;
+    case NEWS_PLACE:
+        CHECK(state_of(replica) == REPLICA_FOLLOWS && !replica->copying);
+        move_to(replica, &news->position);
+        round->sync = true;
+        break;
     case NEWS_OPEN:
         CHECK(!replica->copying);
         replica->opening = true;
@@ -363,6 +374,7 @@ static void take_news(struct store *store, const struct replica_news *news, stru
     case NEWS_COPY_CHUNK:
     case NEWS_COPIED:
         take_copy(store, news);
+        round->sync |= news->kind == NEWS_COPIED;
         break;
     }
 }

@@ -77,6 +77,11 @@ MUST_USE enum rc store_replica_position(struct store *store, uint32_t group,
 void store_replica_apply(struct store *store, uint32_t group, struct bytes batch,
                          const struct store_position *position);
 
+/* FOLLOWS: what is here of the group stands at that position from now on; flushed() follows soon.
+ */
+void store_replica_place(struct store *store, uint32_t group,
+                         const struct store_position *position);
+
 /* FOLLOWS: this node is home. ready() with the token when all that came before is written. */
 void store_replica_open(struct store *store, uint32_t group, uint64_t token);
 

@@ -154,9 +154,9 @@ class Cluster(list):
 
     # ---- life ----
 
-    def init(self):
-        done = self.run(0, "init")
-        assert done.returncode == 0, done.stderr + self[0].tail()
+    def init(self, number=0):
+        done = self.run(number, "init")
+        assert done.returncode == 0, done.stderr + self[number].tail()
         return self.wait_until_settled()
 
     def restart(self, number):

@@ -3,14 +3,15 @@
 
 import itertools
 import shutil
+import threading
 import time
 
 import pytest
 
-from kit import PUBLISH, V5, patience, unique, wire
+from kit import PUBLISH, V5, Broker, patience, unique, wire
 
 from .conftest import GROUPS
-from .test_sessions import KEPT, come_back, kept
+from .test_sessions import come_back, kept
 
 KEEP = 8  # records of a log that stay although nobody needs them
 SESSIONS, MESSAGES, RETAINED = 48, 10, 20
@@ -102,6 +103,9 @@ def test_node_with_an_empty_disk_takes_copies_and_leads_its_groups_again(trimmin
     trimming[1].stop()
     wipe(trimming[1])
     trimming.restart(1)
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:  # while it copies, and follows behind that
+        stored.queue(connect, trimming[2], 5)
     trimming.wait_until_settled()
     assert [group for group, home in enumerate(trimming.homes()) if home == "n1"] == led
     assert trimming[1].log.count("group.copied ") >= GROUPS
@@ -166,3 +170,83 @@ def test_metrics_and_shards_tell_of_copies(trimming, connect, topic):
     assert given["copies_given"] + other["copies_given"] == GROUPS
     assert given["copies_bytes_given"] + other["copies_bytes_given"] == taken["copies_bytes_taken"]
     assert all("copy_from" not in group for group in trimming.shards(2))
+
+
+MANY = 1000
+
+
+def alone(cluster, connect, topic, sessions, environment=None):
+    """The first node becomes one that was a broker by itself, and that holds something."""
+    stored = Stored(topic, sessions)
+    broker = Broker()
+    stored.subscribe(connect, [broker])
+    stored.queue(connect, broker)
+    stored.retain(connect, broker, "kept")
+    broker.stop()
+    broker.config, broker.environment = cluster.configuration(0), environment or {}
+    cluster[0].stop()
+    shutil.rmtree(cluster[0].folder)
+    cluster[0] = broker
+    cluster.restart(0)
+    return stored
+
+
+def test_node_with_a_thousand_sessions_becomes_a_cluster_and_dies_and_nothing_is_lost(
+        cluster_of, connect, topic):
+    three = cluster_of(3)
+    stored = alone(three, connect, topic, MANY)
+    three.init()
+    assert all("group.copied " in broker.log for broker in three[1:])
+    for broker in three:
+        assert stored.retained(connect, broker) == stored.expected("kept")
+    stored.queue(connect, three[1], 2)  # what comes later goes behind what was there
+    three[0].kill()
+    three.wait("homes at the others", lambda: three.agreed([1, 2]))
+    half = len(stored.ids) // 2
+    queued, every = stored.queued, stored.ids
+    for broker, ids in ((three[1], every[:half]), (three[2], every[half:])):
+        stored.ids, stored.queued = ids, queued
+        stored.look(broker)
+        assert stored.retained(connect, broker) == stored.expected("kept")
+    stored.ids = every
+
+
+@pytest.mark.parametrize("place", ["homes.seed", "homes.seeded"])
+def test_node_that_dies_while_its_cluster_begins_goes_on_with_what_it_holds(
+        cluster_of, connect, topic, place):
+    three = cluster_of(3)
+    stored = alone(three, connect, topic, 8, {"SKEIN_TEST_FAULT": f"{place}:1"})
+    asked = threading.Thread(target=lambda: three.run(0, "init"))
+    asked.start()
+    three.wait("it has died", lambda: not three[0].alive(), 60 + 12 * patience())
+    asked.join()
+    three[0].stopped = True  # as it was to be
+    assert "state seeding" in (three[0].data / "cluster").read_text()
+    assert {three.state(1), three.state(2)} == {"joining"}
+    three[0].environment = {}
+    three.restart(0)
+    three.wait_until_settled()
+    stored.look(three[1])
+    assert stored.retained(connect, three[2]) == stored.expected("kept")
+
+
+def test_nodes_that_have_no_copy_yet_lead_nothing_and_say_so(cluster_of, connect, topic):
+    three = cluster_of(3)
+    for number in (1, 2):  # they will not get far
+        three[number].environment = {"SKEIN_TEST_FAULT": "group.copy:1"}
+        three[number].stop()
+        three.restart(number)
+    stored = alone(three, connect, topic, 8)
+    assert three.run(0, "init").returncode == 0
+    three.wait("they have died", lambda: not three[1].alive() and not three[2].alive())
+    three[0].kill()
+    for number in (1, 2):
+        three[number].stopped, three[number].environment = True, {}
+        three.restart(number)
+        three[number].wait_for_log("group.behind")
+    lacking = [group["state"] for number in (1, 2) for group in three.shards(number)]
+    assert "behind" in lacking and three.homes(1) == [None] * GROUPS
+    three.restart(0)
+    three.wait_until_settled()
+    stored.look(three[1])
+    assert stored.retained(connect, three[2]) == stored.expected("kept")

@@ -166,15 +166,50 @@ def test_engine_that_is_not_there_is_said(cluster_of):
     asked.join()
 
 
-def test_nodes_that_hold_sessions_of_their_own_are_not_made_a_cluster(cluster_of, connect, topic):
+KEPT = {"clean_start": False, "properties": [("session_expiry_interval", 600)]}
+
+
+def wait_until_met(cluster):
+    """... and have told each other whether they hold anything."""
+    cluster.wait("they have met", lambda: all(
+        member["here"] and "role" in member for n in range(len(cluster))
+        for member in cluster.ask(n, "/v1/cluster")[1]["members"]) and all(
+            cluster.ask(n, "/v1/cluster")[1]["members"] for n in range(len(cluster))))
+
+
+def test_cluster_is_not_initialised_from_another_node_than_the_one_that_holds_sessions(
+        cluster_of, connect, topic):
     two = cluster_of(2)
-    kept = {"clean_start": False, "properties": [("session_expiry_interval", 600)]}
-    connect(V5, broker=two[1], **kept).subscribe(topic, qos=1)
-    refused = two.run(1, "init")
-    assert refused.returncode != 0 and "empty data directory" in refused.stderr
-    asked = threading.Thread(target=lambda: two.run(0, "init"))
-    asked.start()
-    two.wait("it is said", lambda: "empty data directory" in two.ask(1, "/v1/cluster")[1].get("waits_for", ""))
-    assert two.state(1) == "not_initialised"
-    two[0].stop()
-    asked.join()
+    connect(V5, broker=two[1], **KEPT).subscribe(topic, qos=1)
+    wait_until_met(two)
+    two.wait("it is refused", lambda: "Node n1 holds sessions" in two.run(0, "init").stderr)
+    assert two.state(0) == two.state(1) == "not_initialised"
+    assert not (two[0].data / "cluster").exists()
+    two.init(1)
+    assert mark(two, 0) == mark(two, 1)
+
+
+def test_two_nodes_that_hold_sessions_are_not_made_a_cluster(cluster_of, connect, topic):
+    two = cluster_of(2)
+    for broker in two:
+        connect(V5, broker=broker, **KEPT).subscribe(topic, qos=1)
+    wait_until_met(two)
+    for number, other in ((0, 1), (1, 0)):
+        two.wait("it is refused", lambda: f"Nodes n{number} and n{other} both hold sessions"
+                 in two.run(number, "init").stderr)
+        assert two.state(number) == "not_initialised"
+
+
+def test_node_that_holds_sessions_does_not_join_a_cluster_that_is_there(cluster_of, connect, topic):
+    three = cluster_of(3, known=2)
+    three.init()
+    late = Broker()
+    connect(V5, broker=late, **KEPT).subscribe(topic, qos=1)
+    late.stop()
+    late.config = three.configuration(2)
+    three.append(late)
+    three.restart(2)
+    three.wait("it is said", lambda: "empty data directory" in
+               three.ask(2, "/v1/cluster")[1].get("waits_for", ""))
+    assert three.state(2) == "not_initialised"
+    assert set(three.homes()) == {"n0", "n1"}
