@@ -2,6 +2,7 @@
 /* What comes on a link between nodes: frames, the publications and the parts of tunnels in them,
  * and a handshake of either role that takes whatever they are. */
 #include "base/check.h"
+#include "link/copy.h"
 #include "link/frame.h"
 #include "link/handshake.h"
 #include "link/tunnel.h"
@@ -63,6 +64,27 @@ static void check_tunnel(const struct link_frame *frame)
         CHECK(why < TUNNEL_ENDS);
 }
 
+static void check_copy(const struct link_frame *frame)
+{
+    struct copy_ask ask;
+    struct bytes records;
+    uint8_t again[COPY_ASK_MAX];
+    uint32_t number;
+    uint64_t bytes;
+    if (copy_ask_read(frame->body, &ask) && ask.format == COPY_FORMAT)
+        CHECK(bytes_equal(bytes_of(again, copy_ask_write(&ask, again)), frame->body));
+    if (copy_chunk_read(frame->body, &number, &records))
+        check_inside(records, frame->body);
+    if (copy_credit_read(frame->body, &number)) {
+        copy_credit_write(number, again);
+        CHECK(bytes_equal(bytes_of(again, COPY_CREDIT_SIZE), frame->body));
+    }
+    if (copy_end_read(frame->body, &number, &bytes)) {
+        copy_end_write(number, bytes, again);
+        CHECK(bytes_equal(bytes_of(again, COPY_END_SIZE), frame->body));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct handshake listener, dialer;
@@ -77,6 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(used == LINK_HEADER + frame.body.len);
         check_publish(&frame);
         check_tunnel(&frame);
+        check_copy(&frame);
         if (listener.state != HANDSHAKE_FAILED && listener.state != HANDSHAKE_MET)
             handshake_step(&listener, &frame, nonce, &out);
         if (dialer.state != HANDSHAKE_FAILED && dialer.state != HANDSHAKE_MET)

@@ -36,15 +36,32 @@ static void write_standbys(json_t *group)
     json_object_set_new(group, "standbys", used == 0 ? json_null() : json_string(text));
 }
 
+/* "copying: 1204 records, 88123 bytes from n1" in the place of the state. */
+static void write_copy(json_t *group)
+{
+    char text[STANDBYS_TEXT];
+    const json_t *from = json_object_get(group, "copy_from");
+
+    if (from == NULL)
+        return;
+    snprintf(text, sizeof(text), "copying: %lld records, %lld bytes from %s",
+             (long long)json_integer_value(json_object_get(group, "copied_records")),
+             (long long)json_integer_value(json_object_get(group, "copied_bytes")),
+             json_string_value(from));
+    json_object_set_new(group, "state", json_string(text));
+}
+
 static void shorten_groups(json_t *answer)
 {
-    static const char *const left_out[] = {"claims",   "deposed", "changes",
-                                           "appended", "resent",  "refused"};
+    static const char *const left_out[] = {"claims",       "deposed", "changes",   "appended",
+                                           "resent",       "refused", "copy_from", "copied_records",
+                                           "copied_bytes", "trimmed"};
     json_t *group;
     size_t i;
 
     json_array_foreach(json_object_get(answer, "groups"), i, group)
     {
+        write_copy(group);
         for (size_t n = 0; n < sizeof(left_out) / sizeof(left_out[0]); n++)
             json_object_del(group, left_out[n]);
         write_standbys(group);
