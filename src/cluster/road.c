@@ -156,7 +156,8 @@ static struct road_out *road_out_of(struct link *link)
 /* What is not known here is a failure all the same. */
 static enum rc rc_of(uint8_t said)
 {
-    return said == RC_OK || said == RC_REFUSED || said == RC_FULL ? (enum rc)said : RC_IO;
+    bool known = said == RC_OK || said == RC_REFUSED || said == RC_FULL || said == RC_NOT_FOUND;
+    return known ? (enum rc)said : RC_IO;
 }
 
 /* What the other node answers. */

@@ -246,6 +246,9 @@ void outbox_delivered(struct outbox_entry *entry, enum rc rc);
 /* A message of a share has come to its new session, or has not (rc). Takes record. */
 void moved_delivered(struct moved_record *record, enum rc rc);
 
+/* The node that a message of a share was sent to has taken it, or has not (rc). Takes watch. */
+void share_watch_answered(struct share_watch *watch, enum rc rc);
+
 /* Delivers an entry: delivery.c. Its share number i goes with the tag's number + 1 + i; without
  * choices every share chooses now. Gives the ticket; NULL: *rc says what became of it. */
 struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,

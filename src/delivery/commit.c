@@ -44,6 +44,8 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc)
         outbox_delivered(ticket->outbox, ticket->rc);
     else if (ticket->moved != NULL)
         moved_delivered(ticket->moved, ticket->rc);
+    else if (ticket->watch != NULL)
+        share_watch_answered(ticket->watch, ticket->rc);
     else if (ticket->asked_by != 0)
         ticket->hub->remote->ops->answer(ticket->hub, ticket->asked_by, ticket->number, ticket->rc);
     else

@@ -77,17 +77,19 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     return routing.outcome;
 }
 
-/* One of our members of the share that the other node has chosen us for. */
+/* One of our members of the share that the other node has chosen us for; the last one may have left
+ * it in the meantime. */
 static void deliver_to_hashed_share(struct routing *routing, const struct route_set *set,
-                                    uint64_t share)
+                                    uint64_t hash)
 {
     struct subscription *member;
     struct route route;
-    for (uint32_t i = 0; i < set->share_count; i++)
-        if (share_choose(set->shares[i], CHOOSE_RANDOM, SHARE_HERE, 0, bytes_of("", 0), 0, &member,
-                         &route) &&
-            outbox_share_hash(member) == share)
-            routing_to_share(routing, set->shares[i]);
+    struct share *share = share_of_hash(set, hash);
+    if (share != NULL &&
+        share_choose(share, CHOOSE_RANDOM, SHARE_HERE, 0, bytes_of("", 0), 0, &member, &route))
+        routing_to_share(routing, share);
+    else
+        routing->source.rc = RC_NOT_FOUND;
 }
 
 struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
@@ -125,7 +127,8 @@ static void deliver_to_chosen_shard(struct routing *routing, struct share *share
     } else if (hub->remote != NULL &&
                hub->remote->ops->home_of(hub, chosen->shard, &remote) == HOME_IS_REMOTE) {
         route.session = session_ref_of_remote(remote);
-        routing_to_remote_member(routing, &route, chosen->filter_hash);
+        if (!routing_to_remote_member(routing, &route, chosen->filter_hash))
+            routing->source.rc = RC_CLOSED; /* it may have it, and nobody else */
     } else {
         routing_to_batch(
             routing, chosen->shard % hub->worker_count,
@@ -140,15 +143,10 @@ static void replay_shares(struct routing *routing, const struct route_set *set,
 {
     struct outbox_tag tag = routing->delivery.outbox;
     for (uint32_t i = 0; i < count; i++) {
+        struct share *share = share_of_hash(set, choices[i].stored.filter_hash);
         routing->delivery.outbox.number = tag.number + 1 + i;
-        for (uint32_t n = 0; n < set->share_count; n++) {
-            struct subscription *any;
-            struct route route;
-            if (share_choose(set->shares[n], CHOOSE_RANDOM, SHARE_ANYWHERE, 0, bytes_of("", 0), 0,
-                             &any, &route) &&
-                outbox_share_hash(any) == choices[i].stored.filter_hash)
-                deliver_to_chosen_shard(routing, set->shares[n], &choices[i].stored);
-        }
+        if (share != NULL)
+            deliver_to_chosen_shard(routing, share, &choices[i].stored);
     }
     routing->delivery.outbox = tag;
 }
@@ -161,15 +159,25 @@ static void replay_to_anybody(struct routing *routing, const struct route_set *s
         routing_to_share(routing, set->shares[i]);
 }
 
-static void deliver_to_members(struct routing *routing, const struct outbox_choice *choices,
-                               uint32_t count)
+/* Nothing has been sent to the node that was chosen: another member does as well. */
+static void deliver_elsewhere(struct routing *routing, const struct route_set *set, uint64_t hash)
+{
+    struct share *share = share_of_hash(set, hash);
+    if (share != NULL)
+        routing_to_share(routing, share);
+}
+
+static void deliver_to_members(struct routing *routing, const struct route_set *set,
+                               const struct outbox_choice *choices, uint32_t count)
 {
     struct outbox_tag tag = routing->delivery.outbox;
     for (uint32_t i = 0; i < count; i++) {
         const struct outbox_choice *choice = &choices[i];
         routing->delivery.outbox.number = tag.number + 1 + i;
         if (choice->stored.shard == OUTBOX_SHARD_AWAY) {
-            routing_to_remote_member(routing, &choice->route, choice->stored.filter_hash);
+            uint64_t hash = choice->stored.filter_hash;
+            if (!routing_to_remote_member(routing, &choice->route, hash))
+                deliver_elsewhere(routing, set, hash);
             continue;
         }
         routing_to_batch(routing, session_ref_worker(choice->route.session),
@@ -204,7 +212,7 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
     else if (tag.replayed)
         replay_shares(&routing, &set, choices, count);
     else
-        deliver_to_members(&routing, choices, count);
+        deliver_to_members(&routing, &set, choices, count);
     struct publish_ticket *ticket = commit_source_close(&routing.source, rc);
     routing_end(&routing, message);
     return ticket;

@@ -41,6 +41,7 @@ struct publish_ticket {
     bool taken, refused;         /* by some session */
     struct outbox_entry *outbox; /* NULL, or who waits instead of the owner */
     struct moved_record *moved;  /* the same */
+    struct share_watch *watch;   /* the same */
     session_ref asked_by;        /* the same: another node, by the road that it came on; 0: none */
     uint64_t owner, number;      /* the caller's own; with asked_by the number is the node's */
 };

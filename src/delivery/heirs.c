@@ -28,33 +28,50 @@ void moved_delivered(struct moved_record *record, enum rc rc)
     mem_free(record);
 }
 
+/* To another member: an online one of this node, or if there is none one of another node. False:
+ * neither, and it may as well wait here unless the session ends. */
+static bool pass_on(struct routing *routing, const struct session *session, struct share *share)
+{
+    struct delivery_hub *hub = routing->hub;
+    const struct publication *p = routing->delivery.publication;
+    enum share_choice how = hub->router->share_choice;
+    struct subscription *here, *other;
+    struct route route, away;
+    bool any = share_choose(share, how, SHARE_HERE, p->publisher_hash, p->topic, session->ref,
+                            &here, &route);
+    bool online = any && atomic_load_explicit(&here->member.online, memory_order_relaxed);
+    if (!online && routing_may_leave(routing) &&
+        share_choose(share, how, SHARE_ANYWHERE, p->publisher_hash, p->topic, session->ref, &other,
+                     &away) &&
+        session_ref_is_remote(away.session) &&
+        routing_to_remote_member(routing, &away, outbox_share_hash(other)))
+        return true;
+    if (!online && !(any && session->ending))
+        return false;
+    routing_to_batch(
+        routing, session_ref_worker(route.session),
+        &(struct addressees){.routes = &route, .count = 1, .member = here, .share = share});
+    return true;
+}
+
 static bool share_orphan(struct session_table *table, struct session *session,
                          struct share_member *member, struct message *message,
                          const struct moved_record *record)
 {
     struct delivery_hub *hub = table->owner;
     struct share *share = subscription_share(subscription_of_member(member));
-    const struct publication *p = &message->publication;
-    struct subscription *other;
-    struct route route;
-    if (share == NULL || !share_choose(share, hub->router->share_choice, SHARE_HERE,
-                                       p->publisher_hash, p->topic, session->ref, &other, &route))
-        return false;
-    bool online = atomic_load_explicit(&other->member.online, memory_order_relaxed);
-    if (!online && !session->ending)
-        return false; /* it may as well wait here */
     struct routing routing;
     struct wire_cache wire;
-    routing_begin(&routing, hub, p, message, &wire, NULL);
-    routing_to_batch(
-        &routing, session_ref_worker(route.session),
-        &(struct addressees){.routes = &route, .count = 1, .member = other, .share = share});
+    if (share == NULL)
+        return false;
+    routing_begin(&routing, hub, &message->publication, message, &wire, NULL);
+    bool passed = pass_on(&routing, session, share);
     enum rc rc;
     struct publish_ticket *ticket = commit_source_close(&routing.source, &rc);
     if (ticket != NULL)
         ticket->owner = 0; /* nobody waits, but for the record */
-    if (record == NULL)
-        return true;
+    if (!passed || record == NULL)
+        return passed;
     struct moved_record *moved = NEW(struct moved_record);
     *moved = *record;
     if (ticket != NULL)
@@ -69,22 +86,19 @@ static bool share_inherit(struct session_table *table, struct store_shard *store
 {
     struct delivery_hub *hub = table->owner;
     const struct publication *p = &message->publication;
+    enum share_choice how = hub->router->share_choice;
     struct route_set set;
     struct subscription *member;
     struct route route;
-    uint64_t wanted = bytes_hash(share);
     route_find(&hub->reader, p->topic, ROUTE_AT_ONCE, &set);
-    for (uint32_t i = 0; i < set.share_count; i++) {
-        struct share *found = set.shares[i];
-        if (!share_choose(found, CHOOSE_RANDOM, SHARE_HERE, 0, p->topic, ended, &member, &route) ||
-            outbox_share_hash(member) != wanted ||
-            !share_choose(found, hub->router->share_choice, SHARE_HERE, p->publisher_hash, p->topic,
-                          ended, &member, &route))
-            continue;
-        outbox_hand_over(hub, store, message, found, member, &route);
-        return true;
-    }
-    return false;
+    struct share *found = share_of_hash(&set, bytes_hash(share));
+    if (found == NULL || (!share_choose(found, how, SHARE_HERE, p->publisher_hash, p->topic, ended,
+                                        &member, &route) &&
+                          !share_choose(found, how, SHARE_ANYWHERE, p->publisher_hash, p->topic,
+                                        ended, &member, &route)))
+        return false;
+    outbox_hand_over(hub, store, message, found, member, &route);
+    return true;
 }
 
 const struct session_ops delivery_session_ops = {

@@ -261,6 +261,195 @@ static void home_of_a_topic_retains_what_comes_from_another_node(void **state)
     part(n);
 }
 
+/* ---- shares --------------------------------------------------------------------------------- */
+
+/* The other node has members of "team" on "g", whose sessions may be stored; so has this one. */
+static struct subscription *join_there(struct node *n, uint32_t flags)
+{
+    static const struct subscription_options options = {.qos = 2};
+    return router_subscribe(&n->f->router, session_ref_of_remote(0), bytes_of_str("g"),
+                            bytes_of_str("team"), &options, flags);
+}
+
+/* So often that each member is chosen at some time. */
+static void publish_to_team(struct node *n, uint8_t qos)
+{
+    for (int i = 0; i < 4; i++)
+        publish(n->f, 0, "g", "x", qos);
+    node_settle(n);
+}
+
+static void message_of_a_share_goes_to_another_member_when_a_node_cannot_be_reached(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
+    other.there = false;
+    for (uint8_t qos = 0; qos <= 2; qos++) {
+        publish_to_team(n, qos);
+        assert_int_equal(here->count, 4 * (qos + 1));
+    }
+    for (uint32_t i = 0; i < n->f->published_count; i++)
+        assert_int_equal(n->f->published[i].rc, RC_OK);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void message_of_qos_1_goes_to_another_member_when_a_node_is_lost_before_it_answers(
+    void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, 0);
+    other.answer = RC_CLOSED;
+    publish_to_team(n, 1);
+    assert_int_equal(here->count, 4);
+    assert_true(other.count > 0);
+    for (uint32_t i = 0; i < n->f->published_count; i++)
+        assert_int_equal(n->f->published[i].rc, RC_OK);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void message_goes_to_another_member_when_the_last_one_there_has_left(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, 0);
+    other.answer = RC_NOT_FOUND;
+    for (uint8_t qos = 1; qos <= 2; qos++) {
+        publish_to_team(n, qos);
+        assert_int_equal(here->count, 4 * qos);
+    }
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void share_of_another_nodes_message_may_have_no_member_left(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), 0);
+    subscribe_as(here, "g", "team", 1);
+    meet(n);
+    struct publication p = {
+        .topic = bytes_of_str("g"), .payload = bytes_of_str("x"), .qos = 1, .received_ms = NOW_MS};
+    uint64_t share = bytes_hash(bytes_of_str("$share/team/g"));
+    struct delivery_hub *hub = hub_of(here->session);
+    assert_int_equal(delivery_publish_remote(hub, &p, share, (struct outbox_tag){0}).rc, RC_OK);
+    assert_int_equal(delivery_publish_remote(hub, &p, share + 1, (struct outbox_tag){0}).rc,
+                     RC_NOT_FOUND);
+    node_settle(n);
+    assert_got(here, "x");
+    part(n);
+}
+
+static void member_that_ends_leaves_its_messages_to_another_node(void **state)
+{
+    struct node *n = *state;
+    struct client *clean = come(n, id_of(0), 0), *kept = come(n, id_of(1), LONG_S);
+    subscribe_as(clean, "g", "team", 1);
+    subscribe_as(kept, "h", "team", 1);
+    publish(n->f, 0, "g", "clean", 1);
+    publish(n->f, 0, "h", "kept", 1);
+    node_settle(n);
+    meet(n);
+    static const struct subscription_options options = {.qos = 2};
+    struct subscription *there[] = {
+        join_there(n, 0), router_subscribe(&n->f->router, session_ref_of_remote(0),
+                                           bytes_of_str("h"), bytes_of_str("team"), &options, 0)};
+    leave(clean);
+    session_end(kept->session);
+    node_settle(n);
+    assert_int_equal(other.count, 2);
+    assert_string_equal(other.sent[0].payload, "clean");
+    assert_string_equal(other.sent[1].payload, "kept");
+    for (int i = 0; i < 2; i++)
+        router_unsubscribe(&n->f->router, there[i]);
+    part(n);
+}
+
+static void publisher_waits_for_the_stored_member_that_gets_it_instead(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), LONG_S);
+    subscribe_as(here, "g", "team", 1);
+    node_settle(n);
+    meet(n);
+    struct subscription *there = join_there(n, 0);
+    other.answer = RC_CLOSED;
+    for (int i = 0; i < 2; i++) {
+        struct publish_outcome outcome = publish(n->f, 0, "g", "x", 1);
+        assert_non_null(outcome.ticket);
+        assert_int_equal(n->f->published_count, (uint32_t)i);
+        node_settle(n);
+        assert_int_equal(n->f->published_count, (uint32_t)i + 1);
+        assert_int_equal(n->f->published[i].rc, RC_OK);
+    }
+    assert_int_equal(here->count, 2);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void entry_goes_to_another_member_when_a_node_cannot_be_reached(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S), *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
+    other.there = false;
+    for (int i = 0; i < 4; i++)
+        publish_as(n->f, 0,
+                   &(struct publication){.topic = bytes_of_str("g"),
+                                         .payload = bytes_of_str("x"),
+                                         .qos = 2,
+                                         .received_ms = NOW_MS,
+                                         .publisher = publisher->session->ref});
+    node_settle(n);
+    assert_int_equal(here->count, 4);
+    later(n);
+    assert_int_equal(here->count, 4);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, 0);
+    other.answer = RC_CLOSED;
+    publish_to_team(n, 2);
+    assert_int_equal(here->count + (uint32_t)other.count, 4);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void publisher_hears_that_a_share_has_nobody_left_who_can_be_reached(void **state)
+{
+    struct node *n = *state;
+    meet(n);
+    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
+    other.there = false;
+    assert_int_equal(publish(n->f, 0, "g", "x", 1).rc, RC_CLOSED);
+    other.there = true;
+    other.answer = RC_CLOSED;
+    assert_int_equal(publish(n->f, 0, "g", "x", 1).rc, RC_CLOSED);
+    router_unsubscribe(&n->f->router, there);
+    there = join_there(n, 0); /* its sessions have ended with it */
+    assert_int_equal(publish(n->f, 0, "g", "x", 1).rc, RC_OK);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +460,15 @@ int main(void)
         RULE(entry_from_another_node_comes_once),
         RULE(retained_publication_goes_to_the_home_of_its_topic),
         RULE(home_of_a_topic_retains_what_comes_from_another_node),
+        RULE(message_of_a_share_goes_to_another_member_when_a_node_cannot_be_reached),
+        RULE(message_of_qos_1_goes_to_another_member_when_a_node_is_lost_before_it_answers),
+        RULE(entry_goes_to_another_member_when_a_node_cannot_be_reached),
+        RULE(message_goes_to_another_member_when_the_last_one_there_has_left),
+        RULE(share_of_another_nodes_message_may_have_no_member_left),
+        RULE(member_that_ends_leaves_its_messages_to_another_node),
+        RULE(publisher_waits_for_the_stored_member_that_gets_it_instead),
+        RULE(message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member),
+        RULE(publisher_hears_that_a_share_has_nobody_left_who_can_be_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,6 +105,17 @@ static struct asker asker_of(struct routing *routing, bool waits)
     return asker;
 }
 
+/* It is not answered after all. */
+static void asker_give_back(struct routing *routing, struct asker asker)
+{
+    if (asker.ticket == NULL)
+        return;
+    if (routing->again != NULL)
+        routing->again->ticket = asker.ticket;
+    else
+        asker.ticket->remaining--; /* the source's own is left */
+}
+
 void routing_to_batch(struct routing *routing, uint32_t worker, const struct addressees *to)
 {
     struct delivery_hub *hub = routing->hub;
@@ -132,42 +143,44 @@ static bool stays_here(const struct routing *routing)
             !atomic_load_explicit(&remote->shards_have_homes, memory_order_relaxed));
 }
 
-/* To another node, once however many of its subscriptions match. */
-static void forward(struct routing *routing, const struct route *run, uint32_t count,
-                    uint64_t share)
+/* False: there is no way to the node, and the ticket (NULL: nobody waits) was not taken. */
+static bool send_away(struct routing *routing, const struct route *route, uint64_t share,
+                      struct publish_ticket *ticket)
 {
     struct delivery_hub *hub = routing->hub;
-    uint32_t worker = session_ref_worker(run->session);
-    if (stays_here(routing))
-        return;
+    uint32_t worker = session_ref_worker(route->session);
     const struct remote_ops *ops = hub->remote->ops;
-    bool waits = waits_for_commit(routing, run, count);
     struct forwarding forwarding = {
         .publication = routing->delivery.publication,
         .message = routing->delivery.message,
         .share = share,
         .outbox =
             hub->remote->shards_have_homes ? routing->delivery.outbox : (struct outbox_tag){0},
-        .ticket = waits ? commit_source_ticket(&routing->source) : NULL,
+        .ticket = ticket,
     };
     if (!ops->forward(hub, worker - REMOTE_FIRST, &forwarding)) {
         metric_inc(hub->metrics, METRIC_PUBLISH_DROPPED_NO_LINK);
-        if (waits)
-            ticket_answered(forwarding.ticket, RC_CLOSED);
-        return;
+        return false;
     }
     metric_inc(hub->metrics, METRIC_PUBLISH_FORWARDED);
-    if (!waits)
+    if (ticket == NULL)
         routing->source.taken = true; /* nobody will say */
     if (ops->is_behind(hub, worker - REMOTE_FIRST)) {
         routing->outcome.backlog = true;
         routing->outcome.behind = worker;
     }
+    return true;
 }
 
-void routing_to_remote_member(struct routing *routing, const struct route *route, uint64_t share)
+/* To another node, once however many of its subscriptions match. */
+static void forward(struct routing *routing, const struct route *run, uint32_t count)
 {
-    forward(routing, route, 1, share);
+    if (stays_here(routing))
+        return;
+    bool waits = waits_for_commit(routing, run, count);
+    struct publish_ticket *ticket = waits ? commit_source_ticket(&routing->source) : NULL;
+    if (!send_away(routing, run, 0, ticket) && waits)
+        ticket_answered(ticket, RC_CLOSED);
 }
 
 /* Routes of one worker. */
@@ -176,7 +189,7 @@ static void deliver_to_worker(struct routing *routing, uint32_t worker, const st
 {
     struct delivery_hub *hub = routing->hub;
     if (worker >= REMOTE_FIRST) {
-        forward(routing, routes, count, 0);
+        forward(routing, routes, count);
         return;
     }
     if (worker != hub->worker || count > DELIVERY_INLINE_MAX || deliveries_pending(hub) ||
@@ -196,21 +209,104 @@ static void deliver_to_worker(struct routing *routing, uint32_t worker, const st
     }
 }
 
+/* ---- shares ------------------------------------------------------------------------------------
+ */
+
+/*
+ * A message of QoS 1 or 2 on its way to a member on another node. Another one gets it when there is
+ * no member any more, and at QoS 1 also when nobody can know whether that node has taken it: it may
+ * then come twice, and one of QoS 2 must not [MQTT-4.8.2-5].
+ */
+struct share_watch {
+    struct delivery_hub *hub;
+    struct message *message;
+    struct asker asker; /* who is told in the end; ticket NULL: nobody */
+    uint64_t share;
+    session_ref sent_to;
+    bool durable; /* the member that it was sent to may have a stored session */
+};
+
+static bool is_watched(const struct routing *routing, const struct route *route)
+{
+    const struct publication *p = routing->delivery.publication;
+    return route->qos > 0 && publication_is_awaited(p) && routing->delivery.outbox.number == 0;
+}
+
+static void watch_free(struct share_watch *watch)
+{
+    message_drop(watch->message);
+    mem_free(watch);
+}
+
+/* Takes the watch when that is true. */
+static bool send_watched(struct routing *routing, const struct route *route,
+                         struct share_watch *watch)
+{
+    struct publish_ticket *ticket = NEW(struct publish_ticket);
+    *ticket = (struct publish_ticket){.hub = routing->hub, .remaining = 1, .watch = watch};
+    watch->sent_to = route->session;
+    watch->durable = route->flags & SUBSCRIPTION_DURABLE;
+    if (send_away(routing, route, watch->share, ticket))
+        return true;
+    mem_free(ticket);
+    return false;
+}
+
+static bool send_to_share(struct routing *routing, const struct route *route, uint64_t share)
+{
+    struct message *message = NULL;
+    if (is_watched(routing, route))
+        message = delivery_message(&routing->delivery);
+    struct asker asker = asker_of(routing, message != NULL || waits_for_commit(routing, route, 1));
+    bool sent;
+    if (message == NULL) {
+        sent = send_away(routing, route, share, asker.ticket);
+    } else {
+        struct share_watch *watch = NEW(struct share_watch);
+        *watch = (struct share_watch){
+            .hub = routing->hub, .message = message_hold(message), .asker = asker, .share = share};
+        sent = send_watched(routing, route, watch);
+        if (!sent)
+            watch_free(watch);
+    }
+    if (!sent)
+        asker_give_back(routing, asker);
+    return sent;
+}
+
+/* Who gets a message of the share; who is away and cannot be reached does not. False: nobody, or it
+ * is on its way to another node already. */
+static bool choose_reachable(struct routing *routing, struct share *share,
+                             struct subscription **member, struct route *route)
+{
+    const struct publication *p = routing->delivery.publication;
+    enum share_choice how = routing->hub->router->share_choice;
+    enum share_reach reach = stays_here(routing) ? SHARE_HERE : SHARE_ANYWHERE;
+    session_ref not_this = 0;
+    bool is_missed = false;
+    while (share_choose(share, how, reach, p->publisher_hash, p->topic, not_this, member, route)) {
+        if (!session_ref_is_remote(route->session))
+            return true;
+        if (send_to_share(routing, route, outbox_share_hash(*member)))
+            return false;
+        is_missed |= waits_for_commit(routing, route, 1);
+        if (not_this != 0)
+            reach = SHARE_HERE; /* that was the second */
+        not_this = route->session;
+    }
+    if (is_missed)
+        (routing->again == NULL ? &routing->source : &routing->again->source)->rc = RC_CLOSED;
+    return false;
+}
+
 void routing_to_share(struct routing *routing, struct share *share)
 {
     struct delivery_hub *hub = routing->hub;
-    const struct publication *p = routing->delivery.publication;
     struct subscription *member;
     struct route route;
-    if (!share_choose(share, hub->router->share_choice,
-                      routing->from_remote ? SHARE_HERE : SHARE_ANYWHERE, p->publisher_hash,
-                      p->topic, 0, &member, &route))
+    if (!choose_reachable(routing, share, &member, &route))
         return;
     uint32_t worker = session_ref_worker(route.session);
-    if (worker >= REMOTE_FIRST) {
-        forward(routing, &route, 1, outbox_share_hash(member));
-        return;
-    }
     /* One that ended, and has not left the share yet, is found out when the batch is worked off. */
     if (worker != hub->worker || deliveries_pending(hub) || routing->delivery.outbox.number != 0 ||
         session_of_ref(hub->sessions, route.session) == NULL) {
@@ -223,6 +319,93 @@ void routing_to_share(struct routing *routing, struct share *share)
     routing->delivery.many = false;
     deliver_run(hub, &routing->delivery, &route, 1, &member->member, &routing->source,
                 &routing->outcome.slow);
+}
+
+bool routing_may_leave(const struct routing *routing)
+{
+    return !stays_here(routing);
+}
+
+bool routing_to_remote_member(struct routing *routing, const struct route *route, uint64_t share)
+{
+    return stays_here(routing) || send_to_share(routing, route, share);
+}
+
+struct share *share_of_hash(const struct route_set *set, uint64_t hash)
+{
+    struct subscription *any;
+    struct route route;
+    for (uint32_t i = 0; i < set->share_count; i++)
+        if (share_choose(set->shares[i], CHOOSE_RANDOM, SHARE_ANYWHERE, 0, bytes_of("", 0), 0, &any,
+                         &route) &&
+            outbox_share_hash(any) == hash)
+            return set->shares[i];
+    return NULL;
+}
+
+/* True: who waits will be answered. */
+static bool pass_on(struct share_watch *watch, struct routing *routing, struct share *share,
+                    bool *taken)
+{
+    struct delivery_hub *hub = watch->hub;
+    const struct publication *p = &watch->message->publication;
+    enum share_choice how = hub->router->share_choice;
+    session_ref not_this = watch->sent_to;
+    struct subscription *member;
+    struct route route;
+    if (!share_choose(share, how, SHARE_ANYWHERE, p->publisher_hash, p->topic, not_this, &member,
+                      &route))
+        return false;
+    if (session_ref_is_remote(route.session) && send_watched(routing, &route, watch))
+        return true;
+    if (session_ref_is_remote(route.session) &&
+        !share_choose(share, how, SHARE_HERE, p->publisher_hash, p->topic, not_this, &member,
+                      &route))
+        return false;
+    bool waits = waits_for_commit(routing, &route, 1);
+    struct asker nobody = {hub->worker, NULL};
+    *taken = deliveries_add(
+        hub, session_ref_worker(route.session), &routing->delivery, NULL,
+        waits ? watch->asker : nobody,
+        &(struct addressees){.routes = &route, .count = 1, .member = member, .share = share});
+    if (waits)
+        watch_free(watch);
+    return waits;
+}
+
+/* RC_IO: the node did not take it, or its store did not. */
+static bool may_go_elsewhere(const struct share_watch *watch, enum rc rc)
+{
+    if (rc == RC_OK || rc == RC_REFUSED || rc == RC_FULL)
+        return false;
+    return watch->message->publication.qos == 1 || rc == RC_NOT_FOUND ||
+           (rc == RC_IO && !watch->durable);
+}
+
+void share_watch_answered(struct share_watch *watch, enum rc rc)
+{
+    struct delivery_hub *hub = watch->hub;
+    struct routing routing;
+    struct wire_cache wire;
+    struct route_set set;
+    bool taken = false;
+    if (may_go_elsewhere(watch, rc)) {
+        struct message *message = message_hold(watch->message);
+        routing_begin(&routing, hub, &message->publication, message, &wire, NULL);
+        route_find(&hub->reader, message->publication.topic, ROUTE_AT_ONCE, &set);
+        struct share *share = share_of_hash(&set, watch->share);
+        bool passed = share != NULL && pass_on(watch, &routing, share, &taken);
+        routing_end(&routing, message);
+        message_drop(message);
+        if (passed)
+            return;
+    }
+    bool has_gone = rc == RC_NOT_FOUND || (rc == RC_CLOSED && !watch->durable);
+    if (taken || has_gone) /* whoever was to get it has left the share, or ended with its node */
+        rc = RC_OK;
+    if (watch->asker.ticket != NULL)
+        answers_add(hub, watch->asker.worker, watch->asker.ticket, 0, rc);
+    watch_free(watch);
 }
 
 void routing_begin(struct routing *routing, struct delivery_hub *hub,

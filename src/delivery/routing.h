@@ -31,8 +31,15 @@ void routing_to_set(struct routing *routing, const struct route_set *set);
 void routing_to_routes(struct routing *routing, const struct route_set *set);
 void routing_to_share(struct routing *routing, struct share *share);
 
-/* To a member of a share that is on another node, which chooses one of its own. */
-void routing_to_remote_member(struct routing *routing, const struct route *route, uint64_t share);
+/* The share among those that "$share/name/filter" hashes to that; NULL: it has no member left. */
+struct share *share_of_hash(const struct route_set *set, uint64_t hash);
+
+/* Whether it may go to other nodes at all. */
+bool routing_may_leave(const struct routing *routing);
+
+/* To a member of a share that is on another node, which chooses one of its own. False: there is no
+ * way to that node. */
+bool routing_to_remote_member(struct routing *routing, const struct route *route, uint64_t share);
 
 /* To a worker of this node, behind what is on its way there. */
 void routing_to_batch(struct routing *routing, uint32_t worker, const struct addressees *to);
