@@ -153,6 +153,7 @@ struct delivery_hub {
     struct list undelivered; /* struct outbox_entry: to be sent on their way again, in order */
     uint64_t again_ms;       /* when that is tried; sessions->now_ms */
     uint32_t undelivered_count;
+    bool lacked_routes; /* ... because of that */
     const struct hub_ops *ops;
     void *owner;
     bool walking;  /* a walk in steps has begun: do not become quiescent (base/rcu.h) */

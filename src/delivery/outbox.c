@@ -218,9 +218,14 @@ static void dispatch(struct outbox_entry *entry, bool replayed)
 void outbox_try_again(struct delivery_hub *hub)
 {
     struct list now, *link;
-    if (list_empty(&hub->undelivered) || hub->sessions->now_ms < hub->again_ms)
+    if (list_empty(&hub->undelivered))
         return;
-    if (delivery_lacks_routes(hub)) {
+    bool lacks_routes = delivery_lacks_routes(hub);
+    bool at_once = hub->lacked_routes && !lacks_routes; /* publishers go on now, too */
+    if (!at_once && hub->sessions->now_ms < hub->again_ms)
+        return;
+    hub->lacked_routes = lacks_routes;
+    if (lacks_routes) {
         wait_for_next_try(hub);
         return;
     }
@@ -248,7 +253,9 @@ void outbox_deinit(struct delivery_hub *hub)
 static void committed(struct store_waiter *waiter, enum rc rc)
 {
     struct outbox_entry *entry = CONTAINER_OF(waiter, struct outbox_entry, waiter);
-    if (rc == RC_OK && (has_to_wait(entry) || delivery_lacks_routes(entry->hub))) {
+    bool lacks_routes = delivery_lacks_routes(entry->hub);
+    if (rc == RC_OK && (has_to_wait(entry) || lacks_routes)) {
+        entry->hub->lacked_routes |= lacks_routes;
         put_off(entry);
     } else if (rc == RC_OK) {
         dispatch(entry, false);

@@ -170,6 +170,20 @@ static void entry_whose_fate_is_not_known_is_sent_again_with_the_same_tag(void *
     part(n);
 }
 
+static void entry_that_waited_for_routes_goes_as_soon_as_they_are_there(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.remote.headless = 1;
+    publish_twice_safe(n, publisher, "x");
+    assert_int_equal(other.tries, 0);
+    other.remote.headless = 0;
+    node_settle(n);
+    assert_int_equal(other.count, 1);
+    part(n);
+}
+
 static void subscribers_here_get_an_entry_once_when_it_is_sent_there_again(void **state)
 {
     struct node *n = *state;
@@ -456,6 +470,7 @@ int main(void)
         RULE(entry_goes_to_the_other_node_with_its_tag),
         RULE(entry_that_did_not_get_there_is_sent_again_and_nothing_overtakes_it),
         RULE(entry_whose_fate_is_not_known_is_sent_again_with_the_same_tag),
+        RULE(entry_that_waited_for_routes_goes_as_soon_as_they_are_there),
         RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_from_another_node_comes_once),
         RULE(retained_publication_goes_to_the_home_of_its_topic),
