@@ -505,6 +505,36 @@ const struct resource api_resources[] = {
      .answer = api_rebalance_answer,
      .errors = "404 The broker is in no cluster.\n409 The cluster does not run.",
      .handle = api_rebalance},
+    {.method = HTTP_POST,
+     .path = "/v1/cluster/remove",
+     .name = "remove_node",
+     .command = "cluster-remove",
+     .summary = "Forget a node that is gone for good",
+     .description =
+         "On all nodes. Its engine's place becomes free, and changelogs have their copies on the "
+         "nodes that remain. What is in its data directory is never part of the cluster again; a "
+         "node of its name with an empty data directory joins as a new one.",
+     .parameters = api_remove_parameters,
+     .answer = api_remove_answer,
+     .errors = "404 The broker is in no cluster, or knows no such node.\n409 That node is here, or "
+               "the cluster does not run.\n503 The brokers have forgotten it, its engine is not "
+               "taken out yet; ask again.",
+     .handle = api_remove},
+    {.method = HTTP_POST,
+     .path = "/v1/cluster/recover",
+     .name = "recover_cluster",
+     .command = "cluster-recover",
+     .summary = "Go on without a node whose disk was lost when all lost power",
+     .description =
+         "When most machines went down at once, nothing is led by anybody before all nodes are "
+         "back, since each may hold what the others lack. This says that one never will be: it is "
+         "removed, and what it alone held is lost.",
+     .parameters = api_recover_parameters,
+     .answer = api_remove_answer,
+     .errors = "404 The broker is in no cluster, or knows no such node.\n409 That node is here, or "
+               "nothing waits for it.\n503 The brokers have forgotten it, its engine is not taken "
+               "out yet; ask again.",
+     .handle = api_recover},
     {.method = HTTP_GET,
      .path = "/v1/clients",
      .name = "list_clients",

@@ -41,6 +41,11 @@ void api_drain(struct admin_call *call);
 void api_undrain(struct admin_call *call);
 void api_rebalance(struct admin_call *call);
 
+extern const struct admin_field api_remove_parameters[], api_recover_parameters[];
+extern const struct admin_field api_remove_answer[];
+void api_remove(struct admin_call *call);
+void api_recover(struct admin_call *call);
+
 /* ---- api_clients.c -----------------------------------------------------------------------------
  */
 

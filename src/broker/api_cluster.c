@@ -76,7 +76,7 @@ const struct admin_field api_cluster_answer[] = {
      .help =
          "`not_initialised`; `gathering` and `founding` while it is being initialised from this "
          "node; `joining`; `running`; `lost`: the engine lacks the cluster that the data "
-         "directory belongs to; `ending`."},
+         "directory belongs to; `removed`: an operator has removed this node; `ending`."},
     {.name = "id",
      .type = ADMIN_TEXT,
      .presence = ADMIN_OPTIONAL,
@@ -131,6 +131,13 @@ static json_t *member_json(struct homes *homes, const struct cluster_member *mem
     return json;
 }
 
+/* It was removed, and has not come back in whatever way. */
+static bool is_gone(struct homes *homes, const struct cluster_member *member)
+{
+    return homes != NULL && !member->here &&
+           homes_is_forgotten(homes, member->node, member->address);
+}
+
 static json_t *members_json(const struct broker *broker)
 {
     struct cluster_member *members = mem_new(REMOTES_MAX * sizeof(*members));
@@ -138,7 +145,8 @@ static json_t *members_json(const struct broker *broker)
     json_t *list = json_array();
 
     for (uint32_t i = 0; i < count; i++)
-        json_array_append_new(list, member_json(broker->homes, &members[i]));
+        if (!is_gone(broker->homes, &members[i]))
+            json_array_append_new(list, member_json(broker->homes, &members[i]));
     mem_free(members);
     return list;
 }

@@ -15,6 +15,8 @@
 struct operation {
     const struct broker *broker;
     enum homes_duty duty;
+    const char *node; /* the call's */
+    enum homes_farewell farewell;
     enum rc rc;
     char why[HOMES_WHY_MAX];
 };
@@ -33,16 +35,29 @@ static void begin(struct admin_call *call, const struct operation *what, void (*
     call_work(call, work, done);
 }
 
+static unsigned status_of(enum rc rc)
+{
+    switch (rc) {
+    case RC_REFUSED:
+    case RC_FULL:
+        return 409;
+    case RC_NOT_FOUND:
+        return 404;
+    case RC_AGAIN:
+        return 503;
+    default:
+        return 500;
+    }
+}
+
+/* Takes both. */
 static void answer(struct admin_call *call, struct operation *operation, json_t *json)
 {
-    static const int statuses[] = {[RC_REFUSED] = 409, [RC_AGAIN] = 503};
-
     if (operation->rc == RC_OK) {
         call_answer(call, 200, json);
     } else {
-        bool known = operation->rc == RC_REFUSED || operation->rc == RC_AGAIN;
         json_decref(json);
-        call_problem(call, known ? statuses[operation->rc] : 500, "%s", operation->why);
+        call_problem(call, status_of(operation->rc), "%s", operation->why);
     }
     mem_free(operation);
 }
@@ -127,4 +142,55 @@ static void answer_rebalance(struct admin_call *call)
 void api_rebalance(struct admin_call *call)
 {
     begin(call, &(struct operation){0}, rebalance, answer_rebalance);
+}
+
+/* ---- remove, recover ---------------------------------------------------------------------------
+ */
+
+const struct admin_field api_remove_parameters[] = {
+    {.name = "node",
+     .type = ADMIN_TEXT,
+     .place = ADMIN_IN_BODY,
+     .help = "The name of the node that is gone."},
+    {0},
+};
+
+const struct admin_field api_recover_parameters[] = {
+    {.name = "without",
+     .type = ADMIN_TEXT,
+     .place = ADMIN_IN_BODY,
+     .help = "The name of the node whose disk is lost."},
+    {0},
+};
+
+const struct admin_field api_remove_answer[] = {
+    {.name = "removed", .type = ADMIN_TEXT, .help = "The node that is part of it no longer."},
+    {0},
+};
+
+static void do_remove(void *own)
+{
+    struct operation *operation = own;
+    operation->rc = homes_remove(operation->broker->homes, operation->node, operation->farewell,
+                                 operation->why);
+}
+
+static void answer_remove(struct admin_call *call)
+{
+    struct operation *operation = call_own(call);
+    answer(call, operation, json_pack("{s:s}", "removed", operation->node));
+}
+
+void api_remove(struct admin_call *call)
+{
+    begin(call, &(struct operation){.node = call_value(call, "node")->text, .farewell = HOMES_GONE},
+          do_remove, answer_remove);
+}
+
+void api_recover(struct admin_call *call)
+{
+    begin(
+        call,
+        &(struct operation){.node = call_value(call, "without")->text, .farewell = HOMES_RECOVERED},
+        do_remove, answer_remove);
 }

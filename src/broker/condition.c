@@ -24,6 +24,8 @@ const char *condition_obstacle(const struct condition *condition)
         return "loading";
     if (condition->phase == BROKER_LEAVING)
         return "draining";
+    if (condition->removed)
+        return "removed";
     if (condition->drained)
         return "drained";
     const char *failure = condition_failure(condition);
@@ -49,7 +51,7 @@ void condition_agent_line(const struct condition *condition, char *out, size_t r
 
     if (condition->phase == BROKER_LOADING)
         snprintf(out, room, "stopped #loading\n");
-    else if (condition->phase == BROKER_LEAVING || condition->drained)
+    else if (condition->phase == BROKER_LEAVING || condition->drained || condition->removed)
         snprintf(out, room, "drain\n");
     else if (failure != NULL)
         snprintf(out, room, "stopped #%s\n", failure);

@@ -18,6 +18,7 @@ struct condition {
     bool stuck;       /* a worker has not turned for a while */
     bool memory_full; /* limits.memory_bytes */
     bool drained;     /* an operator has said so */
+    bool removed;     /* ... that it is not part of its cluster any more */
     uint32_t busy_percent;
     uint32_t connections, connections_max;
     uint64_t serving_ms; /* how long it has served */

@@ -79,6 +79,10 @@ static void broker_that_is_drained_is_well_and_wants_nobody(void **state)
     assert_null(condition_failure(&c));
     assert_obstacle(&c, "drained");
     assert_line(&c, "drain\n");
+    c.drained = false;
+    c.removed = true;
+    assert_obstacle(&c, "removed");
+    assert_line(&c, "drain\n");
 }
 
 static void broker_with_a_worker_that_hangs_has_failed(void **state)

@@ -8,7 +8,7 @@
 
 static int cmd_cluster(int argc, char **argv);
 
-enum { OPT_LISTEN = OPTION_LONG, OPT_BY_CLIENT_ID, OPT_JSON };
+enum { OPT_LISTEN = OPTION_LONG, OPT_BY_CLIENT_ID, OPT_JSON, OPT_WITHOUT };
 
 static const struct option cluster_options[] = {
     {.id = 'c',
@@ -29,6 +29,10 @@ static const struct option cluster_options[] = {
     {.id = OPT_JSON,
      .name = "json",
      .help = "All but haproxy: print the answer as JSON, for scripts."},
+    {.id = OPT_WITHOUT,
+     .name = "without",
+     .argument = "NODE",
+     .help = "recover: the name of the node whose disk is lost."},
     {.id = OPT_LISTEN,
      .name = "listen",
      .argument = "ADDRESS",
@@ -42,14 +46,15 @@ static const struct option cluster_options[] = {
 
 static const struct operand cluster_operands[] = {
     {"ACTION", "What to do; see above.",
-     "init status members shards drain undrain rebalance haproxy"},
+     "init status members shards drain undrain rebalance remove recover haproxy"},
+    {"NODE", "remove: the name of the node that is gone.", NULL},
     {0},
 };
 
 static const struct exit_code cluster_exit_codes[] = {
     {EX_OK, "It was done."},
     {EX_USAGE, "The command line is wrong."},
-    {EX_NOINPUT, "The node that was asked is in no cluster."},
+    {EX_NOINPUT, "The node that was asked is in no cluster, or knows no node of that name."},
     {EX_UNAVAILABLE,
      "No broker runs on the data directory. init: it is not done yet, and goes on by itself."},
     {EX_SOFTWARE, "It was refused; the message says why."},
@@ -62,6 +67,7 @@ static const struct example cluster_examples[] = {
     {"skein cluster init", "Once, on one node, when all nodes run."},
     {"skein cluster shards", "Which node is home of what."},
     {"skein cluster drain", "This node's groups and clients go to others, before it is stopped."},
+    {"skein cluster remove n3", "n3 will not come back."},
     {"skein cluster haproxy -d /var/lib/skein --listen 192.0.2.10:1883",
      "A balancer for the nodes that the one here knows."},
     {"skein cluster haproxy -c n1.yaml -c n2.yaml -c n3.yaml --by-client-id",
@@ -84,6 +90,10 @@ const struct command command_cluster = {
         "cluster.drain_rate. It stays so, also when it is restarted, until undrain; status shows "
         "how many groups and connections are left. rebalance brings groups to the nodes that "
         "should be their homes now, and not after ten seconds.\n\n"
+        "remove makes all nodes forget one that is gone for good; it has to be stopped before. "
+        "recover "
+        "does so after all machines have lost power at once, when the others wait for a node whose "
+        "disk is lost: what it alone held is lost with it.\n\n"
         "haproxy prints a complete haproxy.cfg for HAProxy 2.6 and later in front of all nodes. "
         "Clients' addresses are passed on (a listener with proxy_protocol: required), /ready says "
         "who takes clients (health.listen), and the agent how many (health.agent_listen, unless "
@@ -104,7 +114,8 @@ static const struct action actions[] = {
     {"init", cluster_ask_init},        {"status", cluster_show_status},
     {"members", cluster_show_members}, {"shards", cluster_show_shards},
     {"drain", cluster_drain},          {"undrain", cluster_undrain},
-    {"rebalance", cluster_rebalance},  {"haproxy", cluster_haproxy},
+    {"rebalance", cluster_rebalance},  {"remove", cluster_remove},
+    {"recover", cluster_recover},      {"haproxy", cluster_haproxy},
 };
 
 enum { ACTION_COUNT = sizeof(actions) / sizeof(*actions) };
@@ -144,8 +155,12 @@ static int cmd_cluster(int argc, char **argv)
             args.json = true;
         else if (o.id == OPT_BY_CLIENT_ID)
             args.by_client_id = true;
+        else if (o.id == OPT_WITHOUT)
+            args.node = o.value;
         else if (action == NULL)
             action = find_action(&o);
+        else if (action->run == cluster_remove && args.node == NULL)
+            args.node = o.value;
         else
             options_fail(&o, "%s: unexpected word '%s'", action->name, o.value);
     }

@@ -12,6 +12,7 @@ struct cluster_args {
     int file_count;
     const char *data_dir; /* -d; NULL: not given */
     const char *listen;   /* --listen; NULL: not given */
+    const char *node;     /* of remove, and --without; NULL: not given */
     bool by_client_id;
     bool json;
 };
@@ -24,6 +25,8 @@ int cluster_show_shards(const struct cluster_args *args);
 int cluster_drain(const struct cluster_args *args);
 int cluster_undrain(const struct cluster_args *args);
 int cluster_rebalance(const struct cluster_args *args);
+int cluster_remove(const struct cluster_args *args);
+int cluster_recover(const struct cluster_args *args);
 
 /* Prints the configuration of an HAProxy in front of the nodes. Gives the exit code. */
 int cluster_haproxy(const struct cluster_args *args);

@@ -95,12 +95,13 @@ static void print_whole(json_t *answer)
     ctl_print(answer, stdout);
 }
 
-static int ask(const struct cluster_args *args, enum http_method method, const char *target,
-               void (*print)(json_t *answer))
+/* Takes the body; NULL: none. */
+static int ask_with(const struct cluster_args *args, enum http_method method, const char *target,
+                    json_t *body, void (*print)(json_t *answer))
 {
     const char *data_dir = args->data_dir != NULL ? args->data_dir : DEFAULT_DATA_DIR;
     struct control_answer answer;
-    int result = control_ask("cluster", data_dir, method, target, NULL, &answer);
+    int result = control_ask("cluster", data_dir, method, target, body, &answer);
 
     if (result == EX_OK && args->json) {
         json_dumpf(answer.json, stdout, JSON_INDENT(2));
@@ -109,7 +110,14 @@ static int ask(const struct cluster_args *args, enum http_method method, const c
         print(answer.json);
     }
     control_answer_free(&answer);
+    json_decref(body);
     return result;
+}
+
+static int ask(const struct cluster_args *args, enum http_method method, const char *target,
+               void (*print)(json_t *answer))
+{
+    return ask_with(args, method, target, NULL, print);
 }
 
 int cluster_ask_init(const struct cluster_args *args)
@@ -145,4 +153,24 @@ int cluster_show_members(const struct cluster_args *args)
 int cluster_show_shards(const struct cluster_args *args)
 {
     return ask(args, HTTP_GET, "/v1/cluster/shards", print_shards);
+}
+
+static int ask_about(const struct cluster_args *args, const char *target, const char *parameter,
+                     const char *usage)
+{
+    if (args->node != NULL)
+        return ask_with(args, HTTP_POST, target, json_pack("{s:s}", parameter, args->node),
+                        print_whole);
+    fprintf(stderr, "skein cluster: the node is missing: skein cluster %s\n", usage);
+    return EX_USAGE;
+}
+
+int cluster_remove(const struct cluster_args *args)
+{
+    return ask_about(args, "/v1/cluster/remove", "node", "remove NODE");
+}
+
+int cluster_recover(const struct cluster_args *args)
+{
+    return ask_about(args, "/v1/cluster/recover", "without", "recover --without NODE");
 }

@@ -13,7 +13,7 @@
  * holds the two together. */
 #define CTL_COMMANDS                                                                               \
     "health ready broker metrics cluster cluster-shards cluster-init cluster-drain "               \
-    "cluster-undrain cluster-rebalance clients client disconnect "                                 \
+    "cluster-undrain cluster-rebalance cluster-remove cluster-recover clients client disconnect "  \
     "delete-session store backup get"
 
 extern const struct command command_serve;

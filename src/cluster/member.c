@@ -200,13 +200,22 @@ bool member_is_here(const struct member *member)
            now_ms - member->heard_ms < HOMES_HEARD_MS && now_ms - member->told_ms < HOMES_HEARD_MS;
 }
 
-/* Each address of the configuration leads to somebody who is here, or to us. */
+static bool is_forgotten(const struct target *target)
+{
+    char address[LINK_ADDRESS_MAX + 1];
+    address_format(target->address.host, target->address.port, address, sizeof(address));
+    return homes_is_forgotten(target->cluster->homes,
+                              target->member == NULL ? NULL : target->member->node, address);
+}
+
+/* Each address of the configuration leads to somebody who is here, or to us, or to a node that was
+ * removed. */
 static bool all_here(const struct cluster *cluster)
 {
     LIST_FOR_EACH (link, &cluster->targets) {
         const struct target *target = CONTAINER_OF(link, struct target, link);
         bool here = target->self || (target->member != NULL && member_is_here(target->member));
-        if (target->configured && !here)
+        if (target->configured && !here && !is_forgotten(target))
             return false;
     }
     return true;
@@ -216,10 +225,10 @@ void members_tell_homes(struct cluster *cluster)
 {
     const char *here[REMOTES_MAX];
     uint32_t count = 0;
-    bool all = all_here(cluster);
-    uint64_t hash = all ? 1 : 2;
     if (cluster->homes == NULL)
         return;
+    bool all = all_here(cluster);
+    uint64_t hash = all ? 1 : 2;
     LIST_FOR_EACH (link, &cluster->members) {
         const struct member *member = CONTAINER_OF(link, struct member, link);
         if (!member_is_here(member))

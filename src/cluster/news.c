@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/news.h"
 
+#include "link/handshake.h"
+
 enum { FOUNDED = 1, STANDBY = 2, DRAINED = 4, HOLDS = 8 };
+
+_Static_assert((int)HOMES_ADDRESS_MAX > (int)LINK_ADDRESS_MAX, "what links know of a node fits");
 
 static uint8_t *write_group(uint8_t *out, const struct homes_group_news *group)
 {
@@ -28,6 +32,8 @@ size_t news_write(const struct homes_news *news, uint8_t out[NEWS_BYTES])
     at = link_write_u16(at, news->weight);
     at = link_write_u16(at, news->workers);
     at = link_write_u32(at, news->rebalance);
+    at = link_write_u64(at, news->instance);
+    at = link_write_text(at, bytes_of_str(news->server));
     at = link_write_u16(at, HOMES_GROUPS);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         at = write_group(at, &news->groups[i]);
@@ -53,6 +59,23 @@ static void read_group(struct link_reader *reader, struct homes_group_news *grou
         reader->failed = true;
 }
 
+/* Without spaces: it is a word in files. */
+static void read_name(struct link_reader *reader, char *out, size_t room)
+{
+    struct bytes name = link_read_text(reader);
+
+    out[0] = '\0';
+    for (size_t i = 0; i < name.len; i++)
+        if (name.data[i] <= ' ' || name.data[i] > '~')
+            reader->failed = true;
+    if (name.len >= room)
+        reader->failed = true;
+    if (reader->failed || name.len == 0)
+        return;
+    memcpy(out, name.data, name.len);
+    out[name.len] = '\0';
+}
+
 bool news_read(struct bytes body, struct homes_news *news)
 {
     struct link_reader reader = link_reader_of(body);
@@ -72,10 +95,34 @@ bool news_read(struct bytes body, struct homes_news *news)
     news->weight = link_read_u16(&reader);
     news->workers = link_read_u16(&reader);
     news->rebalance = link_read_u32(&reader);
+    news->instance = link_read_u64(&reader);
+    read_name(&reader, news->server, sizeof(news->server));
     if (link_read_u16(&reader) != HOMES_GROUPS || news->engine > HOMES_ENGINE_UP ||
         news->weight == 0 || memchr(news->id, 0, id.len) != NULL)
         return false;
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         read_group(&reader, &news->groups[i]);
     return link_reader_ok(&reader);
+}
+
+size_t news_write_removed(const struct homes_known *removed, uint8_t out[NEWS_REMOVED_BYTES])
+{
+    uint8_t *at = link_write_text(out, bytes_of_str(removed->node));
+
+    at = link_write_text(at, bytes_of_str(removed->address));
+    at = link_write_text(at, bytes_of_str(removed->server));
+    at = link_write_u64(at, removed->instance);
+    return (size_t)(at - out);
+}
+
+bool news_read_removed(struct bytes body, struct homes_known *removed)
+{
+    struct link_reader reader = link_reader_of(body);
+
+    *removed = (struct homes_known){.node = ""};
+    read_name(&reader, removed->node, sizeof(removed->node));
+    read_name(&reader, removed->address, sizeof(removed->address));
+    read_name(&reader, removed->server, sizeof(removed->server));
+    removed->instance = link_read_u64(&reader);
+    return link_reader_ok(&reader) && removed->node[0] != '\0' && removed->instance != 0;
 }

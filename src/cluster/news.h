@@ -7,12 +7,20 @@
 #include "homes/homes.h"
 #include "link/frame.h"
 
-enum { NEWS_GROUP = 1 + 8 + 8 + 8 + 8 + 8 + 16 + 1, NEWS_BYTES = 32 + HOMES_GROUPS * NEWS_GROUP };
+enum {
+    NEWS_GROUP = 1 + 8 + 8 + 8 + 8 + 8 + 16 + 1,
+    NEWS_BYTES = 32 + 10 + HOMES_SERVER_MAX + HOMES_GROUPS * NEWS_GROUP,
+    NEWS_REMOVED_BYTES = 16 + HOMES_NAME_MAX + HOMES_ADDRESS_MAX + HOMES_SERVER_MAX
+};
 
 /* Gives the body's length. */
 size_t news_write(const struct homes_news *news, uint8_t out[NEWS_BYTES]);
 
 /* False: it is malformed. */
 bool news_read(struct bytes body, struct homes_news *news);
+
+/* The same for a node that was removed. */
+size_t news_write_removed(const struct homes_known *removed, uint8_t out[NEWS_REMOVED_BYTES]);
+bool news_read_removed(struct bytes body, struct homes_known *removed);
 
 #endif

@@ -16,6 +16,8 @@ static struct homes_news some_news(void)
                               .standby = true,
                               .drained = true,
                               .rebalance = 7,
+                              .instance = 0xfedcba9876543210,
+                              .server = "n1-0123456789abcdef",
                               .engine = HOMES_ENGINE_UP,
                               .weight = 250,
                               .workers = 8};
@@ -38,7 +40,8 @@ static void news_say_the_same_when_they_have_been_read(void **state)
     size_t len = news_write(&news, body);
     assert_true(len <= NEWS_BYTES && news_read(bytes_of(body, len), &read));
     assert_string_equal(read.id, news.id);
-    assert_true(read.drained && read.rebalance == 7);
+    assert_true(read.drained && read.rebalance == 7 && read.instance == news.instance);
+    assert_string_equal(read.server, news.server);
     assert_true(read.founded && read.holds && read.standby && read.engine == HOMES_ENGINE_UP);
     assert_int_equal(read.weight, 250);
     assert_int_equal(read.workers, 8);
@@ -91,12 +94,34 @@ static void news_with_what_cannot_be_are_refused(void **state)
     refused(news);
 }
 
+static void removed_node_is_read_as_it_was_written_and_not_when_it_cannot_be_one(void **state)
+{
+    struct homes_known removed = {"n2", "192.0.2.3:7883", "n2-00", 77}, read;
+    uint8_t body[NEWS_REMOVED_BYTES];
+    (void)state;
+
+    size_t len = news_write_removed(&removed, body);
+    assert_true(news_read_removed(bytes_of(body, len), &read));
+    assert_string_equal(read.node, "n2");
+    assert_string_equal(read.address, "192.0.2.3:7883");
+    assert_string_equal(read.server, "n2-00");
+    assert_int_equal(read.instance, 77);
+    for (size_t cut = 0; cut < len; cut++)
+        assert_false(news_read_removed(bytes_of(body, cut), &read));
+    removed.instance = 0; /* would be every node that does not know its own */
+    assert_false(news_read_removed(bytes_of(body, news_write_removed(&removed, body)), &read));
+    removed.instance = 77;
+    memcpy(removed.address, "a b", 4);
+    assert_false(news_read_removed(bytes_of(body, news_write_removed(&removed, body)), &read));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(news_say_the_same_when_they_have_been_read),
         cmocka_unit_test(news_that_end_early_or_late_are_refused),
         cmocka_unit_test(news_with_what_cannot_be_are_refused),
+        cmocka_unit_test(removed_node_is_read_as_it_was_written_and_not_when_it_cannot_be_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

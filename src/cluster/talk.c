@@ -6,7 +6,7 @@
  *
  *     BEGIN, ROUTES..., MARK n, then ROUTES..., MARK n   --->
  *                                                        <---   DONE n
- *     HEARTBEAT, HOMES, GATHERED                         --->
+ *     HEARTBEAT, REMOVED..., HOMES, GATHERED             --->
  *                                                        <---   HEARTBEAT
  *     GOODBYE                                            --->
  */
@@ -26,6 +26,7 @@ struct tell {
     struct list *next; /* in own_routes->all: the next to be told; the list's head: all are */
     bool whole;        /* the whole table has been told */
     uint8_t level;     /* enum interest_level of what is collected */
+    uint32_t removed;  /* nodes that were removed and have been told */
     uint32_t used;
     uint8_t collected[ROUTES_FRAME + 2 + UINT16_MAX];
 };
@@ -122,12 +123,23 @@ static void tell_closed(struct link *link)
 static const struct link_ops tell_ops = {
     .frame = told, .drained = tell_drained, .ended = tell_ended, .closed = tell_closed};
 
+static void send_removed(struct tell *tell)
+{
+    struct homes_known removed;
+    uint8_t body[NEWS_REMOVED_BYTES];
+    while (homes_removed(tell->member->cluster->homes, tell->removed, &removed)) {
+        tell->removed++;
+        link_send(&tell->link, LINK_REMOVED, 0, bytes_of(body, news_write_removed(&removed, body)));
+    }
+}
+
 static void send_news(struct tell *tell)
 {
     struct homes_news news;
     uint8_t body[NEWS_BYTES];
     if (tell->member->cluster->homes == NULL)
         return;
+    send_removed(tell);
     homes_news(tell->member->cluster->homes, &news);
     link_send(&tell->link, LINK_HOMES, 0, bytes_of(body, news_write(&news, body)));
 }
@@ -307,7 +319,17 @@ static bool hear_news(struct member *member, const struct link_frame *frame)
         if (news.groups[group].part != HOMES_IS_HOME)
             places_gone(&cluster->places, group, member->node);
     dial_look_at_homes(cluster);
-    homes_heard(cluster->homes, member->node, &news);
+    homes_heard(cluster->homes, member->node, member->address, &news);
+    return true;
+}
+
+static bool hear_removed(struct member *member, const struct link_frame *frame)
+{
+    struct homes_known removed;
+    if (!news_read_removed(frame->body, &removed))
+        return false;
+    if (member->cluster->homes != NULL)
+        homes_heard_removed(member->cluster->homes, &removed);
     return true;
 }
 
@@ -341,6 +363,8 @@ static bool heard(struct link *link, const struct link_frame *frame)
         return hear_news(hear->member, frame);
     case LINK_GATHERED:
         return hear_gathered(hear->member, frame);
+    case LINK_REMOVED:
+        return hear_removed(hear->member, frame);
     case LINK_GOODBYE:
         member_away(hear->member, "it has left");
         return true;

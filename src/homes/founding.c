@@ -29,8 +29,8 @@ void homes_say(struct homes *homes, const char *format, ...)
     if (strcmp(why, homes->why) == 0)
         return;
     memcpy(homes->why, why, sizeof(why));
-    LOG(homes->phase == HOMES_LOST ? LOG_ERROR : LOG_INFO, "homes.waits",
-        log_text("phase", homes_phase_name(homes->phase)), log_text("for", why));
+    LOG(homes->phase == HOMES_LOST || homes->phase == HOMES_REMOVED ? LOG_ERROR : LOG_INFO,
+        "homes.waits", log_text("phase", homes_phase_name(homes->phase)), log_text("for", why));
 }
 
 void homes_enter(struct homes *homes, enum homes_phase phase)
@@ -66,7 +66,9 @@ enum rc founding_start(struct homes *homes, char why[HOMES_WHY_MAX])
         return RC_INVALID;
     }
     memcpy(homes->mark.name, homes->cluster, sizeof(homes->mark.name));
-    homes->marked = rc == RC_OK;
+    homes->marked = rc == RC_OK && homes->mark.instance != 0;
+    if (homes->mark.instance == 0)
+        homes->mark.instance = mark_draw_instance();
     homes->founder = rc == RC_OK && !homes->mark.founded && !homes->mark.seeding;
     if (rc == RC_OK)
         homes_enter(homes, homes->founder ? HOMES_GATHERING : HOMES_JOINING);
@@ -149,7 +151,7 @@ void founding_heard(struct homes *homes, const struct peer *peer)
 {
     const struct homes_news *news = &peer->news;
 
-    if (!mark_id_valid(news->id) || homes->phase >= HOMES_ENDING)
+    if (!mark_id_valid(news->id) || homes->phase >= HOMES_REMOVED)
         return;
     int order = strcmp(news->id, homes->mark.id);
     if ((homes->mark.founded || homes->mark.seeding) && order != 0) {
@@ -269,7 +271,9 @@ static void end_seeding(struct homes *homes)
 
 void founding_turn(struct homes *homes, uint64_t now_ms)
 {
-    if (homes->phase == HOMES_ALONE || homes->phase >= HOMES_ENDING)
+    if (homes->phase == HOMES_REMOVED)
+        managed_turn(&homes->process, now_ms);
+    if (homes->phase == HOMES_ALONE || homes->phase >= HOMES_REMOVED)
         return;
     bool connected = engine_turn(homes, now_ms);
     homes->connected = connected;

@@ -19,7 +19,8 @@ static const char *const phase_names[] = {
     [HOMES_ALONE] = "not_initialised", [HOMES_GATHERING] = "gathering",
     [HOMES_FOUNDING] = "founding",     [HOMES_JOINING] = "joining",
     [HOMES_RUNNING] = "running",       [HOMES_LOST] = "lost",
-    [HOMES_ENDING] = "ending",         [HOMES_ENDED] = "ended",
+    [HOMES_REMOVED] = "removed",       [HOMES_ENDING] = "ending",
+    [HOMES_ENDED] = "ended",
 };
 
 const char *homes_phase_name(enum homes_phase phase)
@@ -35,6 +36,7 @@ struct peers_mail {
     struct homes_mail mail;
     char node[HOMES_NAME_MAX];
     struct homes_news news;
+    char address[HOMES_ADDRESS_MAX];
     bool all_here;
     uint32_t count;
     char here[][HOMES_NAME_MAX];
@@ -197,6 +199,9 @@ static void open_news(struct homes *homes, struct homes_mail *mail, uint64_t now
     peer->news = told->news;
     peer->heard = true;
     pthread_mutex_unlock(&homes->lock);
+    removal_heard(homes, peer, told->address);
+    if (peer->removed)
+        return;
     founding_heard(homes, peer);
     orders_heard(homes, peer, now_ms);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
@@ -214,12 +219,14 @@ bool homes_is_spread(const struct homes *homes, uint32_t group, uint64_t sequenc
     return atomic_load_explicit(&homes->groups[group].spread, memory_order_acquire) >= sequence;
 }
 
-void homes_heard(struct homes *homes, const char *node, const struct homes_news *news)
+void homes_heard(struct homes *homes, const char *node, const char *address,
+                 const struct homes_news *news)
 {
     struct peers_mail *mail = NEW(struct peers_mail);
 
     mail->mail.open = open_news;
     snprintf(mail->node, sizeof(mail->node), "%s", node);
+    snprintf(mail->address, sizeof(mail->address), "%s", address);
     mail->news = *news;
     mailbox_post(&homes->mailbox, &mail->mail.letter);
 }
@@ -310,10 +317,12 @@ static void make_news(const struct homes *homes, struct homes_news *news)
                                 .standby = homes->options.standby,
                                 .drained = homes_drained(homes),
                                 .rebalance = homes->rebalance,
+                                .instance = homes->mark.instance,
                                 .engine = (uint8_t)engine_now(homes),
                                 .weight = (uint16_t)homes->options.weight,
                                 .workers = (uint16_t)homes->options.workers};
     memcpy(news->id, homes->mark.id, sizeof(news->id));
+    memcpy(news->server, homes->server, sizeof(news->server));
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         group_news(&homes->groups[i], &news->groups[i]);
 }
@@ -542,6 +551,7 @@ enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX])
 
     if (rc != RC_OK)
         return rc;
+    removal_start(homes);
     orders_start(homes);
     homes->status.phase = homes->phase; /* for who asks before its first turn */
     homes->status.drained = homes_drained(homes);
@@ -552,6 +562,14 @@ enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX])
     pthread_setname_np(homes->thread, "homes");
     homes->started = true;
     return RC_OK;
+}
+
+bool homes_ends(struct homes *homes)
+{
+    pthread_mutex_lock(&homes->lock);
+    bool ends = homes->leaving;
+    pthread_mutex_unlock(&homes->lock);
+    return ends;
 }
 
 void homes_leave(struct homes *homes)
@@ -583,6 +601,8 @@ void homes_free(struct homes *homes)
         mem_free(mail);
     }
     peers_free(homes);
+    known_free(&homes->known);
+    known_free(&homes->removed);
     mem_free(homes->ranked);
     mem_free(homes->unranked);
     mem_free(homes->members);

@@ -7,7 +7,8 @@
  *       |                                              v
  *       +--heard of by links, or in the file--> JOINING -> RUNNING -> ENDING -> ENDED
  *                                                  |
- *                                                  +--> LOST   the engine lacks this cluster
+ *                                                  +--> LOST     the engine lacks this cluster
+ *                                                  +--> REMOVED  by an operator
  *
  * A group's life on a node, told to its owner by struct homes_ops:
  *
@@ -32,11 +33,15 @@ enum {
     HOMES_NAME_MAX = 64, /* bytes of a name, its NUL included */
     HOMES_ID = 17,       /* of a cluster: 16 digits and NUL */
     HOMES_WHY_MAX = 320,
+    HOMES_ADDRESS_MAX = 272,
+    HOMES_SERVER_MAX = MANAGED_NAME_MAX + MANAGED_STORE_ID,
     HOMES_REPLICAS = 3,
     HOMES_STOP_MS = 3000, /* to give groups up in order at the end */
     HOMES_ENGINE_STOP_MS = 4000,
     HOMES_BEHIND_MS = 2000,
     HOMES_UNFIT_MS = 60000,
+    HOMES_REMOVED_MAX = 256, /* nodes that were removed and are remembered */
+    HOMES_REMOVE_MS = 15000,
 };
 
 enum homes_phase {
@@ -45,7 +50,8 @@ enum homes_phase {
     HOMES_FOUNDING,  /* ... and its streams are made */
     HOMES_JOINING,   /* the engine is not ready yet, or the cluster is founded elsewhere */
     HOMES_RUNNING,
-    HOMES_LOST, /* what the data directory belongs to is not in the engine */
+    HOMES_LOST,    /* what the data directory belongs to is not in the engine */
+    HOMES_REMOVED, /* the others have been told to forget what is in the data directory */
     HOMES_ENDING,
     HOMES_ENDED,
 };
@@ -211,6 +217,8 @@ struct homes_news {
     bool drained;
     uint8_t engine; /* enum homes_engine; UNCLEAN: waits to learn whether the others' ran on */
     uint16_t weight, workers;
+    uint64_t instance;             /* of its data directory */
+    char server[HOMES_SERVER_MAX]; /* of its engine; "": none of ours */
     uint32_t rebalance; /* goes up with each homes_rebalance(); the highest is everybody's */
     struct homes_group_news groups[HOMES_GROUPS];
 };
@@ -218,12 +226,30 @@ struct homes_news {
 /* Our own, for the others; any thread, takes a lock for a moment. */
 void homes_news(struct homes *homes, struct homes_news *news);
 
-/* Another node's; any thread. */
-void homes_heard(struct homes *homes, const char *node, const struct homes_news *news);
+/* Another node's, which others reach at that address; any thread. */
+void homes_heard(struct homes *homes, const char *node, const char *address,
+                 const struct homes_news *news);
 
 /* Which other nodes are heard of now, and whether all that are configured are among them. Borrows.
  * Any thread. */
 void homes_members(struct homes *homes, const char *const *nodes, uint32_t count, bool all_here);
+
+/* What is noted of another node, also while it is away. */
+struct homes_known {
+    char node[HOMES_NAME_MAX];
+    char address[HOMES_ADDRESS_MAX]; /* of its links; "": not known, or another node has it now */
+    char server[HOMES_SERVER_MAX];
+    uint64_t instance;
+};
+
+/* The nodes that were removed, for the others, one by one from 0; false: there are no more. They
+ * keep their places. Any thread. */
+bool homes_removed(struct homes *homes, uint32_t at, struct homes_known *removed);
+/* Another node has said this. Any thread. */
+void homes_heard_removed(struct homes *homes, const struct homes_known *removed);
+/* Whether nobody has to be there: whom that address led to was removed. `node` is NULL when that is
+ * not known. Any thread. */
+bool homes_is_forgotten(struct homes *homes, const char *node, const char *address);
 
 /* ---- what people are told ----------------------------------------------------------------------
  */
@@ -278,6 +304,22 @@ bool homes_drained(const struct homes *homes);
 /* On all nodes groups go now to the nodes that should be their homes, which else they do only when
  * both nodes have been where they are for JUDGE_STAY_MS. As above. */
 MUST_USE enum rc homes_rebalance(struct homes *homes, char why[HOMES_WHY_MAX]);
+
+/* GONE: it is gone for good. RECOVERED: the others wait for it after a loss of power, and are to go
+ * on without. */
+enum homes_farewell { HOMES_GONE, HOMES_RECOVERED };
+
+/*
+ * All nodes forget that one, and its engine's place becomes free. What is in its data directory is
+ * never part of the cluster again; a new one under its name is. RC_NOT_FOUND: no such node is
+ * known. RC_AGAIN: it is forgotten, but its engine is not, ask again. Else as above; blocks for
+ * HOMES_REMOVE_MS at most.
+ */
+MUST_USE enum rc homes_remove(struct homes *homes, const char *node, enum homes_farewell farewell,
+                              char why[HOMES_WHY_MAX]);
+
+/* Whether this node was removed; any thread, no lock. */
+bool homes_is_removed(const struct homes *homes);
 
 /* ---- the end -----------------------------------------------------------------------------------
  */

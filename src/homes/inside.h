@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between the files of homes/: homes.c (the thread and what others call), orders.c (what an
- * operator asks for), engine.c (the engine's life), founding.c (how a cluster begins, and a node
- * finds it), group.c (one group), peers.c (what other nodes say), mark.c (the file `cluster`). All
- * on the homes thread but what says otherwise.
+ * Between the files of homes/: homes.c (the thread and what others call), orders.c and
+ * removal.c (what an operator asks for), engine.c (the engine's life), founding.c (how a cluster
+ * begins, and a node finds it), group.c (one group), peers.c (what other nodes say), mark.c (the
+ * file `cluster`). All on the homes thread but what says otherwise.
  */
 #ifndef HOMES_INSIDE_H
 #define HOMES_INSIDE_H
 
 #include "homes/homes.h"
 #include "homes/judge.h"
+#include "homes/known.h"
 #include "homes/mark.h"
 #include "homes/place.h"
 
@@ -24,7 +25,6 @@ enum {
     HOMES_FOLLOWERS = 3,    /* nodes that follow a group, its home included */
     HOMES_TRIM_MS = 5000,
     HOMES_REBALANCE_MS = 30000, /* so long after homes_rebalance() no stay counts */
-    HOMES_SERVER_MAX = MANAGED_NAME_MAX + MANAGED_STORE_ID,
 };
 
 #define HOMES_NOT_BLANK                                                                            \
@@ -51,16 +51,46 @@ struct homes_mail {
 /* Copies it; any thread. */
 void homes_post(struct homes *homes, const struct homes_mail *what);
 
+/* It has been told to end; any thread. */
+bool homes_ends(struct homes *homes);
+
 /* Waits a little for something new, under the lock; any thread. */
 void homes_wait(struct homes *homes);
 
 /* ---- orders.c ----------------------------------------------------------------------------------
  */
 
+/* On the stack of who asks; written under the lock. */
+struct homes_order {
+    enum homes_duty duty;
+    const char *node;
+    enum homes_farewell farewell;
+    bool done;
+    enum rc rc;
+    char *why;
+    char server[HOMES_SERVER_MAX]; /* what is to be taken out of the engine; "": nothing */
+};
+
+/* Has it done on the homes thread and waits for orders_answer(); gives its rc. Any thread. */
+MUST_USE enum rc orders_ask(struct homes *homes, struct homes_order *order,
+                            void (*open)(struct homes *, struct homes_mail *, uint64_t));
+void orders_answer(struct homes *homes, struct homes_order *order, enum rc rc, const char *format,
+                   ...) __attribute__((format(printf, 4, 5)));
+/* Else it has been answered that this node is no working part of a cluster. */
+bool orders_runs(struct homes *homes, struct homes_order *order);
+
 /* What was asked for before the start. */
 void orders_start(struct homes *homes);
 /* News of another node have come: somebody may have asked for something there. */
 void orders_heard(struct homes *homes, const struct peer *peer, uint64_t now_ms);
+
+/* ---- removal.c ---------------------------------------------------------------------------------
+ */
+
+/* What was noted before the start. */
+void removal_start(struct homes *homes);
+/* News of another node have come: it is noted, or was removed. */
+void removal_heard(struct homes *homes, struct peer *peer, const char *address);
 
 /* ---- peers.c -----------------------------------------------------------------------------------
  */
@@ -70,6 +100,7 @@ struct peer {
     char node[HOMES_NAME_MAX];
     uint16_t number;
     bool here, heard; /* by the links; its news have come */
+    bool removed;     /* it is one that nobody should hear any more */
     uint64_t here_ms; /* since then */
     struct homes_news news;
 };
@@ -77,6 +108,9 @@ struct peer {
 struct peer *peer_find(struct homes *homes, const char *node);
 /* Made when it is new; NULL: there are too many. */
 struct peer *peer_get(struct homes *homes, const char *node);
+
+/* It is of this cluster, and its part in it can be counted on. */
+bool peer_takes_part(const struct homes *homes, const struct peer *peer);
 
 /* A node that takes part in the placement now. */
 struct candidate {
@@ -254,6 +288,10 @@ struct homes {
     /* Appended to by the homes thread; others read what a number in homes_of() leads to. */
     _Atomic(struct peer *) peers[HOMES_NODES_MAX];
     _Atomic uint32_t peer_count;
+
+    /* Written by the homes thread, under the lock; others read it under the lock. */
+    struct known_list known, removed;
+    _Atomic bool out; /* this node was removed */
 
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t told_more;

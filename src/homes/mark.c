@@ -11,7 +11,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-static const char format[] = "skein-cluster 1\nname %s\nid %s\ngroups %d\nstate %s";
+static const char format[] =
+    "skein-cluster 1\nname %s\nid %s\ngroups %d\nstate %s\ninstance %016" PRIx64;
 
 bool mark_id_valid(const char *id)
 {
@@ -26,9 +27,18 @@ void mark_draw(char id[HOMES_ID])
     snprintf(id, HOMES_ID, "%016" PRIx64, number);
 }
 
+uint64_t mark_draw_instance(void)
+{
+    uint64_t number = 0;
+
+    while (number == 0)
+        CHECK(getrandom(&number, sizeof(number), 0) == sizeof(number));
+    return number;
+}
+
 static bool parse(FILE *in, struct mark *mark)
 {
-    char name[HOMES_NAME_MAX], id[HOMES_ID], groups[8], known[8], state[16];
+    char name[HOMES_NAME_MAX], id[HOMES_ID], groups[8], known[8], state[16], instance[HOMES_ID];
 
     if (fscanf(in, "skein-cluster 1\nname %63s\nid %16s\ngroups %7s\nstate %15s\n", name, id,
                groups, state) != 4)
@@ -39,6 +49,8 @@ static bool parse(FILE *in, struct mark *mark)
         (!founded && !seeding && strcmp(state, "founding") != 0))
         return false;
     *mark = (struct mark){.founded = founded, .seeding = seeding};
+    if (fscanf(in, "instance %16s\n", instance) == 1 && mark_id_valid(instance))
+        mark->instance = strtoull(instance, NULL, 16);
     memcpy(mark->name, name, sizeof(name));
     memcpy(mark->id, id, sizeof(id));
     return true;
@@ -116,7 +128,8 @@ enum rc mark_write(const char *data_dir, const struct mark *mark)
     snprintf(text, sizeof(text), format, mark->name, mark->id, HOMES_GROUPS,
              mark->founded   ? "founded"
              : mark->seeding ? "seeding"
-                             : "founding");
+                             : "founding",
+             mark->instance);
     return mark_write_text(data_dir, MARK_FILE, text);
 }
 

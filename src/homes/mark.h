@@ -8,6 +8,7 @@
  *     id 0123456789abcdef
  *     groups 16
  *     state founding | seeding | founded
+ *     instance 0123456789abcdef       of this data directory
  */
 #ifndef HOMES_MARK_H
 #define HOMES_MARK_H
@@ -21,6 +22,7 @@ struct mark {
     char id[HOMES_ID]; /* "": none yet */
     bool founded;
     bool seeding; /* its streams are there, and this node's store is what it begins with */
+    uint64_t instance; /* 0: the file is from before there was one */
 };
 
 /* RC_NOT_FOUND: there is no such file. RC_INVALID: it is none that is known. RC_IO: errno. */
@@ -39,6 +41,9 @@ MUST_USE enum rc mark_write_text(const char *data_dir, const char *name, const c
 
 /* A new id. */
 void mark_draw(char id[HOMES_ID]);
+
+/* A number that no other data directory has; not 0. */
+uint64_t mark_draw_instance(void);
 
 bool mark_id_valid(const char *id);
 

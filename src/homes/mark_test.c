@@ -34,7 +34,7 @@ static void write_text(const char *folder, const char *text)
 
 static void mark_that_was_written_is_read(void **state)
 {
-    struct mark mark = {.name = "plant", .founded = true}, read;
+    struct mark mark = {.name = "plant", .founded = true, .instance = 0xfedcba9876543210}, read;
 
     mark_draw(mark.id);
     assert_true(mark_id_valid(mark.id));
@@ -42,7 +42,7 @@ static void mark_that_was_written_is_read(void **state)
     assert_int_equal(mark_read(*state, &read), RC_OK);
     assert_string_equal(read.name, "plant");
     assert_string_equal(read.id, mark.id);
-    assert_true(read.founded);
+    assert_true(read.founded && read.instance == mark.instance);
     mark.founded = false;
     assert_int_equal(mark_write(*state, &mark), RC_OK);
     assert_int_equal(mark_read(*state, &read), RC_OK);
@@ -72,6 +72,7 @@ static void mark_of_another_number_of_groups_or_state_is_refused(void **state)
 
     write_text(*state, good);
     assert_int_equal(mark_read(*state, &read), RC_OK);
+    assert_int_equal(read.instance, 0);
     write_text(*state, "skein-cluster 1\nname a\nid 0123456789abcdef\ngroups 32\nstate founded");
     assert_int_equal(mark_read(*state, &read), RC_INVALID);
     write_text(*state, "skein-cluster 1\nname a\nid 0123456789abcdef\ngroups 16\nstate found");

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #define DRAINED_FILE "drained"
@@ -16,16 +17,8 @@
 /* ---- asking ------------------------------------------------------------------------------------
  */
 
-/* On the stack of who asks; written under the lock. */
-struct homes_order {
-    enum homes_duty duty;
-    bool done;
-    enum rc rc;
-    char *why;
-};
-
-static enum rc order_and_wait(struct homes *homes, struct homes_order *order,
-                              void (*open)(struct homes *, struct homes_mail *, uint64_t))
+enum rc orders_ask(struct homes *homes, struct homes_order *order,
+                   void (*open)(struct homes *, struct homes_mail *, uint64_t))
 {
     pthread_mutex_lock(&homes->lock);
     homes_post(homes, &(struct homes_mail){.open = open, .order = order});
@@ -39,26 +32,28 @@ static enum rc order_and_wait(struct homes *homes, struct homes_order *order,
     return order->rc;
 }
 
-static void answer(struct homes *homes, struct homes_order *order, enum rc rc, const char *why)
+void orders_answer(struct homes *homes, struct homes_order *order, enum rc rc, const char *format,
+                   ...)
 {
+    va_list args;
+
     pthread_mutex_lock(&homes->lock);
+    va_start(args, format);
+    vsnprintf(order->why, HOMES_WHY_MAX, format, args);
+    va_end(args);
     order->rc = rc;
-    snprintf(order->why, HOMES_WHY_MAX, "%s", why);
     order->done = true;
     pthread_cond_broadcast(&homes->told_more);
     pthread_mutex_unlock(&homes->lock);
 }
 
-/* What cannot be asked of a node that is not part of a cluster that runs. */
-static bool runs(struct homes *homes, struct homes_order *order)
+bool orders_runs(struct homes *homes, struct homes_order *order)
 {
-    char why[HOMES_WHY_MAX];
-
     if (homes->phase == HOMES_RUNNING)
         return true;
-    snprintf(why, sizeof(why), "This node is no working part of a cluster: its state is %s.",
-             homes_phase_name(homes->phase));
-    answer(homes, order, RC_REFUSED, why);
+    orders_answer(homes, order, RC_REFUSED,
+                  "This node is no working part of a cluster: its state is %s.",
+                  homes_phase_name(homes->phase));
     return false;
 }
 
@@ -100,35 +95,36 @@ static void open_duty(struct homes *homes, struct homes_mail *mail, uint64_t now
     (void)now_ms;
 
     if (drained == homes_drained(homes)) {
-        answer(homes, order, RC_OK, "");
+        orders_answer(homes, order, RC_OK, "%s", "");
         return;
     }
-    if (drained && !runs(homes, order))
+    if (drained && !orders_runs(homes, order))
         return;
     if (drained && !peers_could_take_over(homes)) {
-        answer(homes, order, RC_REFUSED,
-               "No other node is here that could lead what this one does; one is needed that is "
-               "not drained itself and whose engine is up.");
+        orders_answer(
+            homes, order, RC_REFUSED,
+            "No other node is here that could lead what this one does; one is needed that is "
+            "not drained itself and whose engine is up.");
         return;
     }
     enum rc rc = drained ? mark_write_text(homes->data_dir, DRAINED_FILE, "drained")
                          : mark_remove(homes->data_dir, DRAINED_FILE);
     if (rc != RC_OK) {
-        answer(homes, order, rc, "The data directory cannot be written to.");
+        orders_answer(homes, order, rc, "The data directory cannot be written to.");
         return;
     }
     set_drained(homes, drained, true);
     if (drained)
         stop_claims(homes);
     homes_hurry(homes);
-    answer(homes, order, RC_OK, "");
+    orders_answer(homes, order, RC_OK, "%s", "");
 }
 
 enum rc homes_set_duty(struct homes *homes, enum homes_duty duty, char why[HOMES_WHY_MAX])
 {
     struct homes_order order = {.duty = duty, .why = why};
 
-    return order_and_wait(homes, &order, open_duty);
+    return orders_ask(homes, &order, open_duty);
 }
 
 /* ---- rebalance ---------------------------------------------------------------------------------
@@ -144,17 +140,17 @@ static void rebalance(struct homes *homes, uint32_t number, uint64_t now_ms)
 
 static void open_rebalance(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
 {
-    if (!runs(homes, mail->order))
+    if (!orders_runs(homes, mail->order))
         return;
     rebalance(homes, homes->rebalance + 1, now_ms);
-    answer(homes, mail->order, RC_OK, "");
+    orders_answer(homes, mail->order, RC_OK, "%s", "");
 }
 
 enum rc homes_rebalance(struct homes *homes, char why[HOMES_WHY_MAX])
 {
     struct homes_order order = {.why = why};
 
-    return order_and_wait(homes, &order, open_rebalance);
+    return orders_ask(homes, &order, open_rebalance);
 }
 
 void orders_heard(struct homes *homes, const struct peer *peer, uint64_t now_ms)

@@ -48,10 +48,14 @@ struct peer *peer_get(struct homes *homes, const char *node)
     return peer;
 }
 
-/* It is of this cluster, and its part in it can be counted on. */
-static bool takes_part(const struct homes *homes, const struct peer *peer)
+static bool is_there(const struct peer *peer)
 {
-    return peer->here && peer->heard && peer->news.founded &&
+    return peer->here && !peer->removed;
+}
+
+bool peer_takes_part(const struct homes *homes, const struct peer *peer)
+{
+    return is_there(peer) && peer->heard && peer->news.founded &&
            strcmp(peer->news.id, homes->mark.id) == 0;
 }
 
@@ -83,7 +87,7 @@ uint32_t peers_rank(struct homes *homes, uint32_t group, struct candidate *out)
                                              .drained = homes_drained(homes)};
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
-        if (!takes_part(homes, peer))
+        if (!peer_takes_part(homes, peer))
             continue;
         homes->unranked[count] = (struct candidate){peer->node, peer};
         members[count++] = (struct place_member){.node = peer->node,
@@ -103,7 +107,7 @@ uint64_t peers_highest(const struct homes *homes, uint32_t group)
 
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
-        if (takes_part(homes, peer) && peer->news.groups[group].part != HOMES_COPIES &&
+        if (peer_takes_part(homes, peer) && peer->news.groups[group].part != HOMES_COPIES &&
             peer->news.groups[group].flushed.sequence > highest)
             highest = peer->news.groups[group].flushed.sequence;
     }
@@ -136,7 +140,7 @@ bool peers_note_spread(struct homes *homes)
         uint64_t lowest = UINT64_MAX;
         for (uint32_t i = 0; i < peer_count(homes); i++) {
             const struct peer *peer = peer_at(homes, i);
-            if (takes_part(homes, peer) && !peer_lacks(peer, group) &&
+            if (peer_takes_part(homes, peer) && !peer_lacks(peer, group) &&
                 peer->news.groups[group].sequence < lowest)
                 lowest = peer->news.groups[group].sequence;
         }
@@ -157,7 +161,7 @@ const struct peer *peers_source(const struct homes *homes, uint32_t group, bool 
     for (int part = HOMES_IS_HOME; part >= (home ? HOMES_IS_HOME : HOMES_FOLLOWS); part--)
         for (uint32_t i = 0; i < peer_count(homes) && count <= HOMES_FOLLOWERS; i++) {
             const struct peer *peer = peer_at(homes, i);
-            if (takes_part(homes, peer) && peer->news.groups[group].part == part)
+            if (peer_takes_part(homes, peer) && peer->news.groups[group].part == part)
                 sources[count++] = peer;
         }
     return count == 0 ? NULL : sources[asked % count];
@@ -171,7 +175,7 @@ const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
         const struct homes_group_news *news = &peer->news.groups[group];
-        if (!takes_part(homes, peer) || news->part != HOMES_IS_HOME || news->epoch < *epoch)
+        if (!peer_takes_part(homes, peer) || news->part != HOMES_IS_HOME || news->epoch < *epoch)
             continue;
         home = peer;
         *epoch = news->epoch;
@@ -183,7 +187,7 @@ bool peers_agree(const struct homes *homes)
 {
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
-        if (peer->here && (!peer->heard || strcmp(peer->news.id, homes->mark.id) != 0))
+        if (is_there(peer) && (!peer->heard || strcmp(peer->news.id, homes->mark.id) != 0))
             return false;
     }
     return true;
@@ -192,7 +196,7 @@ bool peers_agree(const struct homes *homes)
 bool peers_take_part(const struct homes *homes)
 {
     for (uint32_t i = 0; i < peer_count(homes); i++)
-        if (peer_at(homes, i)->here && !takes_part(homes, peer_at(homes, i)))
+        if (is_there(peer_at(homes, i)) && !peer_takes_part(homes, peer_at(homes, i)))
             return false;
     return true;
 }
@@ -202,7 +206,7 @@ uint32_t peers_here(const struct homes *homes)
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < peer_count(homes); i++)
-        count += peer_at(homes, i)->here;
+        count += is_there(peer_at(homes, i));
     return count;
 }
 
@@ -212,7 +216,7 @@ uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine)
 
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
-        count += peer->here && peer->heard && peer->news.engine == engine;
+        count += is_there(peer) && peer->heard && peer->news.engine == engine;
     }
     return count;
 }
@@ -226,7 +230,7 @@ bool peers_could_take_over(const struct homes *homes)
 {
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
-        if (takes_part(homes, peer) && !peer->news.drained &&
+        if (peer_takes_part(homes, peer) && !peer->news.drained &&
             peer->news.engine >= HOMES_ENGINE_KEPT)
             return true;
     }

@@ -55,6 +55,7 @@ enum link_kind {
     LINK_GOODBYE,      /* the node ends */
     LINK_HOMES,        /* what a node says of itself, and of which groups it is home */
     LINK_GATHERED,     /* by group: the home of that epoch knows of all of the sender's clients */
+    LINK_REMOVED,      /* a node that an operator has removed */
     LINK_UNREGISTERED = 48, /* as 24 and those behind it */
     /* a copy of a group: copy.h */
     LINK_COPY_ASK = 64,
