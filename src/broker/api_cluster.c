@@ -64,6 +64,14 @@ static const struct admin_field engine_members[] = {
      .type = ADMIN_INTEGER,
      .presence = ADMIN_OPTIONAL,
      .help = "Times that this broker has started it; 0: it ran already."},
+    {.name = "replicas",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Copies that it is to have of each changelog; of the one that has the fewest."},
+    {.name = "replicas_current",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Those that can be reached and have all of it; the same."},
     {0},
 };
 
@@ -151,14 +159,37 @@ static json_t *members_json(const struct broker *broker)
     return list;
 }
 
+static void set_copies(json_t *json, const struct jetstream_copies *copies)
+{
+    if (copies->wanted == 0)
+        return;
+    json_object_set_new(json, "replicas", json_integer(copies->wanted));
+    json_object_set_new(json, "replicas_current", json_integer(copies->current));
+}
+
+/* Of the changelog that has the fewest. */
+static struct jetstream_copies fewest_copies(const struct homes_status *status)
+{
+    struct jetstream_copies fewest = status->groups[0].copies;
+
+    for (uint32_t i = 1; i < HOMES_GROUPS; i++) {
+        const struct jetstream_copies *copies = &status->groups[i].copies;
+        fewest.wanted = copies->wanted < fewest.wanted ? copies->wanted : fewest.wanted;
+        fewest.current = copies->current < fewest.current ? copies->current : fewest.current;
+    }
+    return fewest;
+}
+
 static json_t *engine_json(const struct homes_status *status)
 {
+    struct jetstream_copies copies = fewest_copies(status);
     json_t *engine = json_pack("{s:s, s:b}", "kind", status->managed ? "managed" : "external",
                                "connected", (int)status->connected);
     if (status->engine_pid > 0) {
         json_object_set_new(engine, "pid", json_integer(status->engine_pid));
         json_object_set_new(engine, "starts", json_integer(status->engine_starts));
     }
+    set_copies(engine, &copies);
     return engine;
 }
 
@@ -273,6 +304,14 @@ static const struct admin_field group_members[] = {
      .type = ADMIN_LIST,
      .help = "Other nodes that read the log.",
      .of = standby_members},
+    {.name = "replicas",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Copies of its changelog that the engine is to have, each on another server."},
+    {.name = "replicas_current",
+     .type = ADMIN_INTEGER,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Those that can be reached and have all of it."},
     {.name = "claims", .type = ADMIN_INTEGER, .help = "Times this node claimed it."},
     {.name = "deposed", .type = ADMIN_INTEGER, .help = "Times that another took it from here."},
     {.name = "changes", .type = ADMIN_INTEGER, .help = "Claims of others that were read."},
@@ -334,6 +373,7 @@ static json_t *group_json(uint32_t number, const struct homes_group_status *grou
     if (group->part == HOMES_FOLLOWS && group->read_ms > 0)
         json_object_set_new(json, "silent_ms", json_integer((json_int_t)(now_ms - group->read_ms)));
     json_object_set_new(json, "standbys", standbys);
+    set_copies(json, &group->copies);
     json_object_set_new(json, "claims", json_integer((json_int_t)group->claims));
     json_object_set_new(json, "deposed", json_integer((json_int_t)group->deposed));
     json_object_set_new(json, "changes", json_integer((json_int_t)group->changes));

@@ -23,6 +23,7 @@ enum {
     WRITE_MS = 1000,
     REOPEN_MS = 1000,
     CONNECT_MS = 2000,
+    COPIES_ASKED_MAX = 2,
     /* Headers, and what stands around a record when it is read back. */
     ENVELOPE = 2048,
 };
@@ -69,9 +70,8 @@ static bool connected(const struct jetstream *js)
            natsConnection_Status(js->connection) == NATS_CONN_STATUS_CONNECTED;
 }
 
-/* `call` is a part of the API: "STREAM.INFO". */
-static void ask(struct jetstream *js, enum jetstream_question question, const char *call,
-                uint32_t group, uint64_t token, const char *json)
+void jetstream_ask(struct jetstream *js, enum jetstream_question question, const char *call,
+                   uint32_t group, uint64_t token, const char *json)
 {
     char stream[JETSTREAM_NAME_MAX], reply[JETSTREAM_NAME_MAX];
     char subject[JETSTREAM_NAME_MAX + 64];
@@ -90,13 +90,13 @@ static void js_read(struct engine *engine, uint32_t group, uint64_t token, uint6
     char json[64];
 
     snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", sequence);
-    ask(js, JETSTREAM_READ, "STREAM.MSG.GET", group, token, json);
+    jetstream_ask(js, JETSTREAM_READ, "STREAM.MSG.GET", group, token, json);
 }
 
 static void js_info(struct engine *engine, uint32_t group, uint64_t token)
 {
     struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
-    ask(js, JETSTREAM_INFO, "STREAM.INFO", group, token, "");
+    jetstream_ask(js, JETSTREAM_INFO, "STREAM.INFO", group, token, "");
 }
 
 static void js_trim(struct engine *engine, uint32_t group, uint64_t sequence)
@@ -105,7 +105,7 @@ static void js_trim(struct engine *engine, uint32_t group, uint64_t sequence)
     char json[64];
 
     snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", sequence);
-    ask(js, JETSTREAM_TRIM, "STREAM.PURGE", group, 0, json);
+    jetstream_ask(js, JETSTREAM_TRIM, "STREAM.PURGE", group, 0, json);
 }
 
 /* ---- appending ---------------------------------------------------------------------------------
@@ -209,6 +209,12 @@ static void tell_why(enum jetstream_question question, uint32_t group,
                 log_int("code", read->code), log_text("why", read->why));
 }
 
+static void take_copies(struct jetstream *js, uint32_t group, const struct jetstream_answer *read)
+{
+    js->copies[group] = (struct jetstream_copies){read->copies, read->copies_current};
+    js->copies_asked[group] = 0;
+}
+
 static void read_answer(struct jetstream *js, natsMsg *message, uint64_t now_ms)
 {
     enum jetstream_question question;
@@ -224,6 +230,11 @@ static void read_answer(struct jetstream *js, natsMsg *message, uint64_t now_ms)
             &read);
         if (read.answer.outcome == ENGINE_FAILED)
             tell_why(question, group, &read);
+    }
+    if (question == JETSTREAM_COPIES) {
+        if (read.answer.outcome == ENGINE_INFO)
+            take_copies(js, group, &read);
+        return;
     }
     read.answer.token = token;
     if (js->sinks[group] != NULL && question != JETSTREAM_TRIM)
@@ -485,6 +496,22 @@ void jetstream_close(struct jetstream *js)
 struct engine *jetstream_engine(struct jetstream *js)
 {
     return &js->engine;
+}
+
+void jetstream_ask_copies(struct jetstream *js, uint32_t group)
+{
+    CHECK(group < CHANGELOG_GROUPS_MAX);
+    if (js->copies_asked[group] == COPIES_ASKED_MAX)
+        js->copies[group].current = 0; /* nobody answers for the stream */
+    else
+        js->copies_asked[group]++;
+    jetstream_ask(js, JETSTREAM_COPIES, "STREAM.INFO", group, 0, "");
+}
+
+struct jetstream_copies jetstream_copies(const struct jetstream *js, uint32_t group)
+{
+    CHECK(group < CHANGELOG_GROUPS_MAX);
+    return js->copies[group];
 }
 
 bool jetstream_is_connected(const struct jetstream *js)

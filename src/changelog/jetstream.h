@@ -50,6 +50,18 @@ bool jetstream_is_connected(const struct jetstream *js);
 MUST_USE enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t replicas,
                                   uint64_t timeout_ms, char error[JETSTREAM_ERROR_MAX]);
 
+/* Of a stream; 0: not known yet. */
+struct jetstream_copies {
+    uint32_t wanted, current; /* current: have all of it and can be reached */
+};
+
+/* Asks the engine; jetstream_copies() gives it when it has answered. Owner's thread. */
+void jetstream_ask_copies(struct jetstream *js, uint32_t group);
+struct jetstream_copies jetstream_copies(const struct jetstream *js, uint32_t group);
+/* The stream is to have so many copies, on as many servers; whether it is done is seen by the
+ * above. Owner's thread. */
+void jetstream_set_copies(struct jetstream *js, uint32_t group, uint32_t copies);
+
 /* Whether they are all there; blocks as above. RC_NOT_FOUND: the engine is whole and lacks one, so
  * it is none that this cluster was made on, or it has lost its disks. */
 MUST_USE enum rc jetstream_look(struct jetstream *js, uint32_t count, uint64_t timeout_ms,

@@ -91,6 +91,28 @@ static void read_info(json_t *root, struct jetstream_answer *out)
         out->answer.first = 1;
 }
 
+/* A server without others says nothing of a cluster. */
+static void read_copies(json_t *root, struct jetstream_answer *out)
+{
+    json_t *count = json_object_get(json_object_get(root, "config"), "num_replicas");
+    json_t *cluster = json_object_get(root, "cluster"), *copy;
+    size_t i;
+
+    if (!json_is_integer(count) || json_integer_value(count) < 1 ||
+        json_integer_value(count) > UINT16_MAX) {
+        fail(out, "a stream without a number of replicas");
+        return;
+    }
+    out->answer.outcome = ENGINE_INFO;
+    out->copies = (uint32_t)json_integer_value(count);
+    out->copies_current = cluster == NULL || json_object_get(cluster, "leader") != NULL;
+    json_array_foreach(json_object_get(cluster, "replicas"), i, copy)
+    {
+        out->copies_current += json_is_true(json_object_get(copy, "current")) &&
+                               !json_is_true(json_object_get(copy, "offline"));
+    }
+}
+
 static void read_good(enum jetstream_question question, json_t *root, struct jetstream_answer *out)
 {
     switch (question) {
@@ -101,6 +123,9 @@ static void read_good(enum jetstream_question question, json_t *root, struct jet
         break;
     case JETSTREAM_READ:
         read_record(root, out);
+        break;
+    case JETSTREAM_COPIES:
+        read_copies(root, out);
         break;
     default:
         if (question == JETSTREAM_INFO || question == JETSTREAM_CREATE)

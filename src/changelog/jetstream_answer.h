@@ -11,6 +11,7 @@ enum jetstream_question {
     JETSTREAM_INFO = 'i',
     JETSTREAM_TRIM = 't',
     JETSTREAM_CREATE = 'c',
+    JETSTREAM_COPIES = 'n',
 };
 
 enum { JETSTREAM_WHY_MAX = 128 };
@@ -18,6 +19,8 @@ enum { JETSTREAM_WHY_MAX = 128 };
 struct jetstream_answer {
     struct engine_answer answer; /* its token is the caller's to fill in */
     uint8_t *record;             /* the caller's to free */
+    uint32_t copies;             /* JETSTREAM_COPIES: that there should be */
+    uint32_t copies_current;     /* ... and that have all of it */
     char why[JETSTREAM_WHY_MAX]; /* ENGINE_FAILED: in the engine's words */
     int code;                    /* ENGINE_FAILED, ENGINE_REFUSED: its number for it; 0: none */
 };

@@ -136,6 +136,26 @@ static void info_tells_first_and_last(void **state)
     assert_int_equal(read_text(JETSTREAM_INFO, "{}").answer.outcome, ENGINE_FAILED);
 }
 
+static void copies_are_those_that_are_current_and_can_be_reached(void **state)
+{
+    (void)state;
+
+    struct jetstream_answer read =
+        read_text(JETSTREAM_COPIES,
+                  "{\"config\":{\"num_replicas\":3},\"cluster\":{\"leader\":\"a\",\"replicas\":["
+                  "{\"name\":\"b\",\"current\":true},{\"name\":\"c\",\"current\":false}]}}");
+    assert_int_equal(read.answer.outcome, ENGINE_INFO);
+    assert_int_equal(read.copies, 3);
+    assert_int_equal(read.copies_current, 2);
+    read = read_text(JETSTREAM_COPIES,
+                     "{\"config\":{\"num_replicas\":2},\"cluster\":{\"leader\":\"a\",\"replicas\":["
+                     "{\"name\":\"b\",\"current\":true,\"offline\":true}]}}");
+    assert_int_equal(read.copies_current, 1);
+    read = read_text(JETSTREAM_COPIES, "{\"config\":{\"num_replicas\":1}}");
+    assert_true(read.copies == 1 && read.copies_current == 1);
+    assert_int_equal(read_text(JETSTREAM_COPIES, "{}").answer.outcome, ENGINE_FAILED);
+}
+
 static void what_is_no_answer_fails(void **state)
 {
     static const char *const texts[] = {"", "{", "[]", "5", "null", "{\"error\":5}"};
@@ -156,6 +176,7 @@ int main(void)
         cmocka_unit_test(record_that_is_not_base64_is_none),
         cmocka_unit_test(message_that_is_not_there_is_not_found),
         cmocka_unit_test(info_tells_first_and_last),
+        cmocka_unit_test(copies_are_those_that_are_current_and_can_be_reached),
         cmocka_unit_test(what_is_no_answer_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Makes the streams, once in the life of a cluster, and looks whether they are there. They are
- * asked for all at once: making them one after another takes half a second each. */
+/* Makes the streams, once in the life of a cluster, looks whether they are there, and gives them
+ * more copies when there are more servers. They are asked for all at once: making them one after
+ * another takes half a second each. */
 #include "changelog/jetstream_inside.h"
 
 #include "base/check.h"
@@ -143,6 +144,17 @@ static enum rc look_or_make(struct creation *c, uint64_t timeout_ms)
     enum rc rc = rounds(c, clock_ms() + timeout_ms);
     natsInbox_Destroy(c->inbox);
     return rc;
+}
+
+void jetstream_set_copies(struct jetstream *js, uint32_t group, uint32_t copies)
+{
+    char stream[JETSTREAM_NAME_MAX], subject[JETSTREAM_NAME_MAX];
+    char json[sizeof(stream_form) + 2 * JETSTREAM_NAME_MAX + 16];
+
+    jetstream_stream(js, group, stream);
+    jetstream_subject(js, group, subject);
+    snprintf(json, sizeof(json), stream_form, stream, subject, copies);
+    jetstream_ask(js, JETSTREAM_COPIES, "STREAM.UPDATE", group, 0, json);
 }
 
 enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t replicas,

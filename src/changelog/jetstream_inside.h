@@ -26,11 +26,16 @@ struct jetstream {
     struct mailbox mailbox;
     struct engine_sink *sinks[CHANGELOG_GROUPS_MAX]; /* by group; NULL: nobody asks */
     size_t record_max;                               /* as last seen */
-    uint64_t reopen_ms; /* not before, after the library has given up */
-    sem_t ended;        /* the library is done with us: two of them */
+    struct jetstream_copies copies[CHANGELOG_GROUPS_MAX];
+    uint8_t copies_asked[CHANGELOG_GROUPS_MAX]; /* times, since they were told last */
+    uint64_t reopen_ms;                         /* not before, after the library has given up */
+    sem_t ended;                                /* the library is done with us: two of them */
 };
 
 void jetstream_stream(const struct jetstream *js, uint32_t group, char out[JETSTREAM_NAME_MAX]);
+/* `call` is a part of the API: "STREAM.INFO". */
+void jetstream_ask(struct jetstream *js, enum jetstream_question question, const char *call,
+                   uint32_t group, uint64_t token, const char *json);
 void jetstream_subject(const struct jetstream *js, uint32_t group, char out[JETSTREAM_NAME_MAX]);
 
 #endif

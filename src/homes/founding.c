@@ -281,6 +281,7 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
         engine_replace(homes, now_ms);
         engine_warm(homes);
         end_seeding(homes);
+        engine_copies(homes, now_ms);
         return;
     }
     if (now_ms < homes->step_ms)

@@ -597,6 +597,8 @@ void group_status(const struct group *group, struct homes_group_status *out)
     out->read_ms = log->holder_read_ms;
     out->sequence = log->chain.at.sequence;
     out->counts = log->counts;
+    if (group->homes->jetstream != NULL)
+        out->copies = jetstream_copies(group->homes->jetstream, log->group);
 }
 
 /* ---- metrics -----------------------------------------------------------------------------------

@@ -266,6 +266,7 @@ struct homes_group_status {
     char preferred[HOMES_NAME_MAX];
     struct changelog_counts counts;
     uint64_t claims, deposed, changes;
+    struct jetstream_copies copies; /* of its changelog */
 };
 
 struct homes_status {

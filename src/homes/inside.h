@@ -267,7 +267,7 @@ struct homes {
     bool cold;         /* the store was kept though power was lost: groups wait for all nodes */
     uint64_t now_ms;   /* of this turn */
     uint64_t holds_ms; /* when it is looked at again */
-    uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms;
+    uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms, copies_ms;
     uint32_t rebalance;    /* the highest that was heard of */
     uint64_t rebalance_ms; /* until then no stay counts */
     struct managed_process process;
@@ -309,6 +309,9 @@ uint64_t engine_deadline_ms(const struct homes *homes);
 void engine_disconnect(struct homes *homes);
 /* Takes out the server that ours has replaced, if there is one. */
 void engine_replace(struct homes *homes, uint64_t now_ms);
+/* Asks how many copies of the changelogs there are, and sees to it that there are more when nodes
+ * have joined. */
+void engine_copies(struct homes *homes, uint64_t now_ms);
 /* Notes that all nodes are back after a loss of power, when they are and all groups have homes. */
 void engine_warm(struct homes *homes);
 /* Ends it in order. */

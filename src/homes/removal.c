@@ -221,8 +221,8 @@ static void list_names(const struct known_list *list, char *out, size_t room)
 
     snprintf(out, room, "none");
     for (uint32_t i = 0; i < list->count && used < room; i++)
-        used += (size_t)snprintf(out + used, room - used, "%s%s", i == 0 ? "" : ", ",
-                                 list->at[i].node);
+        used +=
+            (size_t)snprintf(out + used, room - used, "%s%s", i == 0 ? "" : ", ", list->at[i].node);
 }
 
 /* Whether it may be asked for now; else it has been answered why not. */
@@ -243,8 +243,8 @@ static bool may_remove(struct homes *homes, struct homes_order *order)
         wrong = "Nothing waits for that node here. If it is gone for good: skein cluster remove.";
     if (wrong != NULL)
         orders_answer(homes, order, RC_REFUSED, "%s", wrong);
-    return wrong == NULL && ((order->farewell == HOMES_RECOVERED && waits) ||
-                             orders_runs(homes, order));
+    return wrong == NULL &&
+           ((order->farewell == HOMES_RECOVERED && waits) || orders_runs(homes, order));
 }
 
 static void open_remove(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)

@@ -4,22 +4,26 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 
 import pytest
 
-from kit import V5, Broker
+from kit import V5, Broker, patience
 from kit.broker import free_port
 
 from .conftest import GROUPS
+from .test_sessions import come_back
 
 pytestmark = pytest.mark.xdist_group("homes")
 
 
 def mark(cluster, number):
-    """What the data directory says of its cluster."""
-    return dict(line.split() for line in (cluster[number].data / "cluster").read_text().splitlines()[1:])
+    """What the data directory says of its cluster, and for itself: its instance."""
+    lines = (cluster[number].data / "cluster").read_text().splitlines()[1:]
+    words = dict(line.split() for line in lines)
+    return words, words.pop("instance")
 
 
 def test_init_gives_every_data_directory_the_same_id(cluster_of):
@@ -30,8 +34,9 @@ def test_init_gives_every_data_directory_the_same_id(cluster_of):
     told = json.loads(done.stdout)
     assert told["name"] == "tests" and told["nodes"] == 3
     three.wait("all run", lambda: all(three.state(n) == "running" for n in range(3)))
-    assert [mark(three, n) for n in range(3)] == \
+    assert [mark(three, n)[0] for n in range(3)] == \
         [{"name": "tests", "id": told["id"], "groups": str(GROUPS), "state": "founded"}] * 3
+    assert len({mark(three, n)[1] for n in range(3)}) == 3
 
 
 def test_init_is_done_once(cluster_of):
@@ -68,7 +73,7 @@ def test_init_on_two_nodes_at_once_makes_one_cluster(cluster_of):
         thread.join()
     assert 0 in {done.returncode for done in results.values()}, results
     two.wait_until_settled()
-    assert mark(two, 0) == mark(two, 1)
+    assert mark(two, 0)[0] == mark(two, 1)[0]
 
 
 def test_init_waits_for_all_nodes_that_are_configured_and_goes_on_after_a_crash(cluster_of):
@@ -85,7 +90,7 @@ def test_init_waits_for_all_nodes_that_are_configured_and_goes_on_after_a_crash(
     two.restart(0)
     two.restart(1)
     two.wait_until_settled()
-    assert mark(two, 0) == mark(two, 1)
+    assert mark(two, 0)[0] == mark(two, 1)[0]
 
 
 def test_node_whose_cluster_is_not_in_the_engine_makes_nothing_and_says_so(cluster_of):
@@ -95,7 +100,7 @@ def test_node_whose_cluster_is_not_in_the_engine_makes_nothing_and_says_so(clust
     one.restart(0)
     one.wait("it says so", lambda: one.state(0) == "lost")
     told = one.ask(0, "/v1/cluster")[1]
-    assert mark(one, 0)["id"] in told["waits_for"] and "Nothing is made again" in told["waits_for"]
+    assert mark(one, 0)[0]["id"] in told["waits_for"] and "Nothing is made again" in told["waits_for"]
     assert one.run(0, "init").returncode == 70
     assert one.homes() == [None] * GROUPS
 
@@ -125,6 +130,27 @@ def test_node_that_comes_later_joins_and_takes_its_share(cluster_of):
     assert all(new in (old, "n3") for old, new in zip(before, after))
 
 
+def copies(cluster, number):
+    engine = cluster.status(number)["engine"]
+    return engine.get("replicas"), engine.get("replicas_current")
+
+
+def test_changelogs_of_two_nodes_get_a_third_copy_when_a_third_node_joins(cluster_of, connect, topic):
+    three = cluster_of(3, known=2)
+    three.init()
+    three.wait("two copies", lambda: copies(three, 0) == (2, 2))
+    kept = {"clean_start": False, "properties": [("session_expiry_interval", 600)]}
+    bob = connect(V5, broker=three[0], **kept)
+    bob.subscribe(topic, qos=1)
+    three.append(Broker(three.configuration(2)))
+    three.wait("three copies", lambda: all(copies(three, n) == (3, 3) for n in range(3)),
+               30 * patience())
+    three.wait_until_settled()
+    os.kill(three.engine(1), signal.SIGKILL)  # with two copies nothing could go on now
+    connect(V5, broker=three[2]).publish(topic, "still", 1)
+    come_back(three[1], bob.client_id).receive(topic=topic, payload="still")
+
+
 def test_status_members_and_shards_are_shown(cluster_of):
     two = cluster_of(2)
     two.init()
@@ -151,7 +177,8 @@ def test_engine_that_somebody_else_runs_is_used(cluster_of, external_engine):
     two = cluster_of(2, engine="external", engine_urls=[external_engine])
     two.init()
     assert set(two.homes()) == {"n0", "n1"}
-    assert two.ask(1, "/v1/cluster")[1]["engine"] == {"kind": "external", "connected": True}
+    engine = {"kind": "external", "connected": True, "replicas": 1, "replicas_current": 1}
+    two.wait("it is told", lambda: two.status(1)["engine"] == engine)
     assert not (two[0].data / "engine").exists()
     assert "homes.one_copy" in two[0].log  # one server alone
 

@@ -193,3 +193,28 @@ def test_groups_go_to_the_homes_that_they_should_have_when_that_is_asked_for(thr
     record_property("rebalance_s", round(took, 2))
     print(f"all at home after {took:.2f} s; one without a home for {longest:.2f} s at most")
     assert longest < 1
+
+
+def test_standby_leads_only_when_no_active_node_is_there_and_gives_back(cluster_of, connect, topic):
+    three = cluster_of(3, each={2: {"role": "standby"}}).init()
+    assert set(three.homes()) == {"n0", "n1"}
+    assert three.status(2)["role"] == "standby"
+    three.wait("it reads along", lambda: all(g["state"] == "following" for g in three.shards(2)))
+    bob = kept(connect, three[0], unique())
+    bob.subscribe(topic, qos=1)
+    bob.disconnect()
+    three[1].kill()
+    three.wait("all groups at the active one", lambda: three.agreed([0]))
+    connect(V5, broker=three[2]).publish(topic, "one active", 1)
+    three[0].kill()
+    three.wait("all groups at the standby", lambda: three.agreed([2]))
+    connect(V5, broker=three[2]).publish(topic, "none", 1)
+    three.restart(0)
+    three.wait("all groups at the active one", lambda: three.agreed([0]), STAY_S + 12 * patience())
+    three.restart(1)
+    three.wait_until_settled()
+    assert set(three.homes()) == {"n0", "n1"}
+    connect(V5, broker=three[2]).publish(topic, "both", 1)
+    bob = come_back(three[2], bob.client_id)
+    for payload in ("one active", "none", "both"):
+        bob.receive(topic=topic, payload=payload)
