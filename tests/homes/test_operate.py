@@ -15,6 +15,7 @@ from .test_sessions import come_back, kept
 pytestmark = pytest.mark.xdist_group("homes")
 
 SHUTTING_DOWN, UNAVAILABLE = 0x8B, 0x88
+PAUSE_S = patience() / 5  # one second: a group has a home again sooner
 
 
 def drain(cluster, number):
@@ -87,7 +88,7 @@ def test_drained_node_hands_over_all_that_it_leads_and_nothing_acknowledged_is_l
     print(f"{led} groups in {took:.2f} s; one without a home for {longest:.2f} s at most; "
           f"{count} messages acknowledged, the slowest after {alice.longest:.2f} s, "
           f"{alice.refused} refused")
-    assert longest < 1
+    assert longest < PAUSE_S
     for client_id in ids:
         bob = come_back(three[1], client_id)
         got = [int(bob.receive(topic=topic).payload)]
@@ -192,7 +193,7 @@ def test_groups_go_to_the_homes_that_they_should_have_when_that_is_asked_for(thr
     took, longest = time.monotonic() - began, watch.stop().longest
     record_property("rebalance_s", round(took, 2))
     print(f"all at home after {took:.2f} s; one without a home for {longest:.2f} s at most")
-    assert longest < 1
+    assert longest < PAUSE_S
 
 
 def test_standby_leads_only_when_no_active_node_is_there_and_gives_back(cluster_of, connect, topic):
