@@ -28,7 +28,7 @@ WORKERS = 2
 CONSTANTS = {
     # src/cluster/inside.h (500 ms, seen at a tick of 100), src/link/frame.h
     "heartbeat_s": 0.56, "frame": 8, "packet": 66,  # Ethernet, IP and TCP with timestamps; an ACK is one
-    "news": 946,                                    # what a node says of its groups, behind each heartbeat
+    "news": 1096,                                   # what a node says of its groups, behind each heartbeat
     "mark": 2 * 16,                                 # "all said", and "done"
     "publish_head": 27,                             # of QoS 0 without properties
     # tools/scaling.py check

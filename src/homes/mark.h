@@ -21,7 +21,7 @@ struct mark {
     char name[HOMES_NAME_MAX];
     char id[HOMES_ID]; /* "": none yet */
     bool founded;
-    bool seeding; /* its streams are there, and this node's store is what it begins with */
+    bool seeding;      /* its streams are there, and this node's store is what it begins with */
     uint64_t instance; /* 0: the file is from before there was one */
 };
 

@@ -152,6 +152,13 @@ class Cluster(list):
                   STAY_S + 12 * patience())
         return self
 
+    def wait_until_logs_go_on(self, number):
+        """What an engine does that has lost a server: all changelogs grow, as this node reads them."""
+        before = [group["sequence"] for group in self.shards(number)]
+        self.wait("the logs go on", lambda: all(
+            group["sequence"] > old + 2 for group, old in zip(self.shards(number), before)),
+            20 * patience())
+
     # ---- life ----
 
     def init(self, number=0):

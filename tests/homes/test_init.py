@@ -147,6 +147,7 @@ def test_changelogs_of_two_nodes_get_a_third_copy_when_a_third_node_joins(cluste
                30 * patience())
     three.wait_until_settled()
     os.kill(three.engine(1), signal.SIGKILL)  # with two copies nothing could go on now
+    three.wait_until_logs_go_on(2)
     connect(V5, broker=three[2]).publish(topic, "still", 1)
     come_back(three[1], bob.client_id).receive(topic=topic, payload="still")
 

@@ -55,6 +55,7 @@ def test_node_that_was_removed_is_forgotten_by_all_and_a_new_one_takes_its_place
     three.wait("it is known", lambda: names(three, 0) == {"n1", "n2"})
     assert server(three, 2) not in ("", old)
     os.kill(three.engine(0), signal.SIGKILL)  # from here on the new one is needed
+    three.wait_until_logs_go_on(2)
     connect(V5, broker=three[2]).publish(topic, "with it", 1)
     bob = come_back(three[2], bob.client_id, 4 * patience())
     bob.receive(topic=topic, payload="without it")
