@@ -120,6 +120,7 @@ static void open_duty(struct homes *homes, struct homes_mail *mail, uint64_t now
     orders_answer(homes, order, RC_OK, "%s", "");
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): orders_answer() writes to it */
 enum rc homes_set_duty(struct homes *homes, enum homes_duty duty, char why[HOMES_WHY_MAX])
 {
     struct homes_order order = {.duty = duty, .why = why};
@@ -146,6 +147,7 @@ static void open_rebalance(struct homes *homes, struct homes_mail *mail, uint64_
     orders_answer(homes, mail->order, RC_OK, "%s", "");
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): orders_answer() writes to it */
 enum rc homes_rebalance(struct homes *homes, char why[HOMES_WHY_MAX])
 {
     struct homes_order order = {.why = why};
