@@ -22,7 +22,9 @@
 enum {
     HOMES_TURN_MS = 100,    /* groups are looked at so often */
     HOMES_SETTLE_MS = 3000, /* for the links to find each other before anything is claimed */
-    HOMES_FOLLOWERS = 3,    /* nodes that follow a group, its home included */
+    /* Nodes that follow a group, its home included: all, in clusters up to that size, because what
+     * is retained gets into a node's memory by its reading the group's log. */
+    HOMES_FOLLOWERS = 7,
     HOMES_TRIM_MS = 5000,
     HOMES_REBALANCE_MS = 30000, /* so long after homes_rebalance() no stay counts */
 };

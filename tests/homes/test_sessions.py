@@ -45,6 +45,18 @@ def test_a_session_is_resumed_through_every_node(three, connect, topic):
         bob.receive(topic=f"{topic}/{n}", payload=f"for {n}")
 
 
+def test_five_nodes_all_have_what_is_retained(cluster_of, connect, topic):
+    five = cluster_of(5).init()
+    alice = connect(V5, broker=five[0])
+    wanted = {f"{topic}/{n}" for n in range(40)}  # of every group some
+    for name in wanted:
+        alice.publish(name, "kept", 1, retain=True)
+    for node in five:
+        bob = connect(V5, broker=node)
+        bob.subscribe(f"{topic}/#", qos=1)
+        assert {bob.receive(payload="kept").topic for _ in wanted} == wanted
+
+
 @pytest.mark.parametrize("qos", [1, 2])
 def test_what_was_acknowledged_survives_the_home(three, connect, topic, qos):
     ids = [unique() for _ in range(6)]
