@@ -301,9 +301,15 @@ class Relay:
     def delay(self, at_least_ms, at_most_ms):
         """Of each connection's packets, one way, from now on; without power, from the next boot on."""
         self.range_ms = (at_least_ms, at_most_ms)
-        if self.process.poll() is None:
-            self.process.stdin.write(f"{at_least_ms} {at_most_ms}\n")
-            assert self.process.stdout.readline() == "ok\n", "the relay does not answer"
+        if self.process.poll() is None and not self._told(f"{at_least_ms} {at_most_ms}"):
+            assert self.process.wait(5) < 0, "the relay does not answer"  # it was about to lose its power
+
+    def _told(self, line):
+        try:
+            self.process.stdin.write(line + "\n")
+            return self.process.stdout.readline() == "ok\n"
+        except BrokenPipeError:
+            return False
 
     def rule(self):
         source = self.lab[self.source].address

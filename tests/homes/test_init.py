@@ -16,7 +16,7 @@ from kit.broker import free_port
 from .conftest import GROUPS
 from .test_sessions import come_back
 
-pytestmark = pytest.mark.xdist_group("homes")
+pytestmark = pytest.mark.xdist_group("homes-init")
 
 
 def mark(cluster, number):

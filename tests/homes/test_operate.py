@@ -12,7 +12,7 @@ from kit import V5, V311, RawClient, patience, unique, wire
 from .conftest import STAY_S, Homeless
 from .test_sessions import come_back, kept
 
-pytestmark = pytest.mark.xdist_group("homes")
+pytestmark = pytest.mark.xdist_group("homes-operate")
 
 SHUTTING_DOWN, UNAVAILABLE = 0x8B, 0x88
 PAUSE_S = patience() / 5  # one second: a group has a home again sooner
