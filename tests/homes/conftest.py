@@ -192,38 +192,47 @@ class Cluster(list):
         assert not failures, "\n\n".join(failures)
 
 
-class Leases:
-    """Watches what all nodes say of their leases, until stopped; then says whether two of them ever
-    had one of the same group at the same time."""
+class Watch:
+    """Asks all nodes for their groups, again and again, until stopped; a subclass looks at each."""
 
     def __init__(self, cluster):
         self.cluster = cluster
-        self.sent = {}  # (group, node, epoch): when what the lease rests on was sent, first and last
-        self.failure = None
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
 
-    def _look(self, number):
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            for group in self.cluster.shards(number, seconds=0.5):
-                if "lease_age_ms" not in group or "home" not in group:
-                    continue
-                now = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
-                sent = now - group["lease_age_ms"]
-                key = (group["group"], number, group["epoch"])
-                first, last = self.sent.get(key, (sent, sent))
-                self.sent[key] = (min(first, sent), max(last, sent))
-
     def _watch(self):
         while not self.ended.is_set():
             for number in self.cluster.living():
-                self._look(number)
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    for group in self.cluster.shards(number, seconds=0.5):
+                        self.look(number, group)
 
     def stop(self):
         self.ended.set()
         self.thread.join()
         return self
+
+    def look(self, number, group):
+        raise NotImplementedError
+
+
+class Leases(Watch):
+    """Watches what all nodes say of their leases, until stopped; then says whether two of them ever
+    had one of the same group at the same time."""
+
+    def __init__(self, cluster):
+        self.sent = {}  # (group, node, epoch): when what the lease rests on was sent, first and last
+        super().__init__(cluster)
+
+    def look(self, number, group):
+        if "lease_age_ms" not in group or "home" not in group:
+            return
+        now = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
+        sent = now - group["lease_age_ms"]
+        key = (group["group"], number, group["epoch"])
+        first, last = self.sent.get(key, (sent, sent))
+        self.sent[key] = (min(first, sent), max(last, sent))
 
     def overlaps(self, slack_ms=250):
         """Groups in which a node acted while the lease of another one lasted. The slack is for what
@@ -237,37 +246,22 @@ class Leases:
         return found
 
 
-class Homeless:
+class Homeless(Watch):
     """Watches all groups on all nodes until stopped; `longest` is then for how many seconds one of
     them had no home, as a node saw it. What a node says is up to 0.1 s old."""
 
     def __init__(self, cluster):
-        self.cluster = cluster
         self.since, self.longest, self.moves = {}, 0.0, 0
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-        self.thread.start()
+        super().__init__(cluster)
 
-    def _look(self, number):
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            for group in self.cluster.shards(number, seconds=0.5):
-                key, now = (number, group["group"]), time.monotonic()
-                if "home" not in group:
-                    self.moves += key not in self.since
-                    began = self.since.setdefault(key, now)
-                    self.longest = max(self.longest, now - began)
-                elif key in self.since:
-                    self.longest = max(self.longest, now - self.since.pop(key))
-
-    def _watch(self):
-        while not self.ended.is_set():
-            for number in self.cluster.living():
-                self._look(number)
-
-    def stop(self):
-        self.ended.set()
-        self.thread.join()
-        return self
+    def look(self, number, group):
+        key, now = (number, group["group"]), time.monotonic()
+        if "home" not in group:
+            self.moves += key not in self.since
+            began = self.since.setdefault(key, now)
+            self.longest = max(self.longest, now - began)
+        elif key in self.since:
+            self.longest = max(self.longest, now - self.since.pop(key))
 
 
 def need_server():
