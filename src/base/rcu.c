@@ -70,6 +70,13 @@ void rcu_free(struct rcu_entry *entry)
     urcu_qsbr_call_rcu(&entry->head, grace_passed);
 }
 
+void rcu_synchronize(void)
+{
+    READER_DONE();
+    urcu_qsbr_synchronize_rcu();
+    GRACE_PASSED();
+}
+
 struct marker {
     struct rcu_head head;
     sem_t reached;

@@ -30,6 +30,10 @@ void rcu_wake(void);
  * has been quiescent. Any thread. */
 void rcu_free(struct rcu_entry *entry);
 
+/* Waits until every reader has been quiescent once: what they do from now on sees what the caller
+ * has done before. Any thread that is no registered reader. */
+void rcu_synchronize(void);
+
 /* Waits until everything given to rcu_free() so far has been freed. Registered readers, the caller
  * among them, must be asleep or quiescing. */
 void rcu_drain(void);

@@ -72,6 +72,7 @@ void homes_make(struct broker *broker)
         .weight = config->cluster.weight,
         .workers = broker->worker_count,
         .keep = kept_records(),
+        .stay_ms = config->cluster.home_stay_ms,
         .standby = config->cluster.role == CLUSTER_STANDBY,
         .metrics = metrics_shard_get(&broker->metrics, broker->worker_count + 2),
         .ops = &groups_homes_ops,

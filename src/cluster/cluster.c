@@ -66,6 +66,7 @@ static void take_interests(struct cluster *cluster)
     struct interest *interest = router_take_interests(cluster->router, &count);
     if (interest == NULL)
         return;
+    tell_losses(cluster);
     while (interest != NULL) {
         struct interest *next = interest->next;
         take_interest(cluster, interest->level, bytes_of(interest->filter, interest->len));
@@ -75,6 +76,16 @@ static void take_interests(struct cluster *cluster)
     cluster->interests = count;
     tell_mark(cluster);
     members_settle(cluster);
+}
+
+static void say_news(struct cluster *cluster)
+{
+    struct homes_news before;
+    if (cluster->homes == NULL)
+        return;
+    homes_news(cluster->homes, &before);
+    take_interests(cluster);
+    tell_news(cluster, &before);
 }
 
 static bool turn(void *owner)
@@ -97,8 +108,7 @@ static void tick(struct loop_timer *timer)
     if (now_ms - cluster->heartbeat_ms >= HEARTBEAT_MS) {
         cluster->heartbeat_ms = now_ms;
         tell_heartbeat(cluster);
-        take_interests(cluster);
-        tell_news(cluster);
+        say_news(cluster);
         tell_gathered(cluster);
     }
     members_watch(cluster);
@@ -217,11 +227,9 @@ uint64_t cluster_incarnation(const struct cluster *cluster)
     return cluster->own.incarnation;
 }
 
-/* Routes first: who hears that this node is home of a group knows what its sessions want. */
 static void open_news(struct control_mail *mail)
 {
-    take_interests(mail->cluster);
-    tell_news(mail->cluster);
+    say_news(mail->cluster);
 }
 
 void cluster_news_changed(struct cluster *cluster)
@@ -276,7 +284,7 @@ bool cluster_is_spread(const struct cluster *cluster, uint32_t shard, uint64_t s
 
 void cluster_set_home(struct cluster *cluster, uint32_t group, const char *node, uint64_t epoch)
 {
-    if (places_set(&cluster->places, group, node, epoch))
+    if (places_set(cluster, group, node, epoch))
         control_post(cluster, &(struct control_mail){.open = open_places});
 }
 

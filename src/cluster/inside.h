@@ -49,7 +49,8 @@ struct member {
     bool live;
     uint64_t told_ms, heard_ms;        /* when anything came last on each of the two below */
     uint64_t settled;                  /* so many of our interests are in effect there */
-    uint64_t gathered[CLUSTER_GROUPS]; /* what it has said: see gather.c */
+    uint64_t home_epochs[CLUSTER_GROUPS]; /* of which groups it says it is home; 0: it does not */
+    uint64_t gathered[CLUSTER_GROUPS];    /* what it has said: see gather.c */
     struct tell *tell;                 /* the control link that we dialled, or NULL */
     struct hear *hear;                 /* the one that it dialled, or NULL */
     struct remote_routes routes;
@@ -170,8 +171,15 @@ void tell_forget(struct cluster *cluster, const struct own_route *route);
 /* All that cluster->interests counts has been said. */
 void tell_mark(struct cluster *cluster);
 void tell_heartbeat(struct cluster *cluster);
-/* Of which groups this node is home, and what it is. */
-void tell_news(struct cluster *cluster);
+/*
+ * Of which groups this node is home, and what it is. Who hears that it is home of a group has heard
+ * before what the group's sessions want, and who hears that they want nothing any more has heard
+ * before that it is not: else what is published meanwhile would get to nobody, and be acknowledged.
+ * So news are told of what was so `before` the routes were taken from the router, and still is;
+ * and tell_losses() stands between the taking and the telling of routes.
+ */
+void tell_news(struct cluster *cluster, const struct homes_news *before);
+void tell_losses(struct cluster *cluster);
 void tell_goodbye(struct cluster *cluster);
 /* gather_told(). */
 void tell_gathered(struct cluster *cluster);

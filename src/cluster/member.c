@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/rcu.h"
 #include "config/address.h"
 #include "metrics/metrics.h"
 
@@ -133,7 +134,10 @@ void member_away(struct member *member, const char *reason)
             log_text("reason", reason));
     }
     member->live = false;
+    memset(member->home_epochs, 0, sizeof(member->home_epochs));
     memset(member->gathered, 0, sizeof(member->gathered));
+    dial_look_at_homes(cluster);
+    rcu_synchronize(); /* who looks for routes from now on knows that some are missing */
     talk_close(member);
     for (uint32_t i = 0; i < cluster->worker_count; i++) {
         member->roads[i].state = ROAD_NONE;

@@ -27,8 +27,17 @@ void places_deinit(struct places *places)
     pthread_mutex_destroy(&places->lock);
 }
 
-bool places_set(struct places *places, uint32_t group, const char *node, uint64_t epoch)
+/* release: who finds that none is missing finds the routes of all, too */
+static void set_headless(const struct cluster *cluster, uint32_t headless)
 {
+    for (uint32_t i = 0; i < cluster->worker_count; i++)
+        atomic_store_explicit(&roads_remote(cluster->roads[i])->headless, headless,
+                              memory_order_release);
+}
+
+bool places_set(struct cluster *cluster, uint32_t group, const char *node, uint64_t epoch)
+{
+    struct places *places = &cluster->places;
     CHECK(group < CLUSTER_GROUPS);
     pthread_mutex_lock(&places->lock);
     struct place *place = &places->places[group];
@@ -39,17 +48,11 @@ bool places_set(struct places *places, uint32_t group, const char *node, uint64_
         snprintf(place->node, sizeof(place->node), "%s", name);
         place->epoch = epoch;
         place->since_ms = clock_ms();
+        if (node == NULL)
+            set_headless(cluster, 1); /* places_look() counts them */
     }
     pthread_mutex_unlock(&places->lock);
     return changed;
-}
-
-void places_gone(struct places *places, uint32_t group, const char *node)
-{
-    pthread_mutex_lock(&places->lock);
-    if (strcmp(places->places[group].node, node) == 0)
-        places->places[group].node[0] = '\0';
-    pthread_mutex_unlock(&places->lock);
 }
 
 uint64_t places_epoch(const struct places *places, uint32_t group)
@@ -67,13 +70,16 @@ struct cluster_home places_get(const struct places *places, uint32_t group)
                                  .workers = (uint32_t)(now >> WORKERS_SHIFT)};
 }
 
-static struct cluster_home find(const struct cluster *cluster, const char *node)
+static struct cluster_home find(const struct cluster *cluster, uint32_t group)
 {
-    if (strcmp(node, cluster->own.node) == 0)
+    const struct place *place = &cluster->places.places[group];
+    if (strcmp(place->node, cluster->own.node) == 0)
         return (struct cluster_home){.place = CLUSTER_HERE};
     LIST_FOR_EACH (link, &cluster->members) {
         const struct member *member = CONTAINER_OF(link, struct member, link);
-        if (member->live && strcmp(member->node, node) == 0)
+        /* What it says now counts: homes/ may not have heard yet that it is home no longer. */
+        bool says_so = place->epoch == 0 || member->home_epochs[group] == place->epoch;
+        if (member->live && says_so && strcmp(member->node, place->node) == 0)
             return (struct cluster_home){
                 .place = CLUSTER_AWAY, .remote = member->remote, .workers = member->workers};
     }
@@ -87,7 +93,7 @@ bool places_look(struct cluster *cluster)
     uint32_t headless = 0;
     pthread_mutex_lock(&places->lock);
     for (uint32_t group = 0; places->told && group < CLUSTER_GROUPS; group++) {
-        struct cluster_home home = find(cluster, places->places[group].node);
+        struct cluster_home home = find(cluster, group);
         uint64_t now = packed(home);
         uint64_t epoch = home.place == CLUSTER_NOWHERE ? 0 : places->places[group].epoch;
         headless += home.place == CLUSTER_NOWHERE;
@@ -96,9 +102,7 @@ bool places_look(struct cluster *cluster)
         atomic_store_explicit(&places->now[group], now, memory_order_relaxed);
         atomic_store_explicit(&places->epochs[group], epoch, memory_order_release);
     }
+    set_headless(cluster, headless);
     pthread_mutex_unlock(&places->lock);
-    for (uint32_t i = 0; i < cluster->worker_count; i++) /* release: they find the routes, too */
-        atomic_store_explicit(&roads_remote(cluster->roads[i])->headless, headless,
-                              memory_order_release);
     return changed;
 }

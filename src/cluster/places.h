@@ -26,15 +26,15 @@ struct places {
 void places_init(struct places *places);
 void places_deinit(struct places *places);
 
-/* Any thread; true when that is something else than before. */
-bool places_set(struct places *places, uint32_t group, const char *node, uint64_t epoch);
-/* That node says that it is not home of the group: at once, before its routes go. */
-void places_gone(struct places *places, uint32_t group, const char *node);
+/* Any thread; true when that is something else than before. When it is no node, workers find at once
+ * that they lack routes. */
+bool places_set(struct cluster *cluster, uint32_t group, const char *node, uint64_t epoch);
 struct cluster_home places_get(const struct places *places, uint32_t group);
 /* Ask before places_get(). 0: there is no home, or none with an epoch. */
 uint64_t places_epoch(const struct places *places, uint32_t group);
 
-/* On the control's thread, when members come and go: true when something is another now. */
+/* On the control's thread, when members come and go, and when one says of which groups it is home:
+ * true when something is another now. */
 bool places_look(struct cluster *cluster);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/rcu.h"
 
 /* ---- telling -----------------------------------------------------------------------------------
  */
@@ -26,6 +27,7 @@ struct tell {
     struct list *next; /* in own_routes->all: the next to be told; the list's head: all are */
     bool whole;        /* the whole table has been told */
     uint8_t level;     /* enum interest_level of what is collected */
+    uint64_t homes[CLUSTER_GROUPS]; /* the epochs of the groups that it has been told we lead */
     uint32_t removed;  /* nodes that were removed and have been told */
     uint32_t used;
     uint8_t collected[ROUTES_FRAME + 2 + UINT16_MAX];
@@ -72,6 +74,7 @@ static void tell_more(struct tell *tell)
     if (tell->next == &own->all && !tell->whole) {
         tell->whole = true;
         mark(tell);
+        cluster_news_changed(tell->member->cluster); /* it may hear now what we are home of */
     }
 }
 
@@ -133,15 +136,28 @@ static void send_removed(struct tell *tell)
     }
 }
 
-static void send_news(struct tell *tell)
+/* 0: the news do not say that its node is home of the group. */
+static uint64_t home_epoch(const struct homes_news *news, uint32_t group)
 {
-    struct homes_news news;
+    const struct homes_group_news *of = &news->groups[group];
+    return of->part == HOMES_IS_HOME ? of->epoch : 0;
+}
+
+/* The news, but of groups in which this node is home of another epoch than in `epochs`, or not
+ * there, that it has no part in them. */
+static void send_news(struct tell *tell, const struct homes_news *news, const uint64_t epochs[])
+{
+    struct homes_news said = *news;
     uint8_t body[NEWS_BYTES];
-    if (tell->member->cluster->homes == NULL)
-        return;
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++) {
+        uint64_t epoch = home_epoch(news, group);
+        tell->homes[group] = epoch == epochs[group] ? epoch : 0;
+        if (epoch != 0 && tell->homes[group] == 0)
+            said.groups[group].part = HOMES_NO_PART;
+    }
     send_removed(tell);
-    homes_news(tell->member->cluster->homes, &news);
-    link_send(&tell->link, LINK_HOMES, 0, bytes_of(body, news_write(&news, body)));
+    send_collected(tell);
+    link_send(&tell->link, LINK_HOMES, 0, bytes_of(body, news_write(&said, body)));
 }
 
 void tell_open(struct member *member, int fd, struct bytes unread)
@@ -160,7 +176,11 @@ void tell_open(struct member *member, int fd, struct bytes unread)
     member->told_ms = cluster->loop.now_ms;
     member->settled = 0;
     tell_members(tell);
-    send_news(tell);
+    if (cluster->homes != NULL) {
+        struct homes_news news;
+        homes_news(cluster->homes, &news);
+        send_news(tell, &news, tell->homes); /* none yet: it lacks the routes */
+    }
     link_send(&tell->link, LINK_ROUTES_BEGIN, 0, bytes_of(NULL, 0));
     tell_more(tell);
 }
@@ -203,12 +223,38 @@ void tell_heartbeat(struct cluster *cluster)
     }
 }
 
-void tell_news(struct cluster *cluster)
+void tell_news(struct cluster *cluster, const struct homes_news *before)
 {
+    uint64_t epochs[CLUSTER_GROUPS];
+    struct homes_news now;
+    homes_news(cluster->homes, &now);
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
+        epochs[group] = home_epoch(before, group);
     LIST_FOR_EACH (link, &cluster->members) {
         struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
         if (tell != NULL)
-            send_news(tell);
+            send_news(tell, &now, tell->whole ? epochs : tell->homes);
+    }
+}
+
+static bool has_lost_any(const struct tell *tell, const struct homes_news *now)
+{
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
+        if (tell->homes[group] != 0 && tell->homes[group] != home_epoch(now, group))
+            return true;
+    return false;
+}
+
+void tell_losses(struct cluster *cluster)
+{
+    struct homes_news now;
+    if (cluster->homes == NULL)
+        return;
+    homes_news(cluster->homes, &now);
+    LIST_FOR_EACH (link, &cluster->members) {
+        struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
+        if (tell != NULL && has_lost_any(tell, &now))
+            send_news(tell, &now, tell->homes);
     }
 }
 
@@ -315,10 +361,15 @@ static bool hear_news(struct member *member, const struct link_frame *frame)
         return false;
     if (cluster->homes == NULL)
         return true;
-    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
-        if (news.groups[group].part != HOMES_IS_HOME)
-            places_gone(&cluster->places, group, member->node);
+    bool fewer = false;
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++) {
+        uint64_t epoch = home_epoch(&news, group);
+        fewer |= member->home_epochs[group] != 0 && member->home_epochs[group] != epoch;
+        member->home_epochs[group] = epoch;
+    }
     dial_look_at_homes(cluster);
+    if (fewer)
+        rcu_synchronize(); /* as in member_away() */
     homes_heard(cluster->homes, member->node, member->address, &news);
     return true;
 }

@@ -152,6 +152,7 @@ struct config {
         uint32_t engine_url_count;
         uint16_t engine_port, engine_route_port; /* 0: from the link's port */
         uint32_t home_wait_ms;
+        uint32_t home_stay_ms;   /* of a group, before it is given to where it should be */
         uint32_t drain_delay_ms; /* from `skein cluster drain` until clients are moved */
         uint32_t drain_rate;     /* clients a second */
     } cluster;

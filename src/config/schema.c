@@ -532,6 +532,13 @@ const struct config_key config_keys[] = {
      .since = "0.3.0",
      .doc = "How long a CONNECT waits while no node has its session, as in the moments after a "
             "node has died. Then it is refused: 0x88, or return code 3."},
+    {.path = "cluster.home_stay",
+     MILLISECONDS(cluster.home_stay_ms, 0, HOUR_MS),
+     .fallback = "10s",
+     .since = "0.3.0",
+     .doc = "How long a group of shards stays where it is before it goes to the node that should "
+            "have it, and how long that node must have been there: a node that comes and goes "
+            "moves nothing. `skein cluster rebalance` does not wait."},
     {.path = "cluster.drain_delay",
      MILLISECONDS(cluster.drain_delay_ms, 0, HOUR_MS),
      .fallback = "5s",

@@ -93,6 +93,7 @@ static void tell_lost(struct group *group, const char *why)
         return;
     LOG(LOG_WARN, "homes.lost", log_uint("group", group->log.group),
         log_uint("epoch", group->epoch), log_text("reason", why));
+    homes_publish(group->homes, false); /* before its sessions go */
     ops_of(group)->lost(owner_of(group), group->log.group, why);
 }
 
@@ -367,6 +368,7 @@ static void look_whether_to_stay(struct group *group, uint64_t now_ms, const str
 {
     const struct homes *homes = group->homes;
     uint32_t number = group->log.group;
+    bool at_once = homes_drained(homes) || now_ms < homes->rebalance_ms;
 
     if (preferred == NULL || preferred->news.drained || homes->leave_ms != 0)
         return;
@@ -378,7 +380,7 @@ static void look_whether_to_stay(struct group *group, uint64_t now_ms, const str
         .preferred_s = preferred->news.groups[number].sequence,
         .preferred_runs = preferred->news.groups[number].part == HOMES_FOLLOWS &&
                           preferred->news.engine >= HOMES_ENGINE_KEPT,
-        .at_once = homes_drained(homes) || now_ms < homes->rebalance_ms,
+        .stay_ms = at_once ? 0 : homes->options.stay_ms,
     };
     if (judge_gives_up(&stay) && may_hand_over(group))
         give_up(group,

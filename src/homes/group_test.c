@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 
-enum { PATIENCE_MS = 60000, STORE = 40 };
+enum { PATIENCE_MS = 60000, STAY_MS = 10000, STORE = 40 };
 
 /* A node with its group; what its owner was told. */
 struct member {
@@ -114,6 +114,8 @@ static void on_changed(void *owner)
     (void)owner;
 }
 
+static struct metrics_shard counts;
+
 static const struct homes_ops ops = {
     .apply = on_apply,
     .moved = on_moved,
@@ -136,11 +138,13 @@ static const struct homes_ops ops = {
 static void member_init(struct pair *pair, uint32_t at, const char *name)
 {
     struct member *member = &pair->members[at];
-    struct homes_options options = {.cluster = "c",
+    struct homes_options options = {.metrics = &counts,
+                                    .cluster = "c",
                                     .node = name,
                                     .data_dir = "/nonexistent",
                                     .incarnation = 1,
                                     .weight = 100,
+                                    .stay_ms = STAY_MS,
                                     .ops = &ops,
                                     .owner = member};
 
@@ -251,7 +255,7 @@ static struct pair *pair_settled(void)
     struct pair *pair = pair_new();
 
     until_home(pair, pair->first);
-    advance(pair, 2 * JUDGE_STAY_MS);
+    advance(pair, 2 * STAY_MS);
     return pair;
 }
 
@@ -354,7 +358,7 @@ static void group_comes_back_to_the_first_after_the_minimum_stay(void **state)
     until_home(pair, pair->second);
     pair->first->node->cut = false;
     pair->linked = true;
-    advance(pair, JUDGE_STAY_MS - 500);
+    advance(pair, STAY_MS - 500);
     assert_true(is_home(pair->second));
     assert_true(until_home(pair, pair->first) < 2000);
     assert_int_equal(pair->second->closed, 1);
@@ -505,7 +509,7 @@ static void group_stays_when_both_nodes_are_drained(void **state)
 
     atomic_store(&pair->first->homes->drained, true);
     atomic_store(&pair->second->homes->drained, true);
-    advance(pair, 2 * JUDGE_STAY_MS);
+    advance(pair, 2 * STAY_MS);
     assert_true(is_home(pair->first));
     pair_free(pair);
 }
@@ -521,7 +525,7 @@ static void group_goes_to_its_preferred_home_without_the_stay_when_rebalanced(vo
     advance(pair, 500);
     assert_true(is_home(pair->second));
     pair->second->homes->rebalance_ms = pair->world->now_ms + HOMES_REBALANCE_MS;
-    assert_true(until_home(pair, pair->first) < JUDGE_STAY_MS / 3);
+    assert_true(until_home(pair, pair->first) < STAY_MS / 3);
     pair_free(pair);
 }
 

@@ -354,8 +354,7 @@ static void count_all(struct homes *homes)
     homes->starts_counted = homes->process.starts;
 }
 
-/* After a turn in which something may have happened. */
-static void publish(struct homes *homes, bool hurry)
+void homes_publish(struct homes *homes, bool hurry)
 {
     struct homes_news news;
     struct homes_status status;
@@ -493,7 +492,7 @@ static bool turn(struct homes *homes)
     bool hurry = atomic_exchange_explicit(&homes->hurry, false, memory_order_acquire);
     if (news || left || hurry || now_ms >= homes->tell_ms) {
         homes->tell_ms = now_ms + HOMES_TURN_MS;
-        publish(homes, hurry);
+        homes_publish(homes, hurry);
     }
     return !left;
 }
@@ -504,7 +503,7 @@ static void *run(void *arg)
     struct pollfd woken = {.fd = homes->wake_fd, .events = POLLIN};
     uint64_t count;
 
-    publish(homes, false);
+    homes_publish(homes, false);
     while (turn(homes)) {
         uint64_t now_ms = clock_ms(), deadline_ms = deadline_of(homes, now_ms);
         if (poll(&woken, 1, deadline_ms > now_ms ? (int)(deadline_ms - now_ms) : 0) > 0)
@@ -515,7 +514,7 @@ static void *run(void *arg)
     homes->connected = false;
     engine_stop(homes);
     homes_enter(homes, HOMES_ENDED);
-    publish(homes, false);
+    homes_publish(homes, false);
     return NULL;
 }
 

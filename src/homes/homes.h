@@ -119,6 +119,7 @@ struct homes_options {
     uint64_t incarnation;
     uint32_t weight, workers;
     bool standby;
+    uint32_t stay_ms;                /* who is home of a group stays it so long, unless it ends */
     uint32_t keep;                   /* records of a log that nobody needs; 0: JUDGE_KEEP */
     uint32_t others;                 /* nodes in the configuration beside this one */
     const char *program;             /* "nats-server"; NULL: the engine is external */
@@ -303,7 +304,7 @@ MUST_USE enum rc homes_set_duty(struct homes *homes, enum homes_duty duty, char 
 bool homes_drained(const struct homes *homes);
 
 /* On all nodes groups go now to the nodes that should be their homes, which else they do only when
- * both nodes have been where they are for JUDGE_STAY_MS. As above. */
+ * both nodes have been where they are for `stay_ms`. As above. */
 MUST_USE enum rc homes_rebalance(struct homes *homes, char why[HOMES_WHY_MAX]);
 
 /* GONE: it is gone for good. RECOVERED: the others wait for it after a loss of power, and are to go

@@ -321,6 +321,8 @@ void engine_stop(struct homes *homes);
 /* What is waited for, or wrong; said in the log when it is new. */
 void homes_say(struct homes *homes, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void homes_enter(struct homes *homes, enum homes_phase phase);
+/* What other threads see of homes is what is so now. `hurry`: the others are told in any case. */
+void homes_publish(struct homes *homes, bool hurry);
 
 /* What the file says. RC_INVALID, RC_IO: `why` says what is wrong. */
 MUST_USE enum rc founding_start(struct homes *homes, char why[HOMES_WHY_MAX]);

@@ -36,10 +36,8 @@ bool judge_claims(const struct judge_vacancy *v)
 
 bool judge_gives_up(const struct judge_stay *s)
 {
-    uint64_t stay_ms = s->at_once ? 0 : JUDGE_STAY_MS;
-
-    return s->preferred_ms != 0 && s->preferred_runs && s->now_ms >= s->serving_ms + stay_ms &&
-           s->now_ms >= s->preferred_ms + stay_ms && s->preferred_s + JUDGE_NEAR >= s->own;
+    return s->preferred_ms != 0 && s->preferred_runs && s->now_ms >= s->serving_ms + s->stay_ms &&
+           s->now_ms >= s->preferred_ms + s->stay_ms && s->preferred_s + JUDGE_NEAR >= s->own;
 }
 
 uint64_t judge_trim(uint64_t lowest, uint64_t trimmed, uint64_t keep)

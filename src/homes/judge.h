@@ -12,7 +12,6 @@
 enum {
     JUDGE_GAP_MS = 1000,     /* the engine has said nothing for longer: watching begins anew */
     JUDGE_TURN_MS = 1000,    /* the second in order waits so much longer than the first */
-    JUDGE_STAY_MS = 10000,   /* who is home stays it at least so long, unless it ends */
     JUDGE_NEAR = 256,        /* records that a node may lack that is to become home */
     JUDGE_KEEP = 4096,       /* records that are kept although nobody needs them */
     JUDGE_TRIM_MIN = 256,    /* records that are worth a request */
@@ -47,7 +46,7 @@ struct judge_stay {
     uint64_t preferred_ms;     /* since when the node that should be has been here; 0: it is not */
     uint64_t own, preferred_s; /* sequences that both have */
     bool preferred_runs;       /* it is ready to claim */
-    bool at_once;              /* somebody wants it: without the minimum stay */
+    uint64_t stay_ms;          /* both have to be where they are for so long */
 };
 
 bool judge_gives_up(const struct judge_stay *stay);

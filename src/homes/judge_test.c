@@ -122,8 +122,9 @@ static void judge_begins_to_watch_anew_after_a_gap(void **state)
 static struct judge_stay stay(void)
 {
     return (struct judge_stay){.now_ms = 50000,
-                               .serving_ms = 50000 - JUDGE_STAY_MS,
-                               .preferred_ms = 50000 - JUDGE_STAY_MS,
+                               .serving_ms = 50000 - 10000,
+                               .preferred_ms = 50000 - 10000,
+                               .stay_ms = 10000,
                                .own = 1000,
                                .preferred_s = 1000,
                                .preferred_runs = true};
@@ -142,12 +143,12 @@ static void judge_gives_up_to_the_preferred_node_after_the_minimum_stay_of_both(
     assert_false(judge_gives_up(&s));
 }
 
-static void judge_waits_for_no_stay_when_somebody_wants_it_at_once(void **state)
+static void judge_waits_no_longer_than_the_stay_it_is_given(void **state)
 {
     struct judge_stay s = stay();
     (void)state;
 
-    s.at_once = true;
+    s.stay_ms = 0;
     s.serving_ms = s.preferred_ms = s.now_ms;
     assert_true(judge_gives_up(&s));
     s.preferred_runs = false;
@@ -194,7 +195,7 @@ int main(void)
         cmocka_unit_test(judge_claims_nothing_that_somebody_else_has_more_of),
         cmocka_unit_test(judge_begins_to_watch_anew_after_a_gap),
         cmocka_unit_test(judge_gives_up_to_the_preferred_node_after_the_minimum_stay_of_both),
-        cmocka_unit_test(judge_waits_for_no_stay_when_somebody_wants_it_at_once),
+        cmocka_unit_test(judge_waits_no_longer_than_the_stay_it_is_given),
         cmocka_unit_test(judge_gives_up_to_nobody_who_could_not_go_on),
         cmocka_unit_test(judge_trims_when_it_is_worth_it_and_keeps_some),
     };

@@ -116,7 +116,7 @@ static void open_duty(struct homes *homes, struct homes_mail *mail, uint64_t now
     set_drained(homes, drained, true);
     if (drained)
         stop_claims(homes);
-    homes_hurry(homes);
+    homes_publish(homes, true); /* whoever has the answer finds it so */
     orders_answer(homes, order, RC_OK, "%s", "");
 }
 

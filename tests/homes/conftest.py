@@ -3,6 +3,7 @@
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -15,12 +16,12 @@ import time
 
 import pytest
 
-from kit import PEER, Broker, patience
+from kit import PEER, V5, Broker, RawClient, patience, unique, wire
 from kit.broker import free_port, listening
 
 GROUPS = 16
 LEASE_MS = 1500
-STAY_S = 10
+STAY_S = 2
 SECRET = "the-secret-of-the-tests"
 
 
@@ -56,7 +57,7 @@ class Cluster(list):
         self.health = [free_port() for _ in range(count)]
         self.agents = [free_port() for _ in range(count)]
         self.known = known or count
-        self.extra = {"drain_delay": 0, **cluster}
+        self.extra = {"drain_delay": 0, "home_stay": f"{STAY_S}s", **cluster}
         self.each = each or {}
         for number in range(self.known):
             self.append(Broker(self.configuration(number), environment=environment))
@@ -235,13 +236,14 @@ class Leases(Watch):
         self.sent[key] = (min(first, sent), max(last, sent))
 
     def overlaps(self, slack_ms=250):
-        """Groups in which a node acted while the lease of another one lasted. The slack is for what
-        an answer takes; a claimer waits 500 ms more than the lease."""
+        """Groups in which a node acted while the lease of another one lasted that had not given it
+        up. The slack is for what an answer takes; a claimer waits 500 ms more than the lease."""
         found = []
         for (group, node, epoch), (_, last) in self.sent.items():
             for (other_group, other, later), (first, _) in self.sent.items():
                 if other_group == group and other != node and later > epoch and \
-                        first + slack_ms < last + LEASE_MS:
+                        first + slack_ms < last + LEASE_MS and \
+                        f"homes.released group={group} epoch={epoch}\n" not in self.cluster[node].log:
                     found.append((group, node, epoch, other, later, first - last))
         return found
 
@@ -262,6 +264,17 @@ class Homeless(Watch):
             self.longest = max(self.longest, now - began)
         elif key in self.since:
             self.longest = max(self.longest, now - self.since.pop(key))
+
+
+def retained(broker, pattern):
+    """What a new subscriber is given: {topic: payload}."""
+    with RawClient(broker, V5) as bob:
+        bob.connect(unique())
+        bob.subscribe(pattern, qos=1)
+        bob.send(wire.pingreq())
+        packets = iter(bob.next_packet, None)
+        return {packet.topic: packet.payload.decode() for packet in
+                itertools.takewhile(lambda packet: packet.type == wire.PUBLISH, packets)}
 
 
 def need_server():

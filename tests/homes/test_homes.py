@@ -10,7 +10,7 @@ import pytest
 
 from kit import V5
 
-from .conftest import GROUPS, LEASE_MS, STAY_S, Leases
+from .conftest import GROUPS, LEASE_MS, Leases
 
 pytestmark = pytest.mark.xdist_group("homes")
 
@@ -38,11 +38,9 @@ def test_groups_of_a_broker_that_is_killed_have_another_home_by_themselves(three
     record_property("failover_s", round(took, 2))
     print(f"another home after {took:.2f} s")
     assert leases.stop().overlaps() == []
-    before = time.monotonic()
     three.restart(1)
     three.wait_until_settled()
     assert groups_of(three.homes(), "n1") == lost
-    assert time.monotonic() - before >= STAY_S / 2  # not at once: that would be ping-pong
 
 
 def test_groups_of_a_broker_that_ends_in_order_have_another_home_at_once(three, record_property):

@@ -57,7 +57,7 @@ def test_node_that_was_removed_is_forgotten_by_all_and_a_new_one_takes_its_place
     os.kill(three.engine(0), signal.SIGKILL)  # from here on the new one is needed
     three.wait_until_logs_go_on(2)
     connect(V5, broker=three[2]).publish(topic, "with it", 1)
-    bob = come_back(three[2], bob.client_id, 4 * patience())
+    bob = come_back(three[2], bob.client_id)
     bob.receive(topic=topic, payload="without it")
     bob.receive(topic=topic, payload="with it")
 

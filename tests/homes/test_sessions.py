@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from kit import PUBLISH, V5, RawClient, patience, unique, wire
+from kit import PUBLISH, V5, connect_again, patience, unique, wire
 
 KEPT = {"clean_start": False, "properties": [("session_expiry_interval", 600)]}
 FAILOVER = 4 * patience()  # seconds: lease and margin, and what a busy machine takes
@@ -16,18 +16,8 @@ def kept(connect, broker, client_id, **fields):
     return connect(V5, client_id, broker=broker, **KEPT, **fields)
 
 
-def come_back(broker, client_id, within=FAILOVER):
-    """Connects like a client that tries again until it is let in."""
-    deadline = time.monotonic() + within
-    while True:
-        client = RawClient(broker, V5)
-        try:
-            client.connect(client_id, **KEPT)
-            return client
-        except AssertionError:
-            client.close()
-            assert time.monotonic() < deadline, broker.tail()
-            time.sleep(0.1)
+def come_back(broker, client_id):
+    return connect_again(broker, V5, client_id, **KEPT)
 
 
 def test_a_session_is_resumed_through_every_node(three, connect, topic):
@@ -106,7 +96,7 @@ def test_a_node_that_ends_hands_its_sessions_over(three, connect, topic):
     alice = connect(V5, broker=three[1])
     alice.publish(f"{topic}/a", "before", 1)
     three[0].stop()
-    alice.publish(f"{topic}/a", "after", 1)
+    alice.publish(f"{topic}/a", "after", 1, within=FAILOVER)  # its engine ends, too
     for client_id in ids:
         bob = come_back(three[2], client_id)
         assert bob.connack.session_present

@@ -3,7 +3,7 @@
 
 from . import wire, ws
 from .broker import PEER, Broker
-from .client import Closed, RawClient, patience, unique
+from .client import Closed, RawClient, connect_again, patience, unique
 from .wire import (AUTH, CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBLISH,
                    PUBREC, PUBREL, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, V31, V311, V5, Packet,
                    Will, WireError, auth, disconnect, encode, pingreq, puback, pubcomp, publish,

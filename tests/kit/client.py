@@ -296,16 +296,17 @@ class RawClient:
         self.send(packet)
         return self.wait_for(UNSUBACK, id=packet.id)
 
-    def publish(self, topic, payload=b"", qos=0, retain=False, properties=None, id=None):
+    def publish(self, topic, payload=b"", qos=0, retain=False, properties=None, id=None,
+                within=None):
         """PUBLISH and its whole handshake. Gives PUBACK or PUBREC; at QoS 0 nothing."""
         number = (id or self.next_id()) if qos else None
         self.send(wire.publish(topic, payload, qos, number, retain, properties=properties))
         if qos == 0:
             return None
-        answer = self.wait_for(PUBACK if qos == 1 else PUBREC, id=number)
+        answer = self.wait_for(PUBACK if qos == 1 else PUBREC, within, id=number)
         if qos == 2 and answer.reason < 0x80:
             self.send(wire.pubrel(number))
-            self.wait_for(PUBCOMP, id=number, reason=0)
+            self.wait_for(PUBCOMP, within, id=number, reason=0)
         return answer
 
     def receive(self, within=None, **fields):
@@ -354,4 +355,20 @@ def dial(address, receive_buffer=None):
     return connection
 
 
-__all__ = ["Closed", "RawClient", "Type", "dial", "patience", "unique"]
+def connect_again(broker, version, client_id, within=None, **fields):
+    """Connects like a client that tries again until it is let in. `within` seconds: what a cluster
+    needs for a lease and another home, on a busy machine."""
+    deadline = time.monotonic() + (within or 4 * patience())
+    while True:
+        client = RawClient(broker, version)
+        try:
+            client.connect(client_id, **fields)
+            return client
+        except AssertionError:
+            client.close()
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+
+
+__all__ = ["Closed", "RawClient", "Type", "connect_again", "dial", "patience", "unique"]

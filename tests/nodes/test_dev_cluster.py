@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from kit import PEER, V5, RawClient, patience
+from kit import PEER, V5, RawClient, connect_again, patience
 from kit.broker import listening
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -99,8 +99,9 @@ def test_stored_session_goes_on_at_another_node_when_its_own_is_killed(cluster, 
     ends = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "n1/skein.yaml"],
                           capture_output=True, text=True, check=True)
     os.kill(int(ends.stdout), signal.SIGKILL)
-    with RawClient(_At(base + 2), V5) as alice, RawClient(_At(base + 3), V5) as bob:
+    with RawClient(_At(base + 2), V5) as alice:
         alice.connect()
-        alice.publish(topic, "m", 1)
-        assert bob.connect(topic, **stored).session_present
+        alice.publish(topic, "m", 1, within=4 * patience())  # a lease, and a new home
+    with connect_again(_At(base + 3), V5, topic, **stored) as bob:
+        assert bob.connack.session_present
         bob.receive(topic=topic, payload="m")
