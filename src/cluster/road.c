@@ -153,9 +153,12 @@ static struct road_out *road_out_of(struct link *link)
     return CONTAINER_OF(link, struct road_out, link);
 }
 
-/* What is not known here is a failure all the same. */
+/* RC_AGAIN: the node is up, and home of some session no more. What is not known here is a failure
+ * all the same. */
 static enum rc rc_of(uint8_t said)
 {
+    if (said == RC_CLOSED)
+        return RC_AGAIN;
     bool known = said == RC_OK || said == RC_REFUSED || said == RC_FULL || said == RC_NOT_FOUND;
     return known ? (enum rc)said : RC_IO;
 }

@@ -150,6 +150,8 @@ void conn_drop(struct conn *conn, bool reached);
 /* The same for a client id that has its home here; it may be connected or not. */
 void conn_worker_evict(struct conn_worker *worker, struct bytes client_id);
 
+/* What has waited for a home or for routes comes again. */
+void conn_worker_go_on(struct conn_worker *worker);
 /* home_of() gives something else for some. */
 void conn_worker_homes_changed(struct conn_worker *worker);
 

@@ -112,7 +112,8 @@ bool conn_hold_publish(struct conn *conn, const struct frame *frame)
 {
     enum { QOS_OR_RETAIN = 7 };
     struct conn_worker *worker = conn->worker;
-    if ((frame->flags & QOS_OR_RETAIN) == 0 || !delivery_lacks_routes(worker->hub))
+    if ((frame->flags & QOS_OR_RETAIN) == 0 ||
+        (!delivery_lacks_routes(worker->hub) && !delivery_routes_again(worker->hub)))
         return false;
     conn_set_busy(conn, CONN_BUSY_HOME);
     list_remove(&conn->link);
@@ -190,7 +191,7 @@ static void enroll_connected(struct conn_worker *worker)
     }
 }
 
-void conn_worker_homes_changed(struct conn_worker *worker)
+void conn_worker_go_on(struct conn_worker *worker)
 {
     struct list all;
     struct list *link;
@@ -201,6 +202,11 @@ void conn_worker_homes_changed(struct conn_worker *worker)
         list_add_last(&worker->connections, link);
         conn_clear_busy(conn, CONN_BUSY_HOME); /* its packet comes again */
     }
+}
+
+void conn_worker_homes_changed(struct conn_worker *worker)
+{
+    conn_worker_go_on(worker);
     enroll_connected(worker);
 }
 

@@ -75,7 +75,8 @@ static void write_failure(struct conn *conn, struct owed *owed)
         return;
     }
     metric_inc(conn->worker->metrics, METRIC_STORE_ERRORS);
-    LOG_LIMITED(LOG_ERROR, "conn.not_acknowledged", log_int("packet_type", type));
+    LOG_LIMITED(LOG_ERROR, "conn.not_acknowledged", log_int("packet_type", type),
+                log_text("reason", rc_name(owed->rc)));
     if (type == PACKET_SUBACK || type == PACKET_UNSUBACK) {
         conn_close(conn, MQTT_IMPLEMENTATION_SPECIFIC_ERROR);
         return;

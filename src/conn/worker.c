@@ -58,6 +58,11 @@ static void published(struct delivery_hub *hub, struct publish_ticket *ticket, e
     conn_owed_published(ticket, rc);
 }
 
+static void all_routed(struct delivery_hub *hub)
+{
+    conn_worker_go_on(hub->owner);
+}
+
 static void output_is(struct delivery_hub *hub, enum delivery_output output)
 {
     struct conn_worker *worker = hub->owner;
@@ -66,6 +71,7 @@ static void output_is(struct delivery_hub *hub, enum delivery_output output)
 
 const struct hub_ops conn_hub_ops = {
     .published = published,
+    .all_routed = all_routed,
     .slow_down = slow_down,
     .output_is = output_is,
     .caught_up = caught_up,

@@ -180,6 +180,10 @@ void commit_source_init(struct commit_source *source, struct delivery_hub *hub, 
 /* The ticket, made if need be, with one more commit expected. */
 struct publish_ticket *commit_source_ticket(struct commit_source *source);
 
+/* When a home is away the publication is to be routed anew: again.c. Before the next one. Shares
+ * message. */
+void commit_source_keep(struct commit_source *source, struct message *message);
+
 /* No more commits will be expected from here. Gives the ticket, NULL when there is nothing to wait
  * for: *rc then says what became of it. */
 struct publish_ticket *commit_source_close(struct commit_source *source, enum rc *rc);
@@ -268,6 +272,29 @@ void high_water_load(struct delivery_hub *hub, uint32_t shard, struct outbox_tag
 /* Those of the group's shards, which go elsewhere. */
 void high_water_forget(struct delivery_hub *hub, struct shard_group group);
 void high_water_deinit(struct delivery_hub *hub);
+
+/* ---- again.c -----------------------------------------------------------------------------------
+ */
+
+/* What each worker keeps to route it anew, in bytes, and how long it waits between two tries. */
+enum { AGAIN_BYTES_MAX = 64 * 1024 * 1024, AGAIN_MS = 50 };
+
+/* The publication of the ticket may be routed anew. Shares message. */
+void again_keep(struct delivery_hub *hub, struct publish_ticket *ticket, struct message *message);
+/* Some home was away: no way led to its node, or it is that no more. */
+static inline bool again_is_due(enum rc rc)
+{
+    return rc == RC_CLOSED || rc == RC_AGAIN;
+}
+
+/* That is due. True: it waits, to be routed anew. */
+bool again_take(struct publish_ticket *ticket);
+/* What was routed anew has been answered. */
+void again_answered(struct publish_ticket *ticket, enum rc rc);
+void again_free(struct publish_ticket *ticket);
+/* Once a turn. */
+void again_turn(struct delivery_hub *hub);
+void again_deinit(struct delivery_hub *hub);
 
 /* ---- retain.c ----------------------------------------------------------------------------------
  */

@@ -40,7 +40,11 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc)
         return;
     if (ticket->rc == RC_OK && ticket->refused && !ticket->taken)
         ticket->rc = RC_REFUSED;
-    if (ticket->outbox != NULL)
+    if (again_is_due(ticket->rc) && again_take(ticket))
+        return;
+    if (ticket->outer != NULL)
+        again_answered(ticket->outer, ticket->rc);
+    else if (ticket->outbox != NULL)
         outbox_delivered(ticket->outbox, ticket->rc);
     else if (ticket->moved != NULL)
         moved_delivered(ticket->moved, ticket->rc);
@@ -50,7 +54,7 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc)
         ticket->hub->remote->ops->answer(ticket->hub, ticket->asked_by, ticket->number, ticket->rc);
     else
         ticket->hub->ops->published(ticket->hub, ticket, ticket->rc);
-    mem_free(ticket);
+    again_free(ticket);
 }
 
 static struct publish_ticket *source_ticket(struct commit_source *source)
@@ -70,6 +74,12 @@ struct publish_ticket *commit_source_ticket(struct commit_source *source)
     return ticket;
 }
 
+void commit_source_keep(struct commit_source *source, struct message *message)
+{
+    if (source->ticket != NULL || again_is_due(source->rc))
+        again_keep(source->hub, source_ticket(source), message);
+}
+
 struct publish_ticket *commit_source_close(struct commit_source *source, enum rc *rc)
 {
     struct publish_ticket *ticket = source->ticket;
@@ -84,7 +94,11 @@ struct publish_ticket *commit_source_close(struct commit_source *source, enum rc
     if (--ticket->remaining > 0)
         return ticket;
     *rc = ticket->rc != RC_OK ? ticket->rc : ticket->refused && !ticket->taken ? RC_REFUSED : RC_OK;
-    mem_free(ticket); /* all was answered already */
+    if (again_is_due(*rc) && again_take(ticket)) {
+        *rc = RC_OK;
+        return ticket;
+    }
+    again_free(ticket); /* all was answered already */
     return NULL;
 }
 

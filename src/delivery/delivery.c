@@ -13,6 +13,7 @@ void delivery_init(struct delivery_hub *hub)
     list_init(&hub->parked);
     list_init(&hub->unsettled);
     list_init(&hub->undelivered);
+    list_init(&hub->again);
     list_init(&hub->unspread);
     testaments_init(hub);
     hub->cost_min = hub->under_way_max == 0 ? 0 : BACKLOG_HIGH / hub->under_way_max;
@@ -35,6 +36,7 @@ void delivery_deinit(struct delivery_hub *hub)
     map_deinit(&hub->subscriptions);
     high_water_deinit(hub);
     outbox_deinit(hub);
+    again_deinit(hub);
     testaments_deinit(hub);
     mem_free(hub->orphans);
     mem_free(hub->spare_waiter);
@@ -43,6 +45,12 @@ void delivery_deinit(struct delivery_hub *hub)
 
 /* ---- publishing --------------------------------------------------------------------------------
  */
+
+/* One of QoS 2 is not: it is to come once, and its outbox sees to that. */
+static bool may_be_routed_anew(const struct delivery_hub *hub, const struct publication *p)
+{
+    return p->qos == 1 && publication_is_awaited(p) && delivery_has_homes(hub);
+}
 
 struct publish_outcome delivery_publish(struct delivery_hub *hub,
                                         const struct publication *publication,
@@ -72,6 +80,8 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
         routing.source.rc = RC_NO_MEMORY;
     if (publication->retain)
         retained_keep(hub, publication, &routing.source);
+    if (may_be_routed_anew(hub, publication) && delivery_message(&routing.delivery) != NULL)
+        commit_source_keep(&routing.source, routing.delivery.message);
     routing.outcome.ticket = commit_source_close(&routing.source, &routing.outcome.rc);
     routing_end(&routing, message);
     return routing.outcome;

@@ -44,6 +44,12 @@ struct publish_ticket {
     struct share_watch *watch;   /* the same */
     session_ref asked_by;        /* the same: another node, by the road that it came on; 0: none */
     uint64_t owner, number;      /* the caller's own; with asked_by the number is the node's */
+    /* again.c: */
+    struct message *message;      /* to be routed anew when a home is away; NULL: it is not */
+    struct publish_ticket *outer; /* who waits instead of the owner: this one is routed anew */
+    struct list link;             /* in hub->again */
+    uint64_t serial;              /* in the order in which they were published */
+    bool again;                   /* it has been in that list */
 };
 
 enum delivery_output { OUTPUT_PROMPT, OUTPUT_BULK };
@@ -56,6 +62,8 @@ struct hub_ops {
     void (*slow_down)(struct delivery_hub *hub, session_ref publisher, uint32_t worker);
     /* What is sent from now on goes to many: it may wait for what does not. And the end of that. */
     void (*output_is)(struct delivery_hub *hub, enum delivery_output output);
+    /* delivery_routes_again() is false again. */
+    void (*all_routed)(struct delivery_hub *hub);
     /* The answer to delivery_ask(). */
     void (*caught_up)(struct delivery_hub *hub, session_ref publisher, uint32_t question);
 };
@@ -154,6 +162,9 @@ struct delivery_hub {
     uint64_t again_ms;       /* when that is tried; sessions->now_ms */
     uint32_t undelivered_count;
     bool lacked_routes; /* ... because of that */
+    bool again_ended;   /* `again` has become empty, and none of it is under way: to be told */
+    struct list again;  /* struct publish_ticket: to be routed anew */
+    uint64_t again_bytes, again_serial, route_again_ms;
     const struct hub_ops *ops;
     void *owner;
     bool walking;  /* a walk in steps has begun: do not become quiescent (base/rcu.h) */
@@ -216,6 +227,12 @@ static inline bool delivery_lacks_routes(const struct delivery_hub *hub)
     /* acquire: who finds all there finds their routes, too */
     return hub->remote != NULL &&
            atomic_load_explicit(&hub->remote->headless, memory_order_acquire) > 0;
+}
+
+/* Publications of before have still to be routed anew: what comes after them must wait. */
+static inline bool delivery_routes_again(const struct delivery_hub *hub)
+{
+    return hub->again_bytes > 0;
 }
 
 /* The cluster has been initialised: each shard lives on one node. */

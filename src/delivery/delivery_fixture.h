@@ -66,6 +66,7 @@ struct fixture {
         uint64_t number;
         enum rc rc;
     } published[EVENTS_MAX]; /* tickets, in the order of their end */
+    int all_routed;
     uint32_t published_count;
     session_ref slowed[EVENTS_MAX];
     uint32_t slowed_count;
@@ -165,7 +166,14 @@ static inline void on_output_is(struct delivery_hub *hub, enum delivery_output o
     f->bulks += output == OUTPUT_BULK;
 }
 
+static inline void on_all_routed(struct delivery_hub *hub)
+{
+    struct fixture *f = ((struct worker *)hub->owner)->f;
+    f->all_routed++;
+}
+
 static const struct hub_ops hub_ops = {.published = on_published,
+                                       .all_routed = on_all_routed,
                                        .slow_down = on_slow_down,
                                        .output_is = on_output_is,
                                        .caught_up = on_caught_up};

@@ -190,6 +190,7 @@ bool delivery_turn(struct delivery_hub *hub)
     bool more = work_off_inbox(hub);
     more |= delivery_unpark(hub);
     routes_settle(hub);
+    again_turn(hub);
     outbox_try_again(hub);
     testaments_turn(hub);
     commits_spread(hub);

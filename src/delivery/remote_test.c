@@ -118,6 +118,13 @@ static void later(struct node *n)
     node_settle(n);
 }
 
+static void even_later(struct node *n)
+{
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        n->f->workers[worker].table.now_ms += AGAIN_MS;
+    node_settle(n);
+}
+
 /* ---- rules ---------------------------------------------------------------------------------- */
 
 static void entry_goes_to_the_other_node_with_its_tag(void **state)
@@ -245,8 +252,13 @@ static void retained_publication_goes_to_the_home_of_its_topic(void **state)
     assert_true(other.sent[0].to_retain);
     assert_null(retained_get(&n->f->retained, p.topic, NOW_MS));
     other.there = false;
-    assert_int_equal(delivery_publish(hub, &p, message, NULL).rc, RC_CLOSED);
+    assert_non_null(delivery_publish(hub, &p, message, NULL).ticket);
     message_drop(message);
+    other.there = true;
+    even_later(n);
+    assert_int_equal(other.count, 2);
+    assert_true(other.sent[1].to_retain);
+    assert_int_equal(n->f->published[0].rc, RC_OK);
     part(n);
 }
 
@@ -273,6 +285,79 @@ static void home_of_a_topic_retains_what_comes_from_another_node(void **state)
     other.is_home = true;
     assert_int_equal(delivery_retain_remote(hub, &p).rc, RC_CLOSED);
     part(n);
+}
+
+/* ---- routed anew ---------------------------------------------------------------------------- */
+
+static void publish_once_safe(struct node *n, const char *payload, uint64_t number)
+{
+    struct publish_outcome outcome = publish(n->f, 0, "a", payload, 1);
+    assert_int_equal(outcome.rc, RC_OK);
+    if (outcome.ticket != NULL)
+        outcome.ticket->number = number;
+    node_settle(n);
+}
+
+static void publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged(
+    void **state)
+{
+    struct node *n = *state;
+    struct delivery_hub *hub = &n->f->workers[0].hub;
+    meet(n);
+    other.answer = RC_CLOSED;
+    publish_once_safe(n, "x", 1);
+    publish_once_safe(n, "y", 2);
+    assert_int_equal(n->f->published_count, 0);
+    assert_true(delivery_routes_again(hub));
+    even_later(n); /* still not there */
+    assert_int_equal(other.count, 4);
+    assert_int_equal(n->f->published_count, 0);
+    other.remote.headless = 1;
+    even_later(n); /* nobody is home now: it is not even tried */
+    assert_int_equal(other.count, 4);
+    other.remote.headless = 0;
+    other.answer = RC_OK;
+    even_later(n);
+    assert_int_equal(other.count, 6);
+    assert_string_equal(other.sent[4].payload, "x");
+    assert_string_equal(other.sent[5].payload, "y");
+    assert_int_equal(n->f->published_count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(n->f->published[i].rc, RC_OK);
+        assert_int_equal(n->f->published[i].number, i + 1);
+    }
+    assert_false(delivery_routes_again(hub));
+    assert_int_equal(n->f->all_routed, 1);
+    part(n);
+}
+
+static void publication_to_a_node_without_a_way_is_routed_anew(void **state)
+{
+    struct node *n = *state;
+    meet(n);
+    other.there = false;
+    publish_once_safe(n, "x", 1);
+    assert_int_equal(n->f->published_count, 0);
+    other.there = true;
+    even_later(n);
+    assert_int_equal(n->f->published_count, 1);
+    assert_int_equal(n->f->published[0].rc, RC_OK);
+    part(n);
+}
+
+static void publication_is_refused_when_too_many_wait_to_be_routed_anew(void **state)
+{
+    struct node *n = *state;
+    struct delivery_hub *hub = &n->f->workers[0].hub;
+    meet(n);
+    other.answer = RC_CLOSED;
+    publish_once_safe(n, "x", 1);
+    uint64_t bytes = hub->again_bytes;
+    hub->again_bytes = AGAIN_BYTES_MAX - 1;
+    assert_int_equal(publish(n->f, 0, "a", "y", 1).rc, RC_CLOSED);
+    hub->again_bytes = bytes;
+    assert_int_equal(hub->metrics->values[METRIC_PUBLISH_AGAIN_LIMIT], 1);
+    part(n); /* what waits is freed with the hub */
 }
 
 /* ---- shares --------------------------------------------------------------------------------- */
@@ -447,16 +532,23 @@ static void message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member(voi
     part(n);
 }
 
-static void publisher_hears_that_a_share_has_nobody_left_who_can_be_reached(void **state)
+static void publication_waits_while_nobody_of_a_share_can_be_reached(void **state)
 {
     struct node *n = *state;
     meet(n);
     struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
     other.there = false;
-    assert_int_equal(publish(n->f, 0, "g", "x", 1).rc, RC_CLOSED);
+    assert_non_null(publish(n->f, 0, "g", "x", 1).ticket);
+    even_later(n);
     other.there = true;
     other.answer = RC_CLOSED;
-    assert_int_equal(publish(n->f, 0, "g", "x", 1).rc, RC_CLOSED);
+    even_later(n);
+    assert_int_equal(n->f->published_count, 0);
+    other.answer = RC_OK;
+    even_later(n);
+    assert_int_equal(n->f->published_count, 1);
+    assert_int_equal(n->f->published[0].rc, RC_OK);
+    other.there = false;
     router_unsubscribe(&n->f->router, there);
     there = join_there(n, 0); /* its sessions have ended with it */
     assert_int_equal(publish(n->f, 0, "g", "x", 1).rc, RC_OK);
@@ -475,6 +567,9 @@ int main(void)
         RULE(entry_from_another_node_comes_once),
         RULE(retained_publication_goes_to_the_home_of_its_topic),
         RULE(home_of_a_topic_retains_what_comes_from_another_node),
+        RULE(publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged),
+        RULE(publication_to_a_node_without_a_way_is_routed_anew),
+        RULE(publication_is_refused_when_too_many_wait_to_be_routed_anew),
         RULE(message_of_a_share_goes_to_another_member_when_a_node_cannot_be_reached),
         RULE(message_of_qos_1_goes_to_another_member_when_a_node_is_lost_before_it_answers),
         RULE(entry_goes_to_another_member_when_a_node_cannot_be_reached),
@@ -483,7 +578,7 @@ int main(void)
         RULE(member_that_ends_leaves_its_messages_to_another_node),
         RULE(publisher_waits_for_the_stored_member_that_gets_it_instead),
         RULE(message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member),
-        RULE(publisher_hears_that_a_share_has_nobody_left_who_can_be_reached),
+        RULE(publication_waits_while_nobody_of_a_share_can_be_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

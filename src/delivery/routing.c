@@ -373,13 +373,13 @@ static bool pass_on(struct share_watch *watch, struct routing *routing, struct s
     return waits;
 }
 
-/* RC_IO: the node did not take it, or its store did not. */
+/* RC_IO, RC_AGAIN: the node did not take it, or its store did not. */
 static bool may_go_elsewhere(const struct share_watch *watch, enum rc rc)
 {
     if (rc == RC_OK || rc == RC_REFUSED || rc == RC_FULL)
         return false;
     return watch->message->publication.qos == 1 || rc == RC_NOT_FOUND ||
-           (rc == RC_IO && !watch->durable);
+           ((rc == RC_IO || rc == RC_AGAIN) && !watch->durable);
 }
 
 void share_watch_answered(struct share_watch *watch, enum rc rc)

@@ -135,6 +135,11 @@
       "Messages dropped because there was no memory to keep them.")                                \
     X(PUBLISH_DROPPED_NO_LINK, COUNTER, "messages", "publish_dropped_no_link",                     \
       "Messages for another node of the cluster that could not be reached.")                       \
+    X(PUBLISH_AGAIN, COUNTER, "messages", "publish_again",                                         \
+      "Times that a publication of QoS 1 waits because the home of some session has moved or "     \
+      "is lost; it is routed anew and acknowledged then.")                                         \
+    X(PUBLISH_AGAIN_LIMIT, COUNTER, "messages", "publish_again_limit",                             \
+      "Such publications that were refused because too many wait already: 64 MiB a worker.")       \
     X(OUTBOX_PUT_OFF, COUNTER, "messages", "outbox_put_off",                                       \
       "Times that a message of an outbox did not get to all its subscribers' shards and waits.")   \
     X(OUTBOX_PUT_OFF_LIMIT, COUNTER, "messages", "outbox_put_off_limit",                           \
