@@ -47,12 +47,12 @@ struct member {
     uint16_t workers; /* how many it has */
     uint32_t remote;  /* its number here */
     bool live;
-    uint64_t told_ms, heard_ms;        /* when anything came last on each of the two below */
-    uint64_t settled;                  /* so many of our interests are in effect there */
+    uint64_t told_ms, heard_ms;           /* when anything came last on each of the two below */
+    uint64_t settled;                     /* so many of our interests are in effect there */
     uint64_t home_epochs[CLUSTER_GROUPS]; /* of which groups it says it is home; 0: it does not */
     uint64_t gathered[CLUSTER_GROUPS];    /* what it has said: see gather.c */
-    struct tell *tell;                 /* the control link that we dialled, or NULL */
-    struct hear *hear;                 /* the one that it dialled, or NULL */
+    struct tell *tell;                    /* the control link that we dialled, or NULL */
+    struct hear *hear;                    /* the one that it dialled, or NULL */
     struct remote_routes routes;
     struct member_road roads[]; /* one a worker */
 };

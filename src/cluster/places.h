@@ -26,8 +26,8 @@ struct places {
 void places_init(struct places *places);
 void places_deinit(struct places *places);
 
-/* Any thread; true when that is something else than before. When it is no node, workers find at once
- * that they lack routes. */
+/* Any thread; true when that is something else than before. When it is no node, workers find at
+ * once that they lack routes. */
 bool places_set(struct cluster *cluster, uint32_t group, const char *node, uint64_t epoch);
 struct cluster_home places_get(const struct places *places, uint32_t group);
 /* Ask before places_get(). 0: there is no home, or none with an epoch. */

@@ -28,7 +28,7 @@ struct tell {
     bool whole;        /* the whole table has been told */
     uint8_t level;     /* enum interest_level of what is collected */
     uint64_t homes[CLUSTER_GROUPS]; /* the epochs of the groups that it has been told we lead */
-    uint32_t removed;  /* nodes that were removed and have been told */
+    uint32_t removed;               /* nodes that were removed and have been told */
     uint32_t used;
     uint8_t collected[ROUTES_FRAME + 2 + UINT16_MAX];
 };

@@ -38,7 +38,18 @@ static bool merge(const struct publication *p, const struct route *run, uint32_t
     return any;
 }
 
-static void note_result(struct commit_source *source, enum deliver_result result)
+/* The session has ended since the route was found, or moved to another node: then the publication
+ * has to go there. Routing it anew tells. */
+static void note_gone(const struct delivery_hub *hub, const struct route *route,
+                      struct commit_source *source)
+{
+    if (source != NULL && source->rc == RC_OK && route->qos > 0 &&
+        (route->flags & SUBSCRIPTION_DURABLE) && delivery_has_homes(hub))
+        source->rc = RC_CLOSED;
+}
+
+static void note_result(struct commit_source *source, const struct session *session,
+                        enum deliver_result result)
 {
     switch (result) {
     case DELIVERED:
@@ -50,7 +61,7 @@ static void note_result(struct commit_source *source, enum deliver_result result
         source->refused = true;
         break;
     case NOT_STORED:
-        source->rc = RC_FULL;
+        source->rc = store_trouble(session->store) == RC_CLOSED ? RC_CLOSED : RC_FULL;
         break;
     }
 }
@@ -60,8 +71,10 @@ void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const stru
                  bool *slow)
 {
     struct session *session = session_of_ref(hub->sessions, run->session);
-    if (session == NULL)
-        return; /* ended since the route was found */
+    if (session == NULL) {
+        note_gone(hub, run, source);
+        return;
+    }
     struct merged merged;
     if (!merge(delivery->publication, run, count, &merged))
         return;
@@ -74,7 +87,7 @@ void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const stru
         *slow = true;
     if (merged.as.qos == 0 || source == NULL)
         return;
-    note_result(source, result);
+    note_result(source, session, result);
     if (session_durable(session) && publication_is_awaited(delivery->publication))
         commit_source_await(source, session->store, delivery->prompt);
 }

@@ -43,22 +43,23 @@ def drained(three):
 
 
 class Publisher(threading.Thread):
-    """Publishes at QoS 1 until told to stop, one by one, and what is refused again; knows what has
-    been acknowledged."""
+    """Publishes at QoS 1 until told to stop, one by one, and is never refused."""
 
     def __init__(self, broker, topic):
         super().__init__(daemon=True)
         self.client = RawClient(broker, V5)
         self.client.connect()
-        self.topic, self.acknowledged, self.refused, self.longest = topic, 0, 0, 0.0
+        self.topic, self.acknowledged, self.longest, self.refused = topic, 0, 0.0, None
         self.ended = threading.Event()
         self.start()
 
     def run(self):
         while not self.ended.is_set():
             began = time.monotonic()
-            while self.client.publish(self.topic, str(self.acknowledged), 1).reason >= 0x80:
-                self.refused += 1
+            answer = self.client.publish(self.topic, str(self.acknowledged), 1)
+            if answer.reason >= 0x80:
+                self.refused = answer
+                return
             self.longest = max(self.longest, time.monotonic() - began)
             self.acknowledged += 1
 
@@ -66,6 +67,7 @@ class Publisher(threading.Thread):
         self.ended.set()
         self.join()
         self.client.close()
+        assert not self.refused, self.refused
         return self.acknowledged
 
 
@@ -86,16 +88,15 @@ def test_drained_node_hands_over_all_that_it_leads_and_nothing_acknowledged_is_l
     record_property("drain_s", round(took, 2))
     record_property("without_home_s", round(longest, 2))
     print(f"{led} groups in {took:.2f} s; one without a home for {longest:.2f} s at most; "
-          f"{count} messages acknowledged, the slowest after {alice.longest:.2f} s, "
-          f"{alice.refused} refused")
+          f"{count} messages acknowledged, the slowest after {alice.longest:.2f} s")
     assert longest < PAUSE_S
     for client_id in ids:
         bob = come_back(three[1], client_id)
         got = [int(bob.receive(topic=topic).payload)]
         while got[-1] < count - 1:
             got.append(int(bob.receive(topic=topic).payload))
-        # what was refused came perhaps twice
-        assert list(dict.fromkeys(got)) == list(range(count)) and len(got) <= count + alice.refused
+        # what did not reach one home was routed anew, to all
+        assert list(dict.fromkeys(got)) == list(range(count)) and len(got) <= count + led
         bob.close()
 
 
