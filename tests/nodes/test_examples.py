@@ -108,7 +108,7 @@ def test_client_goes_on_with_the_other_node_and_nothing_it_published_is_lost(nod
         a.kill()
         client.publish("two")
         client.expect(f"connected {client.names[1]} new")
-        assert listener.receive(topic=topic, payload=b"two").qos == 1
+        assert listener.receive(topic=topic, payload=b"two", within=4 * patience()).qos == 1
     while (line := client.lines.get(timeout=6 * patience())) != "subscribed":
         assert line == "message two"
     say(b, topic, "three")
