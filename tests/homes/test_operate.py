@@ -180,7 +180,7 @@ def test_what_cannot_be_drained_is_refused(cluster_of):
 
 
 def test_groups_stay_where_they_are_until_they_are_asked_to_go_home(cluster_of, record_property):
-    three = cluster_of(3, home_stay="1m").init()
+    three = cluster_of(3, home_stay="20s").init()
     three[1].stop()
     three.wait("homes at the others", lambda: three.agreed([0, 2]))
     three.restart(1)

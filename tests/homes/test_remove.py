@@ -12,7 +12,7 @@ from kit import V5, patience, unique
 from .test_power import power_off, server
 from .test_sessions import come_back, kept
 
-pytestmark = pytest.mark.xdist_group("homes-operate")
+pytestmark = pytest.mark.xdist_group("homes-remove")
 
 
 def lose(cluster, number):
