@@ -6,8 +6,9 @@ Suites: unit (ctest, each cmocka test counted), corpus (fuzz inputs replayed), t
 has a test), docs (commands in the documentation), and each folder of tests/ that has test_*.py.
 pytest suites find the program in SKEIN_BINARY and the programs of tests/c in SKEIN_TEST_BUILD.
 
-A suite without tests is a failure. A skip needs a reason, which is printed. Under a sanitizer
-preset every report a process leaves behind is a failure, whatever its test said.
+The suite that mostly waits runs beside the others. A suite without tests is a failure. A skip needs
+a reason, which is printed. Under a sanitizer preset every report a process leaves behind is a
+failure, whatever its test said.
 """
 
 import argparse
@@ -24,6 +25,8 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SANITIZERS = {"asan", "tsan"}
 BUILTIN = ["unit", "corpus", "trace", "docs"]
+BESIDE = "homes"  # waits more than it works: it runs beside the others
+LAST = ["fairness"]  # counts milliseconds: alone
 
 
 class Result:
@@ -201,6 +204,23 @@ def run_folder(result, _preset, env, out):
         result.fail(f"{suite}: pytest ended with {done.returncode}")
 
 
+class Beside:
+    """BESIDE in a process of its own, with reports of its own."""
+
+    def __init__(self, preset):
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--preset", preset, "--beside", BESIDE], cwd=ROOT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def result(self):
+        result = Result(BESIDE)
+        text = self.process.communicate()[0]
+        print(text[:text.rindex("\n\nfailed:\n") + 1] if "\n\nfailed:\n" in text
+              else "".join(text.splitlines(keepends=True)[:-1]), end="", flush=True)
+        result.count_line(text, self.process.returncode)
+        return result
+
+
 def sanitizer_reports(result, reports):
     for report in sorted(reports.glob("report*")):
         text = report.read_text(errors="replace")
@@ -234,6 +254,7 @@ def main():
     folders = folder_suites()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="release", choices=["release", "debug", "asan", "tsan"])
+    parser.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("suite", nargs="*", help=" ".join(BUILTIN + folders))
     options = parser.parse_args()
     wanted = options.suite or ["unit", "corpus", "trace", *folders, "docs"]
@@ -249,21 +270,28 @@ def main():
     results = []
     out = ROOT / "build" / "test" / options.preset
     out.mkdir(parents=True, exist_ok=True)
-    alone = open(out / "lock", "w")  # two at once would take each other's reports
+    name = "beside" if options.beside else "reports"
+    alone = open(out / f"lock.{name}", "w")  # two at once would take each other's reports
     fcntl.flock(alone, fcntl.LOCK_EX)
-    reports = out / "reports"
+    reports = out / name
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir()
-    for preset in sorted(presets):
+    for preset in sorted(presets if not options.beside else ()):
         print(f"== build {preset}", flush=True)
         if not build(preset):
             broken = Result("build")
             broken.fail(f"build {preset}")
             results.append(broken)
     if not results:
-        for suite in wanted:
-            env = environment(options.preset, reports)
-            results.append(run_suite(suite, options.preset, env, out, reports))
+        beside = Beside(options.preset) if BESIDE in wanted and len(wanted) > 1 else None
+        env = environment(options.preset, reports)
+
+        def run(suites):
+            results.extend(run_suite(suite, options.preset, env, out, reports) for suite in suites)
+        run(suite for suite in wanted if suite not in LAST and not (beside and suite == BESIDE))
+        if beside:
+            results.append(beside.result())
+        run(suite for suite in wanted if suite in LAST)
 
     failures = [failure for result in results for failure in result.failures]
     if failures:

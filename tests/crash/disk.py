@@ -7,6 +7,9 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import time
+
+from kit import patience
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -61,6 +64,13 @@ class Disk:
             yield
         finally:
             self.tell("resume")
+
+    def wait_for_sync(self):
+        """While stalled(): until one waits."""
+        deadline = time.monotonic() + patience()
+        while self.tell("waiting") == "ok 0":
+            assert time.monotonic() < deadline, "nothing is synced"
+            time.sleep(0.005)
 
     def cut(self, draw=None):
         """Power goes and comes back. Without `draw` everything not synced is gone; with it a third

@@ -11,6 +11,7 @@
  *     stall            syncs wait, until their process dies or for
  *     resume           an end of that
  *     pending          how many changes of names and how many bytes are not synced
+ *     waiting          how many syncs there are now, while stalled those that wait
  *
  * At the end of its input it unmounts and ends. Nothing is cached by the kernel.
  */
@@ -43,6 +44,7 @@ struct power_loss_fs {
     uint64_t random;
     unsigned delay_us;
     bool stalled;
+    unsigned waiting; /* syncs, while stalled */
 };
 
 static struct power_loss_fs *lock(void)
@@ -238,11 +240,15 @@ static int fs_fsync(const char *path, int data_only, struct fuse_file_info *info
     unsigned wait_us = fs->delay_us ? (unsigned)(draw(&fs->random) % fs->delay_us) : 0;
     if (wait_us)
         fs = wait_unlocked(fs, wait_us);
+    fs->waiting++;
     while (fs->stalled) {
-        if (fuse_interrupted())
+        if (fuse_interrupted()) {
+            fs->waiting--;
             return unlock(fs, -EINTR);
+        }
         fs = wait_unlocked(fs, STALL_US);
     }
+    fs->waiting--;
     struct node *node = opened(info);
     return unlock(fs, node->gone ? -EIO : tree_sync(&fs->tree, node));
 }
@@ -362,8 +368,11 @@ static void command(struct power_loss_fs *fs, const char *line)
     unsigned long long number = 0;
     int error = 0;
     (void)pthread_mutex_lock(&fs->mutex);
-    if (strcmp(line, "pending\n") == 0) {
-        pending(fs);
+    if (strcmp(line, "pending\n") == 0 || strcmp(line, "waiting\n") == 0) {
+        if (line[0] == 'p')
+            pending(fs);
+        else
+            (void)printf("ok %u\n", fs->waiting);
         (void)pthread_mutex_unlock(&fs->mutex);
         return;
     }
