@@ -283,7 +283,8 @@ def main():
             broken.fail(f"build {preset}")
             results.append(broken)
     if not results:
-        beside = Beside(options.preset) if BESIDE in wanted and len(wanted) > 1 else None
+        quick = options.preset not in SANITIZERS and len(wanted) > 1
+        beside = Beside(options.preset) if quick and BESIDE in wanted else None
         env = environment(options.preset, reports)
 
         def run(suites):

@@ -150,8 +150,11 @@ static inline struct client *come(struct node *n, const char *client_id, uint32_
 static inline void leave(struct client *client)
 {
     struct session *session = client->session;
+    struct delivery_hub *hub = hub_of(session);
+    bool stays = session_durable(session);
     session_detach(session, SESSION_WILL_KEEP);
-    delivery_session_changed(hub_of(session), session);
+    if (stays) /* else it has ended */
+        delivery_session_changed(hub, session);
 }
 
 static inline void subscribe_as(struct client *client, const char *filter, const char *share,
