@@ -12,7 +12,7 @@ from .wire import (AUTH, CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBACK
 __all__ = [
     "AUTH", "CONNACK", "CONNECT", "DISCONNECT", "PEER", "PINGREQ", "PINGRESP", "PUBACK", "PUBCOMP",
     "PUBLISH", "PUBREC", "PUBREL", "SUBACK", "SUBSCRIBE", "UNSUBACK", "UNSUBSCRIBE", "V31", "V311",
-    "V5", "Broker", "Closed", "Packet", "RawClient", "Will", "WireError", "auth", "disconnect",
-    "encode", "patience", "pingreq", "puback", "pubcomp", "publish", "pubrec", "pubrel",
-    "subscribe", "unique", "unsubscribe", "wire", "ws",
+    "V5", "Broker", "Closed", "Packet", "RawClient", "Will", "WireError", "auth", "connect_again",
+    "disconnect", "encode", "patience", "pingreq", "puback", "pubcomp", "publish", "pubrec",
+    "pubrel", "subscribe", "unique", "unsubscribe", "wire", "ws",
 ]
