@@ -247,11 +247,11 @@ def test_a_relay_delays_what_goes_through_it_and_nothing_else(lab):
             connection.sendall(b"x")
             connection.recv(1)
             return time.monotonic() - began
-    assert seconds("n1") < 0.1
-    relay.delay(60, 60)
-    assert 0.12 <= seconds("n1") < 0.5 and seconds("n3") < 0.1
+    assert seconds("n1") < 0.4
+    relay.delay(250, 250)
+    assert seconds("n1") >= 0.5 and seconds("n3") < 0.4
     lab.heal()
-    assert seconds("n1") < 0.1
+    assert seconds("n1") < 0.4
 
 
 def test_two_connections_through_a_relay_overtake_each_other_and_one_keeps_its_order(lab):
