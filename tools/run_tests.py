@@ -6,7 +6,7 @@ Suites: unit (ctest, each cmocka test counted), corpus (fuzz inputs replayed), t
 has a test), docs (commands in the documentation), and each folder of tests/ that has test_*.py.
 pytest suites find the program in SKEIN_BINARY and the programs of tests/c in SKEIN_TEST_BUILD.
 
-The suite that mostly waits runs beside the others. A suite without tests is a failure. A skip needs
+The suite that mostly waits runs beside the others where there are cores for it. A suite without tests is a failure. A skip needs
 a reason, which is printed. Under a sanitizer preset every report a process leaves behind is a
 failure, whatever its test said.
 """
@@ -26,6 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SANITIZERS = {"asan", "tsan"}
 BUILTIN = ["unit", "corpus", "trace", "docs"]
 BESIDE = "homes"  # waits more than it works: it runs beside the others
+BESIDE_JOBS = 4  # ... on a machine that has room for two suites
 LAST = ["cluster", "fairness"]  # they count milliseconds: by themselves
 
 
@@ -283,7 +284,7 @@ def main():
             broken.fail(f"build {preset}")
             results.append(broken)
     if not results:
-        quick = options.preset not in SANITIZERS and len(wanted) > 1
+        quick = options.preset not in SANITIZERS and len(wanted) > 1 and jobs() >= BESIDE_JOBS
         beside = Beside(options.preset) if quick and BESIDE in wanted else None
         env = environment(options.preset, reports)
 
