@@ -6,9 +6,9 @@ Suites: unit (ctest, each cmocka test counted), corpus (fuzz inputs replayed), t
 has a test), docs (commands in the documentation), and each folder of tests/ that has test_*.py.
 pytest suites find the program in SKEIN_BINARY and the programs of tests/c in SKEIN_TEST_BUILD.
 
-The suite that mostly waits runs beside the others where there are cores for it. A suite without tests is a failure. A skip needs
-a reason, which is printed. Under a sanitizer preset every report a process leaves behind is a
-failure, whatever its test said.
+The suite that mostly waits runs beside the others where there are cores for it. A suite without
+tests is a failure. A skip needs a reason, which is printed. Under a sanitizer preset every report a
+process leaves behind is a failure, whatever its test said.
 """
 
 import argparse

@@ -112,8 +112,8 @@ bool conn_hold_publish(struct conn *conn, const struct frame *frame)
 {
     enum { QOS_OR_RETAIN = 7 };
     struct conn_worker *worker = conn->worker;
-    if ((frame->flags & QOS_OR_RETAIN) == 0 ||
-        (!delivery_lacks_routes(worker->hub) && !delivery_routes_again(worker->hub)))
+    bool waits = delivery_lacks_routes(worker->hub) || delivery_routes_again(worker->hub);
+    if (!waits || (frame->flags & QOS_OR_RETAIN) == 0)
         return false;
     conn_set_busy(conn, CONN_BUSY_HOME);
     list_remove(&conn->link);

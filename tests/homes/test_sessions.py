@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stored sessions in an initialised cluster: they are reached through every node, and outlive any."""
 
-import itertools
-import time
-
 import pytest
 
-from kit import PUBLISH, V5, connect_again, patience, unique, wire
+from kit import V5, connect_again, patience, unique
+
+from .conftest import retained
 
 KEPT = {"clean_start": False, "properties": [("session_expiry_interval", 600)]}
 FAILOVER = 4 * patience()  # seconds: lease and margin, and what a busy machine takes
@@ -72,19 +71,10 @@ def test_retained_messages_are_on_every_node(three, connect, topic):
     for n in range(10):
         alice.publish(f"{topic}/{n}", f"kept {n}", 1, retain=True)
     alice.publish(f"{topic}/3", b"", 1, retain=True)
+    expected = {f"{topic}/{n}": f"kept {n}" for n in range(10) if n != 3}
     for broker in three:
-        deadline = time.monotonic() + patience()
-        while True:
-            bob = connect(V5, broker=broker)
-            bob.subscribe(f"{topic}/+", qos=1)
-            bob.send(wire.pingreq())
-            packets = iter(bob.next_packet, None)
-            got = {packet.topic: packet.payload for packet in
-                   itertools.takewhile(lambda packet: packet.type == PUBLISH, packets)}
-            bob.close()
-            if got == {f"{topic}/{n}": f"kept {n}".encode() for n in range(10) if n != 3}:
-                break
-            assert time.monotonic() < deadline, got
+        three.wait("it is retained there", lambda broker=broker:
+                   retained(broker, f"{topic}/+") == expected, patience())
 
 
 def test_a_node_that_ends_hands_its_sessions_over(three, connect, topic):
