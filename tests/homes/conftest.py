@@ -17,7 +17,7 @@ import time
 import pytest
 
 from kit import PEER, V5, Broker, RawClient, patience, unique, wire
-from kit.broker import free_port, listening
+from kit.broker import listening
 
 GROUPS = 16
 LEASE_MS = 1500
@@ -47,6 +47,18 @@ def link_ports(count):
     return found
 
 
+def quiet_ports(count):
+    """Ports below those that the kernel gives to connections: nobody has them when a node comes
+    back."""
+    found = []
+    port = 28000 + os.getpid() % 460 * 10
+    while len(found) < count:
+        port += 1
+        if port not in listening():
+            found.append(port)
+    return found
+
+
 class Cluster(list):
     """[0], [1], ... are kit.Broker. `known`: how many of them are in each other's configuration;
     `each`: what the section `cluster` of a node's has beside the others'."""
@@ -54,8 +66,8 @@ class Cluster(list):
     def __init__(self, count, known=None, each=None, environment=None, **cluster):
         super().__init__()
         self.links = link_ports(count)
-        self.health = [free_port() for _ in range(count)]
-        self.agents = [free_port() for _ in range(count)]
+        ports = quiet_ports(2 * count)
+        self.health, self.agents = ports[:count], ports[count:]
         self.known = known or count
         self.extra = {"drain_delay": 0, "home_stay": f"{STAY_S}s", **cluster}
         self.each = each or {}

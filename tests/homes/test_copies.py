@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kit import V5, Broker, patience, unique
+from kit import V5, Broker, connect_again, patience, unique
 
 from .conftest import GROUPS, retained
 from .test_sessions import FAILOVER, come_back
@@ -30,15 +30,15 @@ class Stored:
             bob.disconnect()
             bob.close()
 
-    def queue(self, connect, broker, count=MESSAGES, size=0):
-        alice = connect(V5, broker=broker)
+    def queue(self, broker, count=MESSAGES, size=0):
+        alice = connect_again(broker, V5, unique())
         for _ in range(count):
             self.queued.append(f"m{len(self.queued)}".ljust(size))
             assert alice.publish(f"{self.topic}/q", self.queued[-1], 1, within=FAILOVER).reason < 0x80
         alice.close()
 
-    def retain(self, connect, broker, text):
-        alice = connect(V5, broker=broker)
+    def retain(self, broker, text):
+        alice = connect_again(broker, V5, unique())
         for number in range(RETAINED):
             alice.publish(f"{self.topic}/r/{number}", f"{text} {number}", 1, retain=True)
         alice.close()
@@ -87,11 +87,11 @@ def wipe(broker):
     shutil.rmtree(broker.data)
 
 
-def test_node_with_an_empty_disk_takes_copies_and_leads_its_groups_again(trimming, connect, topic):
+def test_node_with_an_empty_disk_takes_copies_and_leads_its_groups_again(trimming, topic):
     stored = Stored(topic)
     stored.subscribe(trimming)
-    stored.queue(connect, trimming[0])
-    stored.retain(connect, trimming[2], "kept")
+    stored.queue(trimming[0])
+    stored.retain(trimming[2], "kept")
     wait_until_trimmed(trimming)
     led = [group for group, home in enumerate(trimming.homes()) if home == "n1"]
     trimming[1].stop()
@@ -99,7 +99,7 @@ def test_node_with_an_empty_disk_takes_copies_and_leads_its_groups_again(trimmin
     trimming.restart(1)
     deadline = time.monotonic() + 4
     while time.monotonic() < deadline:  # while it copies, and follows behind that
-        stored.queue(connect, trimming[2], 5)
+        stored.queue(trimming[2], 5)
     trimming.wait_until_settled()
     assert [group for group, home in enumerate(trimming.homes()) if home == "n1"] == led
     assert trimming[1].log.count("group.copied ") >= GROUPS
@@ -113,11 +113,11 @@ def test_node_with_an_empty_disk_takes_copies_and_leads_its_groups_again(trimmin
 def test_node_that_was_away_while_logs_were_trimmed_takes_copies(trimming, connect, topic):
     stored = Stored(topic)
     stored.subscribe(trimming)
-    stored.retain(connect, trimming[0], "before")
+    stored.retain(trimming[0], "before")
     beyond = [group["sequence"] for group in trimming.shards(1)]
     trimming[1].stop()
-    stored.queue(connect, trimming[0], 3 * KEEP)
-    stored.retain(connect, trimming[0], "after")
+    stored.queue(trimming[0], 3 * KEEP)
+    stored.retain(trimming[0], "after")
     alice = connect(V5, broker=trimming[0])
     alice.publish(f"{topic}/r/0", b"", 1, retain=True)
     wait_until_trimmed(trimming, beyond)
@@ -130,10 +130,10 @@ def test_node_that_was_away_while_logs_were_trimmed_takes_copies(trimming, conne
     stored.look(trimming[1])
 
 
-def test_node_that_dies_in_the_middle_of_a_copy_takes_it_again(trimming, connect, topic):
+def test_node_that_dies_in_the_middle_of_a_copy_takes_it_again(trimming, topic):
     stored = Stored(topic)
     stored.subscribe(trimming)
-    stored.queue(connect, trimming[0], size=100_000)  # each group has several chunks
+    stored.queue(trimming[0], size=100_000)  # each group has several chunks
     wait_until_trimmed(trimming)
     trimming[1].stop()
     wipe(trimming[1])
@@ -149,7 +149,7 @@ def test_node_that_dies_in_the_middle_of_a_copy_takes_it_again(trimming, connect
     stored.look(trimming[1])
 
 
-def test_metrics_and_shards_tell_of_copies(trimming, connect, topic):
+def test_metrics_and_shards_tell_of_copies(trimming, topic):
     stored = Stored(topic, sessions=4)
     stored.subscribe(trimming)
     wait_until_trimmed(trimming)
@@ -169,13 +169,13 @@ def test_metrics_and_shards_tell_of_copies(trimming, connect, topic):
 MANY = 1000
 
 
-def alone(cluster, connect, topic, sessions, environment=None):
+def alone(cluster, topic, sessions, environment=None):
     """The first node becomes one that was a broker by itself, and that holds something."""
     stored = Stored(topic, sessions)
     broker = Broker()
     stored.subscribe([broker])
-    stored.queue(connect, broker)
-    stored.retain(connect, broker, "kept")
+    stored.queue(broker)
+    stored.retain(broker, "kept")
     broker.stop()
     broker.config, broker.environment = cluster.configuration(0), environment or {}
     cluster[0].stop()
@@ -186,14 +186,14 @@ def alone(cluster, connect, topic, sessions, environment=None):
 
 
 def test_node_with_a_thousand_sessions_becomes_a_cluster_and_dies_and_nothing_is_lost(
-        cluster_of, connect, topic):
+        cluster_of, topic):
     three = cluster_of(3)
-    stored = alone(three, connect, topic, MANY)
+    stored = alone(three, topic, MANY)
     three.init()
     assert all("group.copied " in broker.log for broker in three[1:])
     for broker in three:
         assert stored.retained(broker) == stored.expected("kept")
-    stored.queue(connect, three[1], 2)  # what comes later goes behind what was there
+    stored.queue(three[1], 2)  # what comes later goes behind what was there
     three[0].kill()
     three.wait("homes at the others", lambda: three.agreed([1, 2]))
     half = len(stored.ids) // 2
@@ -207,9 +207,9 @@ def test_node_with_a_thousand_sessions_becomes_a_cluster_and_dies_and_nothing_is
 
 @pytest.mark.parametrize("place", ["homes.seed", "homes.seeded"])
 def test_node_that_dies_while_its_cluster_begins_goes_on_with_what_it_holds(
-        cluster_of, connect, topic, place):
+        cluster_of, topic, place):
     three = cluster_of(3)
-    stored = alone(three, connect, topic, 8, {"SKEIN_TEST_FAULT": f"{place}:1"})
+    stored = alone(three, topic, 8, {"SKEIN_TEST_FAULT": f"{place}:1"})
     asked = threading.Thread(target=lambda: three.run(0, "init"))
     asked.start()
     three.wait("it has died", lambda: not three[0].alive(), 60 + 12 * patience())
@@ -224,13 +224,13 @@ def test_node_that_dies_while_its_cluster_begins_goes_on_with_what_it_holds(
     assert stored.retained(three[2]) == stored.expected("kept")
 
 
-def test_nodes_that_have_no_copy_yet_lead_nothing_and_say_so(cluster_of, connect, topic):
+def test_nodes_that_have_no_copy_yet_lead_nothing_and_say_so(cluster_of, topic):
     three = cluster_of(3)
     for number in (1, 2):  # they will not get far
         three[number].environment = {"SKEIN_TEST_FAULT": "group.copy:1"}
         three[number].stop()
         three.restart(number)
-    stored = alone(three, connect, topic, 8)
+    stored = alone(three, topic, 8)
     assert three.run(0, "init").returncode == 0
     three.wait("they have died", lambda: not three[1].alive() and not three[2].alive())
     three[0].kill()
