@@ -36,6 +36,7 @@ struct cluster_options {
     struct link_identity identity; /* the incarnation is made here */
     struct cluster_address addresses[CLUSTER_ADDRESSES_MAX];
     uint32_t address_count; /* of others; our own among them does no harm */
+    uint32_t edge_lease_ms; /* 0: as it should be; a test's */
 };
 
 /* Whose connection goes through a tunnel. */

@@ -7,8 +7,7 @@
  */
 #include "base/clock.h"
 #include "cluster/inside.h"
-
-enum { GATHER_MAX_MS = 8000 }; /* REGISTERED_LEASE_MS */
+#include "cluster/registration.h"
 
 uint64_t gather_told(const struct cluster *cluster, uint32_t group)
 {
@@ -43,7 +42,8 @@ static bool look(struct cluster *cluster, uint32_t group)
     pthread_mutex_lock(&places->lock);
     uint64_t since_ms = places->places[group].since_ms;
     pthread_mutex_unlock(&places->lock);
-    if (!all_have_told(cluster, group, epoch) && clock_ms() - since_ms < GATHER_MAX_MS)
+    if (!all_have_told(cluster, group, epoch) &&
+        clock_ms() - since_ms < registered_lease_ms(cluster))
         return false;
     /* release: who sees it sees what has been registered */
     atomic_store_explicit(&places->gathered[group], epoch, memory_order_release);

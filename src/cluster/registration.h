@@ -10,10 +10,10 @@
  *                                             '--> VOID or DUE --UNREGISTERED--> gone
  *     home: struct registered
  *         HELD by a link --somebody waits: DROP--> LEAVING --UNREGISTER--> gone
- *           '--link lost--> held for REGISTERED_LEASE_MS by nobody: its will is due
+ *           '--link lost--> held for registered_lease_ms() by nobody: its will is due
  *
  * When a link is lost the edge registers again, with that home or the next one, and gives its
- * clients up when it could not within REGISTRATION_LEASE_MS; the home that has lost it waits
+ * clients up when it could not within registration_lease_ms(); the home that has lost it waits
  * longer. A new home is told of all registrations, and decides nothing before: see gather.c. Inside
  * cluster/ only, on the worker's thread.
  *
@@ -26,13 +26,19 @@
 #include "cluster/tunnel_inside.h"
 
 enum {
-    REGISTRATION_LEASE_MS = 4000, /* without a link to a home */
-    /* The edge has noticed that later by LEASE_MS and a heartbeat at most, and is done by then. */
-    REGISTERED_LEASE_MS = 8000,
+    REGISTRATION_LEASE_MS = 4000,
     REGISTRATION_TICK_MS = 200,
 };
 
+struct cluster;
 struct registrations;
+
+/* How long an edge keeps a client without a link to its home: REGISTRATION_LEASE_MS, or what a test
+ * asks for. The same on all nodes. */
+uint32_t registration_lease_ms(const struct cluster *cluster);
+/* ... and how long the home waits for it. The edge has noticed that the link is lost later by
+ * LEASE_MS and a heartbeat at most, and is done by then. */
+uint32_t registered_lease_ms(const struct cluster *cluster);
 
 struct registrations *registrations_new(struct tunnels *tunnels);
 /* Stops the timer. */

@@ -384,6 +384,17 @@ static struct cluster_home home_of(const struct registration *registration, uint
     return cluster_home_of(cluster, registration->shard);
 }
 
+uint32_t registration_lease_ms(const struct cluster *cluster)
+{
+    uint32_t asked_ms = cluster->options->edge_lease_ms;
+    return asked_ms != 0 ? asked_ms : REGISTRATION_LEASE_MS;
+}
+
+uint32_t registered_lease_ms(const struct cluster *cluster)
+{
+    return 2 * registration_lease_ms(cluster);
+}
+
 /* For one that no link holds: asks the home that there is now. */
 static void link_again(struct registration *registration)
 {
@@ -394,8 +405,8 @@ static void link_again(struct registration *registration)
     list_add_last(&all->unlinked, &registration->node);
     if (home.place == CLUSTER_HERE)
         settle_here(registration);
-    else if (registration->lost_ms != 0 && now_ms - registration->lost_ms > REGISTRATION_LEASE_MS &&
-             registration->holder != NULL)
+    else if (registration->lost_ms != 0 && registration->holder != NULL &&
+             now_ms - registration->lost_ms > registration_lease_ms(all->tunnels->owner))
         drop(registration, false);
     else if (home.place == CLUSTER_AWAY && (!registration->dropped || registration->holder == NULL))
         tell_at(registration, home.remote, registration->shard % home.workers);

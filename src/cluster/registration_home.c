@@ -445,10 +445,11 @@ void registrations_in_lost(struct tunnel_in *in)
 bool registrations_look_at_orphans(struct registrations *registrations)
 {
     uint64_t now_ms = registrations->tunnels->is.loop->now_ms;
+    uint32_t lease_ms = registered_lease_ms(registrations->tunnels->owner);
     while (!list_empty(&registrations->orphans) && !registrations->tunnels->closed) {
         struct registered *registered =
             CONTAINER_OF(registrations->orphans.next, struct registered, node);
-        if (now_ms - registered->lost_ms < REGISTERED_LEASE_MS)
+        if (now_ms - registered->lost_ms < lease_ms)
             return true;
         over(registrations, registered, UNREGISTER_WILL_DUE);
     }

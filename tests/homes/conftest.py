@@ -22,6 +22,7 @@ from kit.broker import listening
 GROUPS = 16
 LEASE_MS = 1500
 STAY_S = 2
+EDGE_LEASE_MS = 2000  # of a client without a link; its home waits twice that
 SECRET = "the-secret-of-the-tests"
 
 
@@ -72,7 +73,8 @@ class Cluster(list):
         self.extra = {"drain_delay": 0, "home_stay": f"{STAY_S}s", **cluster}
         self.each = each or {}
         for number in range(self.known):
-            self.append(Broker(self.configuration(number), environment=environment))
+            self.append(Broker(self.configuration(number), environment={
+                "SKEIN_TEST_EDGE_LEASE": str(EDGE_LEASE_MS), **(environment or {})}))
 
     def configuration(self, number):
         others = [f"127.0.0.1:{port}" for n, port in enumerate(self.links[:self.known]) if n != number]

@@ -10,10 +10,10 @@ from kit import V5, V311, RawClient, patience, unique
 from kit.shards import shard_of
 from kit.wire import Will
 
-from .conftest import GROUPS, retained
+from .conftest import EDGE_LEASE_MS, GROUPS, retained
 from .test_sessions import KEPT, come_back
 
-GIVEN_UP = 8 + 6 * patience()  # seconds: a lease of an edge, and a new home
+GIVEN_UP = 2 * EDGE_LEASE_MS / 1000 + 6 * patience()  # seconds: who waits for an edge, and a new home
 
 
 def client_of(three, home):
