@@ -132,6 +132,7 @@ static void own_accepted(struct changelog *log, uint64_t now_ms)
     struct changelog_hash hash = log->flight.hash;
 
     lease_extend(log, log->flight.first_sent_ms);
+    log->missing = 0;
     flight_drop(log);
     chain_advance(&log->chain, &record, &hash);
     if (log->state == CHANGELOG_RELEASING) {
@@ -152,7 +153,8 @@ static void claim_accepted(struct changelog *log, uint64_t sequence, uint64_t no
 {
     flight_drop(log);
     if (sequence <= log->chain.at.sequence) {
-        changelog_break(log, "it is shorter than what has been read of it: records are missing");
+        log->missing = log->chain.at.sequence + 1 - sequence;
+        step_down(log, CHANGELOG_IDLE);
         return;
     }
     log->claim_sequence = sequence;
@@ -247,6 +249,8 @@ static void answered(struct engine_sink *sink, const struct engine_answer *answe
 
     if (log->flight.token != 0 && answer->token == log->flight.token)
         flight_answered(log, answer, now_ms);
+    else if (log->info_token != 0 && answer->token == log->info_token)
+        reader_info_answered(log, answer);
     else if (changelog_reads(log))
         reader_answered(log, answer, now_ms);
 }
@@ -282,6 +286,7 @@ void changelog_start_at(struct changelog *log, const struct changelog_position *
     CHECK(log->state == CHANGELOG_IDLE || log->state == CHANGELOG_BROKEN);
     chain_deinit(&log->chain);
     chain_init(&log->chain, log->group, position);
+    log->missing = 0;
     log->holder_read_ms = 0; /* others have read what is before it, nobody knows when */
     log->state = CHANGELOG_IDLE;
 }

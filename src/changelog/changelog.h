@@ -143,6 +143,10 @@ struct changelog {
     uint64_t read_wait_ms; /* doubles when one does not come: they may be large */
     uint64_t poll_ms, info_ms, info_token;
     uint64_t end_ms; /* when the engine last said that nothing is behind what has been read */
+    bool end_known;  /* it has said where the log ends since this node follows it */
+    /* Records at the end of what has been read or appended that the engine does not have, as it
+     * said last. That may be old; when it stays so the engine has lost what it had accepted. */
+    uint64_t missing;
     struct changelog_counts counts;
 };
 
@@ -179,7 +183,8 @@ MUST_USE enum rc changelog_append_fenced(struct changelog *log, struct bytes bat
  * Harmless when this node is not home. */
 void changelog_release(struct changelog *log, uint64_t now_ms);
 
-/* What is before `sequence` is needed by nobody. */
+/* What is before `sequence` is needed by nobody. When the log ends before that it goes on from
+ * there. */
 void changelog_trim(struct changelog *log, uint64_t sequence);
 
 /* Whether the home may act without appending, now by CLOCK_BOOTTIME. Any thread. */

@@ -206,6 +206,18 @@ static void fake_trim(struct engine *engine, uint32_t group, uint64_t sequence)
     CHECK(group == WORLD_GROUP);
     node->trims_seen++;
     node->log->first = sequence;
+    if (node->log->last < sequence - 1)
+        node->log->last = sequence - 1;
+}
+
+/* What the engine lost of the world's log: all behind `last`. */
+static inline void world_lose(struct world *world, uint64_t last)
+{
+    for (uint64_t i = last; i < world->log.last; i++) {
+        mem_free(world->log.kept[i].bytes);
+        world->log.kept[i] = (struct kept){0};
+    }
+    world->log.last = last;
 }
 
 static size_t fake_record_max(struct engine *engine)

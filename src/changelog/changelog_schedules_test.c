@@ -327,26 +327,86 @@ static void schedule_1_forked_replica_is_refused(void **state)
     mem_free(fork);
 }
 
-static void schedule_1_log_that_has_lost_records_is_refused_by_who_claims(void **state)
+/* a is home, b has read what a has appended, and the engine has lost it but for two records. */
+static struct world *world_that_lost(struct node **a, struct node **b)
 {
     struct world *world = world_new();
-    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    *a = node_new(world, 0, "a");
+    *b = node_new(world, 1, "b");
+
+    claim(*a);
+    world_advance(world, 20);
+    follow(*b);
+    world_advance(world, 5000);
+    (*a)->cut = true;
+    world_lose(world, 2);
+    return world;
+}
+
+static void schedule_1_log_that_has_lost_records_is_refused_by_who_claims(void **state)
+{
+    struct node *a, *b;
+    struct world *world = world_that_lost(&a, &b);
     (void)state;
 
-    claim(a);
-    world_advance(world, 20);
-    follow(b);
-    world_advance(world, 5000);
-    a->cut = true;
     changelog_stop(&b->changelog);
-    for (uint64_t i = 2; i < world->log.last; i++)
-        mem_free(world->log.kept[i].bytes);
-    world->log.last = 2;
+    uint64_t read = changelog_position(&b->changelog)->sequence;
     claim(b);
     world_advance(world, 100);
-
-    assert_int_equal(b->broken, 1);
     assert_int_equal(b->opened, 0);
+    assert_int_equal(b->changelog.state, CHANGELOG_IDLE);
+    assert_int_equal(b->changelog.missing, read - 2);
+    world_free(world);
+}
+
+static void log_that_has_lost_records_is_noticed_by_who_follows(void **state)
+{
+    struct node *a, *b;
+    struct world *world = world_that_lost(&a, &b);
+    (void)state;
+
+    world_advance(world, CHANGELOG_INFO_MS + CHANGELOG_POLL_MS);
+    assert_int_equal(b->changelog.missing, changelog_position(&b->changelog)->sequence - 2);
+    assert_int_equal(b->changelog.state, CHANGELOG_FOLLOWING);
+    world_free(world);
+}
+
+static void log_that_has_lost_records_is_noticed_by_its_home(void **state)
+{
+    struct node *a, *b;
+    struct world *world = world_that_lost(&a, &b);
+    (void)state;
+
+    a->cut = false;
+    world_advance(world, CHANGELOG_INFO_MS + 2 * CHANGELOG_ANSWER_MAX_MS);
+    assert_true(a->changelog.missing > 0);
+    assert_int_equal(a->broken, 0);
+    assert_false(fresh(a));
+    changelog_trim(&a->changelog, changelog_position(&a->changelog)->sequence + 1);
+    world_advance(world, 2 * CHANGELOG_ANSWER_MAX_MS);
+    assert_int_equal(a->changelog.missing, 0);
+    assert_true(fresh(a));
+    assert_int_equal(a->deposed, 0);
+    world_free(world);
+}
+
+static void log_that_has_lost_records_goes_on_behind_what_was_read(void **state)
+{
+    struct node *a, *b;
+    struct world *world = world_that_lost(&a, &b);
+    (void)state;
+
+    uint64_t read = changelog_position(&b->changelog)->sequence;
+    changelog_trim(&b->changelog, read + 1);
+    world_advance(world, CHANGELOG_INFO_MS + CHANGELOG_POLL_MS);
+    assert_int_equal(b->changelog.missing, 0);
+    claim(b);
+    world_advance(world, 5000);
+    assert_int_equal(b->opened, 1);
+    assert_int_equal(b->opened_epoch, read + 1);
+    assert_int_equal(append(b, "x", 1), RC_OK);
+    world_advance(world, 100);
+    assert_int_equal(b->committed_count, 1);
     world_free(world);
 }
 
@@ -392,6 +452,9 @@ int main(void)
         cmocka_unit_test(schedule_17_parts_without_the_rest_are_not_applied),
         cmocka_unit_test(schedule_1_forked_replica_is_refused),
         cmocka_unit_test(schedule_1_log_that_has_lost_records_is_refused_by_who_claims),
+        cmocka_unit_test(log_that_has_lost_records_is_noticed_by_who_follows),
+        cmocka_unit_test(log_that_has_lost_records_is_noticed_by_its_home),
+        cmocka_unit_test(log_that_has_lost_records_goes_on_behind_what_was_read),
         cmocka_unit_test(writer_without_a_claim_breaks_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

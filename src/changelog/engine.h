@@ -53,7 +53,8 @@ struct engine_ops {
     void (*append)(struct engine *engine, uint32_t group, const struct engine_append *append);
     void (*read)(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence);
     void (*info)(struct engine *engine, uint32_t group, uint64_t token);
-    /* Forgets what is before `sequence`; no answer: it is asked for again later anyway. */
+    /* Forgets what is before `sequence`, which is the next one when there is less; no answer: it is
+     * asked for again later anyway. */
     void (*trim)(struct engine *engine, uint32_t group, uint64_t sequence);
     /* Bytes of the largest record that can be appended and read back, head included; 0: not known
      * yet. May shrink when the engine is another one. */

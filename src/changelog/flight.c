@@ -123,6 +123,16 @@ static void read_back_answered(struct changelog *log, struct bytes whole, uint64
         changelog_break(log, "somebody who has not claimed it writes to the log");
 }
 
+/* Not at once, which spares an engine in trouble. */
+static void try_later(struct changelog *log, uint64_t now_ms)
+{
+    struct changelog_flight *f = &log->flight;
+
+    log->counts.failed++;
+    if (f->retry_ms > now_ms + CHANGELOG_RETRY_MS)
+        f->retry_ms = now_ms + CHANGELOG_RETRY_MS;
+}
+
 void flight_answered(struct changelog *log, const struct engine_answer *answer, uint64_t now_ms)
 {
     struct changelog_flight *f = &log->flight;
@@ -144,10 +154,12 @@ void flight_answered(struct changelog *log, const struct engine_answer *answer, 
             read_back_answered(log, answer->record, now_ms);
         break;
     case ENGINE_NOT_FOUND:
-    case ENGINE_FAILED: /* not at once, which spares an engine in trouble */
-        log->counts.failed++;
-        if (f->retry_ms > now_ms + CHANGELOG_RETRY_MS)
-            f->retry_ms = now_ms + CHANGELOG_RETRY_MS;
+        if (f->reading_back)
+            reader_ask_info(log, now_ms); /* refused, and nothing stands there */
+        try_later(log, now_ms);
+        break;
+    case ENGINE_FAILED:
+        try_later(log, now_ms);
         break;
     case ENGINE_INFO:
         break;

@@ -27,6 +27,7 @@ void reader_start(struct changelog *log)
     log->window = 1;
     log->read_wait_ms = CHANGELOG_ANSWER_MS;
     log->poll_ms = log->info_ms = 0;
+    log->end_known = false;
 }
 
 void reader_stop(struct changelog *log)
@@ -85,6 +86,7 @@ static bool take(struct changelog *log, struct bytes whole, uint64_t now_ms)
         changelog_break(log, why);
         return false;
     }
+    log->missing = 0;
     if (record.kind != CHANGELOG_CLAIM)
         log->holder_read_ms = now_ms;
     if (complete) {
@@ -148,6 +150,11 @@ static void not_found(struct changelog *log, uint64_t sequence, uint64_t now_ms)
         return;
     log->end_ms = now_ms;
     log->poll_ms = now_ms + CHANGELOG_POLL_MS;
+    reader_ask_info(log, now_ms);
+}
+
+void reader_ask_info(struct changelog *log, uint64_t now_ms)
+{
     if (now_ms < log->info_ms)
         return;
     log->info_ms = now_ms + CHANGELOG_INFO_MS;
@@ -155,23 +162,24 @@ static void not_found(struct changelog *log, uint64_t sequence, uint64_t now_ms)
     log->engine->ops->info(log->engine, log->group, log->info_token);
 }
 
-static void info_came(struct changelog *log, uint64_t first)
+void reader_info_answered(struct changelog *log, const struct engine_answer *answer)
 {
+    uint64_t read = log->chain.at.sequence;
+
     log->info_token = 0;
-    if (first <= next(log))
+    if (answer->outcome != ENGINE_INFO)
+        return;
+    log->end_known = true;
+    log->missing = answer->sequence < read ? read - answer->sequence : 0;
+    if (!changelog_reads(log) || answer->first <= next(log))
         return;
     reader_stop(log);
     log->state = CHANGELOG_IDLE;
-    log->ops->behind(log, first);
+    log->ops->behind(log, answer->first);
 }
 
 bool reader_answered(struct changelog *log, const struct engine_answer *answer, uint64_t now_ms)
 {
-    if (answer->token == log->info_token && answer->token != 0) {
-        if (answer->outcome == ENGINE_INFO)
-            info_came(log, answer->first);
-        return true;
-    }
     for (uint32_t i = 0; i < CHANGELOG_READS; i++) {
         struct changelog_slot *slot = &log->slots[i];
         if (slot->token != answer->token || slot->bytes != NULL || slot->token == 0)

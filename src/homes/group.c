@@ -248,10 +248,15 @@ static bool is_vacant(const struct group *group)
            strcmp(chain->claimant.node, group->homes->node) == 0;
 }
 
+static bool everybody_is_here(const struct homes *homes)
+{
+    return homes->all_here && peers_take_part(homes);
+}
+
 static bool may_claim(const struct group *group, uint64_t now_ms)
 {
     const struct homes *homes = group->homes;
-    bool all = homes->mark.seeding || (homes->all_here && peers_take_part(homes));
+    bool all = homes->mark.seeding || everybody_is_here(homes);
     bool settled =
         all || (now_ms >= homes->running_ms + HOMES_SETTLE_MS && (!homes->cold || group->warm));
     return now_ms >= group->unfit_ms && homes->leave_ms == 0 && !homes_drained(homes) && settled;
@@ -267,6 +272,8 @@ static bool should_claim(struct group *group, uint64_t now_ms, const struct cand
     const struct peer *peer = peer_find(homes, home);
     uint64_t epoch;
 
+    if (!log->end_known || log->missing > 0)
+        return false;
     judge_watch(&group->watch, log->end_ms);
     group->warm = group->warm || peers_home(homes, log->group, &epoch) != NULL;
     struct judge_vacancy vacancy = {
@@ -292,6 +299,41 @@ static void claim(struct group *group, uint64_t now_ms)
     group->claims++;
     bool seeds = group->homes->mark.seeding && chain->at.sequence == 0;
     changelog_claim(&group->log, bytes_of_str(seeds ? SEED_NOTE : ""), now_ms);
+}
+
+/*
+ * The engine has lost the end of the log: with all its servers at once, of which none had it on its
+ * disk, or because it followed one that lagged. What it had is in the stores. Who has most of it,
+ * among all nodes there are, lets the log go on behind that; to the others it is a log that has
+ * been trimmed. Where the engine was only late nothing happens but that they copy what they could
+ * have read.
+ */
+static void look_whether_to_mend(struct group *group, uint64_t now_ms)
+{
+    struct homes *homes = group->homes;
+    const struct changelog *log = &group->log;
+    uint64_t read = log->chain.at.sequence, epoch;
+
+    if (log->missing == 0) {
+        group->missing_ms = 0;
+        return;
+    }
+    if (group->missing_ms == 0) {
+        group->missing_ms = now_ms;
+        LOG(LOG_WARN, "homes.log_short", log_uint("group", log->group), log_uint("read", read),
+            log_uint("missing", log->missing));
+    }
+    if (now_ms < group->missing_ms + HOMES_MEND_MS || !everybody_is_here(homes) ||
+        peers_home(homes, log->group, &epoch) != NULL || peers_highest(homes, log->group) > read ||
+        group->flushed.sequence < log->chain.whole.sequence)
+        return;
+    group->missing_ms = now_ms;
+    group->mended++;
+    LOG(LOG_ERROR, "homes.log_mended", log_uint("group", log->group),
+        log_uint("goes_on_behind", read), log_uint("missing", log->missing),
+        log_text("meaning", "the engine has lost records that it had accepted; this node's store "
+                            "has what was in them"));
+    changelog_trim(&group->log, read + 1);
 }
 
 static void ask_for_copy(struct group *group, uint64_t now_ms)
@@ -325,6 +367,7 @@ static void turn_away(struct group *group, uint64_t now_ms, const struct candida
     } else if (log->state == CHANGELOG_FOLLOWING && should_claim(group, now_ms, ranked, count)) {
         claim(group, now_ms);
     }
+    look_whether_to_mend(group, now_ms);
 }
 
 /* ---- home --------------------------------------------------------------------------------------
@@ -397,6 +440,7 @@ static void turn_serving(struct group *group, uint64_t now_ms, const struct cand
         ops_of(group)->moved(owner_of(group), number, &group->log.chain.whole);
     }
     trim(group, now_ms, ranked, count);
+    look_whether_to_mend(group, now_ms);
     look_whether_to_stay(group, now_ms, ranked[0].peer);
 }
 
@@ -626,4 +670,5 @@ void group_count(struct group *group, struct metrics_shard *metrics)
     count(metrics, METRIC_CHANGELOG_EMPTY, &counted->empty, counts->empty);
     count(metrics, METRIC_CHANGELOG_RESENT, &counted->resent, counts->resent);
     count(metrics, METRIC_CHANGELOG_REFUSED, &counted->refused, counts->refused);
+    count(metrics, METRIC_CHANGELOG_MENDED, &counted->mended, group->mended);
 }

@@ -26,6 +26,7 @@ enum {
      * is retained gets into a node's memory by its reading the group's log. */
     HOMES_FOLLOWERS = 7,
     HOMES_TRIM_MS = 5000,
+    HOMES_MEND_MS = 5000,       /* an engine that has lost something says so for so long */
     HOMES_REBALANCE_MS = 30000, /* so long after homes_rebalance() no stay counts */
 };
 
@@ -203,10 +204,12 @@ struct group {
     bool warm;         /* it has had a home since this node runs */
     uint64_t unfit_ms; /* until then it is not claimed from here */
     uint64_t trim_ms, trimmed, told_sequence;
+    uint64_t
+        missing_ms; /* since then, or since it was mended, the log lacks its end; 0: it does not */
     char preferred[HOMES_NAME_MAX];
-    uint64_t claims, deposed, changes;
+    uint64_t claims, deposed, changes, mended;
     struct group_counted {
-        uint64_t home, claims, deposed, changes, appended, empty, resent, refused;
+        uint64_t home, claims, deposed, changes, appended, empty, resent, refused, mended;
     } counted;                  /* in the metrics already */
     _Atomic uint64_t home;      /* packed; partner of every store is homes_of() */
     _Atomic uint64_t committed; /* homes_sequence() */
