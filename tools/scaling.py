@@ -235,11 +235,11 @@ class Nodes:
         return cpu_us(self.brokers[n].process.pid)
 
     def link_ends(self):
-        """[bytes sent] of each end of each link."""
+        """[bytes that have arrived] of each end of each link: none is counted twice."""
         ports = " or ".join(f"sport = :{port} or dport = :{port}" for port in self.links)
         shown = subprocess.run(["ss", "-tinHO", "state", "established", ports], capture_output=True,
                                text=True, check=True).stdout
-        return [int(found.group(1)) if (found := re.search(r"bytes_sent:(\d+)", line)) else 0
+        return [int(found.group(1)) if (found := re.search(r"bytes_acked:(\d+)", line)) else 0
                 for line in shown.splitlines()]
 
     def close(self):

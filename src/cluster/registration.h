@@ -13,9 +13,10 @@
  *           '--link lost--> held for registered_lease_ms() by nobody: its will is due
  *
  * When a link is lost the edge registers again, with that home or the next one, and gives its
- * clients up when it could not within registration_lease_ms(); the home that has lost it waits
- * longer. A new home is told of all registrations, and decides nothing before: see gather.c. Inside
- * cluster/ only, on the worker's thread.
+ * clients up when it could not within registration_lease_ms(), not counting the time in which there
+ * was no home (homes_is_vacant()); the home that has lost it waits longer. A new home is told of
+ * all registrations, and decides nothing before: see gather.c. Inside cluster/ only, on the
+ * worker's thread.
  *
  * Limits: one registration for each connection, and for each that is over and whose will the home
  * has not confirmed; who waits at home is a connection, too.

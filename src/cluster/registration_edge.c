@@ -395,6 +395,15 @@ uint32_t registered_lease_ms(const struct cluster *cluster)
     return 2 * registration_lease_ms(cluster);
 }
 
+static bool is_vacant(const struct registration *registration)
+{
+    const struct tunnels *tunnels = registration->all->tunnels;
+    const struct cluster *cluster = tunnels->owner;
+    return cluster->homes != NULL &&
+           homes_is_vacant(cluster->homes, registration->shard % CLUSTER_GROUPS,
+                           tunnels->is.loop->now_ms);
+}
+
 /* For one that no link holds: asks the home that there is now. */
 static void link_again(struct registration *registration)
 {
@@ -403,6 +412,8 @@ static void link_again(struct registration *registration)
     struct cluster_home home = home_of(registration, &registration->epoch);
     list_remove(&registration->node);
     list_add_last(&all->unlinked, &registration->node);
+    if (home.place == CLUSTER_NOWHERE && registration->lost_ms != 0 && is_vacant(registration))
+        registration->lost_ms = now_ms; /* nobody can let another one in meanwhile */
     if (home.place == CLUSTER_HERE)
         settle_here(registration);
     else if (registration->lost_ms != 0 && registration->holder != NULL &&

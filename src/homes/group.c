@@ -53,6 +53,7 @@ static void on_apply(struct changelog *log, const struct changelog_entry *entry)
         return;
     }
     group->based = true;
+    group->moved_ms = group->homes->now_ms;
     if (entry->kind == CHANGELOG_BATCH)
         ops_of(group)->apply(owner_of(group), log->group, entry->body, &entry->position);
     else
@@ -444,6 +445,15 @@ static void turn_serving(struct group *group, uint64_t now_ms, const struct cand
     look_whether_to_stay(group, now_ms, ranked[0].peer);
 }
 
+static void look_whether_vacant(struct group *group, uint64_t now_ms)
+{
+    bool vacant = group_home(group).place == HOME_NOWHERE &&
+                  now_ms >= group->moved_ms + HOMES_STILL_MS && peers_are_most(group->homes);
+
+    atomic_store_explicit(&group->vacant_ms, vacant ? now_ms + HOMES_VACANT_MS : 0,
+                          memory_order_release);
+}
+
 void group_turn(struct group *group, uint64_t now_ms)
 {
     struct homes *homes = group->homes;
@@ -460,6 +470,7 @@ void group_turn(struct group *group, uint64_t now_ms)
         turn_away(group, now_ms, homes->ranked, count);
     else if (group->state == GROUP_SERVING)
         turn_serving(group, now_ms, homes->ranked, count);
+    look_whether_vacant(group, now_ms);
 }
 
 void group_unclaim(struct group *group)

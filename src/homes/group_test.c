@@ -700,6 +700,62 @@ static void home_mends_the_log_that_the_engine_has_lost_under_it(void **state)
     pair_free(pair);
 }
 
+static bool is_vacant(const struct pair *pair, const struct member *member)
+{
+    return homes_is_vacant(member->homes, WORLD_GROUP, pair->world->now_ms);
+}
+
+/* A third node, which only says that it is there. */
+static struct peer *hear_third(struct member *member)
+{
+    struct peer *third = peer_get(member->homes, "c");
+    third->here = third->heard = true;
+    return third;
+}
+
+static void group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct member *second = pair->second;
+    (void)state;
+
+    struct peer *third = hear_third(second);
+    assert_false(is_vacant(pair, second));
+    pair->linked = false; /* the home has a partner yet that this node does not hear */
+    advance(pair, 1000);
+    assert_false(is_vacant(pair, second));
+    second->node->failing = pair->first->node->cut = true; /* an engine without a leader */
+    advance(pair, HOMES_STILL_MS + HOMES_VACANT_MS);
+    assert_true(is_vacant(pair, second));
+    third->here = false; /* somebody may be home where this node does not hear it */
+    advance(pair, HOMES_VACANT_MS);
+    assert_false(is_vacant(pair, second));
+    third->removed = true; /* one of two is still not most of them */
+    advance(pair, HOMES_VACANT_MS);
+    assert_false(is_vacant(pair, second));
+    third->here = true;
+    third->removed = false;
+    second->node->failing = false;
+    until_home(pair, second);
+    assert_false(is_vacant(pair, second));
+    pair_free(pair);
+}
+
+static void group_is_not_vacant_whose_home_is_not_heard_but_appends(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    (void)hear_third(pair->second);
+    pair->second->homes->leave_ms = 1; /* it does not claim */
+    pair->linked = false;
+    for (int i = 0; i < 10; i++) {
+        advance(pair, 1000);
+        assert_false(is_vacant(pair, pair->second));
+    }
+    pair_free(pair);
+}
+
 static void group_that_is_part_of_a_copy_is_not_followed(void **state)
 {
     struct pair *pair = pair_new();
@@ -808,6 +864,8 @@ int main(void)
         cmocka_unit_test(copy_that_is_being_taken_holds_the_log_and_one_that_is_not_does_not),
         cmocka_unit_test(publications_wait_for_no_node_that_lacks_a_copy),
         cmocka_unit_test(copy_that_does_not_help_is_not_asked_for_again_at_once),
+        cmocka_unit_test(group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard),
+        cmocka_unit_test(group_is_not_vacant_whose_home_is_not_heard_but_appends),
         cmocka_unit_test(group_that_is_part_of_a_copy_is_not_followed),
         cmocka_unit_test(log_whose_end_the_engine_has_lost_goes_on_behind_the_stores),
         cmocka_unit_test(log_whose_end_was_lost_waits_for_all_nodes),

@@ -196,6 +196,9 @@ static void open_news(struct homes *homes, struct homes_mail *mail, uint64_t now
     if (peer == NULL)
         return;
     pthread_mutex_lock(&homes->lock);
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        if (told->news.groups[i].sequence > peer->news.groups[i].sequence)
+            homes->groups[i].moved_ms = now_ms;
     peer->news = told->news;
     peer->heard = true;
     pthread_mutex_unlock(&homes->lock);
@@ -212,6 +215,11 @@ static void open_news(struct homes *homes, struct homes_mail *mail, uint64_t now
 uint64_t homes_sequence(const struct homes *homes, uint32_t group)
 {
     return atomic_load_explicit(&homes->groups[group].committed, memory_order_acquire);
+}
+
+bool homes_is_vacant(const struct homes *homes, uint32_t group, uint64_t now_ms)
+{
+    return now_ms < atomic_load_explicit(&homes->groups[group].vacant_ms, memory_order_acquire);
 }
 
 bool homes_is_spread(const struct homes *homes, uint32_t group, uint64_t sequence)

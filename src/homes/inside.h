@@ -26,7 +26,9 @@ enum {
      * is retained gets into a node's memory by its reading the group's log. */
     HOMES_FOLLOWERS = 7,
     HOMES_TRIM_MS = 5000,
-    HOMES_MEND_MS = 5000,       /* an engine that has lost something says so for so long */
+    HOMES_STILL_MS = 2000,  /* a home that acts appends more often, and others read it by then */
+    HOMES_VACANT_MS = 1000, /* for so long is said what this thread saw last */
+    HOMES_MEND_MS = 5000,   /* an engine that has lost something says so for so long */
     HOMES_REBALANCE_MS = 30000, /* so long after homes_rebalance() no stay counts */
 };
 
@@ -147,6 +149,10 @@ const struct peer *peers_source(const struct homes *homes, uint32_t group, bool 
 /* Who says that it is home of the group, with the highest epoch; NULL: nobody. */
 const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch);
 
+/* More than half of the nodes there are, removed ones not counted, are here, this one among them.
+ */
+bool peers_are_most(const struct homes *homes);
+
 /* All that are here say that they are of our cluster. */
 bool peers_agree(const struct homes *homes);
 /* All that are here can be home, as far as is known. */
@@ -213,6 +219,8 @@ struct group {
     } counted;                  /* in the metrics already */
     _Atomic uint64_t home;      /* packed; partner of every store is homes_of() */
     _Atomic uint64_t committed; /* homes_sequence() */
+    uint64_t moved_ms;          /* the log was seen to grow last, by any node that is heard */
+    _Atomic uint64_t vacant_ms; /* until then; partner of every store is homes_is_vacant() */
     _Atomic uint64_t spread;    /* the lowest that another node which is here has applied */
 };
 

@@ -59,6 +59,17 @@ bool peer_takes_part(const struct homes *homes, const struct peer *peer)
            strcmp(peer->news.id, homes->mark.id) == 0;
 }
 
+bool peers_are_most(const struct homes *homes)
+{
+    uint32_t here = 1, all = 1;
+
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        here += is_there(peer_at(homes, i)) && peer_at(homes, i)->heard;
+        all += !peer_at(homes, i)->removed;
+    }
+    return 2 * here > all;
+}
+
 const struct peer *peers_holder(const struct homes *homes)
 {
     for (uint32_t i = 0; i < peer_count(homes); i++) {
