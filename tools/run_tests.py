@@ -66,9 +66,11 @@ def jobs():
 
 
 def workers(suite, preset):
-    """Processes of pytest: most tests wait most of the time. Three nodes with three engines under a
-    sanitizer do not."""
-    return jobs() if suite == BESIDE and preset in SANITIZERS else 2 * jobs()
+    """Processes of pytest: most tests wait most of the time, those of nodes that die longest, but
+    not under a sanitizer."""
+    if suite == BESIDE:
+        return jobs() if preset in SANITIZERS else 3 * jobs()
+    return 2 * jobs()
 
 
 def build(preset, targets=()):

@@ -265,6 +265,7 @@ static void step_made(struct groups *groups, struct group *group)
 static void leave(struct groups *groups, struct group *group)
 {
     set_serving(groups, group, false);
+    cluster_news_changed(groups->broker->cluster);
     switch (group->state) {
     case GROUP_QUEUED:
         gone(groups, group);

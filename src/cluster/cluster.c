@@ -83,7 +83,7 @@ static void say_news(struct cluster *cluster)
     struct homes_news before;
     if (cluster->homes == NULL)
         return;
-    homes_news(cluster->homes, &before);
+    own_news(cluster, &before);
     take_interests(cluster);
     tell_news(cluster, &before);
 }

@@ -179,6 +179,9 @@ void tell_heartbeat(struct cluster *cluster);
  * and tell_losses() stands between the taking and the telling of routes.
  */
 void tell_news(struct cluster *cluster, const struct homes_news *before);
+/* homes_news(), but of groups that this node has begun to leave not that it is their home: homes/
+ * says that a little later, and their sessions' routes may have gone by then. */
+void own_news(const struct cluster *cluster, struct homes_news *news);
 void tell_losses(struct cluster *cluster);
 void tell_goodbye(struct cluster *cluster);
 /* gather_told(). */

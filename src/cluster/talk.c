@@ -143,6 +143,17 @@ static uint64_t home_epoch(const struct homes_news *news, uint32_t group)
     return of->part == HOMES_IS_HOME ? of->epoch : 0;
 }
 
+void own_news(const struct cluster *cluster, struct homes_news *news)
+{
+    /* acquire: who tells of a route that has gone with its session sees that it is not served */
+    uint32_t serving =
+        atomic_load_explicit(&roads_remote(cluster->roads[0])->serving, memory_order_acquire);
+    homes_news(cluster->homes, news);
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
+        if (home_epoch(news, group) != 0 && (serving >> group & 1) == 0)
+            news->groups[group].part = HOMES_NO_PART;
+}
+
 /* The news, but of groups in which this node is home of another epoch than in `epochs`, or not
  * there, that it has no part in them. */
 static void send_news(struct tell *tell, const struct homes_news *news, const uint64_t epochs[])
@@ -178,7 +189,7 @@ void tell_open(struct member *member, int fd, struct bytes unread)
     tell_members(tell);
     if (cluster->homes != NULL) {
         struct homes_news news;
-        homes_news(cluster->homes, &news);
+        own_news(cluster, &news);
         send_news(tell, &news, tell->homes); /* none yet: it lacks the routes */
     }
     link_send(&tell->link, LINK_ROUTES_BEGIN, 0, bytes_of(NULL, 0));
@@ -227,7 +238,7 @@ void tell_news(struct cluster *cluster, const struct homes_news *before)
 {
     uint64_t epochs[CLUSTER_GROUPS];
     struct homes_news now;
-    homes_news(cluster->homes, &now);
+    own_news(cluster, &now);
     for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
         epochs[group] = home_epoch(before, group);
     LIST_FOR_EACH (link, &cluster->members) {
@@ -250,7 +261,7 @@ void tell_losses(struct cluster *cluster)
     struct homes_news now;
     if (cluster->homes == NULL)
         return;
-    homes_news(cluster->homes, &now);
+    own_news(cluster, &now);
     LIST_FOR_EACH (link, &cluster->members) {
         struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
         if (tell != NULL && has_lost_any(tell, &now))

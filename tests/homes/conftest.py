@@ -22,7 +22,7 @@ from kit.broker import listening
 GROUPS = 16
 LEASE_MS = 1500
 STAY_S = 2
-EDGE_LEASE_MS = 2000  # of a client without a link; its home waits twice that
+EDGE_LEASE_MS = 2500  # of a client without a link, above a failover; its home waits twice that
 SECRET = "the-secret-of-the-tests"
 
 
