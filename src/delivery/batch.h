@@ -228,9 +228,10 @@ enum outbox_promise {
     OUTBOX_PROMISED, /* nobody can be told: it is delivered when the store works again */
 };
 
-/* Stores the publication in the outbox; it is delivered when that is safe. Shares message. */
+/* Stores the publication in the outbox; it is delivered when that is safe. Shares message. `asker`
+ * (NULL: nobody) is answered when it has come to all, and is retained. */
 void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct message *message,
-                enum outbox_promise promise);
+                enum outbox_promise promise, struct publish_ticket *asker);
 
 /* The same for one share only, in one batch with what the caller deletes: a member that has ended
  * had the message. */

@@ -75,10 +75,13 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     if (outbox == NULL)
         routing_to_set(&routing, &set);
     else if (delivery_message(&routing.delivery) != NULL)
-        outbox_add(hub, outbox, routing.delivery.message, OUTBOX_ASKED);
+        outbox_add(hub, outbox, routing.delivery.message, OUTBOX_ASKED,
+                   publication->retain ? commit_source_ticket(&routing.source) : NULL);
     else
         routing.source.rc = RC_NO_MEMORY;
-    if (publication->retain)
+    /* What is in the outbox is retained from there, or it would be refused, and published again,
+     * when the home of its topic is away, although it has been delivered. */
+    if (publication->retain && outbox == NULL)
         retained_keep(hub, publication, &routing.source);
     if (may_be_routed_anew(hub, publication) && delivery_message(&routing.delivery) != NULL)
         commit_source_keep(&routing.source, routing.delivery.message);

@@ -11,7 +11,7 @@ static void publish_will(struct session_table *table, struct session *session, s
         delivery_retain(hub, will);
     if (session_stored(session) && publication_is_awaited(&will->publication)) {
         /* In one batch with the record that the will is gone. */
-        outbox_add(hub, session->store, will, OUTBOX_PROMISED);
+        outbox_add(hub, session->store, will, OUTBOX_PROMISED, NULL);
         message_drop(will);
         return;
     }

@@ -31,6 +31,7 @@ struct outbox_entry {
     bool chosen;   /* its choices are known; else, when it is replayed, members are chosen anew */
     enum outbox_whom whom;
     enum outbox_promise promise;
+    struct publish_ticket *asker; /* waits until all have it; NULL: nobody does */
     struct outbox_choice choices[];
 };
 
@@ -129,7 +130,15 @@ struct store_shard *outbox_for(struct delivery_hub *hub, const struct publicatio
     return set->share_count > 0 ? publisher->store : NULL;
 }
 
-static void entry_end(struct outbox_entry *entry)
+static void answer(struct outbox_entry *entry, enum rc rc)
+{
+    if (entry->asker != NULL)
+        ticket_answered(entry->asker, rc);
+    message_drop(entry->message);
+    mem_free(entry);
+}
+
+static void entry_end(struct outbox_entry *entry, enum rc rc)
 {
     struct store_key key = record_key_of(entry->store->shard, RECORD_OUTBOX, entry->number);
     store_delete(entry->store, STORE_STATE, &key);
@@ -137,15 +146,13 @@ static void entry_end(struct outbox_entry *entry)
         key = record_key_of(entry->store->shard, RECORD_CHOICES, entry->number);
         store_delete(entry->store, STORE_STATE, &key);
     }
-    message_drop(entry->message);
-    mem_free(entry);
+    answer(entry, rc);
 }
 
 /* It stays in the store, for the next start or the next home. */
 static void forget(struct outbox_entry *entry)
 {
-    message_drop(entry->message);
-    mem_free(entry);
+    answer(entry, RC_OK);
 }
 
 static bool is_before(const struct outbox_entry *a, const struct outbox_entry *b)
@@ -191,7 +198,7 @@ static bool has_to_wait(const struct outbox_entry *entry)
 void outbox_delivered(struct outbox_entry *entry, enum rc rc)
 {
     if (rc == RC_OK || rc == RC_REFUSED)
-        entry_end(entry);
+        entry_end(entry, rc);
     else
         put_off(entry);
 }
@@ -203,7 +210,8 @@ static void dispatch(struct outbox_entry *entry, bool replayed)
                              .shard = entry->store->shard,
                              .replayed = replayed,
                              .restored = entry->restored,
-                             .keeps = entry->restored || entry->promise == OUTBOX_PROMISED};
+                             .keeps = entry->restored || entry->asker != NULL ||
+                                      entry->promise == OUTBOX_PROMISED};
     entry->restored = false;
     bool anew = replayed && !entry->chosen;
     struct publish_ticket *ticket =
@@ -246,8 +254,13 @@ void outbox_try_again(struct delivery_hub *hub)
 void outbox_deinit(struct delivery_hub *hub)
 {
     struct list *link;
-    while ((link = list_take_first(&hub->undelivered)) != NULL)
-        forget(CONTAINER_OF(link, struct outbox_entry, link));
+    while ((link = list_take_first(&hub->undelivered)) != NULL) {
+        struct outbox_entry *entry = CONTAINER_OF(link, struct outbox_entry, link);
+        if (entry->asker != NULL && --entry->asker->remaining == 0)
+            again_free(entry->asker); /* nobody is there to be told */
+        entry->asker = NULL;
+        forget(entry);
+    }
 }
 
 static void committed(struct store_waiter *waiter, enum rc rc)
@@ -260,11 +273,11 @@ static void committed(struct store_waiter *waiter, enum rc rc)
     } else if (rc == RC_OK) {
         dispatch(entry, false);
     } else if (rc == RC_CLOSED) { /* the next start finds it in the store, or does not */
-        forget(entry);
+        answer(entry, RC_CLOSED);
     } else if (entry->promise == OUTBOX_PROMISED) {
         store_wait_until_it_works(entry->store, &entry->waiter);
     } else {
-        entry_end(entry); /* its publisher is told that it was not kept */
+        entry_end(entry, rc); /* its publisher is told that it was not kept */
     }
 }
 
@@ -370,13 +383,14 @@ void outbox_hand_over(struct delivery_hub *hub, struct store_shard *store, struc
 }
 
 void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct message *message,
-                enum outbox_promise promise)
+                enum outbox_promise promise, struct publish_ticket *asker)
 {
     struct route_set set;
     route_find(&hub->reader, message->publication.topic, ROUTE_AT_ONCE, &set);
     uint64_t number = store_numbers(store, 1 + set.share_count);
     struct outbox_entry *entry = entry_new(hub, store, message, number, set.share_count);
     entry->promise = promise;
+    entry->asker = asker;
     choose_members(entry, &set);
     store_entry(entry);
 }

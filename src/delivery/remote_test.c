@@ -262,6 +262,39 @@ static void retained_publication_goes_to_the_home_of_its_topic(void **state)
     part(n);
 }
 
+/* Refused it would be published again by its publisher, and delivered twice. */
+static void entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_waits(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S), *here = come(n, id_of(1), LONG_S);
+    subscribe_as(here, "b", "", 2);
+    meet(n);
+    other.is_home = true;
+    other.there = false;
+    struct publication p = {.topic = bytes_of_str("b"),
+                            .payload = bytes_of_str("x"),
+                            .qos = 2,
+                            .retain = true,
+                            .received_ms = NOW_MS,
+                            .publisher = publisher->session->ref};
+    node_settle(n);
+    uint32_t before = key_count(store_engine(n->store), STORE_STATE);
+    assert_non_null(delivery_publish(hub_of(publisher->session), &p, NULL, NULL).ticket);
+    node_settle(n);
+    assert_int_equal(here->count, 1);
+    assert_int_equal(n->f->published_count, 0);
+    later(n);
+    other.there = true;
+    later(n);
+    assert_int_equal(other.count, 1);
+    assert_true(other.sent[0].to_retain);
+    assert_int_equal(here->count, 1);
+    assert_int_equal(n->f->published_count, 1);
+    assert_int_equal(n->f->published[0].rc, RC_OK);
+    assert_int_equal(key_count(store_engine(n->store), STORE_STATE), before + 1); /* a mark */
+    part(n);
+}
+
 static void home_of_a_topic_retains_what_comes_from_another_node(void **state)
 {
     struct node *n = *state;
@@ -566,6 +599,7 @@ int main(void)
         RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_from_another_node_comes_once),
         RULE(retained_publication_goes_to_the_home_of_its_topic),
+        RULE(entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_waits),
         RULE(home_of_a_topic_retains_what_comes_from_another_node),
         RULE(publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged),
         RULE(publication_to_a_node_without_a_way_is_routed_anew),

@@ -148,7 +148,7 @@ static void publish(struct delivery_hub *hub, struct testament *testament)
     metric_inc(hub->metrics, METRIC_WILLS_PUBLISHED);
     if (testament->will->publication.retain)
         delivery_retain(hub, testament->will);
-    outbox_add(hub, testament->store, testament->will, OUTBOX_PROMISED);
+    outbox_add(hub, testament->store, testament->will, OUTBOX_PROMISED, NULL);
     testament_free(testament);
 }
 
