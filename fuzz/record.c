@@ -169,10 +169,20 @@ static void check_queued(struct bytes value)
 
 static void check_high_water(struct bytes value)
 {
-    uint64_t number = high_water_record_decode(value);
+    uint64_t all, again, numbers[WRITTEN_MAX / HIGH_WATER_NUMBER_BYTES];
+    uint32_t count = 0;
+    struct bytes rest;
     struct record_value made;
-    high_water_record_encode(number, &made);
-    CHECK(high_water_record_decode(made.parts[0]) == number);
+    uint8_t encoded[WRITTEN_MAX], written[WRITTEN_MAX];
+    if (!high_water_record_decode(value, &all, &rest))
+        return;
+    check_within(value, rest);
+    while (high_water_record_next(&rest, &numbers[count]))
+        count++;
+    high_water_record_encode(all, numbers, count, encoded, &made);
+    CHECK(high_water_record_decode(bytes_of(written, joined(made.parts, made.count, written)),
+                                   &again, &rest));
+    CHECK(again == all && rest.len == (size_t)count * HIGH_WATER_NUMBER_BYTES);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

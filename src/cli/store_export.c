@@ -139,6 +139,22 @@ static bool put_choices(json_t *line, const struct record_key *key, struct bytes
     return true;
 }
 
+static bool put_mark(json_t *line, const struct record_key *key, struct bytes value)
+{
+    struct bytes numbers;
+    uint64_t all, number;
+    if (!high_water_record_decode(value, &all, &numbers))
+        return false;
+    json_object_set_new(line, "shard", json_integer(key->shard));
+    json_object_set_new(line, "source", json_integer((json_int_t)key->sequence));
+    json_object_set_new(line, "number", json_integer((json_int_t)all));
+    json_t *list = json_array();
+    while (high_water_record_next(&numbers, &number))
+        json_array_append_new(list, json_integer((json_int_t)number));
+    json_object_set_new(line, "behind", list);
+    return true;
+}
+
 static const char *kind_name(enum record_kind kind)
 {
     switch (kind) {
@@ -178,11 +194,7 @@ static bool put_record(json_t *line, const struct record_key *key, struct bytes 
     case RECORD_CHOICES:
         return put_choices(line, key, value);
     case RECORD_HIGH_WATER:
-        json_object_set_new(line, "shard", json_integer(key->shard));
-        json_object_set_new(line, "source", json_integer((json_int_t)key->sequence));
-        json_object_set_new(line, "number",
-                            json_integer((json_int_t)high_water_record_decode(value)));
-        return true;
+        return put_mark(line, key, value);
     case RECORD_SHARED:
     case RECORD_OUTBOX:
         json_object_set_new(line, "shard", json_integer(key->shard));

@@ -167,14 +167,23 @@ static enum rc import_numbered(struct import *m, const json_t *line, enum store_
 static enum rc import_mark(struct import *m, const json_t *line)
 {
     uint64_t shard, source, number;
-    struct record_value value;
     if (!store_json_number(line, "shard", m->from_shards - 1, &shard) ||
         !store_json_number(line, "source", m->from_shards - 1, &source) ||
         !store_json_number(line, "number", INT64_MAX, &number))
         return bad(m, "not a mark of an outbox");
-    high_water_record_encode(number, &value);
+    const json_t *behind = json_object_get(line, "behind"); /* an older export has none */
+    size_t count = json_array_size(behind);
+    uint64_t *numbers = mem_new(count * sizeof(*numbers) + 1);
+    uint8_t *encoded = mem_new(count * HIGH_WATER_NUMBER_BYTES + 1);
+    for (size_t i = 0; i < count; i++)
+        numbers[i] = (uint64_t)json_integer_value(json_array_get(behind, i));
+    struct record_value value;
+    high_water_record_encode(number, numbers, (uint32_t)count, encoded, &value);
     struct store_key key = record_key_high_water((uint32_t)shard, (uint32_t)source);
-    return put(m, STORE_STATE, &key, &value);
+    enum rc rc = put(m, STORE_STATE, &key, &value);
+    mem_free(encoded);
+    mem_free(numbers);
+    return rc;
 }
 
 static bool read_share(const json_t *line, uint32_t shards, struct outbox_share *out)

@@ -122,6 +122,7 @@ static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forw
                                    .to_retain = forwarding->to_retain,
                                    .outbox = forwarding->outbox.number,
                                    .outbox_shard = forwarding->outbox.shard,
+                                   .outbox_low = forwarding->outbox.low,
                                    .replayed = forwarding->outbox.replayed,
                                    .asks = forwarding->ticket != NULL,
                                    .number = road->last_asked + 1};
@@ -328,8 +329,10 @@ static bool take_publish(struct road_in *road, const struct link_frame *frame)
         send_answer(road, publish.number, RC_CLOSED);
         return true;
     }
-    struct outbox_tag outbox = {
-        .number = publish.outbox, .shard = publish.outbox_shard, .replayed = publish.replayed};
+    struct outbox_tag outbox = {.number = publish.outbox,
+                                .low = publish.outbox_low,
+                                .shard = publish.outbox_shard,
+                                .replayed = publish.replayed};
     struct publish_outcome outcome = publish.to_retain
                                          ? delivery_retain_remote(hub, p)
                                          : delivery_publish_remote(hub, p, publish.share, outbox);

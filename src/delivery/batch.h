@@ -263,13 +263,24 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
 /* "$share/name/filter" of the member's share. */
 uint64_t outbox_share_hash(struct subscription *member);
 
+/* The group's shards go elsewhere. */
+void outbox_forget(struct delivery_hub *hub, struct shard_group group);
+
+/* ---- high_water.c ------------------------------------------------------------------------------
+ */
+
+enum { HIGH_WATER_MAX = 4096 };
+
 /* Has this shard got that entry already? */
 bool high_water_covers(struct delivery_hub *hub, const struct store_shard *store,
                        struct outbox_tag tag);
 /* From now on it has, in the batch that is open. */
 void high_water_set(struct delivery_hub *hub, struct store_shard *store, struct outbox_tag tag);
-/* At start-up: as the store has it. */
-void high_water_load(struct delivery_hub *hub, uint32_t shard, struct outbox_tag tag);
+/* The same for the sessions of this worker that are not stored. */
+bool high_water_covers_clean(struct delivery_hub *hub, struct outbox_tag tag);
+void high_water_set_clean(struct delivery_hub *hub, struct outbox_tag tag);
+/* At start-up: as the store has it. False: the value cannot be read. */
+bool high_water_load(struct delivery_hub *hub, uint32_t shard, uint32_t source, struct bytes value);
 /* Those of the group's shards, which go elsewhere. */
 void high_water_forget(struct delivery_hub *hub, struct shard_group group);
 void high_water_deinit(struct delivery_hub *hub);

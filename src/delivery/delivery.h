@@ -148,7 +148,8 @@ struct delivery_hub {
     struct deliveries *inbox_first, *inbox_last; /* batches not worked off, oldest first */
     struct list parked;                          /* retained jobs that wait for their subscriber */
     struct map subscriptions;                    /* of all our sessions, by filter and session */
-    struct map high_water;                       /* how far outboxes have been worked off */
+    struct map high_water;                       /* which entries of outboxes have come */
+    struct outbox_line *outbox_lines;            /* of each shard; NULL: none has had an entry */
     struct map testaments;                       /* struct testament, by client id */
     struct list unclaimed;                       /* those of clients that may be gone */
     struct orphan_queue *orphans;                /* between delivery_restore() and _replay() */

@@ -2,15 +2,15 @@
 /*
  * What must arrive once: QoS 2 publications of stored sessions, and wills. The message is stored in
  * the publisher's shard, in one batch with what says that it was taken in; when that is safe it is
- * acknowledged and delivered. Each subscriber's shard notes in the batch that queues it how far it
- * has come with that outbox, so that after a crash it goes to those only who have not got it. When
- * all have, it is deleted.
+ * acknowledged and delivered. Each subscriber's shard notes in the batch that queues it that it has
+ * come (high_water.c), so that after a crash it goes to those only who have not got it. When all
+ * have, it is deleted.
  *
  *      PUBLISH -> {received id, entry} -> PUBREC
  *                         +-> shards: {queued message, high water} -> entry deleted
  *
  * One that did not get to all of them (a node or a disk was away) is tried again, and those of its
- * shard that are younger wait behind it: a mark says that everything up to it has come.
+ * shard that are younger wait behind it, for the order.
  */
 #include "delivery/batch.h"
 
@@ -22,6 +22,7 @@
 struct outbox_entry {
     struct store_waiter waiter;
     struct list link; /* in hub->undelivered */
+    struct list in_line;
     struct delivery_hub *hub;
     struct store_shard *store;
     struct message *message;
@@ -35,84 +36,50 @@ struct outbox_entry {
     struct outbox_choice choices[];
 };
 
-/* ---- high water --------------------------------------------------------------------------------
+/* ---- what has not come to all ------------------------------------------------------------------
  */
 
-struct high_water {
-    uint64_t number;
-    uint32_t shard, source;
+/* The entries of one shard. */
+struct outbox_line {
+    struct list entries; /* in the order of their numbers */
+    uint64_t left_out;   /* the lowest number that waits for the next start; 0: none does */
 };
 
-struct high_water_key {
-    uint32_t shard, source;
-};
-
-static uint32_t high_water_hash(uint32_t shard, uint32_t source)
+static struct outbox_line *line_of(struct delivery_hub *hub, const struct store_shard *store)
 {
-    return (uint32_t)((((uint64_t)shard << 32 | source) * 0x9E3779B97F4A7C15u) >> 32);
-}
-
-static bool high_water_matches(const void *element, const void *key)
-{
-    const struct high_water *mark = element;
-    const struct high_water_key *wanted = key;
-    return mark->shard == wanted->shard && mark->source == wanted->source;
-}
-
-static struct high_water *find(struct delivery_hub *hub, uint32_t shard, uint32_t source)
-{
-    struct high_water_key key = {shard, source};
-    return map_find(&hub->high_water, high_water_hash(shard, source), high_water_matches, &key);
-}
-
-bool high_water_covers(struct delivery_hub *hub, const struct store_shard *store,
-                       struct outbox_tag tag)
-{
-    const struct high_water *mark = find(hub, store->shard, tag.shard);
-    return mark != NULL && mark->number >= tag.number;
-}
-
-void high_water_load(struct delivery_hub *hub, uint32_t shard, struct outbox_tag tag)
-{
-    struct high_water *mark = find(hub, shard, tag.shard);
-    if (mark == NULL) {
-        mark = NEW(struct high_water);
-        *mark = (struct high_water){.shard = shard, .source = tag.shard};
-        map_insert(&hub->high_water, high_water_hash(shard, tag.shard), mark);
+    uint32_t count = hub->sessions->shard_count;
+    if (hub->outbox_lines == NULL) {
+        hub->outbox_lines = mem_new(count * sizeof(struct outbox_line));
+        for (uint32_t i = 0; i < count; i++) {
+            list_init(&hub->outbox_lines[i].entries);
+            hub->outbox_lines[i].left_out = 0;
+        }
     }
-    mark->number = tag.number;
+    return &hub->outbox_lines[store->shard];
 }
 
-void high_water_set(struct delivery_hub *hub, struct store_shard *store, struct outbox_tag tag)
+/* The lowest number of an entry that has not come to all. */
+static uint64_t low_of(struct delivery_hub *hub, const struct store_shard *store)
 {
-    high_water_load(hub, store->shard, tag);
-    struct store_key key = record_key_high_water(store->shard, tag.shard);
-    struct record_value value;
-    high_water_record_encode(tag.number, &value);
-    record_put(store, STORE_STATE, &key, &value);
+    const struct outbox_line *line = line_of(hub, store);
+    const struct outbox_entry *first =
+        CONTAINER_OF(line->entries.next, struct outbox_entry, in_line);
+    bool left_out = line->left_out != 0 && line->left_out < first->number;
+    return left_out ? line->left_out : first->number;
 }
 
-void high_water_forget(struct delivery_hub *hub, struct shard_group group)
+static void leave_out(struct outbox_entry *entry)
 {
-    struct high_water *mark;
-    size_t cursor = 0;
-    struct map left;
-    map_init(&left);
-    while ((mark = map_next(&hub->high_water, &cursor)) != NULL)
-        if (mark->shard % group.of == group.group)
-            mem_free(mark);
-        else
-            map_insert(&left, high_water_hash(mark->shard, mark->source), mark);
-    map_deinit(&hub->high_water);
-    hub->high_water = left;
+    struct outbox_line *line = line_of(entry->hub, entry->store);
+    if (line->left_out == 0 || entry->number < line->left_out)
+        line->left_out = entry->number;
 }
 
-void high_water_deinit(struct delivery_hub *hub)
+void outbox_forget(struct delivery_hub *hub, struct shard_group group)
 {
-    size_t cursor = 0;
-    for (void *mark; (mark = map_next(&hub->high_water, &cursor)) != NULL;)
-        mem_free(mark);
-    map_deinit(&hub->high_water);
+    for (uint32_t i = group.group; hub->outbox_lines != NULL && i < hub->sessions->shard_count;
+         i += group.of)
+        hub->outbox_lines[i].left_out = 0; /* they are read again where it is home next */
 }
 
 /* ---- entries -----------------------------------------------------------------------------------
@@ -132,6 +99,7 @@ struct store_shard *outbox_for(struct delivery_hub *hub, const struct publicatio
 
 static void answer(struct outbox_entry *entry, enum rc rc)
 {
+    list_remove(&entry->in_line);
     if (entry->asker != NULL)
         ticket_answered(entry->asker, rc);
     message_drop(entry->message);
@@ -173,6 +141,7 @@ static void put_off(struct outbox_entry *entry)
     struct list *before = hub->undelivered.prev;
     if (hub->undelivered_count == OUTBOX_UNDELIVERED_MAX) {
         metric_inc(hub->metrics, METRIC_OUTBOX_PUT_OFF_LIMIT);
+        leave_out(entry);
         forget(entry);
         return;
     }
@@ -207,6 +176,7 @@ static void dispatch(struct outbox_entry *entry, bool replayed)
 {
     enum rc rc;
     struct outbox_tag tag = {.number = entry->number,
+                             .low = low_of(entry->hub, entry->store),
                              .shard = entry->store->shard,
                              .replayed = replayed,
                              .restored = entry->restored,
@@ -261,6 +231,7 @@ void outbox_deinit(struct delivery_hub *hub)
         entry->asker = NULL;
         forget(entry);
     }
+    mem_free(hub->outbox_lines);
 }
 
 static void committed(struct store_waiter *waiter, enum rc rc)
@@ -296,6 +267,10 @@ static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_sha
     };
     list_init(&entry->waiter.link);
     list_init(&entry->link);
+    struct list *line = &line_of(hub, store)->entries, *before = line->prev;
+    while (before != line && CONTAINER_OF(before, struct outbox_entry, in_line)->number > number)
+        before = before->prev;
+    list_insert_between(&entry->in_line, before, before->next);
     return entry;
 }
 

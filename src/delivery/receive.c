@@ -40,15 +40,22 @@ static void choose_again(struct delivery_hub *hub, struct delivery_item *item)
     mem_free(routing.delivery.copies);
 }
 
-/* Every shard that has sessions among the routes has got the entry. */
+/* Every shard that has sessions among the routes has got the entry, and so have the sessions that
+ * are not stored. */
 static void note_arrival(struct delivery_hub *hub, const struct delivery_item *item)
 {
+    bool clean = false;
     for (uint32_t i = 0; i < item->count; i++) {
         const struct session *session = session_of_ref(hub->sessions, item->routes[i].session);
-        if (session != NULL && session_stored(session) &&
-            !high_water_covers(hub, session->store, item->outbox))
+        if (session == NULL)
+            continue;
+        if (!session_stored(session))
+            clean = true;
+        else if (!high_water_covers(hub, session->store, item->outbox))
             high_water_set(hub, session->store, item->outbox);
     }
+    if (clean)
+        high_water_set_clean(hub, item->outbox);
 }
 
 /* Somebody of that shard got the message before the broker ended, or was to get it: finds the

@@ -232,6 +232,94 @@ static void entry_from_another_node_comes_once(void **state)
     part(n);
 }
 
+static void clean_subscribers_get_an_entry_once_when_it_is_sent_there_again(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S), *here = come(n, id_of(1), 0);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    other.there = false;
+    publish_twice_safe(n, publisher, "x");
+    assert_int_equal(here->count, 1);
+    other.there = true;
+    later(n);
+    assert_int_equal(other.count, 1);
+    assert_int_equal(here->count, 1);
+    publish_twice_safe(n, publisher, "y");
+    assert_int_equal(here->count, 2);
+    part(n);
+}
+
+/* One came from another node. */
+static void arrive(struct node *n, struct client *here, uint64_t number, uint64_t low,
+                   bool replayed)
+{
+    struct publication p = {
+        .topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
+    struct outbox_tag tag = {.number = number, .low = low, .shard = 1, .replayed = replayed};
+    struct publish_outcome outcome = delivery_publish_remote(hub_of(here->session), &p, 0, tag);
+    if (outcome.ticket != NULL)
+        outcome.ticket->owner = 0;
+    node_settle(n);
+}
+
+static void entry_that_a_younger_one_has_overtaken_comes_all_the_same(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), LONG_S), *clean = come(n, id_of(1), 0);
+    subscribe_as(here, "a", "", 2);
+    subscribe_as(clean, "a", "", 2);
+    meet(n);
+    arrive(n, here, 8, 7, false);
+    arrive(n, here, 7, 7, true);
+    assert_int_equal(here->count, 2);
+    assert_int_equal(clean->count, 2);
+    for (uint64_t number = 7; number <= 8; number++)
+        arrive(n, here, number, 7, true);
+    assert_int_equal(here->count, 2);
+    assert_int_equal(clean->count, 2);
+    arrive(n, here, 11, 11, false); /* 9 and 10 have come to all, who wanted them */
+    arrive(n, here, 10, 10, true);
+    assert_int_equal(here->count, 3);
+    part(n);
+}
+
+static void entry_that_was_overtaken_is_known_after_a_restart(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), LONG_S);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    arrive(n, here, 9, 7, false);
+    part(n);
+    node_restart(n);
+    here = come(n, id_of(0), LONG_S);
+    meet(n);
+    node_settle(n);
+    uint32_t count = here->count;
+    arrive(n, here, 9, 7, true);
+    assert_int_equal(here->count, count);
+    arrive(n, here, 8, 7, true);
+    assert_int_equal(here->count, count + 1);
+    part(n);
+}
+
+static void so_many_entries_that_were_overtaken_are_remembered(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), 0);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    for (uint64_t i = 1; i <= HIGH_WATER_MAX + 1; i++)
+        high_water_set_clean(hub_of(here->session),
+                             (struct outbox_tag){.number = 10 * i, .low = 1, .shard = 1});
+    arrive(n, here, 15, 1, true); /* behind the first that is remembered */
+    assert_int_equal(here->count, 1);
+    arrive(n, here, 5, 1, true); /* before it */
+    assert_int_equal(here->count, 1);
+    part(n);
+}
+
 static void retained_publication_goes_to_the_home_of_its_topic(void **state)
 {
     struct node *n = *state;
@@ -598,6 +686,10 @@ int main(void)
         RULE(entry_that_waited_for_routes_goes_as_soon_as_they_are_there),
         RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_from_another_node_comes_once),
+        RULE(clean_subscribers_get_an_entry_once_when_it_is_sent_there_again),
+        RULE(entry_that_a_younger_one_has_overtaken_comes_all_the_same),
+        RULE(entry_that_was_overtaken_is_known_after_a_restart),
+        RULE(so_many_entries_that_were_overtaken_are_remembered),
         RULE(retained_publication_goes_to_the_home_of_its_topic),
         RULE(entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_waits),
         RULE(home_of_a_topic_retains_what_comes_from_another_node),

@@ -140,12 +140,8 @@ static void load_testament(struct restoring *r, const struct record_key *key, st
 static void load_high_water(struct restoring *r, const struct record_key *key, struct bytes whole,
                             struct bytes value)
 {
-    struct outbox_tag tag = {.number = high_water_record_decode(value),
-                             .shard = (uint32_t)key->sequence};
-    if (tag.number == 0)
+    if (!high_water_load(r->hub, key->shard, (uint32_t)key->sequence, value))
         damaged(r, whole, "outbox mark");
-    else
-        high_water_load(r->hub, key->shard, tag);
 }
 
 static enum rc load_state(struct restoring *r, const struct record_key *key, struct bytes whole,

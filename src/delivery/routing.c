@@ -78,9 +78,10 @@ void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const stru
     struct merged merged;
     if (!merge(delivery->publication, run, count, &merged))
         return;
-    if (delivery->outbox.replayed && merged.as.qos > 0 && session_stored(session) &&
-        high_water_covers(hub, session->store, delivery->outbox))
-        return; /* it got this before the broker ended */
+    if (delivery->outbox.replayed && merged.as.qos > 0 &&
+        (session_stored(session) ? high_water_covers(hub, session->store, delivery->outbox)
+                                 : high_water_covers_clean(hub, delivery->outbox)))
+        return; /* it has got this */
     merged.as.share = member;
     enum deliver_result result = session_deliver(session, delivery, &merged.as);
     if (result == DELIVERED_LAGGING || result == NOT_DELIVERED_LAGGING)

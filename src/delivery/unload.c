@@ -43,6 +43,7 @@ static bool unload_step(struct job *base)
         return false;
     session_drop_shared(table, is_of_group, &job->group);
     high_water_forget(job->hub, job->group);
+    outbox_forget(job->hub, job->group);
     testaments_forget(job->hub, job->group);
     job->done(job->arg);
     mem_free(job);

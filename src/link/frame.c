@@ -148,8 +148,10 @@ size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, u
         at = link_write_u64(at, publish->share);
     if (publish->asks)
         at = link_write_u64(at, publish->number);
-    if (publish->outbox != 0)
+    if (publish->outbox != 0) {
         at = link_write_u64(link_write_u32(at, publish->outbox_shard), publish->outbox);
+        at = link_write_u64(at, publish->outbox_low);
+    }
     at = link_write_bytes(at, p->topic);
     at = link_write_bytes(at, p->properties);
     size_t size = (size_t)(at - out);
@@ -186,6 +188,7 @@ bool link_publish_read(const struct link_frame *frame, uint64_t now_ms,
     if (once & PUBLISH_ONCE) {
         publish->outbox_shard = link_read_u32(&reader);
         publish->outbox = link_read_u64(&reader);
+        publish->outbox_low = link_read_u64(&reader);
         publish->replayed = once & PUBLISH_REPLAYED;
     }
     p->topic = link_read_bytes(&reader, topic_len);

@@ -126,10 +126,11 @@ struct link_publish {
     uint64_t number;                /* 1 for the first on a road that asks, and so on */
     uint64_t outbox;                /* it is this entry of the outbox of... */
     uint32_t outbox_shard; /* ...this shard, and has to arrive once; outbox 0: it is none */
+    uint64_t outbox_low;   /* of those of that shard that have not come to all, the lowest */
     bool replayed;         /* it may have come before */
 };
 
-enum { LINK_PUBLISH_HEAD_MAX = LINK_HEADER + 2 + 4 + 4 + 8 + 1 + 4 + 8 + 8 + 4 + 8 };
+enum { LINK_PUBLISH_HEAD_MAX = LINK_HEADER + 2 + 4 + 4 + 8 + 1 + 4 + 8 + 8 + 4 + 8 + 8 };
 
 /* Writes everything but the payload, which follows; gives its size: at most LINK_PUBLISH_HEAD_MAX,
  * the topic and the properties. */

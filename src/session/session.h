@@ -291,6 +291,7 @@ void session_trim(struct session *session);
 /* Names an outbox entry: the publisher's shard, and a number that grows there. number 0: none. */
 struct outbox_tag {
     uint64_t number;
+    uint64_t low; /* of the entries of that shard that have not come to all, the lowest */
     uint32_t shard;
     bool replayed; /* it may have arrived before */
     bool restored; /* it was read from the store: what it retains is not retained yet */

@@ -112,6 +112,7 @@ static bool value_good(enum record_kind kind, struct bytes value)
     struct meta_record meta;
     struct bytes shares;
     enum outbox_whom whom;
+    uint64_t number;
     bool expired;
     switch (kind) {
     case RECORD_SESSION:
@@ -130,7 +131,7 @@ static bool value_good(enum record_kind kind, struct bytes value)
     case RECORD_CHOICES:
         return choices_record_decode(value, &shares, &whom);
     case RECORD_HIGH_WATER:
-        return high_water_record_decode(value) != 0;
+        return high_water_record_decode(value, &number, &shares);
     case RECORD_META:
         return meta_record_decode(value, &meta);
     default:

@@ -442,16 +442,36 @@ bool choices_record_next(struct bytes *rest, struct outbox_share *share)
     return !reader.bad;
 }
 
-void high_water_record_encode(uint64_t number, struct record_value *out)
+/* format, the number up to which all have come, and those behind it that have. */
+void high_water_record_encode(uint64_t all, const uint64_t *numbers, uint32_t count,
+                              uint8_t *encoded, struct record_value *out)
 {
-    head_only(out, put_le(put_le(out->head, FORMAT, 1), number, 8));
+    uint8_t *at = encoded;
+    head_only(out, put_le(put_le(out->head, FORMAT, 1), all, 8));
+    for (uint32_t i = 0; i < count; i++)
+        at = put_le(at, numbers[i], HIGH_WATER_NUMBER_BYTES);
+    add_part(out, bytes_of(encoded, (size_t)(at - encoded)));
 }
 
-uint64_t high_water_record_decode(struct bytes value)
+bool high_water_record_decode(struct bytes value, uint64_t *all, struct bytes *numbers)
 {
     struct reader reader = reader_of(value);
-    uint64_t number = begin(&reader) ? get_le(&reader, 8) : 0;
-    return reader.bad ? 0 : number;
+    if (!begin(&reader))
+        return false;
+    *all = get_le(&reader, 8);
+    *numbers = get_rest(&reader);
+    return !reader.bad && numbers->len % HIGH_WATER_NUMBER_BYTES == 0 &&
+           (*all > 0 || numbers->len > 0);
+}
+
+bool high_water_record_next(struct bytes *rest, uint64_t *number)
+{
+    struct reader reader = reader_of(*rest);
+    if (rest->len == 0)
+        return false;
+    *number = get_le(&reader, HIGH_WATER_NUMBER_BYTES);
+    *rest = get_rest(&reader);
+    return !reader.bad;
 }
 
 void will_record_encode(const struct will_record *will, const struct record_clock *clock,

@@ -170,9 +170,15 @@ bool choices_record_decode(struct bytes value, struct bytes *shares, enum outbox
 /* Takes the next share off the front; false at the end. */
 bool choices_record_next(struct bytes *rest, struct outbox_share *share);
 
-/* How far an outbox has been worked off. 0: it cannot be read. */
-void high_water_record_encode(uint64_t number, struct record_value *out);
-uint64_t high_water_record_decode(struct bytes value);
+/* Which entries of an outbox have come: all up to one, and `count` behind that. `encoded` has room
+ * for HIGH_WATER_NUMBER_BYTES for each and one more byte, borrowed by out. */
+enum { HIGH_WATER_NUMBER_BYTES = 8 };
+void high_water_record_encode(uint64_t all, const uint64_t *numbers, uint32_t count,
+                              uint8_t *encoded, struct record_value *out);
+/* *numbers borrows from value: walk with high_water_record_next(). */
+bool high_water_record_decode(struct bytes value, uint64_t *all, struct bytes *numbers);
+/* Takes the next one off the front; false at the end. */
+bool high_water_record_next(struct bytes *rest, uint64_t *number);
 
 struct will_record {
     uint32_t delay_s;

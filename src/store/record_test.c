@@ -192,6 +192,30 @@ static void message_is_read_as_it_was_written(void **state)
     }
 }
 
+static void mark_of_an_outbox_is_read_as_it_was_written(void **state)
+{
+    (void)state;
+    static const uint64_t numbers[] = {12, 1ull << 50};
+    struct record_value record;
+    uint8_t encoded[2 * HIGH_WATER_NUMBER_BYTES + 1];
+    high_water_record_encode(10, numbers, 2, encoded, &record);
+    struct value value = joined(&record);
+    struct bytes rest;
+    uint64_t all, number;
+    assert_true(high_water_record_decode(bytes_in(&value), &all, &rest));
+    assert_int_equal(all, 10);
+    for (int i = 0; i < 2; i++) {
+        assert_true(high_water_record_next(&rest, &number));
+        assert_int_equal(number, numbers[i]);
+    }
+    assert_false(high_water_record_next(&rest, &number));
+    assert_false(high_water_record_decode(bytes_of(value.data, value.len - 1), &all, &rest));
+    /* one as they were before marks had holes */
+    assert_true(high_water_record_decode(bytes_of(value.data, 9), &all, &rest));
+    assert_false(high_water_record_next(&rest, &number));
+    free(value.data);
+}
+
 static const struct outbox_share two_shares[] = {{0xF102030405060708, 65535}, {1, 2}};
 
 static struct value the_choices(void)
@@ -565,6 +589,7 @@ int main(void)
         cmocka_unit_test(session_is_read_as_it_was_written),
         cmocka_unit_test(subscription_is_read_as_it_was_written),
         cmocka_unit_test(message_is_read_as_it_was_written),
+        cmocka_unit_test(mark_of_an_outbox_is_read_as_it_was_written),
         cmocka_unit_test(choices_are_read_as_they_were_written),
         cmocka_unit_test(will_is_read_as_it_was_written),
         cmocka_unit_test(queue_entry_of_each_kind_is_read_as_it_was_written),
