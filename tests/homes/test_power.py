@@ -4,13 +4,9 @@ again is played by another boot id in what was noted of the engine."""
 
 import contextlib
 import os
-import shutil
 import signal
-import struct
 
 import pytest
-
-from .test_copies import Stored
 
 pytestmark = pytest.mark.xdist_group("homes")
 
@@ -64,52 +60,6 @@ def test_engines_are_kept_when_most_went_down_and_nothing_is_claimed_before_all_
     three.wait_until_settled()
     assert all("engine.store_kept" in three[number].log[seen[number]:] for number in range(2))
     assert [server(three, number) for number in range(3)] == names
-
-
-def records_of(block):
-    """Where each record of a message block begins."""
-    at, found = 0, []
-    while at < len(block):
-        found.append(at)
-        at += struct.unpack_from("<I", block, at)[0] & 0x7FFFFFFF
-    return found
-
-
-def lose_ends(cluster, number):
-    """What had not been written yet when the power went, of a node's engine: the second half of each
-    stream, and what its servers were about to agree on. Gives how many records were lost."""
-    store, lost = cluster[number].data / "engine/store/jetstream", 0
-    for messages in store.glob("SKEIN/streams/*/msgs"):
-        block = max(messages.glob("*.blk"), key=lambda path: int(path.stem))
-        whole = block.read_bytes()
-        starts = records_of(whole)
-        kept = len(starts) // 2
-        block.write_bytes(whole[:starts[kept]])
-        lost += len(starts) - kept
-        for index in (*messages.glob("*.idx"), *messages.glob("*.fss")):
-            index.unlink()
-    for log in store.glob("SYSTEM/_js_/S-R3F-*"):
-        for part in "msgs", "snapshots":
-            shutil.rmtree(log / part, ignore_errors=True)
-    return lost
-
-
-def test_what_all_engines_lost_at_once_is_in_the_stores(three, topic):
-    stored = Stored(topic, sessions=16)
-    stored.subscribe(three)
-    stored.queue(three[0], 20)
-    stored.retain(three[1], "kept")
-    seen = [len(node.log) for node in three]
-    for number in range(3):
-        power_off(three, number)
-    for number in range(3):
-        assert lose_ends(three, number) > 0
-    for number in range(3):
-        three.restart(number)
-    three.wait_until_settled()
-    assert any("homes.log_mended" in node.log[start:] for node, start in zip(three, seen))
-    assert all(stored.retained(node) == stored.expected("kept") for node in three)
-    stored.look(three[2])
 
 
 def test_engine_of_a_node_that_is_alone_is_kept(cluster_of):
