@@ -24,10 +24,11 @@ static void take_addresses(struct join *join, const struct config *config)
     }
 }
 
-/* A test's edges give up sooner, on all its nodes. */
-static uint32_t edge_lease_ms(void)
+/* What a test asks for: edges that give up sooner, on all its nodes, or a node that speaks an older
+ * version of the protocol. 0: nothing. */
+static uint32_t asked_by_test(const char *variable)
 {
-    const char *asked = getenv("SKEIN_TEST_EDGE_LEASE");
+    const char *asked = getenv(variable);
     return asked == NULL ? 0 : (uint32_t)strtoul(asked, NULL, 10);
 }
 
@@ -58,7 +59,8 @@ int join_open(struct broker *broker)
                                                     .address = join->address,
                                                     .secret = bytes_of_str(join->secret.hidden)};
     take_addresses(join, config);
-    join->options.edge_lease_ms = edge_lease_ms();
+    join->options.identity.version_max = (uint16_t)asked_by_test("SKEIN_TEST_LINK_VERSION");
+    join->options.edge_lease_ms = asked_by_test("SKEIN_TEST_EDGE_LEASE");
     broker->cluster = cluster_new(&join->options, &broker->router,
                                   metrics_shard_get(&broker->metrics, broker->worker_count + 1),
                                   broker->worker_count);

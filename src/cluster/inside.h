@@ -45,6 +45,7 @@ struct member {
     char node[LINK_NAME_MAX + 1], address[LINK_ADDRESS_MAX + 1];
     uint64_t incarnation;
     uint16_t workers; /* how many it has */
+    uint16_t version; /* of the protocol, that both speak */
     uint32_t remote;  /* its number here */
     bool live;
     uint64_t told_ms, heard_ms;           /* when anything came last on each of the two below */

@@ -94,6 +94,7 @@ struct member *member_of_peer(struct cluster *cluster, const struct link_peer *p
         return NULL;
     member->incarnation = peer->incarnation;
     member->workers = peer->workers;
+    member->version = peer->version;
     memcpy(member->address, peer->address, sizeof(member->address));
     target_add(cluster, bytes_of_str(peer->address));
     return member;
@@ -115,7 +116,7 @@ static void look_whether_live(struct member *member)
     member->live = true;
     metric_inc(member->cluster->metrics, METRIC_CLUSTER_MEMBERS);
     LOG(LOG_INFO, "cluster.member_here", log_text("node", member->node),
-        log_text("address", member->address));
+        log_text("address", member->address), log_uint("protocol", member->version));
 }
 
 void member_roads_changed(struct member *member)
@@ -335,7 +336,8 @@ static void reached(struct greeter *greeter, const struct greeter_call *call,
         struct cluster *cluster = target->cluster;
         uint32_t serial = ++cluster->road_serials;
         member->roads[call->worker] = (struct member_road){ROAD_GIVEN, serial};
-        roads_post_out(cluster->roads[call->worker], member->remote, serial, fd, unread);
+        roads_post_out(cluster->roads[call->worker], member->remote, serial, peer->version, fd,
+                       unread);
     }
 }
 

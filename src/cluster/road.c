@@ -23,6 +23,7 @@ struct road_out {
     struct link link;
     struct roads *roads;
     uint32_t remote, serial;
+    uint16_t version;          /* of the protocol */
     uint64_t sent, worked_off; /* bytes */
     bool forgotten;            /* closed by order: nobody is told */
     /* Who waits for publications first_asked to last_asked, in a ring; NULL: is answered. */
@@ -117,15 +118,16 @@ static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forw
     const struct publication *p = forwarding->publication;
     if (road == NULL)
         return false;
-    struct link_publish publish = {.publication = *p,
-                                   .share = forwarding->share,
-                                   .to_retain = forwarding->to_retain,
-                                   .outbox = forwarding->outbox.number,
-                                   .outbox_shard = forwarding->outbox.shard,
-                                   .outbox_low = forwarding->outbox.low,
-                                   .replayed = forwarding->outbox.replayed,
-                                   .asks = forwarding->ticket != NULL,
-                                   .number = road->last_asked + 1};
+    struct link_publish publish = {
+        .publication = *p,
+        .share = forwarding->share,
+        .to_retain = forwarding->to_retain,
+        .outbox = forwarding->outbox.number,
+        .outbox_shard = forwarding->outbox.shard,
+        .outbox_low = road->version >= LINK_VERSION_LOW ? forwarding->outbox.low : 0,
+        .replayed = forwarding->outbox.replayed,
+        .asks = forwarding->ticket != NULL,
+        .number = road->last_asked + 1};
     publish.publication.publisher &= REF_LOW;
     if (!link_publish(&road->link, &publish, forwarding->message))
         return false;
@@ -436,21 +438,18 @@ struct road_order {
     struct mail mail;
     struct roads *roads;
     uint32_t remote, serial;
+    uint16_t version;
     int fd;
     size_t unread_len;
     uint8_t unread[];
 };
 
-static void post(struct roads *roads, uint32_t remote, uint32_t serial, int fd, struct bytes unread,
-                 void (*open)(struct mail *mail, void *receiver))
+static void post(struct roads *roads, const struct road_order *what, struct bytes unread)
 {
     struct road_order *order = mem_new(sizeof(*order) + unread.len);
-    *order = (struct road_order){.mail.open = open,
-                                 .roads = roads,
-                                 .remote = remote,
-                                 .serial = serial,
-                                 .fd = fd,
-                                 .unread_len = unread.len};
+    *order = *what;
+    order->roads = roads;
+    order->unread_len = unread.len;
     if (unread.len > 0)
         memcpy(order->unread, unread.data, unread.len);
     mailbox_post(roads->is.mailbox, &order->mail.letter);
@@ -493,8 +492,11 @@ static void open_out_order(struct mail *mail, void *receiver)
     (void)receiver;
     close_out(roads, order->remote);
     struct road_out *road = NEW(struct road_out);
-    *road = (struct road_out){
-        .roads = roads, .remote = order->remote, .serial = order->serial, .first_asked = 1};
+    *road = (struct road_out){.roads = roads,
+                              .remote = order->remote,
+                              .serial = order->serial,
+                              .version = order->version,
+                              .first_asked = 1};
     if (roads->closed) {
         close(order->fd);
         mem_free(road);
@@ -553,20 +555,27 @@ static void open_close_order(struct mail *mail, void *receiver)
     mem_free(order);
 }
 
-void roads_post_out(struct roads *roads, uint32_t remote, uint32_t serial, int fd,
+void roads_post_out(struct roads *roads, uint32_t remote, uint32_t serial, uint16_t version, int fd,
                     struct bytes unread)
 {
-    post(roads, remote, serial, fd, unread, open_out_order);
+    post(roads,
+         &(struct road_order){.mail.open = open_out_order,
+                              .remote = remote,
+                              .serial = serial,
+                              .version = version,
+                              .fd = fd},
+         unread);
 }
 
 void roads_post_in(struct roads *roads, int fd, struct bytes unread)
 {
-    post(roads, 0, 0, fd, unread, open_in_order);
+    post(roads, &(struct road_order){.mail.open = open_in_order, .fd = fd}, unread);
 }
 
 void roads_post_close(struct roads *roads, uint32_t remote)
 {
-    post(roads, remote, 0, -1, bytes_of(NULL, 0), open_close_order);
+    post(roads, &(struct road_order){.mail.open = open_close_order, .remote = remote, .fd = -1},
+         bytes_of(NULL, 0));
 }
 
 /* ---- make and unmake ---------------------------------------------------------------------------

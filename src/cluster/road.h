@@ -34,7 +34,7 @@ struct delivery_remote *roads_remote(struct roads *roads);
 
 /* Orders, from the control's thread. Each takes its descriptor; `unread` is copied. `serial` comes
  * back in struct roads_ops: it tells a road from the one that was there before. */
-void roads_post_out(struct roads *roads, uint32_t remote, uint32_t serial, int fd,
+void roads_post_out(struct roads *roads, uint32_t remote, uint32_t serial, uint16_t version, int fd,
                     struct bytes unread);
 void roads_post_in(struct roads *roads, int fd, struct bytes unread);
 /* The node is not heard of any more: its road is closed, without lost(). */

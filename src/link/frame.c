@@ -126,7 +126,15 @@ enum publish_flags {
 };
 
 /* A byte in the body. */
-enum publish_once { PUBLISH_ONCE = 1, PUBLISH_REPLAYED = 2 };
+enum publish_once { PUBLISH_ONCE = 1, PUBLISH_REPLAYED = 2, PUBLISH_LOW = 4 };
+
+static uint8_t once_of(const struct link_publish *publish)
+{
+    if (publish->outbox == 0)
+        return 0;
+    return (uint8_t)(PUBLISH_ONCE | (publish->replayed ? PUBLISH_REPLAYED : 0) |
+                     (publish->outbox_low != 0 ? PUBLISH_LOW : 0));
+}
 
 size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, uint8_t *out)
 {
@@ -141,7 +149,7 @@ size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, u
     at = link_write_u32(at, (uint32_t)p->properties.len);
     at = link_write_u32(at, p->publisher_hash);
     at = link_write_u64(at, p->publisher);
-    *at++ = publish->outbox == 0 ? 0 : PUBLISH_ONCE | (publish->replayed ? PUBLISH_REPLAYED : 0);
+    *at++ = once_of(publish);
     if (p->has_expiry)
         at = link_write_u32(at, publication_expiry_left_s(p, now_ms));
     if (publish->share != 0)
@@ -150,7 +158,8 @@ size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, u
         at = link_write_u64(at, publish->number);
     if (publish->outbox != 0) {
         at = link_write_u64(link_write_u32(at, publish->outbox_shard), publish->outbox);
-        at = link_write_u64(at, publish->outbox_low);
+        if (publish->outbox_low != 0)
+            at = link_write_u64(at, publish->outbox_low);
     }
     at = link_write_bytes(at, p->topic);
     at = link_write_bytes(at, p->properties);
@@ -188,7 +197,7 @@ bool link_publish_read(const struct link_frame *frame, uint64_t now_ms,
     if (once & PUBLISH_ONCE) {
         publish->outbox_shard = link_read_u32(&reader);
         publish->outbox = link_read_u64(&reader);
-        publish->outbox_low = link_read_u64(&reader);
+        publish->outbox_low = once & PUBLISH_LOW ? link_read_u64(&reader) : 0;
         publish->replayed = once & PUBLISH_REPLAYED;
     }
     p->topic = link_read_bytes(&reader, topic_len);

@@ -126,7 +126,8 @@ struct link_publish {
     uint64_t number;                /* 1 for the first on a road that asks, and so on */
     uint64_t outbox;                /* it is this entry of the outbox of... */
     uint32_t outbox_shard; /* ...this shard, and has to arrive once; outbox 0: it is none */
-    uint64_t outbox_low;   /* of those of that shard that have not come to all, the lowest */
+    uint64_t outbox_low;   /* of those of that shard that have not come to all, the lowest; 0: it is
+                              not known to say so (LINK_VERSION_LOW) */
     bool replayed;         /* it may have come before */
 };
 

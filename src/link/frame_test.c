@@ -23,7 +23,11 @@ static struct link_publish example(void)
                                                  .publisher = 0x1234567890},
                                  .share = 99,
                                  .asks = true,
-                                 .number = 5};
+                                 .number = 5,
+                                 .outbox = 1ull << 41,
+                                 .outbox_shard = 511,
+                                 .outbox_low = (1ull << 41) - 3,
+                                 .replayed = true};
 }
 
 /* Gives the size of the whole frame in `out`. */
@@ -59,6 +63,28 @@ static void publication_that_was_written_is_read_as_it_was(void **state)
     assert_int_equal(got.share, 99);
     assert_true(got.asks);
     assert_int_equal(got.number, 5);
+    assert_int_equal(got.outbox, sent.outbox);
+    assert_int_equal(got.outbox_shard, 511);
+    assert_int_equal(got.outbox_low, sent.outbox_low);
+    assert_true(got.replayed);
+}
+
+static void publication_as_the_version_before_wrote_it_is_read(void **state)
+{
+    (void)state;
+    uint8_t out[256];
+    struct link_publish sent = example(), got;
+    size_t size, with = written(&sent, 25000, out);
+    sent.outbox_low = 0;
+    size_t whole = written(&sent, 25000, out);
+    struct link_frame frame;
+    assert_int_equal(whole, with - 8);
+    assert_int_equal(link_frame_parse(bytes_of(out, whole), LINK_BODY_MAX, &frame, &size),
+                     LINK_PARSED);
+    assert_true(link_publish_read(&frame, 500, &got));
+    assert_int_equal(got.outbox, sent.outbox);
+    assert_int_equal(got.outbox_low, 0);
+    assert_true(bytes_equal(got.publication.payload, sent.publication.payload));
 }
 
 static void frame_that_has_not_come_whole_is_incomplete(void **state)
@@ -124,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(publication_that_was_written_is_read_as_it_was),
+        cmocka_unit_test(publication_as_the_version_before_wrote_it_is_read),
         cmocka_unit_test(frame_that_has_not_come_whole_is_incomplete),
         cmocka_unit_test(frame_that_is_too_long_is_refused_by_its_header),
         cmocka_unit_test(publication_that_is_cut_short_is_malformed),

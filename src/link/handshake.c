@@ -95,6 +95,11 @@ static bool proof_is_right(const struct handshake *h, const char *role, struct b
     return proof.len == LINK_PROOF_SIZE && CRYPTO_memcmp(wanted, proof.data, LINK_PROOF_SIZE) == 0;
 }
 
+static uint16_t version_max(const struct handshake *h)
+{
+    return h->own->version_max != 0 ? h->own->version_max : LINK_VERSION_MAX;
+}
+
 /* ---- steps -------------------------------------------------------------------------------------
  */
 
@@ -107,7 +112,7 @@ void handshake_dial(struct handshake *h, const struct link_identity *own, enum l
     uint8_t *body = out->data + LINK_HEADER;
     uint8_t *at = link_write_bytes(body, bytes_of(magic, sizeof(magic)));
     at = link_write_u16(at, LINK_VERSION_MIN);
-    at = link_write_u16(at, LINK_VERSION_MAX);
+    at = link_write_u16(at, version_max(h));
     *at++ = (uint8_t)purpose;
     at = link_write_u16(at, worker);
     at = write_identity(at, own, nonce);
@@ -130,9 +135,9 @@ static enum handshake_refusal read_hello(struct handshake *h, struct bytes body)
     if (reader.failed || !bytes_equal(said, bytes_of(magic, sizeof(magic))) ||
         h->peer.purpose < LINK_CONTROL || h->peer.purpose > LINK_COPY)
         return HANDSHAKE_MALFORMED;
-    if (lowest > LINK_VERSION_MAX || highest < LINK_VERSION_MIN)
+    if (lowest > version_max(h) || highest < LINK_VERSION_MIN)
         return HANDSHAKE_NO_COMMON_VERSION;
-    h->peer.version = highest < LINK_VERSION_MAX ? highest : LINK_VERSION_MAX;
+    h->peer.version = highest < version_max(h) ? highest : version_max(h);
     enum handshake_refusal refusal = read_identity(h, &reader);
     return refusal == HANDSHAKE_FINE && !link_reader_ok(&reader) ? HANDSHAKE_MALFORMED : refusal;
 }
@@ -166,7 +171,7 @@ static enum handshake_refusal read_answer(struct handshake *h, struct bytes body
         return refusal;
     if (!link_reader_ok(&reader))
         return HANDSHAKE_MALFORMED;
-    if (h->peer.version < LINK_VERSION_MIN || h->peer.version > LINK_VERSION_MAX)
+    if (h->peer.version < LINK_VERSION_MIN || h->peer.version > version_max(h))
         return HANDSHAKE_NO_COMMON_VERSION;
     remember(h, answer);
     struct bytes proof = bytes_of(answer.data + answer.len, LINK_PROOF_SIZE);

@@ -19,8 +19,9 @@
 
 enum {
     LINK_VERSION_MIN = 1,
-    LINK_VERSION_MAX = 1,
-    LINK_NAME_MAX = 64,     /* bytes of a cluster's or a node's name */
+    LINK_VERSION_MAX = 2,
+    LINK_VERSION_LOW = 2, /* from then on publications of an outbox say which is the oldest there */
+    LINK_NAME_MAX = 64,   /* bytes of a cluster's or a node's name */
     LINK_ADDRESS_MAX = 264, /* bytes of "host:port" */
     LINK_NONCE = 32,
     LINK_PROOF_SIZE = 32,
@@ -39,6 +40,7 @@ struct link_identity {
     const char *address;  /* where others reach it, "host:port" */
     uint64_t incarnation; /* of this process: random */
     uint16_t workers;     /* how many it has; at least 1 */
+    uint16_t version_max; /* 0: LINK_VERSION_MAX; a test's */
     struct bytes secret;
 };
 

@@ -147,6 +147,19 @@ static void node_that_reaches_itself_is_told(void **state)
     assert_refused(meet(an_end("a", "s3cret", 1), an_end("a", "s3cret", 1)), HANDSHAKE_SELF);
 }
 
+static void nodes_of_two_versions_speak_the_older_one(void **state)
+{
+    (void)state;
+    for (int older = 0; older < 2; older++) {
+        struct end ends[] = {an_end("a", "s", 1), an_end("b", "s", 2)};
+        ends[older].own.version_max = LINK_VERSION_MAX - 1;
+        struct meeting *m = meet(ends[0], ends[1]);
+        assert_int_equal(m->dialer.h.state, HANDSHAKE_MET);
+        assert_int_equal(m->dialer.h.peer.version, LINK_VERSION_MAX - 1);
+        assert_int_equal(m->listener.h.peer.version, LINK_VERSION_MAX - 1);
+    }
+}
+
 static void hello_of_a_version_too_new_is_refused(void **state)
 {
     (void)state;
@@ -196,6 +209,7 @@ int main(void)
         cmocka_unit_test(proof_of_one_meeting_is_worth_nothing_in_another),
         cmocka_unit_test(node_of_another_cluster_is_refused),
         cmocka_unit_test(node_that_reaches_itself_is_told),
+        cmocka_unit_test(nodes_of_two_versions_speak_the_older_one),
         cmocka_unit_test(hello_of_a_version_too_new_is_refused),
         cmocka_unit_test(every_byte_of_a_hello_that_is_missing_is_noticed),
         cmocka_unit_test(what_comes_out_of_turn_is_refused),
