@@ -30,9 +30,12 @@ void places_deinit(struct places *places)
 /* release: who finds that none is missing finds the routes of all, too */
 static void set_headless(const struct cluster *cluster, uint32_t headless)
 {
-    for (uint32_t i = 0; i < cluster->worker_count; i++)
-        atomic_store_explicit(&roads_remote(cluster->roads[i])->headless, headless,
-                              memory_order_release);
+    for (uint32_t i = 0; i < cluster->worker_count; i++) {
+        struct delivery_remote *remote = roads_remote(cluster->roads[i]);
+        if (headless > 0)
+            atomic_fetch_add_explicit(&remote->moves, 1, memory_order_relaxed);
+        atomic_store_explicit(&remote->headless, headless, memory_order_release);
+    }
 }
 
 bool places_set(struct cluster *cluster, uint32_t group, const char *node, uint64_t epoch)

@@ -124,6 +124,7 @@ struct delivery_remote {
     _Atomic bool shards_have_homes; /* each lives on one node; else each node has all shards */
     _Atomic uint32_t serving;       /* a bit for each group of shards that this node is home of */
     _Atomic uint32_t headless;      /* groups of shards that no node is home of at the moment */
+    _Atomic uint32_t moves;         /* so often some group had none */
 };
 
 /* At start-up: the queue of a session that ended, which other members of its shares get. */

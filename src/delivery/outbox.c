@@ -28,8 +28,10 @@ struct outbox_entry {
     struct message *message;
     uint64_t number; /* its own; those behind are its shares' */
     uint32_t count;
-    bool restored; /* read from the store, and not sent on its way since */
-    bool chosen;   /* its choices are known; else, when it is replayed, members are chosen anew */
+    uint32_t sent_after; /* hub->remote->moves, when it was sent on its way last */
+    bool restored;       /* read from the store, and not sent on its way since */
+    bool sent;           /* on its way, and not put off */
+    bool chosen; /* its choices are known; else, when it is replayed, members are chosen anew */
     enum outbox_whom whom;
     enum outbox_promise promise;
     struct publish_ticket *asker; /* waits until all have it; NULL: nobody does */
@@ -139,6 +141,7 @@ static void put_off(struct outbox_entry *entry)
 {
     struct delivery_hub *hub = entry->hub;
     struct list *before = hub->undelivered.prev;
+    entry->sent = false;
     if (hub->undelivered_count == OUTBOX_UNDELIVERED_MAX) {
         metric_inc(hub->metrics, METRIC_OUTBOX_PUT_OFF_LIMIT);
         leave_out(entry);
@@ -154,9 +157,21 @@ static void put_off(struct outbox_entry *entry)
     wait_for_next_try(hub);
 }
 
-/* An older one of its shard has not come everywhere. */
+static uint32_t moves(const struct delivery_hub *hub)
+{
+    /* relaxed: who has read `headless` before knows of the move that set it */
+    return hub->remote == NULL ? 0
+                               : atomic_load_explicit(&hub->remote->moves, memory_order_relaxed);
+}
+
+/* An older one of its shard has not come everywhere. While one is on its way the next may follow
+ * it, but not when sessions have moved since: it might overtake the first. */
 static bool has_to_wait(const struct outbox_entry *entry)
 {
+    const struct list *oldest = line_of(entry->hub, entry->store)->entries.next;
+    const struct outbox_entry *first = CONTAINER_OF(oldest, struct outbox_entry, in_line);
+    if (first != entry && first->sent && first->sent_after != moves(entry->hub))
+        return true;
     LIST_FOR_EACH (link, &entry->hub->undelivered) {
         if (CONTAINER_OF(link, struct outbox_entry, link)->store == entry->store)
             return true;
@@ -183,6 +198,8 @@ static void dispatch(struct outbox_entry *entry, bool replayed)
                              .keeps = entry->restored || entry->asker != NULL ||
                                       entry->promise == OUTBOX_PROMISED};
     entry->restored = false;
+    entry->sent = true;
+    entry->sent_after = moves(entry->hub);
     bool anew = replayed && !entry->chosen;
     struct publish_ticket *ticket =
         delivery_dispatch(entry->hub, entry->message, tag, anew ? NULL : entry->choices,
@@ -394,7 +411,10 @@ static void replay(struct delivery_hub *hub, struct engine *engine, struct store
         choices_record_next(&shares, &entry->choices[entry->count++].stored);
     if (value != NULL)
         engine_free(value);
-    dispatch(entry, true);
+    if (has_to_wait(entry) || delivery_lacks_routes(hub))
+        put_off(entry);
+    else
+        dispatch(entry, true);
 }
 
 static enum rc replay_shard(struct delivery_hub *hub, struct engine *engine,

@@ -8,7 +8,9 @@ enum { SENT_MAX = 16 };
 struct other_node {
     struct delivery_remote remote;
     struct subscription *subscription;
-    bool there;     /* else there is no way to it */
+    bool there; /* else there is no way to it */
+    bool hangs; /* it does not answer: */
+    struct publish_ticket *hanging[SENT_MAX];
     enum rc answer; /* to what asks */
     bool is_home;   /* of all topics */
     int count, tries, asked_to_apply;
@@ -34,7 +36,9 @@ static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forw
     snprintf(other.sent[other.count].payload, TEXT_ROOM, "%.*s", (int)payload.len, payload.data);
     other.sent[other.count].outbox = forwarding->outbox;
     other.sent[other.count++].to_retain = forwarding->to_retain;
-    if (forwarding->ticket != NULL)
+    if (forwarding->ticket != NULL && other.hangs)
+        other.hanging[other.count - 1] = forwarding->ticket;
+    else if (forwarding->ticket != NULL)
         ticket_answered(forwarding->ticket, other.answer);
     return true;
 }
@@ -177,6 +181,30 @@ static void entry_whose_fate_is_not_known_is_sent_again_with_the_same_tag(void *
     part(n);
 }
 
+/* It is on its way to a node that does not answer, and sessions move elsewhere meanwhile. */
+static void entry_waits_for_an_older_one_when_sessions_have_moved_since(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.hangs = true;
+    publish_twice_safe(n, publisher, "1");
+    publish_twice_safe(n, publisher, "2");
+    assert_int_equal(other.count, 2); /* nothing has moved: it may follow */
+    other.remote.moves++;
+    publish_twice_safe(n, publisher, "3");
+    assert_int_equal(other.count, 2);
+    other.hangs = false;
+    ticket_answered(other.hanging[0], RC_CLOSED);
+    ticket_answered(other.hanging[1], RC_CLOSED);
+    later(n);
+    assert_int_equal(other.count, 5);
+    assert_string_equal(other.sent[2].payload, "1");
+    assert_string_equal(other.sent[3].payload, "2");
+    assert_string_equal(other.sent[4].payload, "3");
+    part(n);
+}
+
 static void entry_that_waited_for_routes_goes_as_soon_as_they_are_there(void **state)
 {
     struct node *n = *state;
@@ -229,6 +257,29 @@ static void entry_from_another_node_comes_once(void **state)
     delivery_publish_remote(hub_of(here->session), &p, 0, tag);
     node_settle(n);
     assert_int_equal(here->count, 2);
+    part(n);
+}
+
+/* When groups get their homes one after the other, the sessions of some have no routes yet. */
+static void entry_of_the_store_waits_until_all_groups_have_homes(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.there = false;
+    publish_twice_safe(n, publisher, "x");
+    part(n);
+    node_crash(n);
+    node_open(n);
+    meet(n);
+    other.remote.headless = 1;
+    node_load(n);
+    later(n);
+    assert_int_equal(other.tries, 0);
+    other.remote.headless = 0;
+    node_settle(n);
+    assert_int_equal(other.count, 1);
+    assert_true(other.sent[0].outbox.replayed);
     part(n);
 }
 
@@ -683,9 +734,11 @@ int main(void)
         RULE(entry_goes_to_the_other_node_with_its_tag),
         RULE(entry_that_did_not_get_there_is_sent_again_and_nothing_overtakes_it),
         RULE(entry_whose_fate_is_not_known_is_sent_again_with_the_same_tag),
+        RULE(entry_waits_for_an_older_one_when_sessions_have_moved_since),
         RULE(entry_that_waited_for_routes_goes_as_soon_as_they_are_there),
         RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_from_another_node_comes_once),
+        RULE(entry_of_the_store_waits_until_all_groups_have_homes),
         RULE(clean_subscribers_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_that_a_younger_one_has_overtaken_comes_all_the_same),
         RULE(entry_that_was_overtaken_is_known_after_a_restart),

@@ -198,7 +198,7 @@ ON_ITS_WAY = """\
 "received_ms":1790000000000,"publisher":7,"payload":"for a share that is gone"}
 {"kind":"choices","shard":3,"number":4294967300,\
 "shares":[{"filter_hash":"0000000000000000","shard":0}],"only_shares":true}
-{"kind":"mark","shard":5,"source":3,"number":4294967200}
+{"kind":"mark","shard":5,"source":3,"number":4294967200,"behind":[4294967207,4294967300]}
 """
 
 
