@@ -4,9 +4,10 @@
  * it down, and tells it over the links; every other node takes it over and starts its engine. When
  * all that are configured say the same id, nobody can be initialising another one (of two ids the
  * smaller one wins), and the streams are made, with the id in their names. Then it is founded,
- * which the others hear and write down, too. Streams are never made again: a node whose cluster the
- * engine does not have stays LOST. What the node holds that initialises it, it brings along:
- * seed.c.
+ * which the others hear and write down, too. Streams are not made again: a node whose cluster the
+ * engine does not have stays LOST. But when all machines went down, and all nodes are back, their
+ * stores have what the engines had not written yet. What the node holds that initialises it, it
+ * brings along: seed.c.
  */
 #include "homes/inside.h"
 
@@ -205,19 +206,25 @@ static void gather(struct homes *homes, bool connected)
         homes_enter(homes, HOMES_FOUNDING);
 }
 
+static enum rc create(struct homes *homes, uint32_t *replicas, char error[JETSTREAM_ERROR_MAX])
+{
+    uint32_t nodes = peers_here(homes) + 1;
+    bool few = homes->options.program != NULL && nodes < HOMES_REPLICAS; /* a server each */
+
+    *replicas = few ? nodes : HOMES_REPLICAS;
+    enum rc rc = jetstream_create(homes->jetstream, HOMES_GROUPS, *replicas, STEP_MS, error);
+    if (rc != RC_INVALID)
+        return rc;
+    *replicas = 1;
+    return jetstream_create(homes->jetstream, HOMES_GROUPS, *replicas, STEP_MS, error);
+}
+
 static void make_streams(struct homes *homes)
 {
     char error[JETSTREAM_ERROR_MAX] = "";
-    uint32_t nodes = peers_here(homes) + 1;
-    bool few = homes->options.program != NULL && nodes < HOMES_REPLICAS; /* a server each */
-    uint32_t replicas = few ? nodes : HOMES_REPLICAS;
+    uint32_t nodes = peers_here(homes) + 1, replicas;
 
-    enum rc rc = jetstream_create(homes->jetstream, HOMES_GROUPS, replicas, STEP_MS, error);
-    if (rc == RC_INVALID) {
-        replicas = 1;
-        rc = jetstream_create(homes->jetstream, HOMES_GROUPS, replicas, STEP_MS, error);
-    }
-    if (rc != RC_OK) {
+    if (create(homes, &replicas, error) != RC_OK) {
         homes_say(homes, "the engine has not made the changelogs: %s", error);
         return;
     }
@@ -231,11 +238,33 @@ static void make_streams(struct homes *homes)
     homes_enter(homes, HOMES_JOINING);
 }
 
+/* Most machines went down at once, all nodes are back, and all engines have kept what they had,
+ * which was not written yet. */
+static bool engines_lost_all(const struct homes *homes)
+{
+    return homes->cold && homes->all_here && peers_take_part(homes) && peers_are_cold(homes);
+}
+
+/* What was in them is in the stores: who has most of each goes on behind that (group.c). */
+static enum rc make_streams_again(struct homes *homes, char error[JETSTREAM_ERROR_MAX])
+{
+    uint32_t replicas;
+
+    if (create(homes, &replicas, error) != RC_OK)
+        return RC_AGAIN;
+    LOG(LOG_ERROR, "homes.changelogs_made_again", log_text("id", homes->mark.id),
+        log_text("meaning", "the engines of all nodes have lost the changelogs; the stores of the "
+                            "nodes have what was in them"));
+    return RC_OK;
+}
+
 static void look_for_streams(struct homes *homes, uint64_t now_ms)
 {
     char error[JETSTREAM_ERROR_MAX] = "";
 
     enum rc rc = jetstream_look(homes->jetstream, HOMES_GROUPS, STEP_MS, error);
+    if (rc == RC_NOT_FOUND && engines_lost_all(homes))
+        rc = make_streams_again(homes, error);
     if (rc == RC_NOT_FOUND) {
         homes_enter(homes, HOMES_LOST);
         homes_say(homes,

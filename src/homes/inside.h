@@ -153,6 +153,9 @@ const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_
  */
 bool peers_are_most(const struct homes *homes);
 
+/* All that are here say that their engine has come back from a machine that went down. */
+bool peers_are_cold(const struct homes *homes);
+
 /* All that are here say that they are of our cluster. */
 bool peers_agree(const struct homes *homes);
 /* All that are here can be home, as far as is known. */

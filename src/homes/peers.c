@@ -70,6 +70,14 @@ bool peers_are_most(const struct homes *homes)
     return 2 * here > all;
 }
 
+bool peers_are_cold(const struct homes *homes)
+{
+    for (uint32_t i = 0; i < peer_count(homes); i++)
+        if (is_there(peer_at(homes, i)) && peer_at(homes, i)->news.engine != HOMES_ENGINE_KEPT)
+            return false;
+    return true;
+}
+
 const struct peer *peers_holder(const struct homes *homes)
 {
     for (uint32_t i = 0; i < peer_count(homes); i++) {

@@ -7,6 +7,7 @@ import shutil
 import signal
 
 from .test_copies import Stored
+from .test_power import power_off
 
 
 def stores(cluster):
@@ -49,5 +50,25 @@ def test_what_all_engines_lost_at_once_is_in_the_stores(cluster_of, tmp_path, to
         three.restart(number)
     three.wait_until_settled()
     assert any("homes.log_mended" in node.log[start:] for node, start in zip(three, seen))
+    assert all(stored.retained(node) == stored.expected("kept") for node in three)
+    stored.look(three[2])
+
+
+def test_when_all_power_is_lost_the_stores_have_even_what_no_engine_had_written(cluster_of, topic):
+    """Not even that there are streams: the engine writes that down when it has time."""
+    three = cluster_of(3).init()
+    stored = Stored(topic, sessions=16)
+    stored.subscribe(three)
+    stored.queue(three[0], 20)
+    stored.retain(three[1], "kept")
+    for number in range(3):
+        power_off(three, number)
+    for store in stores(three):
+        for account in (store / "jetstream").iterdir():
+            shutil.rmtree(account)
+    for number in range(3):
+        three.restart(number)
+    three.wait_until_settled()
+    assert any("homes.changelogs_made_again" in node.log for node in three)
     assert all(stored.retained(node) == stored.expected("kept") for node in three)
     stored.look(three[2])
