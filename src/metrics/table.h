@@ -68,7 +68,7 @@
     X(CHANGELOG_REFUSED, COUNTER, "records", "changelog_refused",                                  \
       "Appends that a changelog refused because another record stood there.")                      \
     X(CHANGELOG_MENDED, COUNTER, "changelogs", "changelog_mended",                                \
-      "Changelogs whose end the engine had lost, and that this node let go on behind its store.")    \
+      "Changelogs whose end the engine had lost, and that go on behind this node's store.")    \
     X(COPIES_TAKEN, COUNTER, "groups", "copies_taken",                                             \
       "Groups of which a copy was taken from another node.")                                       \
     X(COPIES_FAILED, COUNTER, "groups", "copies_failed",                                           \

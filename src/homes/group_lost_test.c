@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A group whose log the engine has lost the end of, and one that nobody is home of. */
+#include "homes/group_fixture.h"
+
+/* ---- what the engine has lost ------------------------------------------------------------------
+ */
+
+static void stores_have_all(struct pair *pair)
+{
+    for (int i = 0; i < 2; i++) {
+        struct group *group = pair->members[i].group;
+        group_flushed(group, changelog_position(&group->log));
+    }
+}
+
+/* Both have read everything; then both were restarted, and the engine has lost the end. */
+static struct pair *pair_that_lost(void)
+{
+    struct pair *pair = pair_settled();
+
+    while (pair->second->group->log.chain.at.sequence < pair->world->log.last)
+        step(pair);
+    stores_have_all(pair);
+    for (int i = 0; i < 2; i++) {
+        struct group *group = pair->members[i].group;
+        struct changelog_position position = *changelog_position(&group->log);
+        struct homes *homes = group->homes;
+        groups_close(homes);
+        group->start = position;
+        group->state = GROUP_AWAY;
+        group_open(group, &pair->members[i].node->engine);
+        homes->running_ms = pair->world->now_ms;
+    }
+    world_lose(pair->world, pair->world->log.last - 5);
+    return pair;
+}
+
+static void log_whose_end_the_engine_has_lost_goes_on_behind_the_stores(void **state)
+{
+    struct pair *pair = pair_that_lost();
+    uint64_t read = pair->first->group->log.chain.at.sequence;
+    (void)state;
+
+    until_home(pair, pair->first);
+    assert_true(pair->first->group->epoch > read);
+    advance(pair, 2000);
+    assert_int_equal(pair->second->group->log.state, CHANGELOG_FOLLOWING);
+    assert_int_equal(pair->second->behind, 0);
+    assert_true(pair->first->group->mended + pair->second->group->mended >= 1);
+    pair_free(pair);
+}
+
+static void log_whose_end_was_lost_waits_for_all_nodes(void **state)
+{
+    struct pair *pair = pair_that_lost();
+    (void)state;
+
+    pair->linked = false;
+    advance(pair, 3 * HOMES_MEND_MS);
+    assert_false(is_home(pair->first) || is_home(pair->second));
+    assert_int_equal(pair->first->group->mended + pair->second->group->mended, 0);
+    pair->linked = true;
+    until_home(pair, pair->first);
+    pair_free(pair);
+}
+
+static void log_whose_end_was_lost_is_mended_by_who_has_most_of_it(void **state)
+{
+    struct pair *pair = pair_that_lost();
+    struct group *first = pair->first->group;
+    (void)state;
+
+    struct changelog_position less = first->log.chain.whole;
+    less.sequence -= 3;
+    changelog_stop(&first->log);
+    changelog_start_at(&first->log, &less);
+    first->flushed = less;
+    until_home(pair, pair->second);
+    assert_int_equal(first->mended, 0);
+    assert_int_equal(pair->second->group->mended, 1);
+    assert_true(pair->first->behind > 0); /* it asks for a copy */
+    assert_string_equal(pair->first->source, pair->second->homes->node);
+    pair_free(pair);
+}
+
+static void home_mends_the_log_that_the_engine_has_lost_under_it(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    while (pair->second->group->log.chain.at.sequence < pair->world->log.last)
+        step(pair);
+    stores_have_all(pair);
+    world_lose(pair->world, pair->world->log.last - 5);
+    advance(pair, 3 * HOMES_MEND_MS);
+    stores_have_all(pair); /* what was on its way */
+    advance(pair, 3 * HOMES_MEND_MS);
+    assert_true(is_home(pair->first) || is_home(pair->second));
+    assert_true(acts(pair->first, pair->world->now_ms) || acts(pair->second, pair->world->now_ms));
+    pair_free(pair);
+}
+
+static bool is_vacant(const struct pair *pair, const struct member *member)
+{
+    return homes_is_vacant(member->homes, WORLD_GROUP, pair->world->now_ms);
+}
+
+/* A third node, which only says that it is there. */
+static struct peer *hear_third(struct member *member)
+{
+    struct peer *third = peer_get(member->homes, "c");
+    third->here = third->heard = true;
+    return third;
+}
+
+static void group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct member *second = pair->second;
+    (void)state;
+
+    struct peer *third = hear_third(second);
+    assert_false(is_vacant(pair, second));
+    pair->linked = false; /* the home has a partner yet that this node does not hear */
+    advance(pair, 1000);
+    assert_false(is_vacant(pair, second));
+    second->node->failing = pair->first->node->cut = true; /* an engine without a leader */
+    advance(pair, HOMES_STILL_MS + HOMES_VACANT_MS);
+    assert_true(is_vacant(pair, second));
+    third->here = false; /* somebody may be home where this node does not hear it */
+    advance(pair, HOMES_VACANT_MS);
+    assert_false(is_vacant(pair, second));
+    third->removed = true; /* one of two is still not most of them */
+    advance(pair, HOMES_VACANT_MS);
+    assert_false(is_vacant(pair, second));
+    third->here = true;
+    third->removed = false;
+    second->node->failing = false;
+    until_home(pair, second);
+    assert_false(is_vacant(pair, second));
+    pair_free(pair);
+}
+
+static void group_is_not_vacant_whose_home_is_not_heard_but_appends(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    (void)hear_third(pair->second);
+    pair->second->homes->leave_ms = 1; /* it does not claim */
+    pair->linked = false;
+    for (int i = 0; i < 10; i++) {
+        advance(pair, 1000);
+        assert_false(is_vacant(pair, pair->second));
+    }
+    pair_free(pair);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(log_whose_end_the_engine_has_lost_goes_on_behind_the_stores),
+        cmocka_unit_test(log_whose_end_was_lost_waits_for_all_nodes),
+        cmocka_unit_test(log_whose_end_was_lost_is_mended_by_who_has_most_of_it),
+        cmocka_unit_test(home_mends_the_log_that_the_engine_has_lost_under_it),
+        cmocka_unit_test(group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard),
+        cmocka_unit_test(group_is_not_vacant_whose_home_is_not_heard_but_appends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
