@@ -270,7 +270,7 @@ def check_routes(nodes, model, at, count, length, heartbeats, say):
     say("filters told", count, told, 0)
     # under a sanitizer, which shows no heap, they are so slow to come that each goes by itself
     say(f"bytes to tell {count} filters of {length} bytes", model.route_bytes(count, length, waits), sent,
-        0.1 if heap else 1.0)
+        0.2 if heap else 0.8)
     memory = Model(at + 2).shared_memory(count, length) - (Model(at + 1).shared_memory(count, length) if at else 0)
     say(f"memory for them, of {length} bytes, told by {at} others", memory, nodes.heap(last) - heap,
         0.15 if heap else None)  # a sanitizer's heap is not counted

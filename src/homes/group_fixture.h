@@ -36,7 +36,7 @@ struct pair {
  */
 
 static inline void on_apply(void *owner, uint32_t group, struct bytes batch,
-                     const struct changelog_position *position)
+                            const struct changelog_position *position)
 {
     (void)owner;
     (void)group;

@@ -39,7 +39,7 @@ def test_model_that_is_wrong_is_noticed(monkeypatch):
     if PEER:
         pytest.skip("needs brokers of its own")
     for name in ("route_memory", "mark", "publish_head"):
-        monkeypatch.setitem(scaling.CONSTANTS, name, 20_000)
+        monkeypatch.setitem(scaling.CONSTANTS, name, 200_000)
     found, heap = scaling.check(2, filters=500, seconds=1, publications=20)
     wanted = {"bytes to forward them", "bytes to tell 500 filters of 16 bytes"}
     if heap:  # a sanitizer's heap is not counted
