@@ -69,7 +69,7 @@ def workers(suite, preset):
     """Processes of pytest: most tests wait most of the time, those of nodes that die longest, but
     not under a sanitizer."""
     if suite == BESIDE:
-        return jobs() if preset in SANITIZERS else 3 * jobs()
+        return jobs() if preset in SANITIZERS else 5 * jobs() // 2
     return 2 * jobs()
 
 
