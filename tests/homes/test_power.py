@@ -41,7 +41,7 @@ def test_engine_is_thrown_away_and_replaced_when_most_others_ran_on(three):
     os.kill(three.engine(0), signal.SIGKILL)  # from here on the new one is needed
     appended = three.shards(2)[0]["sequence"]
     three.wait("the logs go on", lambda: three.shards(2)[0]["sequence"] > appended + 2)
-    assert three.homes() == before
+    three.wait("the homes as before", lambda: three.homes() == before)  # on a busy machine one may move
 
 
 def test_engines_are_kept_when_most_went_down_and_nothing_is_claimed_before_all_are_back(three):
