@@ -5,7 +5,6 @@
 #include "broker/node.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 static bool is_self(const struct config *config, const struct config_address *address)
 {
@@ -51,13 +50,6 @@ static void take_engine(const struct broker *broker, struct homes_options *optio
         options->engine.urls[i] = config->cluster.engine_urls[i].hidden;
 }
 
-/* A test lets logs be trimmed sooner. */
-static uint32_t kept_records(void)
-{
-    const char *asked = getenv("SKEIN_TEST_LOG_KEEP");
-    return asked == NULL ? 0 : (uint32_t)strtoul(asked, NULL, 10);
-}
-
 void homes_make(struct broker *broker)
 {
     const struct config *config = broker->config;
@@ -71,7 +63,7 @@ void homes_make(struct broker *broker)
         .incarnation = cluster_incarnation(broker->cluster),
         .weight = config->cluster.weight,
         .workers = broker->worker_count,
-        .keep = kept_records(),
+        .keep = asked_by_test("SKEIN_TEST_LOG_KEEP"),
         .stay_ms = config->cluster.home_stay_ms,
         .standby = config->cluster.role == CLUSTER_STANDBY,
         .metrics = metrics_shard_get(&broker->metrics, broker->worker_count + 2),

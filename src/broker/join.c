@@ -24,9 +24,7 @@ static void take_addresses(struct join *join, const struct config *config)
     }
 }
 
-/* What a test asks for: edges that give up sooner, on all its nodes, or a node that speaks an older
- * version of the protocol. 0: nothing. */
-static uint32_t asked_by_test(const char *variable)
+uint32_t asked_by_test(const char *variable)
 {
     const char *asked = getenv(variable);
     return asked == NULL ? 0 : (uint32_t)strtoul(asked, NULL, 10);

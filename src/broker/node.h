@@ -72,6 +72,9 @@ void sys_topics_stop(struct broker *broker);
 /* bind.c: listener_bind() for what the configuration has under `key`. -1: why has been said. */
 int bind_or_say(const char *key, struct listener_address *address, int backlog);
 
+/* join.c: a number from an environment variable that only tests set; 0: it is not set. */
+uint32_t asked_by_test(const char *variable);
+
 /* join.c: the cluster, when the configuration names one. Before the workers are made; for each
  * worker; before clients are let in; when they are. Two give an exit code; why has been said. */
 int join_open(struct broker *broker);

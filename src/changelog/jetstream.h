@@ -5,7 +5,8 @@
  * kept while there is no connection: what is asked then fails at once, and who asked asks again. A
  * server that does not read holds up who appends to it for a second at most, once a connection.
  * Streams are made by jetstream_create() alone, which is called once in the life of a cluster: one
- * that is missing later has been lost, and must not be made again.
+ * that is missing later has been lost, and is made again only where the stores of all nodes are
+ * there to go on from (homes/founding.c).
  */
 #ifndef CHANGELOG_JETSTREAM_H
 #define CHANGELOG_JETSTREAM_H

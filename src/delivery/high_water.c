@@ -95,7 +95,7 @@ static void forget_up_to(struct high_water *mark, uint64_t number)
 
 static void add(struct high_water *mark, uint64_t number)
 {
-    if (number <= mark->all)
+    if (covers(mark, number))
         return;
     if (mark->count == HIGH_WATER_MAX)
         forget_up_to(mark, mark->numbers[0]);

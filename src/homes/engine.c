@@ -204,7 +204,7 @@ void engine_replace(struct homes *homes, uint64_t now_ms)
 
 void engine_warm(struct homes *homes)
 {
-    if (!homes->cold || !homes->all_here || !peers_take_part(homes))
+    if (!homes->cold || !peers_are_all(homes))
         return;
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         if (!homes->groups[i].warm)

@@ -242,7 +242,7 @@ static void make_streams(struct homes *homes)
  * which was not written yet. */
 static bool engines_lost_all(const struct homes *homes)
 {
-    return homes->cold && homes->all_here && peers_take_part(homes) && peers_are_cold(homes);
+    return homes->cold && peers_are_all(homes) && peers_are_cold(homes);
 }
 
 /* What was in them is in the stores: who has most of each goes on behind that (group.c). */

@@ -249,15 +249,10 @@ static bool is_vacant(const struct group *group)
            strcmp(chain->claimant.node, group->homes->node) == 0;
 }
 
-static bool everybody_is_here(const struct homes *homes)
-{
-    return homes->all_here && peers_take_part(homes);
-}
-
 static bool may_claim(const struct group *group, uint64_t now_ms)
 {
     const struct homes *homes = group->homes;
-    bool all = homes->mark.seeding || everybody_is_here(homes);
+    bool all = homes->mark.seeding || peers_are_all(homes);
     bool settled =
         all || (now_ms >= homes->running_ms + HOMES_SETTLE_MS && (!homes->cold || group->warm));
     return now_ms >= group->unfit_ms && homes->leave_ms == 0 && !homes_drained(homes) && settled;
@@ -324,7 +319,7 @@ static void look_whether_to_mend(struct group *group, uint64_t now_ms)
         LOG(LOG_WARN, "homes.log_short", log_uint("group", log->group), log_uint("read", read),
             log_uint("missing", log->missing));
     }
-    if (now_ms < group->missing_ms + HOMES_MEND_MS || !everybody_is_here(homes) ||
+    if (now_ms < group->missing_ms + HOMES_MEND_MS || !peers_are_all(homes) ||
         peers_home(homes, log->group, &epoch) != NULL || peers_highest(homes, log->group) > read ||
         group->flushed.sequence < log->chain.whole.sequence)
         return;

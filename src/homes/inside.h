@@ -149,6 +149,9 @@ const struct peer *peers_source(const struct homes *homes, uint32_t group, bool 
 /* Who says that it is home of the group, with the highest epoch; NULL: nobody. */
 const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch);
 
+/* Every node there is, removed ones not counted, is here and takes part. */
+bool peers_are_all(const struct homes *homes);
+
 /* More than half of the nodes there are, removed ones not counted, are here, this one among them.
  */
 bool peers_are_most(const struct homes *homes);
@@ -213,8 +216,7 @@ struct group {
     bool warm;         /* it has had a home since this node runs */
     uint64_t unfit_ms; /* until then it is not claimed from here */
     uint64_t trim_ms, trimmed, told_sequence;
-    uint64_t
-        missing_ms; /* since then, or since it was mended, the log lacks its end; 0: it does not */
+    uint64_t missing_ms; /* since when the log lacks its end, or was mended last; 0: it does not */
     char preferred[HOMES_NAME_MAX];
     uint64_t claims, deposed, changes, mended;
     struct group_counted {

@@ -59,6 +59,11 @@ bool peer_takes_part(const struct homes *homes, const struct peer *peer)
            strcmp(peer->news.id, homes->mark.id) == 0;
 }
 
+bool peers_are_all(const struct homes *homes)
+{
+    return homes->all_here && peers_take_part(homes);
+}
+
 bool peers_are_most(const struct homes *homes)
 {
     uint32_t here = 1, all = 1;
