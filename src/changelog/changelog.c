@@ -250,7 +250,7 @@ static void answered(struct engine_sink *sink, const struct engine_answer *answe
     if (log->flight.token != 0 && answer->token == log->flight.token)
         flight_answered(log, answer, now_ms);
     else if (log->info_token != 0 && answer->token == log->info_token)
-        reader_info_answered(log, answer);
+        reader_info_answered(log, answer, now_ms);
     else if (changelog_reads(log))
         reader_answered(log, answer, now_ms);
 }

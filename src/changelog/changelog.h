@@ -45,6 +45,7 @@ enum {
     CHANGELOG_RETRY_MS = 200,        /* after an answer that it could not be done now */
     CHANGELOG_POLL_MS = 250,         /* a follower that has read everything looks again */
     CHANGELOG_INFO_MS = 2000,        /* ... and whether what it would read next has been trimmed */
+    CHANGELOG_GONE_MS = 1000,        /* ... which the engine has to say twice, so long apart */
     CHANGELOG_READS = 8,
 };
 
@@ -147,6 +148,9 @@ struct changelog {
     /* Records at the end of what has been read or appended that the engine does not have, as it
      * said last. That may be old; when it stays so the engine has lost what it had accepted. */
     uint64_t missing;
+    /* What would be read next, of which the engine has said once that it is gone; 0: it has not.
+     * A server that has just started may say so of what it has not found again yet. */
+    uint64_t gone_sequence;
     struct changelog_counts counts;
 };
 

@@ -68,6 +68,7 @@ struct node {
     bool failing;          /* everything is answered at once: nobody knows */
     bool forgets_ids;      /* too long ago for the engine to know a record again */
     uint32_t lost_answers; /* so many of appends do not come back */
+    uint32_t wrong_infos;  /* so many say that nothing is in the log any more */
     uint64_t stale_above;  /* a replica that has no more; 0: it has all */
     uint32_t delay_ms;
     size_t record_max;
@@ -196,6 +197,10 @@ static void fake_info(struct engine *engine, uint32_t group, uint64_t token)
                                    .sequence = node->log->last};
 
     CHECK(group == WORLD_GROUP);
+    if (node->wrong_infos > 0) {
+        node->wrong_infos--;
+        answer.first = answer.sequence + 1;
+    }
     fake_answer(node, answer, bytes_of(NULL, 0));
 }
 

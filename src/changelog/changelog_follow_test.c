@@ -82,10 +82,35 @@ static void follower_whose_next_record_is_trimmed_needs_a_copy(void **state)
     changelog_trim(&a->changelog, 3);
     follow(b);
     world_advance(world, 100);
+    assert_int_equal(b->behind, 0); /* said once */
+    world_advance(world, CHANGELOG_GONE_MS + CHANGELOG_POLL_MS);
 
     assert_int_equal(b->behind, 1);
     assert_int_equal(b->behind_first, 3);
     assert_int_equal(b->changelog.state, CHANGELOG_IDLE);
+    world_free(world);
+}
+
+static void follower_does_not_believe_at_once_that_its_next_record_is_gone(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    world_advance(world, 2000);
+    follow(b);
+    world_advance(world, 100);
+    for (int i = 0; i < 3; i++) {
+        b->wrong_infos = 1;
+        world_advance(world, CHANGELOG_INFO_MS + CHANGELOG_POLL_MS);
+        assert_int_equal(b->wrong_infos, 0);
+    }
+
+    assert_int_equal(b->behind, 0);
+    assert_int_equal(append(a, "one", 1), RC_OK);
+    world_advance(world, 500);
+    assert_int_equal(b->applied_count, 1);
     world_free(world);
 }
 
@@ -169,6 +194,7 @@ int main(void)
         cmocka_unit_test(follower_that_is_told_does_not_wait_to_look),
         cmocka_unit_test(follower_goes_on_behind_the_position_that_its_store_holds),
         cmocka_unit_test(follower_whose_next_record_is_trimmed_needs_a_copy),
+        cmocka_unit_test(follower_does_not_believe_at_once_that_its_next_record_is_gone),
         cmocka_unit_test(claim_of_who_needs_a_copy_does_not_open),
         cmocka_unit_test(follower_reads_ahead_and_asks_little_when_there_is_nothing),
         cmocka_unit_test(record_that_comes_late_counts_although_it_was_asked_for_again),

@@ -33,7 +33,8 @@ void reader_start(struct changelog *log);
 void reader_stop(struct changelog *log);
 /* Asks the engine where the log begins and ends, unless it was asked a moment ago. */
 void reader_ask_info(struct changelog *log, uint64_t now_ms);
-void reader_info_answered(struct changelog *log, const struct engine_answer *answer);
+void reader_info_answered(struct changelog *log, const struct engine_answer *answer,
+                          uint64_t now_ms);
 bool reader_answered(struct changelog *log, const struct engine_answer *answer, uint64_t now_ms);
 void reader_turn(struct changelog *log, uint64_t now_ms);
 uint64_t reader_deadline_ms(const struct changelog *log);

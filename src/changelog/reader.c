@@ -28,6 +28,7 @@ void reader_start(struct changelog *log)
     log->read_wait_ms = CHANGELOG_ANSWER_MS;
     log->poll_ms = log->info_ms = 0;
     log->end_known = false;
+    log->gone_sequence = 0;
 }
 
 void reader_stop(struct changelog *log)
@@ -162,7 +163,8 @@ void reader_ask_info(struct changelog *log, uint64_t now_ms)
     log->engine->ops->info(log->engine, log->group, log->info_token);
 }
 
-void reader_info_answered(struct changelog *log, const struct engine_answer *answer)
+void reader_info_answered(struct changelog *log, const struct engine_answer *answer,
+                          uint64_t now_ms)
 {
     uint64_t read = log->chain.at.sequence;
 
@@ -171,8 +173,17 @@ void reader_info_answered(struct changelog *log, const struct engine_answer *ans
         return;
     log->end_known = true;
     log->missing = answer->sequence < read ? read - answer->sequence : 0;
-    if (!changelog_reads(log) || answer->first <= next(log))
+    if (!changelog_reads(log))
         return;
+    if (answer->first <= next(log)) {
+        log->gone_sequence = 0;
+        return;
+    }
+    if (log->gone_sequence != next(log)) {
+        log->gone_sequence = next(log);
+        log->info_ms = now_ms + CHANGELOG_GONE_MS; /* it has to say it once more */
+        return;
+    }
     reader_stop(log);
     log->state = CHANGELOG_IDLE;
     log->ops->behind(log, answer->first);

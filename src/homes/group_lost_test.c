@@ -78,6 +78,7 @@ static void log_whose_end_was_lost_is_mended_by_who_has_most_of_it(void **state)
     until_home(pair, pair->second);
     assert_int_equal(first->mended, 0);
     assert_int_equal(pair->second->group->mended, 1);
+    advance(pair, CHANGELOG_GONE_MS + 2 * CHANGELOG_POLL_MS);
     assert_true(pair->first->behind > 0); /* it asks for a copy */
     assert_string_equal(pair->first->source, pair->second->homes->node);
     pair_free(pair);

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from kit import V5, Broker, patience
+from kit import V5, Broker, connect_again, patience, unique
 from kit.broker import free_port
 
 from .conftest import GROUPS
@@ -140,7 +140,7 @@ def test_changelogs_of_two_nodes_get_a_third_copy_when_a_third_node_joins(cluste
     three.init()
     three.wait("two copies", lambda: copies(three, 0) == (2, 2))
     kept = {"clean_start": False, "properties": [("session_expiry_interval", 600)]}
-    bob = connect(V5, broker=three[0], **kept)
+    bob = connect_again(three[0], V5, unique("bob"), **kept)
     bob.subscribe(topic, qos=1)
     three.append(Broker(three.configuration(2)))
     three.wait("three copies", lambda: all(copies(three, n) == (3, 3) for n in range(3)),
@@ -148,7 +148,7 @@ def test_changelogs_of_two_nodes_get_a_third_copy_when_a_third_node_joins(cluste
     three.wait_until_settled()
     os.kill(three.engine(1), signal.SIGKILL)  # with two copies nothing could go on now
     three.wait_until_logs_go_on(2)
-    connect(V5, broker=three[2]).publish(topic, "still", 1)
+    connect_again(three[2], V5, "").publish(topic, "still", 1)
     come_back(three[1], bob.client_id).receive(topic=topic, payload="still")
 
 
