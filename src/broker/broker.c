@@ -122,6 +122,7 @@ void node_init(struct broker *broker, const struct config *config)
     }
     metrics_init(&broker->metrics, broker->worker_count + 4);
     router_init(&broker->router, share_choice(config->mqtt.share_strategy));
+    broker->router.share_prefers_local = config->mqtt.share_prefer_local;
     retained_init(&broker->retained, config->limits.retained_count, config->limits.retained_bytes);
     broker->workers = mem_new(broker->worker_count * sizeof(*broker->workers));
 }

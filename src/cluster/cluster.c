@@ -45,18 +45,20 @@ static void drop_mail(struct cluster *cluster)
     }
 }
 
-static void take_interest(struct cluster *cluster, enum interest_level level, struct bytes filter)
+static void take_interest(struct cluster *cluster, const struct interest *interest)
 {
-    struct own_route *route = own_routes_find(&cluster->own_routes, filter);
+    enum interest_level level = interest->level;
+    struct route_key key = {bytes_of(interest->filter, interest->len), interest->shard};
+    struct own_route *route = own_routes_find(&cluster->own_routes, &key);
     if (level == INTEREST_NONE && route != NULL) {
         tell_forget(cluster, route);
         own_routes_remove(&cluster->own_routes, route);
     } else if (level != INTEREST_NONE) {
         if (route == NULL)
-            route = own_routes_add(&cluster->own_routes, filter);
+            route = own_routes_add(&cluster->own_routes, &key);
         route->level = level;
     }
-    tell_change(cluster, level, filter);
+    tell_change(cluster, &key, level);
 }
 
 /* What this node's clients have begun or ceased to want. */
@@ -69,7 +71,7 @@ static void take_interests(struct cluster *cluster)
     tell_losses(cluster);
     while (interest != NULL) {
         struct interest *next = interest->next;
-        take_interest(cluster, interest->level, bytes_of(interest->filter, interest->len));
+        take_interest(cluster, interest);
         mem_free(interest);
         interest = next;
     }

@@ -166,7 +166,7 @@ void talk_close(struct member *member);
 void hear_roads_open(struct member *member);
 
 /* To all members: what has changed in own_routes. */
-void tell_change(struct cluster *cluster, enum interest_level level, struct bytes filter);
+void tell_change(struct cluster *cluster, const struct route_key *key, enum interest_level level);
 /* Before a route leaves own_routes. */
 void tell_forget(struct cluster *cluster, const struct own_route *route);
 /* All that cluster->interests counts has been said. */

@@ -121,6 +121,9 @@ static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forw
     struct link_publish publish = {
         .publication = *p,
         .share = forwarding->share,
+        .has_shard = road->version >= LINK_VERSION_SHARDS && forwarding->share != 0 &&
+                     forwarding->outbox.number != 0 && forwarding->member_shard != NO_SHARD,
+        .shard = forwarding->member_shard,
         .to_retain = forwarding->to_retain,
         .outbox = forwarding->outbox.number,
         .outbox_shard = forwarding->outbox.shard,
@@ -335,9 +338,10 @@ static bool take_publish(struct road_in *road, const struct link_frame *frame)
                                 .low = publish.outbox_low,
                                 .shard = publish.outbox_shard,
                                 .replayed = publish.replayed};
-    struct publish_outcome outcome = publish.to_retain
-                                         ? delivery_retain_remote(hub, p)
-                                         : delivery_publish_remote(hub, p, publish.share, outbox);
+    uint16_t shard = publish.has_shard ? publish.shard : NO_SHARD;
+    struct publish_outcome outcome =
+        publish.to_retain ? delivery_retain_remote(hub, p)
+                          : delivery_publish_remote(hub, p, publish.share, shard, outbox);
     if (outcome.slow)
         tell_lag(road, publisher);
     if (outcome.ticket != NULL) {

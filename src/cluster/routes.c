@@ -4,13 +4,19 @@
 #include "base/memory.h"
 #include "model/topic.h"
 
+static uint64_t key_hash(const struct route_key *key)
+{
+    return bytes_hash(key->filter) ^ key->shard * 0x9E3779B97F4A7C15u;
+}
+
 /* ---- our own -----------------------------------------------------------------------------------
  */
 
 static bool own_matches(const void *element, const void *key)
 {
     const struct own_route *route = element;
-    return bytes_equal(bytes_of(route->filter, route->len), *(const struct bytes *)key);
+    const struct route_key *k = key;
+    return route->shard == k->shard && bytes_equal(bytes_of(route->filter, route->len), k->filter);
 }
 
 void own_routes_init(struct own_routes *own)
@@ -26,21 +32,21 @@ void own_routes_deinit(struct own_routes *own)
     map_deinit(&own->by_filter);
 }
 
-struct own_route *own_routes_add(struct own_routes *own, struct bytes filter)
+struct own_route *own_routes_add(struct own_routes *own, const struct route_key *key)
 {
-    uint64_t hash = bytes_hash(filter);
-    struct own_route *route = mem_new(sizeof(*route) + filter.len);
-    route->hash = hash;
-    route->len = (uint32_t)filter.len;
-    memcpy(route->filter, filter.data, filter.len);
+    struct own_route *route = mem_new(sizeof(*route) + key->filter.len);
+    route->hash = key_hash(key);
+    route->shard = key->shard;
+    route->len = (uint32_t)key->filter.len;
+    memcpy(route->filter, key->filter.data, key->filter.len);
     list_add_last(&own->all, &route->link);
-    map_insert(&own->by_filter, hash, route);
+    map_insert(&own->by_filter, route->hash, route);
     return route;
 }
 
-struct own_route *own_routes_find(const struct own_routes *own, struct bytes filter)
+struct own_route *own_routes_find(const struct own_routes *own, const struct route_key *key)
 {
-    return map_find(&own->by_filter, bytes_hash(filter), own_matches, &filter);
+    return map_find(&own->by_filter, key_hash(key), own_matches, key);
 }
 
 void own_routes_remove(struct own_routes *own, struct own_route *route)
@@ -65,7 +71,9 @@ struct remote_route {
 static bool remote_matches(const void *element, const void *key)
 {
     const struct remote_route *route = element;
-    return bytes_equal(bytes_of(route->filter, route->len), *(const struct bytes *)key);
+    const struct route_key *k = key;
+    return route->subscription->shard == k->shard &&
+           bytes_equal(bytes_of(route->filter, route->len), k->filter);
 }
 
 void remote_routes_init(struct remote_routes *routes, struct router *router, uint32_t remote)
@@ -115,22 +123,31 @@ void remote_routes_end(struct remote_routes *routes)
 /* The message keeps its own QoS: what each subscriber gets is decided where it is. */
 static const struct subscription_options everything = {.qos = 2, .retain_as_published = true};
 
-bool remote_routes_add(struct remote_routes *routes, struct bytes filter, enum interest_level level)
+bool remote_routes_add(struct remote_routes *routes, const struct route_key *key,
+                       enum interest_level level)
 {
-    bool durable = level == INTEREST_DURABLE;
-    uint64_t hash = bytes_hash(filter);
-    struct remote_route *route = map_find(&routes->by_filter, hash, remote_matches, &filter);
+    bool durable = level >= INTEREST_DURABLE, offline = level == INTEREST_OFFLINE;
+    uint64_t hash = key_hash(key);
+    struct bytes filter = key->filter;
+    struct remote_route *route = map_find(&routes->by_filter, hash, remote_matches, key);
     if (route != NULL) {
         route->round = routes->round;
         if (route->subscription->durable != durable)
             router_set_durable(routes->router, route->subscription, durable);
+        router_set_online(routes->router, route->subscription, !offline);
         return true;
     }
     struct bytes share = bytes_of("", 0), inner = filter;
-    if (topic_share_parse(filter, &share, &inner) == SHARE_INVALID || !topic_filter_valid(inner))
+    if (topic_share_parse(filter, &share, &inner) == SHARE_INVALID || !topic_filter_valid(inner) ||
+        (share.len == 0 && key->shard != NO_SHARD))
         return false;
-    struct subscription *s = router_subscribe(routes->router, routes->session, inner, share,
-                                              &everything, durable ? SUBSCRIPTION_DURABLE : 0);
+    struct subscriber_is who = {
+        .session = routes->session,
+        .shard = key->shard,
+        .flags = durable ? SUBSCRIPTION_DURABLE : 0,
+        .offline = offline,
+    };
+    struct subscription *s = router_subscribe(routes->router, &who, inner, share, &everything);
     route = s == NULL ? NULL : mem_try(sizeof(*route) + filter.len);
     if (route == NULL) {
         if (s != NULL)
@@ -145,10 +162,9 @@ bool remote_routes_add(struct remote_routes *routes, struct bytes filter, enum i
     return true;
 }
 
-bool remote_routes_remove(struct remote_routes *routes, struct bytes filter)
+bool remote_routes_remove(struct remote_routes *routes, const struct route_key *key)
 {
-    struct remote_route *route =
-        map_find(&routes->by_filter, bytes_hash(filter), remote_matches, &filter);
+    struct remote_route *route = map_find(&routes->by_filter, key_hash(key), remote_matches, key);
     if (route != NULL)
         take_out(routes, route);
     return true;

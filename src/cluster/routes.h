@@ -11,12 +11,20 @@
 #include "base/map.h"
 #include "router/router.h"
 
+/* A filter, with "$share/name/" before it for a share; of a share perhaps the members whose
+ * sessions are in one shard, else NO_SHARD. See struct interest. */
+struct route_key {
+    struct bytes filter;
+    uint16_t shard;
+};
+
 struct own_route {
     struct list link; /* in own_routes->all, oldest first: who tells them has a place in it */
     uint64_t hash;
     enum interest_level level;
+    uint16_t shard;
     uint32_t len;
-    char filter[]; /* "$share/name/" before it for a share */
+    char filter[];
 };
 
 struct own_routes {
@@ -28,11 +36,16 @@ void own_routes_init(struct own_routes *own);
 void own_routes_deinit(struct own_routes *own);
 
 /* It is not there yet. */
-struct own_route *own_routes_add(struct own_routes *own, struct bytes filter);
+struct own_route *own_routes_add(struct own_routes *own, const struct route_key *key);
 /* NULL: it is not there. */
-struct own_route *own_routes_find(const struct own_routes *own, struct bytes filter);
+struct own_route *own_routes_find(const struct own_routes *own, const struct route_key *key);
 /* Takes the route. */
 void own_routes_remove(struct own_routes *own, struct own_route *route);
+
+static inline struct route_key own_route_key(const struct own_route *route)
+{
+    return (struct route_key){bytes_of(route->filter, route->len), route->shard};
+}
 
 struct remote_routes {
     struct router *router;
@@ -53,8 +66,8 @@ void remote_routes_begin(struct remote_routes *routes);
 void remote_routes_end(struct remote_routes *routes);
 
 /* False: it is no filter. Filters that are there already, or are not, do no harm. */
-bool remote_routes_add(struct remote_routes *routes, struct bytes filter,
+bool remote_routes_add(struct remote_routes *routes, const struct route_key *key,
                        enum interest_level level);
-bool remote_routes_remove(struct remote_routes *routes, struct bytes filter);
+bool remote_routes_remove(struct remote_routes *routes, const struct route_key *key);
 
 #endif

@@ -33,9 +33,16 @@ static int tear_down(void **state)
     return 0;
 }
 
+static const struct route_key *key_of(const char *filter, uint16_t shard)
+{
+    static struct route_key key;
+    key = (struct route_key){bytes_of_str(filter), shard};
+    return &key;
+}
+
 static bool add(struct tables *t, const char *filter)
 {
-    return remote_routes_add(&t->remote, bytes_of_str(filter), INTEREST_CLEAN);
+    return remote_routes_add(&t->remote, key_of(filter, NO_SHARD), INTEREST_CLEAN);
 }
 
 static void assert_leads_there(struct tables *t, const char *topic, bool expected)
@@ -52,8 +59,8 @@ static void filter_that_another_node_tells_leads_there_until_it_is_taken_back(vo
     assert_true(add(t, "a/+"));
     assert_true(add(t, "a/+")); /* twice does no harm */
     assert_leads_there(t, "a/b", true);
-    assert_true(remote_routes_remove(&t->remote, bytes_of_str("a/+")));
-    assert_true(remote_routes_remove(&t->remote, bytes_of_str("a/+")));
+    assert_true(remote_routes_remove(&t->remote, key_of("a/+", NO_SHARD)));
+    assert_true(remote_routes_remove(&t->remote, key_of("a/+", NO_SHARD)));
     assert_leads_there(t, "a/b", false);
 }
 
@@ -64,6 +71,54 @@ static void share_that_another_node_tells_has_it_as_a_member(void **state)
     struct route_set set = find(t->f, "a");
     assert_int_equal(set.count, 0);
     assert_int_equal(set.share_count, 1);
+}
+
+static void share_has_a_member_for_each_shard_that_another_node_tells(void **state)
+{
+    struct tables *t = *state;
+    struct subscription *member;
+    struct route route;
+    for (uint16_t shard = 3; shard < 5; shard++)
+        assert_true(remote_routes_add(&t->remote, key_of("$share/g/a", shard), INTEREST_DURABLE));
+    assert_true(add(t, "$share/g/a"));
+    uint32_t chosen[2] = {0}, clean = 0;
+    for (int i = 0; i < 9; i++) {
+        assert_true(share_choose(find(t->f, "a").shares[0], CHOOSE_ROUND_ROBIN, SHARE_ANYWHERE, 0,
+                                 bytes_of("", 0), 0, &member, &route));
+        if (member->shard == NO_SHARD)
+            clean++;
+        else
+            chosen[member->shard - 3]++;
+    }
+    assert_int_equal(chosen[0], 3);
+    assert_int_equal(chosen[1], 3);
+    assert_int_equal(clean, 3);
+    assert_false(share_find_member(find(t->f, "a").shares[0], 3, &member, &route)); /* none here */
+    assert_true(remote_routes_remove(&t->remote, key_of("$share/g/a", 3)));
+    assert_true(remote_routes_remove(&t->remote, key_of("$share/g/a", NO_SHARD)));
+    assert_true(share_choose(find(t->f, "a").shares[0], CHOOSE_ROUND_ROBIN, SHARE_ANYWHERE, 0,
+                             bytes_of("", 0), 0, &member, &route));
+    assert_int_equal(member->shard, 4);
+}
+
+static void shard_with_nobody_connected_is_chosen_last(void **state)
+{
+    struct tables *t = *state;
+    struct subscription *member;
+    struct route route;
+    for (uint16_t shard = 3; shard < 6; shard++)
+        assert_true(remote_routes_add(&t->remote, key_of("$share/g/a", shard),
+                                      shard == 4 ? INTEREST_DURABLE : INTEREST_OFFLINE));
+    for (int i = 0; i < 9; i++) {
+        assert_true(share_choose(find(t->f, "a").shares[0], CHOOSE_ROUND_ROBIN, SHARE_ANYWHERE, 0,
+                                 bytes_of("", 0), 0, &member, &route));
+        assert_int_equal(member->shard, 4);
+    }
+    assert_true(remote_routes_add(&t->remote, key_of("$share/g/a", 4), INTEREST_OFFLINE));
+    assert_true(remote_routes_add(&t->remote, key_of("$share/g/a", 3), INTEREST_DURABLE));
+    assert_true(share_choose(find(t->f, "a").shares[0], CHOOSE_ROUND_ROBIN, SHARE_ANYWHERE, 0,
+                             bytes_of("", 0), 0, &member, &route));
+    assert_int_equal(member->shard, 3);
 }
 
 static void what_is_not_in_the_whole_table_goes_at_its_end(void **state)
@@ -96,10 +151,9 @@ static void clear_takes_everything_out(void **state)
 static void route_is_durable_while_a_session_there_is(void **state)
 {
     struct tables *t = *state;
-    struct bytes a = bytes_of_str("a");
     add(t, "a");
     assert_int_equal(find(t->f, "a").routes[0].flags & SUBSCRIPTION_DURABLE, 0);
-    assert_true(remote_routes_add(&t->remote, a, INTEREST_DURABLE));
+    assert_true(remote_routes_add(&t->remote, key_of("a", NO_SHARD), INTEREST_DURABLE));
     assert_true(find(t->f, "a").routes[0].flags & SUBSCRIPTION_DURABLE);
     add(t, "a");
     assert_int_equal(find(t->f, "a").routes[0].flags & SUBSCRIPTION_DURABLE, 0);
@@ -111,16 +165,18 @@ static void what_is_no_filter_is_refused(void **state)
     assert_false(add(t, ""));
     assert_false(add(t, "a/#/b"));
     assert_false(add(t, "$share/"));
+    assert_false(remote_routes_add(&t->remote, key_of("a", 3), INTEREST_DURABLE)); /* no share */
 }
 
 static void own_route_is_there_once(void **state)
 {
     struct tables *t = *state;
-    struct own_route *route = own_routes_add(&t->own, bytes_of_str("a"));
+    struct own_route *route = own_routes_add(&t->own, key_of("a", NO_SHARD));
     assert_non_null(route);
-    assert_ptr_equal(own_routes_find(&t->own, bytes_of_str("a")), route);
+    assert_ptr_equal(own_routes_find(&t->own, key_of("a", NO_SHARD)), route);
+    assert_null(own_routes_find(&t->own, key_of("a", 1)));
     own_routes_remove(&t->own, route);
-    assert_null(own_routes_find(&t->own, bytes_of_str("a")));
+    assert_null(own_routes_find(&t->own, key_of("a", NO_SHARD)));
     assert_true(list_empty(&t->own.all));
 }
 
@@ -131,6 +187,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(filter_that_another_node_tells_leads_there_until_it_is_taken_back),
         RULE(share_that_another_node_tells_has_it_as_a_member),
+        RULE(share_has_a_member_for_each_shard_that_another_node_tells),
+        RULE(shard_with_nobody_connected_is_chosen_last),
         RULE(what_is_not_in_the_whole_table_goes_at_its_end),
         RULE(clear_takes_everything_out),
         RULE(route_is_durable_while_a_session_there_is),

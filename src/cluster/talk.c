@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/rcu.h"
+#include "model/topic.h"
 
 /* ---- telling -----------------------------------------------------------------------------------
  */
@@ -26,11 +27,13 @@ struct tell {
     struct member *member;
     struct list *next; /* in own_routes->all: the next to be told; the list's head: all are */
     bool whole;        /* the whole table has been told */
-    uint8_t level;     /* enum interest_level of what is collected */
+    uint16_t version;  /* of the protocol */
+    uint8_t kind;      /* LINK_ROUTES or LINK_SHARE_ROUTES: what is collected... */
+    uint8_t level;     /* ... and its enum interest_level */
     uint64_t homes[CLUSTER_GROUPS]; /* the epochs of the groups that it has been told we lead */
     uint32_t removed;               /* nodes that were removed and have been told */
     uint32_t used;
-    uint8_t collected[ROUTES_FRAME + 2 + UINT16_MAX];
+    uint8_t collected[ROUTES_FRAME + 2 + 2 + UINT16_MAX];
 };
 
 static struct tell *tell_of(struct link *link)
@@ -41,16 +44,39 @@ static struct tell *tell_of(struct link *link)
 static void send_collected(struct tell *tell)
 {
     if (tell->used > 0)
-        link_send(&tell->link, LINK_ROUTES, tell->level, bytes_of(tell->collected, tell->used));
+        link_send(&tell->link, tell->kind, tell->level, bytes_of(tell->collected, tell->used));
     tell->used = 0;
 }
 
-static void collect(struct tell *tell, enum interest_level level, struct bytes filter)
+/* A share's route without a shard stands for its clean members alone, when those that are durable
+ * are told by their shards. */
+static enum interest_level level_for(const struct tell *tell, const struct route_key *key,
+                                     enum interest_level level)
 {
-    if (tell->level != level || tell->used >= ROUTES_FRAME)
+    if (tell->version < LINK_VERSION_SHARDS)
+        return level == INTEREST_BOTH ? INTEREST_DURABLE : level;
+    if (level == INTEREST_BOTH)
+        return INTEREST_CLEAN;
+    struct bytes name, inner;
+    bool elsewhere = level == INTEREST_DURABLE && key->shard == NO_SHARD &&
+                     topic_share_parse(key->filter, &name, &inner) == SHARE_OK;
+    return elsewhere ? INTEREST_NONE : level;
+}
+
+static void collect(struct tell *tell, const struct route_key *key, enum interest_level level)
+{
+    uint8_t kind = key->shard == NO_SHARD ? LINK_ROUTES : LINK_SHARE_ROUTES;
+    if (kind == LINK_SHARE_ROUTES && tell->version < LINK_VERSION_SHARDS)
+        return;
+    level = level_for(tell, key, level);
+    if (tell->kind != kind || tell->level != level || tell->used >= ROUTES_FRAME)
         send_collected(tell);
+    tell->kind = kind;
     tell->level = (uint8_t)level;
-    uint8_t *end = link_write_text(tell->collected + tell->used, filter);
+    uint8_t *end = tell->collected + tell->used;
+    if (kind == LINK_SHARE_ROUTES)
+        end = link_write_u16(end, key->shard);
+    end = link_write_text(end, key->filter);
     tell->used = (uint32_t)(end - tell->collected);
 }
 
@@ -68,7 +94,9 @@ static void tell_more(struct tell *tell)
     struct own_routes *own = &tell->member->cluster->own_routes;
     while (tell->next != &own->all && !link_is_high(&tell->link)) {
         const struct own_route *route = CONTAINER_OF(tell->next, struct own_route, link);
-        collect(tell, route->level, bytes_of(route->filter, route->len));
+        struct route_key key = own_route_key(route);
+        if (level_for(tell, &key, route->level) != INTEREST_NONE)
+            collect(tell, &key, route->level);
         tell->next = tell->next->next;
     }
     if (tell->next == &own->all && !tell->whole) {
@@ -178,6 +206,7 @@ void tell_open(struct member *member, int fd, struct bytes unread)
     if (member->tell != NULL)
         link_close(&member->tell->link);
     tell->member = member;
+    tell->version = member->version;
     tell->next = cluster->own_routes.all.next;
     if (link_open(&tell->link, &cluster->loop, &tell_ops, fd, unread) != RC_OK) {
         mem_free(tell);
@@ -196,12 +225,12 @@ void tell_open(struct member *member, int fd, struct bytes unread)
     tell_more(tell);
 }
 
-void tell_change(struct cluster *cluster, enum interest_level level, struct bytes filter)
+void tell_change(struct cluster *cluster, const struct route_key *key, enum interest_level level)
 {
     LIST_FOR_EACH (link, &cluster->members) {
         struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
         if (tell != NULL)
-            collect(tell, level, filter);
+            collect(tell, key, level);
     }
 }
 
@@ -312,14 +341,16 @@ static struct hear *hear_of(struct link *link)
 static bool hear_filters(struct member *member, const struct link_frame *frame)
 {
     struct link_reader reader = link_reader_of(frame->body);
-    bool fine = frame->flags <= INTEREST_DURABLE;
+    bool fine = frame->flags <= INTEREST_OFFLINE;
+    bool by_shard = frame->kind == LINK_SHARE_ROUTES;
     while (fine && reader.at < reader.end) {
-        struct bytes filter = link_read_text(&reader);
+        struct route_key key = {.shard = by_shard ? link_read_u16(&reader) : NO_SHARD};
+        key.filter = link_read_text(&reader);
         if (reader.failed)
             return false;
         fine = frame->flags == INTEREST_NONE
-                   ? remote_routes_remove(&member->routes, filter)
-                   : remote_routes_add(&member->routes, filter, (enum interest_level)frame->flags);
+                   ? remote_routes_remove(&member->routes, &key)
+                   : remote_routes_add(&member->routes, &key, (enum interest_level)frame->flags);
     }
     return fine;
 }
@@ -418,6 +449,7 @@ static bool heard(struct link *link, const struct link_frame *frame)
         remote_routes_begin(&hear->member->routes);
         return true;
     case LINK_ROUTES:
+    case LINK_SHARE_ROUTES:
         return hear_filters(hear->member, frame);
     case LINK_ROUTES_MARK:
         return hear_mark(hear, frame);

@@ -90,6 +90,7 @@ struct config {
         char response_information[CONFIG_TEXT_MAX]; /* "": none */
         char server_reference[CONFIG_TEXT_MAX];     /* where to go instead; "": not told */
         enum share_strategy share_strategy;
+        bool share_prefer_local;
     } mqtt;
 
     struct {

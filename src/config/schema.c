@@ -213,6 +213,13 @@ const struct config_key config_keys[] = {
      .fallback = "round_robin",
      .since = "0.1.0",
      .doc = "Which member of a shared subscription gets a message."},
+    {.path = "mqtt.share_prefer_local",
+     BOOL(mqtt.share_prefer_local),
+     .fallback = "false",
+     .since = "0.1.0",
+     .doc = "In a cluster, members of a shared subscription whose sessions are on the publisher's "
+            "node get "
+            "its messages as long as one of them is connected."},
     {.path = "mqtt.keep_alive_max",
      SECONDS(mqtt.keep_alive_max_s, 0, UINT16_MAX),
      .fallback = "0",

@@ -90,24 +90,41 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
     return routing.outcome;
 }
 
+/* To a session of that shard, or if one of them has got it to nobody. */
+static void deliver_to_shard(struct routing *routing, struct share *share, uint16_t shard)
+{
+    struct route route = {.qos = routing->delivery.publication->qos, .flags = SUBSCRIPTION_DURABLE};
+    routing_to_batch(
+        routing, shard % routing->hub->worker_count,
+        &(struct addressees){.routes = &route, .count = 1, .share = share, .member_shard = shard});
+}
+
 /* One of our members of the share that the other node has chosen us for; the last one may have left
  * it in the meantime. */
 static void deliver_to_hashed_share(struct routing *routing, const struct route_set *set,
-                                    uint64_t hash)
+                                    const struct outbox_share *to)
 {
     struct subscription *member;
     struct route route;
-    struct share *share = share_of_hash(set, hash);
-    if (share != NULL &&
-        share_choose(share, CHOOSE_RANDOM, SHARE_HERE, 0, bytes_of("", 0), 0, &member, &route))
+    struct share *share = share_of_hash(set, to->filter_hash);
+    if (to->shard != NO_SHARD && routing->delivery.outbox.number != 0) {
+        if (!shard_is_here(routing->hub, to->shard) ||
+            (share == NULL && delivery_lacks_routes(routing->hub)))
+            routing->source.rc = RC_CLOSED;
+        else if (share != NULL)
+            deliver_to_shard(routing, share, to->shard);
+    } else if (share != NULL && share_choose(share, CHOOSE_RANDOM, SHARE_HERE, 0, bytes_of("", 0),
+                                             0, &member, &route)) {
         routing_to_share(routing, share);
-    else
+    } else {
         routing->source.rc = RC_NOT_FOUND;
+    }
 }
 
 struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
                                                const struct publication *publication,
-                                               uint64_t share, struct outbox_tag outbox)
+                                               uint64_t share, uint16_t member_shard,
+                                               struct outbox_tag outbox)
 {
     struct routing routing;
     struct wire_cache wire;
@@ -122,32 +139,32 @@ struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
     if (share == 0)
         routing_to_routes(&routing, &set);
     else
-        deliver_to_hashed_share(&routing, &set, share);
+        deliver_to_hashed_share(&routing, &set, &(struct outbox_share){share, member_shard});
     routing.outcome.ticket = commit_source_close(&routing.source, &routing.outcome.rc);
     routing_end(&routing, NULL);
     return routing.outcome;
 }
 
-/* The share of an entry that was replayed: whoever got it, or was to get it, is of that shard. */
+/* Whoever has got it, or is to get it, is of that shard, wherever that is at home now. */
 static void deliver_to_chosen_shard(struct routing *routing, struct share *share,
                                     const struct outbox_share *chosen)
 {
     struct delivery_hub *hub = routing->hub;
     struct route route = {.qos = routing->delivery.publication->qos, .flags = SUBSCRIPTION_DURABLE};
     uint32_t remote;
+    enum delivery_place place = HOME_IS_HERE;
     if (chosen->shard == OUTBOX_SHARD_AWAY) {
         routing_to_share(routing, share);
-    } else if (hub->remote != NULL &&
-               hub->remote->ops->home_of(hub, chosen->shard, &remote) == HOME_IS_REMOTE) {
-        route.session = session_ref_of_remote(remote);
-        if (!routing_to_remote_member(routing, &route, chosen->filter_hash))
-            routing->source.rc = RC_CLOSED; /* it may have it, and nobody else */
-    } else {
-        routing_to_batch(
-            routing, chosen->shard % hub->worker_count,
-            &(struct addressees){
-                .routes = &route, .count = 1, .share = share, .member_shard = chosen->shard});
+        return;
     }
+    if (hub->remote != NULL)
+        place = hub->remote->ops->home_of(hub, chosen->shard, &remote);
+    if (place == HOME_IS_REMOTE)
+        route.session = session_ref_of_remote(remote);
+    if (place == HOME_IS_HERE)
+        deliver_to_shard(routing, share, chosen->shard);
+    else if (place == HOME_IS_UNKNOWN || !routing_to_remote_member(routing, &route, chosen))
+        routing->source.rc = RC_CLOSED; /* it may have it, and nobody else */
 }
 
 /* Shares that are new since the entry was made get nothing of it. */
@@ -187,10 +204,16 @@ static void deliver_to_members(struct routing *routing, const struct route_set *
     for (uint32_t i = 0; i < count; i++) {
         const struct outbox_choice *choice = &choices[i];
         routing->delivery.outbox.number = tag.number + 1 + i;
-        if (choice->stored.shard == OUTBOX_SHARD_AWAY) {
-            uint64_t hash = choice->stored.filter_hash;
-            if (!routing_to_remote_member(routing, &choice->route, hash))
-                deliver_elsewhere(routing, set, hash);
+        const struct outbox_share *stored = &choice->stored;
+        if (stored->shard == OUTBOX_SHARD_AWAY) {
+            if (!routing_to_remote_member(routing, &choice->route, stored))
+                deliver_elsewhere(routing, set, stored->filter_hash);
+            continue;
+        }
+        if (session_ref_is_remote(choice->route.session)) {
+            struct share *share = share_of_hash(set, stored->filter_hash);
+            if (share != NULL)
+                deliver_to_chosen_shard(routing, share, stored);
             continue;
         }
         routing_to_batch(routing, session_ref_worker(choice->route.session),

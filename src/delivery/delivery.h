@@ -86,7 +86,9 @@ struct forwarding {
     struct message *message; /* the same, or NULL. Both are borrowed */
     uint64_t share; /* a hash of "$share/name/filter": for one of its members there; 0: for those of
                        no share */
-    bool to_retain; /* for the home of its topic, and nobody else there */
+    uint16_t member_shard; /* of an outbox and a share: for a member whose session is in that shard;
+                              NO_SHARD: any */
+    bool to_retain;        /* for the home of its topic, and nobody else there */
     struct outbox_tag outbox;      /* number 0: of none */
     struct publish_ticket *ticket; /* NULL, or ticket_answered() is called when it is safe there, or
                                       nobody can know */
@@ -206,13 +208,15 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
 
 /*
  * A publication that came from another node: for this node's subscribers only; of a share when
- * `share` is not 0, see struct forwarding. publication->publisher is a reference that is remote by
- * session_ref_is_remote(), or 0. An entry of an outbox comes with its tag, and is not delivered
+ * `share` is not 0, see struct forwarding for that and the shard. RC_CLOSED: that is not here;
+ * RC_NOT_FOUND: the share has no member here. publication->publisher is a reference that is remote
+ * by session_ref_is_remote(), or 0. An entry of an outbox comes with its tag, and is not delivered
  * again to shards that have it. A ticket is the caller's to set asked_by and number of.
  */
 struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
                                                const struct publication *publication,
-                                               uint64_t share, struct outbox_tag outbox);
+                                               uint64_t share, uint16_t member_shard,
+                                               struct outbox_tag outbox);
 
 /* One that came from another node because this one is home of its topic: makes it, or what clears
  * it, the retained one. RC_CLOSED: it is not home. Tickets as above. */

@@ -43,9 +43,11 @@ static bool pass_on(struct routing *routing, const struct session *session, stru
     if (!online && routing_may_leave(routing) &&
         share_choose(share, how, SHARE_ANYWHERE, p->publisher_hash, p->topic, session->ref, &other,
                      &away) &&
-        session_ref_is_remote(away.session) &&
-        routing_to_remote_member(routing, &away, outbox_share_hash(other)))
-        return true;
+        session_ref_is_remote(away.session)) {
+        struct outbox_share to = {outbox_share_hash(other), other->shard};
+        if (routing_to_remote_member(routing, &away, &to))
+            return true;
+    }
     if (!online && !(any && session->ending))
         return false;
     routing_to_batch(

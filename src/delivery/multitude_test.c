@@ -22,8 +22,8 @@ static struct multitude *multitude_of(struct fixture *f, uint32_t expiry_s)
     subscribe(m->clients[1], "all", 1);
     for (uint64_t i = 0; i < MULTITUDE; i++) {
         session_ref ref = i % 2 << SESSION_REF_WORKER_SHIFT | (1000 + i);
-        m->gone[i] =
-            router_subscribe(&f->router, ref, bytes_of_str("all"), bytes_of_str(""), &options, 0);
+        m->gone[i] = router_subscribe(&f->router, &(struct subscriber_is){.session = ref},
+                                      bytes_of_str("all"), bytes_of_str(""), &options);
         assert_non_null(m->gone[i]);
     }
     subscribe(m->clients[2], "all", 1);
@@ -130,8 +130,9 @@ static void multitude_that_changes_while_it_is_found_loses_nobody_else(void **st
     settle(f);
     assert_all_got(m, "hello");
     for (uint32_t i = 0; i < MULTITUDE; i += 2)
-        m->gone[i] = router_subscribe(&f->router, 1000 + i, bytes_of_str("all"), bytes_of_str(""),
-                                      &(struct subscription_options){0}, 0);
+        m->gone[i] = router_subscribe(&f->router, &(struct subscriber_is){.session = 1000 + i},
+                                      bytes_of_str("all"), bytes_of_str(""),
+                                      &(struct subscription_options){0});
     multitude_ends(f, m);
 }
 

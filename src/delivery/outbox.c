@@ -308,11 +308,14 @@ uint64_t outbox_share_hash(struct subscription *member)
 static void add_choice(struct outbox_entry *entry, struct share *share, struct subscription *member,
                        const struct route *route)
 {
-    bool away = session_ref_is_remote(route->session);
-    uint16_t shard = atomic_load_explicit(&member->shard, memory_order_relaxed);
+    static_assert((int)OUTBOX_SHARD_AWAY == (int)NO_SHARD,
+                  "a member of no shard is on another node");
+    const struct delivery_remote *remote = entry->hub->remote;
+    bool away = session_ref_is_remote(route->session) &&
+                !atomic_load_explicit(&remote->shards_have_homes, memory_order_relaxed);
     entry->choices[entry->count++] =
         (struct outbox_choice){.stored = {.filter_hash = outbox_share_hash(member),
-                                          .shard = away ? OUTBOX_SHARD_AWAY : shard},
+                                          .shard = away ? OUTBOX_SHARD_AWAY : member->shard},
                                .route = *route,
                                .member = member,
                                .share = share};
@@ -324,7 +327,8 @@ static void choose_members(struct outbox_entry *entry, const struct route_set *s
     for (uint32_t i = 0; i < set->share_count; i++) {
         struct subscription *member;
         struct route route;
-        if (share_choose(set->shares[i], entry->hub->router->share_choice, SHARE_ANYWHERE,
+        const struct router *router = entry->hub->router;
+        if (share_choose(set->shares[i], router->share_choice, share_reach_of(router),
                          p->publisher_hash, p->topic, 0, &member, &route))
             add_choice(entry, set->shares[i], member, &route);
     }

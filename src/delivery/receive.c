@@ -58,12 +58,16 @@ static void note_arrival(struct delivery_hub *hub, const struct delivery_item *i
         high_water_set_clean(hub, item->outbox);
 }
 
-/* Somebody of that shard got the message before the broker ended, or was to get it: finds the
- * member, which is none when it is done, and then there is nothing to deliver. */
+/* Somebody of that shard has got the message, or is to get it: finds the member. False: there is
+ * nothing to deliver, because one has, or because nobody can say it here any more. */
 static bool find_chosen(struct delivery_hub *hub, struct delivery_item *item)
 {
     struct store_shard *store = &hub->sessions->stores[item->member_shard];
     struct route_set set;
+    if (!shard_is_here(hub, item->member_shard)) {
+        item->source.rc = RC_CLOSED;
+        return false;
+    }
     if (high_water_covers(hub, store, item->outbox))
         return false;
     route_find(&hub->reader, item->publication.topic, ROUTE_AT_ONCE, &set);

@@ -1,133 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What goes to other nodes by an outbox: once, in order, and again when it did not get there. The
- * test is the other node. */
-#include "delivery/node_fixture.h"
-
-enum { SENT_MAX = 16 };
-
-struct other_node {
-    struct delivery_remote remote;
-    struct subscription *subscription;
-    bool there; /* else there is no way to it */
-    bool hangs; /* it does not answer: */
-    struct publish_ticket *hanging[SENT_MAX];
-    enum rc answer; /* to what asks */
-    bool is_home;   /* of all topics */
-    int count, tries, asked_to_apply;
-    uint64_t applied;
-    struct {
-        char payload[TEXT_ROOM];
-        struct outbox_tag outbox;
-        bool to_retain;
-    } sent[SENT_MAX];
-};
-
-static struct other_node other;
-
-static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forwarding *forwarding)
-{
-    (void)hub;
-    assert_int_equal(remote, 0);
-    other.tries++;
-    if (!other.there)
-        return false;
-    assert_true(other.count < SENT_MAX);
-    struct bytes payload = forwarding->publication->payload;
-    snprintf(other.sent[other.count].payload, TEXT_ROOM, "%.*s", (int)payload.len, payload.data);
-    other.sent[other.count].outbox = forwarding->outbox;
-    other.sent[other.count++].to_retain = forwarding->to_retain;
-    if (forwarding->ticket != NULL && other.hangs)
-        other.hanging[other.count - 1] = forwarding->ticket;
-    else if (forwarding->ticket != NULL)
-        ticket_answered(forwarding->ticket, other.answer);
-    return true;
-}
-
-static bool is_behind(struct delivery_hub *hub, uint32_t remote)
-{
-    (void)hub;
-    (void)remote;
-    return false;
-}
-
-static enum delivery_place home_of(struct delivery_hub *hub, uint32_t shard, uint32_t *remote)
-{
-    (void)hub;
-    (void)shard;
-    *remote = 0;
-    return other.is_home ? HOME_IS_REMOTE : HOME_IS_HERE;
-}
-
-static uint64_t sequence(struct delivery_hub *hub, uint32_t shard)
-{
-    (void)hub;
-    (void)shard;
-    return 17;
-}
-
-static bool is_spread(struct delivery_hub *hub, uint32_t shard, uint64_t to)
-{
-    (void)hub;
-    (void)shard;
-    return to <= other.applied;
-}
-
-static void spread(struct delivery_hub *hub)
-{
-    (void)hub;
-    other.asked_to_apply++;
-}
-
-static const struct remote_ops other_ops = {.home_of = home_of,
-                                            .sequence = sequence,
-                                            .is_spread = is_spread,
-                                            .spread = spread,
-                                            .forward = forward,
-                                            .is_behind = is_behind};
-
-static void meet(struct node *n)
-{
-    static const struct subscription_options everything = {.qos = 2};
-    other = (struct other_node){
-        .remote = {.ops = &other_ops, .shards_have_homes = true}, .there = true, .answer = RC_OK};
-    other.subscription =
-        router_subscribe(&n->f->router, session_ref_of_remote(0), bytes_of_str("a"),
-                         bytes_of_str(""), &everything, SUBSCRIPTION_DURABLE);
-    for (uint32_t worker = 0; worker < WORKERS; worker++)
-        n->f->workers[worker].hub.remote = &other.remote;
-}
-
-static void part(struct node *n)
-{
-    router_unsubscribe(&n->f->router, other.subscription);
-    for (uint32_t worker = 0; worker < WORKERS; worker++)
-        n->f->workers[worker].hub.remote = NULL;
-}
-
-static void publish_twice_safe(struct node *n, struct client *publisher, const char *payload)
-{
-    struct publication p = {.topic = bytes_of_str("a"),
-                            .payload = bytes_of_str(payload),
-                            .qos = 2,
-                            .received_ms = NOW_MS,
-                            .publisher = publisher->session->ref};
-    delivery_publish(hub_of(publisher->session), &p, NULL, NULL);
-    node_settle(n);
-}
-
-static void later(struct node *n)
-{
-    for (uint32_t worker = 0; worker < WORKERS; worker++)
-        n->f->workers[worker].table.now_ms += OUTBOX_AGAIN_MS;
-    node_settle(n);
-}
-
-static void even_later(struct node *n)
-{
-    for (uint32_t worker = 0; worker < WORKERS; worker++)
-        n->f->workers[worker].table.now_ms += AGAIN_MS;
-    node_settle(n);
-}
+/* What goes to other nodes by an outbox: once, in order, and again when it did not get there. */
+#include "delivery/other_node_fixture.h"
 
 /* ---- rules ---------------------------------------------------------------------------------- */
 
@@ -246,7 +119,8 @@ static void entry_from_another_node_comes_once(void **state)
         .topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
     struct outbox_tag tag = {.number = 7, .shard = 1};
     for (int i = 0; i < 3; i++) {
-        struct publish_outcome outcome = delivery_publish_remote(hub_of(here->session), &p, 0, tag);
+        struct publish_outcome outcome =
+            delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag);
         if (outcome.ticket != NULL)
             outcome.ticket->owner = 0;
         node_settle(n);
@@ -254,7 +128,7 @@ static void entry_from_another_node_comes_once(void **state)
     }
     assert_int_equal(here->count, 1);
     tag.number = 8;
-    delivery_publish_remote(hub_of(here->session), &p, 0, tag);
+    delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag);
     node_settle(n);
     assert_int_equal(here->count, 2);
     part(n);
@@ -308,7 +182,8 @@ static void arrive(struct node *n, struct client *here, uint64_t number, uint64_
     struct publication p = {
         .topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
     struct outbox_tag tag = {.number = number, .low = low, .shard = 1, .replayed = replayed};
-    struct publish_outcome outcome = delivery_publish_remote(hub_of(here->session), &p, 0, tag);
+    struct publish_outcome outcome =
+        delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag);
     if (outcome.ticket != NULL)
         outcome.ticket->owner = 0;
     node_settle(n);
@@ -532,202 +407,6 @@ static void publication_is_refused_when_too_many_wait_to_be_routed_anew(void **s
     part(n); /* what waits is freed with the hub */
 }
 
-/* ---- shares --------------------------------------------------------------------------------- */
-
-/* The other node has members of "team" on "g", whose sessions may be stored; so has this one. */
-static struct subscription *join_there(struct node *n, uint32_t flags)
-{
-    static const struct subscription_options options = {.qos = 2};
-    return router_subscribe(&n->f->router, session_ref_of_remote(0), bytes_of_str("g"),
-                            bytes_of_str("team"), &options, flags);
-}
-
-/* So often that each member is chosen at some time. */
-static void publish_to_team(struct node *n, uint8_t qos)
-{
-    for (int i = 0; i < 4; i++)
-        publish(n->f, 0, "g", "x", qos);
-    node_settle(n);
-}
-
-static void message_of_a_share_goes_to_another_member_when_a_node_cannot_be_reached(void **state)
-{
-    struct node *n = *state;
-    struct client *here = come(n, id_of(1), 0);
-    subscribe_as(here, "g", "team", 2);
-    meet(n);
-    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
-    other.there = false;
-    for (uint8_t qos = 0; qos <= 2; qos++) {
-        publish_to_team(n, qos);
-        assert_int_equal(here->count, 4 * (qos + 1));
-    }
-    for (uint32_t i = 0; i < n->f->published_count; i++)
-        assert_int_equal(n->f->published[i].rc, RC_OK);
-    router_unsubscribe(&n->f->router, there);
-    part(n);
-}
-
-static void message_of_qos_1_goes_to_another_member_when_a_node_is_lost_before_it_answers(
-    void **state)
-{
-    struct node *n = *state;
-    struct client *here = come(n, id_of(1), 0);
-    subscribe_as(here, "g", "team", 2);
-    meet(n);
-    struct subscription *there = join_there(n, 0);
-    other.answer = RC_CLOSED;
-    publish_to_team(n, 1);
-    assert_int_equal(here->count, 4);
-    assert_true(other.count > 0);
-    for (uint32_t i = 0; i < n->f->published_count; i++)
-        assert_int_equal(n->f->published[i].rc, RC_OK);
-    router_unsubscribe(&n->f->router, there);
-    part(n);
-}
-
-static void message_goes_to_another_member_when_the_last_one_there_has_left(void **state)
-{
-    struct node *n = *state;
-    struct client *here = come(n, id_of(1), 0);
-    subscribe_as(here, "g", "team", 2);
-    meet(n);
-    struct subscription *there = join_there(n, 0);
-    other.answer = RC_NOT_FOUND;
-    for (uint8_t qos = 1; qos <= 2; qos++) {
-        publish_to_team(n, qos);
-        assert_int_equal(here->count, 4 * qos);
-    }
-    router_unsubscribe(&n->f->router, there);
-    part(n);
-}
-
-static void share_of_another_nodes_message_may_have_no_member_left(void **state)
-{
-    struct node *n = *state;
-    struct client *here = come(n, id_of(0), 0);
-    subscribe_as(here, "g", "team", 1);
-    meet(n);
-    struct publication p = {
-        .topic = bytes_of_str("g"), .payload = bytes_of_str("x"), .qos = 1, .received_ms = NOW_MS};
-    uint64_t share = bytes_hash(bytes_of_str("$share/team/g"));
-    struct delivery_hub *hub = hub_of(here->session);
-    assert_int_equal(delivery_publish_remote(hub, &p, share, (struct outbox_tag){0}).rc, RC_OK);
-    assert_int_equal(delivery_publish_remote(hub, &p, share + 1, (struct outbox_tag){0}).rc,
-                     RC_NOT_FOUND);
-    node_settle(n);
-    assert_got(here, "x");
-    part(n);
-}
-
-static void member_that_ends_leaves_its_messages_to_another_node(void **state)
-{
-    struct node *n = *state;
-    struct client *clean = come(n, id_of(0), 0), *kept = come(n, id_of(1), LONG_S);
-    subscribe_as(clean, "g", "team", 1);
-    subscribe_as(kept, "h", "team", 1);
-    publish(n->f, 0, "g", "clean", 1);
-    publish(n->f, 0, "h", "kept", 1);
-    node_settle(n);
-    meet(n);
-    static const struct subscription_options options = {.qos = 2};
-    struct subscription *there[] = {
-        join_there(n, 0), router_subscribe(&n->f->router, session_ref_of_remote(0),
-                                           bytes_of_str("h"), bytes_of_str("team"), &options, 0)};
-    leave(clean);
-    session_end(kept->session);
-    node_settle(n);
-    assert_int_equal(other.count, 2);
-    assert_string_equal(other.sent[0].payload, "clean");
-    assert_string_equal(other.sent[1].payload, "kept");
-    for (int i = 0; i < 2; i++)
-        router_unsubscribe(&n->f->router, there[i]);
-    part(n);
-}
-
-static void publisher_waits_for_the_stored_member_that_gets_it_instead(void **state)
-{
-    struct node *n = *state;
-    struct client *here = come(n, id_of(0), LONG_S);
-    subscribe_as(here, "g", "team", 1);
-    node_settle(n);
-    meet(n);
-    struct subscription *there = join_there(n, 0);
-    other.answer = RC_CLOSED;
-    for (int i = 0; i < 2; i++) {
-        struct publish_outcome outcome = publish(n->f, 0, "g", "x", 1);
-        assert_non_null(outcome.ticket);
-        assert_int_equal(n->f->published_count, (uint32_t)i);
-        node_settle(n);
-        assert_int_equal(n->f->published_count, (uint32_t)i + 1);
-        assert_int_equal(n->f->published[i].rc, RC_OK);
-    }
-    assert_int_equal(here->count, 2);
-    router_unsubscribe(&n->f->router, there);
-    part(n);
-}
-
-static void entry_goes_to_another_member_when_a_node_cannot_be_reached(void **state)
-{
-    struct node *n = *state;
-    struct client *publisher = come(n, id_of(0), LONG_S), *here = come(n, id_of(1), 0);
-    subscribe_as(here, "g", "team", 2);
-    meet(n);
-    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
-    other.there = false;
-    for (int i = 0; i < 4; i++)
-        publish_as(n->f, 0,
-                   &(struct publication){.topic = bytes_of_str("g"),
-                                         .payload = bytes_of_str("x"),
-                                         .qos = 2,
-                                         .received_ms = NOW_MS,
-                                         .publisher = publisher->session->ref});
-    node_settle(n);
-    assert_int_equal(here->count, 4);
-    later(n);
-    assert_int_equal(here->count, 4);
-    router_unsubscribe(&n->f->router, there);
-    part(n);
-}
-
-static void message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member(void **state)
-{
-    struct node *n = *state;
-    struct client *here = come(n, id_of(1), 0);
-    subscribe_as(here, "g", "team", 2);
-    meet(n);
-    struct subscription *there = join_there(n, 0);
-    other.answer = RC_CLOSED;
-    publish_to_team(n, 2);
-    assert_int_equal(here->count + (uint32_t)other.count, 4);
-    router_unsubscribe(&n->f->router, there);
-    part(n);
-}
-
-static void publication_waits_while_nobody_of_a_share_can_be_reached(void **state)
-{
-    struct node *n = *state;
-    meet(n);
-    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
-    other.there = false;
-    assert_non_null(publish(n->f, 0, "g", "x", 1).ticket);
-    even_later(n);
-    other.there = true;
-    other.answer = RC_CLOSED;
-    even_later(n);
-    assert_int_equal(n->f->published_count, 0);
-    other.answer = RC_OK;
-    even_later(n);
-    assert_int_equal(n->f->published_count, 1);
-    assert_int_equal(n->f->published[0].rc, RC_OK);
-    other.there = false;
-    router_unsubscribe(&n->f->router, there);
-    there = join_there(n, 0); /* its sessions have ended with it */
-    assert_int_equal(publish(n->f, 0, "g", "x", 1).rc, RC_OK);
-    router_unsubscribe(&n->f->router, there);
-    part(n);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -749,15 +428,6 @@ int main(void)
         RULE(publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged),
         RULE(publication_to_a_node_without_a_way_is_routed_anew),
         RULE(publication_is_refused_when_too_many_wait_to_be_routed_anew),
-        RULE(message_of_a_share_goes_to_another_member_when_a_node_cannot_be_reached),
-        RULE(message_of_qos_1_goes_to_another_member_when_a_node_is_lost_before_it_answers),
-        RULE(entry_goes_to_another_member_when_a_node_cannot_be_reached),
-        RULE(message_goes_to_another_member_when_the_last_one_there_has_left),
-        RULE(share_of_another_nodes_message_may_have_no_member_left),
-        RULE(member_that_ends_leaves_its_messages_to_another_node),
-        RULE(publisher_waits_for_the_stored_member_that_gets_it_instead),
-        RULE(message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member),
-        RULE(publication_waits_while_nobody_of_a_share_can_be_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

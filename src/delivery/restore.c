@@ -98,7 +98,6 @@ static enum rc load_subscription(struct restoring *r, const struct record_key *k
     struct subscription *s = subscription_add(r->hub, session, filter, share, &record.options);
     if (s == NULL)
         return RC_NO_MEMORY;
-    atomic_store_explicit(&s->member.online, false, memory_order_relaxed);
     r->counts->subscriptions++;
     return RC_OK;
 }

@@ -158,8 +158,8 @@ static bool stays_here(const struct routing *routing)
 }
 
 /* False: there is no way to the node, and the ticket (NULL: nobody waits) was not taken. */
-static bool send_away(struct routing *routing, const struct route *route, uint64_t share,
-                      struct publish_ticket *ticket)
+static bool send_away(struct routing *routing, const struct route *route,
+                      const struct outbox_share *to, struct publish_ticket *ticket)
 {
     struct delivery_hub *hub = routing->hub;
     uint32_t worker = session_ref_worker(route->session);
@@ -167,7 +167,8 @@ static bool send_away(struct routing *routing, const struct route *route, uint64
     struct forwarding forwarding = {
         .publication = routing->delivery.publication,
         .message = routing->delivery.message,
-        .share = share,
+        .share = to->filter_hash,
+        .member_shard = to->shard,
         .outbox =
             hub->remote->shards_have_homes ? routing->delivery.outbox : (struct outbox_tag){0},
         .ticket = ticket,
@@ -193,7 +194,8 @@ static void forward(struct routing *routing, const struct route *run, uint32_t c
         return;
     bool waits = waits_for_commit(routing, run, count);
     struct publish_ticket *ticket = waits ? commit_source_ticket(&routing->source) : NULL;
-    if (!send_away(routing, run, 0, ticket) && waits)
+    static const struct outbox_share no_share = {.shard = NO_SHARD};
+    if (!send_away(routing, run, &no_share, ticket) && waits)
         ticket_answered(ticket, RC_CLOSED);
 }
 
@@ -260,13 +262,15 @@ static bool send_watched(struct routing *routing, const struct route *route,
     *ticket = (struct publish_ticket){.hub = routing->hub, .remaining = 1, .watch = watch};
     watch->sent_to = route->session;
     watch->durable = route->flags & SUBSCRIPTION_DURABLE;
-    if (send_away(routing, route, watch->share, ticket))
+    struct outbox_share to = {watch->share, NO_SHARD};
+    if (send_away(routing, route, &to, ticket))
         return true;
     mem_free(ticket);
     return false;
 }
 
-static bool send_to_share(struct routing *routing, const struct route *route, uint64_t share)
+static bool send_to_share(struct routing *routing, const struct route *route,
+                          const struct outbox_share *to)
 {
     struct message *message = NULL;
     if (is_watched(routing, route))
@@ -274,11 +278,13 @@ static bool send_to_share(struct routing *routing, const struct route *route, ui
     struct asker asker = asker_of(routing, message != NULL || waits_for_commit(routing, route, 1));
     bool sent;
     if (message == NULL) {
-        sent = send_away(routing, route, share, asker.ticket);
+        sent = send_away(routing, route, to, asker.ticket);
     } else {
         struct share_watch *watch = NEW(struct share_watch);
-        *watch = (struct share_watch){
-            .hub = routing->hub, .message = message_hold(message), .asker = asker, .share = share};
+        *watch = (struct share_watch){.hub = routing->hub,
+                                      .message = message_hold(message),
+                                      .asker = asker,
+                                      .share = to->filter_hash};
         sent = send_watched(routing, route, watch);
         if (!sent)
             watch_free(watch);
@@ -295,13 +301,15 @@ static bool choose_reachable(struct routing *routing, struct share *share,
 {
     const struct publication *p = routing->delivery.publication;
     enum share_choice how = routing->hub->router->share_choice;
-    enum share_reach reach = stays_here(routing) ? SHARE_HERE : SHARE_ANYWHERE;
+    enum share_reach reach =
+        stays_here(routing) ? SHARE_HERE : share_reach_of(routing->hub->router);
     session_ref not_this = 0;
     bool is_missed = false;
     while (share_choose(share, how, reach, p->publisher_hash, p->topic, not_this, member, route)) {
         if (!session_ref_is_remote(route->session))
             return true;
-        if (send_to_share(routing, route, outbox_share_hash(*member)))
+        struct outbox_share to = {outbox_share_hash(*member), (*member)->shard};
+        if (send_to_share(routing, route, &to))
             return false;
         is_missed |= waits_for_commit(routing, route, 1);
         if (not_this != 0)
@@ -340,9 +348,16 @@ bool routing_may_leave(const struct routing *routing)
     return !stays_here(routing);
 }
 
-bool routing_to_remote_member(struct routing *routing, const struct route *route, uint64_t share)
+bool routing_to_remote_member(struct routing *routing, const struct route *route,
+                              const struct outbox_share *to)
 {
-    return stays_here(routing) || send_to_share(routing, route, share);
+    return stays_here(routing) || send_to_share(routing, route, to);
+}
+
+bool shard_is_here(struct delivery_hub *hub, uint32_t shard)
+{
+    uint32_t remote;
+    return hub->remote == NULL || hub->remote->ops->home_of(hub, shard, &remote) == HOME_IS_HERE;
 }
 
 struct share *share_of_hash(const struct route_set *set, uint64_t hash)

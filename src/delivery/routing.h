@@ -37,9 +37,10 @@ struct share *share_of_hash(const struct route_set *set, uint64_t hash);
 /* Whether it may go to other nodes at all. */
 bool routing_may_leave(const struct routing *routing);
 
-/* To a member of a share that is on another node, which chooses one of its own. False: there is no
- * way to that node. */
-bool routing_to_remote_member(struct routing *routing, const struct route *route, uint64_t share);
+/* To a member of a share that is on another node, which chooses one of its own: of that shard, when
+ * it is one and the message is of an outbox. False: there is no way to that node. */
+bool routing_to_remote_member(struct routing *routing, const struct route *route,
+                              const struct outbox_share *to);
 
 /* To a worker of this node, behind what is on its way there. */
 void routing_to_batch(struct routing *routing, uint32_t worker, const struct addressees *to);
@@ -49,6 +50,9 @@ void routing_to_batch(struct routing *routing, uint32_t worker, const struct add
 void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const struct route *run,
                  uint32_t count, struct share_member *member, struct commit_source *source,
                  bool *slow);
+
+/* Whether sessions of that shard are at home on this node. */
+bool shard_is_here(struct delivery_hub *hub, uint32_t shard);
 
 /* How many of the routes, at least one, lead to the first one's session. */
 static inline uint32_t route_run_length(const struct route *routes, uint32_t count)

@@ -113,12 +113,15 @@ struct subscription *subscription_add(struct delivery_hub *hub, struct session *
                                       const struct subscription_options *options)
 {
     struct subscription_key key = {session->ref, filter, share};
-    struct subscription *s =
-        router_subscribe(hub->router, session->ref, filter, share, options, session_flags(session));
+    struct subscriber_is who = {
+        .session = session->ref,
+        .shard = (uint16_t)session->store->shard,
+        .flags = session_flags(session),
+        .offline = session->sink == NULL,
+    };
+    struct subscription *s = router_subscribe(hub->router, &who, filter, share, options);
     if (s == NULL)
         return NULL;
-    if (session->store != NULL)
-        atomic_store_explicit(&s->shard, (uint16_t)session->store->shard, memory_order_relaxed);
     s->index_hash = key_hash(&key);
     map_insert(&hub->subscriptions, s->index_hash, s);
     link_subscription(session, s);
@@ -190,7 +193,7 @@ void delivery_session_changed(struct delivery_hub *hub, struct session *session)
     if (!matters_to_router(session))
         return;
     for (struct subscription *s = session->subscriptions; s != NULL; s = s->next) {
-        atomic_store_explicit(&s->member.online, session->sink != NULL, memory_order_relaxed);
+        router_set_online(hub->router, s, session->sink != NULL);
         if (s->durable != session_durable(session))
             router_set_durable(hub->router, s, session_durable(session));
     }
@@ -257,7 +260,7 @@ void delivery_session_ended(struct session_table *table, struct session *session
     struct delivery_hub *hub = table->owner;
     uint32_t shares = session->share_count;
     for (struct subscription *s = session->subscriptions; shares > 0; s = s->next) {
-        atomic_store_explicit(&s->member.online, false, memory_order_relaxed);
+        router_set_online(hub->router, s, false);
         shares -= subscription_share(s) != NULL;
     }
     if (remove_some(hub, session, REMOVE_AT_ONCE))

@@ -126,14 +126,20 @@ enum publish_flags {
 };
 
 /* A byte in the body. */
-enum publish_once { PUBLISH_ONCE = 1, PUBLISH_REPLAYED = 2, PUBLISH_LOW = 4 };
+enum publish_once {
+    PUBLISH_ONCE = 1,
+    PUBLISH_REPLAYED = 2,
+    PUBLISH_LOW = 4,
+    PUBLISH_TO_SHARD = 8,
+};
 
 static uint8_t once_of(const struct link_publish *publish)
 {
     if (publish->outbox == 0)
         return 0;
     return (uint8_t)(PUBLISH_ONCE | (publish->replayed ? PUBLISH_REPLAYED : 0) |
-                     (publish->outbox_low != 0 ? PUBLISH_LOW : 0));
+                     (publish->outbox_low != 0 ? PUBLISH_LOW : 0) |
+                     (publish->has_shard ? PUBLISH_TO_SHARD : 0));
 }
 
 size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, uint8_t *out)
@@ -160,6 +166,8 @@ size_t link_publish_write(const struct link_publish *publish, uint64_t now_ms, u
         at = link_write_u64(link_write_u32(at, publish->outbox_shard), publish->outbox);
         if (publish->outbox_low != 0)
             at = link_write_u64(at, publish->outbox_low);
+        if (publish->has_shard)
+            at = link_write_u16(at, publish->shard);
     }
     at = link_write_bytes(at, p->topic);
     at = link_write_bytes(at, p->properties);
@@ -199,6 +207,8 @@ bool link_publish_read(const struct link_frame *frame, uint64_t now_ms,
         publish->outbox = link_read_u64(&reader);
         publish->outbox_low = once & PUBLISH_LOW ? link_read_u64(&reader) : 0;
         publish->replayed = once & PUBLISH_REPLAYED;
+        publish->has_shard = once & PUBLISH_TO_SHARD;
+        publish->shard = publish->has_shard ? link_read_u16(&reader) : 0;
     }
     p->topic = link_read_bytes(&reader, topic_len);
     p->properties = link_read_bytes(&reader, properties_len);

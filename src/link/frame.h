@@ -56,6 +56,7 @@ enum link_kind {
     LINK_HOMES,        /* what a node says of itself, and of which groups it is home */
     LINK_GATHERED,     /* by group: the home of that epoch knows of all of the sender's clients */
     LINK_REMOVED,      /* a node that an operator has removed */
+    LINK_SHARE_ROUTES, /* as LINK_ROUTES, each with a shard before it (LINK_VERSION_SHARDS) */
     LINK_UNREGISTERED = 48, /* as 24 and those behind it */
     /* a copy of a group: copy.h */
     LINK_COPY_ASK = 64,
@@ -121,17 +122,19 @@ uint8_t *link_write_text(uint8_t *out, struct bytes text); /* at most 65,535 byt
 struct link_publish {
     struct publication publication; /* its publisher is the sender's own reference */
     uint64_t share;                 /* a hash of "$share/name/filter"; 0: of no share */
-    bool to_retain;                 /* LINK_RETAIN: not for subscribers */
-    bool asks;                      /* the sender waits until it is safe; answered by number: */
-    uint64_t number;                /* 1 for the first on a road that asks, and so on */
-    uint64_t outbox;                /* it is this entry of the outbox of... */
+    bool has_shard;        /* of an outbox: for a member of the share whose session is... */
+    uint16_t shard;        /* ...in that shard */
+    bool to_retain;        /* LINK_RETAIN: not for subscribers */
+    bool asks;             /* the sender waits until it is safe; answered by number: */
+    uint64_t number;       /* 1 for the first on a road that asks, and so on */
+    uint64_t outbox;       /* it is this entry of the outbox of... */
     uint32_t outbox_shard; /* ...this shard, and has to arrive once; outbox 0: it is none */
     uint64_t outbox_low;   /* of those of that shard that have not come to all, the lowest; 0: it is
                               not known to say so (LINK_VERSION_LOW) */
     bool replayed;         /* it may have come before */
 };
 
-enum { LINK_PUBLISH_HEAD_MAX = LINK_HEADER + 2 + 4 + 4 + 8 + 1 + 4 + 8 + 8 + 4 + 8 + 8 };
+enum { LINK_PUBLISH_HEAD_MAX = LINK_HEADER + 2 + 4 + 4 + 8 + 1 + 4 + 8 + 8 + 4 + 8 + 8 + 2 };
 
 /* Writes everything but the payload, which follows; gives its size: at most LINK_PUBLISH_HEAD_MAX,
  * the topic and the properties. */

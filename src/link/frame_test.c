@@ -27,6 +27,8 @@ static struct link_publish example(void)
                                  .outbox = 1ull << 41,
                                  .outbox_shard = 511,
                                  .outbox_low = (1ull << 41) - 3,
+                                 .has_shard = true,
+                                 .shard = 300,
                                  .replayed = true};
 }
 
@@ -66,6 +68,8 @@ static void publication_that_was_written_is_read_as_it_was(void **state)
     assert_int_equal(got.outbox, sent.outbox);
     assert_int_equal(got.outbox_shard, 511);
     assert_int_equal(got.outbox_low, sent.outbox_low);
+    assert_true(got.has_shard);
+    assert_int_equal(got.shard, 300);
     assert_true(got.replayed);
 }
 
@@ -76,14 +80,16 @@ static void publication_as_the_version_before_wrote_it_is_read(void **state)
     struct link_publish sent = example(), got;
     size_t size, with = written(&sent, 25000, out);
     sent.outbox_low = 0;
+    sent.has_shard = false;
     size_t whole = written(&sent, 25000, out);
     struct link_frame frame;
-    assert_int_equal(whole, with - 8);
+    assert_int_equal(whole, with - 8 - 2);
     assert_int_equal(link_frame_parse(bytes_of(out, whole), LINK_BODY_MAX, &frame, &size),
                      LINK_PARSED);
     assert_true(link_publish_read(&frame, 500, &got));
     assert_int_equal(got.outbox, sent.outbox);
     assert_int_equal(got.outbox_low, 0);
+    assert_false(got.has_shard);
     assert_true(bytes_equal(got.publication.payload, sent.publication.payload));
 }
 

@@ -23,7 +23,8 @@ static int watched(void **state)
     return 0;
 }
 
-/* Takes what has come up, as "+a/b !d -c": clean, durable, none. */
+/* Takes what has come up, as "+a/b !d -c *e !f(3) ~f(2)": clean, durable, none, both; of
+ * shard 3, durable and offline of shard 2. */
 static void assert_interests(struct router_fixture *f, const char *expected)
 {
     char text[256] = "";
@@ -32,8 +33,11 @@ static void assert_interests(struct router_fixture *f, const char *expected)
     while (interest != NULL) {
         struct interest *next = interest->next;
         size_t used = strlen(text);
-        snprintf(text + used, sizeof(text) - used, "%s%c%.*s", used > 0 ? " " : "",
-                 "-+!"[interest->level], (int)interest -> len, interest -> filter);
+        used +=
+            (size_t)snprintf(text + used, sizeof(text) - used, "%s%c%.*s", used > 0 ? " " : "",
+                             "-+!~*"[interest->level], (int)interest -> len, interest -> filter);
+        if (interest->shard != NO_SHARD)
+            snprintf(text + used, sizeof(text) - used, "(%u)", interest->shard);
         mem_free(interest);
         interest = next;
     }
@@ -69,6 +73,49 @@ static void share_is_told_with_its_name_and_apart_from_the_filter(void **state)
     join(f, THERE, "a", "h");
     router_unsubscribe(&f->router, member);
     assert_interests(f, "+a +$share/g/a +$share/h/a -$share/g/a");
+}
+
+/* Sessions of the fixture are in shards by their numbers. Whatever is told in between, the share is
+ * never without a member as long as it has one. */
+static void durable_members_of_a_share_are_told_by_their_shards(void **state)
+{
+    struct router_fixture *f = *state;
+    struct subscription *one = join(f, 1, "a", "g"), *two = join(f, 5, "a", "g");
+    struct subscription *other = join(f, 2, "a", "g");
+    assert_interests(f, "+$share/g/a");
+    router_set_durable(&f->router, one, true);
+    assert_interests(f, "!$share/g/a(1) *$share/g/a");
+    router_set_durable(&f->router, two, true); /* the same shard */
+    assert_interests(f, "");
+    router_set_durable(&f->router, other, true);
+    assert_interests(f, "!$share/g/a(2) !$share/g/a");
+    router_unsubscribe(&f->router, one);
+    assert_interests(f, "");
+    router_set_durable(&f->router, two, false);
+    assert_interests(f, "*$share/g/a -$share/g/a(1)");
+    router_unsubscribe(&f->router, other);
+    router_unsubscribe(&f->router, two);
+    assert_interests(f, "+$share/g/a -$share/g/a(2) -$share/g/a");
+}
+
+static void shard_of_a_share_is_told_when_none_of_its_members_is_connected(void **state)
+{
+    struct router_fixture *f = *state;
+    struct subscription *one = join(f, 1, "a", "g"), *two = join(f, 5, "a", "g");
+    router_set_durable(&f->router, one, true);
+    router_set_durable(&f->router, two, true);
+    assert_interests(f, "+$share/g/a !$share/g/a(1) *$share/g/a !$share/g/a");
+    router_set_online(&f->router, one, false);
+    router_set_online(&f->router, one, false); /* as it is */
+    assert_interests(f, "");
+    router_set_online(&f->router, two, false);
+    assert_interests(f, "~$share/g/a(1)");
+    router_set_online(&f->router, one, true);
+    assert_interests(f, "!$share/g/a(1)");
+    router_unsubscribe(&f->router, one);
+    assert_interests(f, "~$share/g/a(1)");
+    router_unsubscribe(&f->router, two);
+    assert_interests(f, "-$share/g/a -$share/g/a(1)");
 }
 
 static void durable_subscriber_is_told_and_when_there_is_none_any_more(void **state)
@@ -165,6 +212,8 @@ int main(void)
         WATCHED(first_subscriber_of_a_filter_is_told_and_no_other),
         WATCHED(last_subscriber_of_a_filter_that_goes_is_told),
         WATCHED(share_is_told_with_its_name_and_apart_from_the_filter),
+        WATCHED(durable_members_of_a_share_are_told_by_their_shards),
+        WATCHED(shard_of_a_share_is_told_when_none_of_its_members_is_connected),
         WATCHED(durable_subscriber_is_told_and_when_there_is_none_any_more),
         WATCHED(subscriptions_of_other_nodes_are_nobodys_news),
         WATCHED(watcher_is_woken_once_until_it_has_taken_the_news),

@@ -358,8 +358,8 @@ static void write_changes(struct router *router)
         uint32_t n = random_below(&random, GUESTS);
         if (guests[n] == NULL) {
             struct bytes share = bytes_of_str(n % 4 == 0 ? "group" : "");
-            guests[n] =
-                router_subscribe(router, 1000 + n, bytes_of_str(around[n % 8]), share, &options, 0);
+            guests[n] = router_subscribe(router, &(struct subscriber_is){.session = 1000 + n},
+                                         bytes_of_str(around[n % 8]), share, &options);
         } else if (random_below(&random, 4) == 0) {
             router_change(router, guests[n], &options, SUBSCRIPTION_DURABLE);
         } else {
@@ -382,8 +382,9 @@ static void write_a_crowd(struct router *router)
             char filter[TOPIC_ROOM] = "room/+/lamp";
             if (i % 8 != 0)
                 snprintf(filter, sizeof(filter), "room/%u/lamp", i + 10);
-            crowd[i] = router_subscribe(router, 1000 + GUESTS + i, bytes_of_str(filter),
-                                        bytes_of_str(""), &options, 0);
+            crowd[i] =
+                router_subscribe(router, &(struct subscriber_is){.session = 1000 + GUESTS + i},
+                                 bytes_of_str(filter), bytes_of_str(""), &options);
         }
         for (uint32_t i = 0; i < CROWD; i++)
             router_unsubscribe(router, crowd[(i * 4999) % CROWD]);

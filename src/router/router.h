@@ -58,8 +58,8 @@ enum subscription_flags {
 struct subscription {
     struct rcu_entry rcu;
     session_ref session;
-    _Atomic uint16_t shard; /* the session's, as the home worker says; the router does not look */
-    bool durable;           /* the home worker's own: SUBSCRIPTION_DURABLE, as it was set last */
+    uint16_t shard; /* as struct subscriber_is says */
+    bool durable;   /* the home worker's own: SUBSCRIPTION_DURABLE, as it was set last */
     struct trie_node *node;
     struct share *share;          /* NULL: ordinary */
     struct subscriber_list *list; /* where it is listed with its options; under the lock */
@@ -83,12 +83,21 @@ enum interest_level {
     INTEREST_NONE,
     INTEREST_CLEAN,   /* for sessions that end with their connections */
     INTEREST_DURABLE, /* a session outlives its connection: who publishes waits for its commit */
+    INTEREST_OFFLINE, /* of a shard of a share: as DURABLE, and no member is connected */
+    INTEREST_BOTH,    /* of a share without a shard: it has members of both kinds */
 };
 
-/* A filter that has another level than before. */
+enum { NO_SHARD = UINT16_MAX };
+
+/*
+ * A filter that has another level than before. Of a share there is one for each shard, too, that
+ * has durable members, so that other nodes can choose a shard: wherever that is at home later, it
+ * can tell whether it has got a message.
+ */
 struct interest {
     struct interest *next;
     enum interest_level level;
+    uint16_t shard; /* NO_SHARD: for all of them */
     uint32_t len;
     char filter[]; /* "$share/name/" before it for a share */
 };
@@ -104,6 +113,7 @@ struct router {
     struct trie_node *root;
     _Atomic uint64_t generation; /* counts changes; release after each, acquire before memo use */
     enum share_choice share_choice;
+    bool share_prefers_local;                        /* set before the first message */
     uint32_t node_count;                             /* under the lock; for tests and metrics */
     struct interest_watch watch;                     /* nobody: interests are not kept */
     struct interest *interest_first, *interest_last; /* under the lock */
@@ -115,14 +125,21 @@ void router_init(struct router *router, enum share_choice share_choice);
 /* All readers have stopped; frees everything, subscriptions included. */
 void router_deinit(struct router *router);
 
+struct subscriber_is {
+    session_ref session;
+    uint16_t shard; /* where the session's state is; NO_SHARD: another node says that later */
+    uint8_t flags;  /* SUBSCRIPTION_DURABLE, or 0 */
+    bool offline;   /* its client is not connected */
+};
+
 /*
  * Adds an interest that was not there (the caller knows: it keeps each session's subscriptions).
  * `share` is the share name, or empty. The filter is valid and without its "$share" prefix. Gives
  * the subscription, owned by the router until router_unsubscribe(); NULL when there is no memory.
  */
-struct subscription *router_subscribe(struct router *router, session_ref session,
+struct subscription *router_subscribe(struct router *router, const struct subscriber_is *who,
                                       struct bytes filter, struct bytes share,
-                                      const struct subscription_options *options, uint8_t flags);
+                                      const struct subscription_options *options);
 
 /* Changes options in place; readers see old or new, never neither [MQTT-3.8.4-4]. */
 void router_change(struct router *router, struct subscription *subscription,
@@ -130,6 +147,9 @@ void router_change(struct router *router, struct subscription *subscription,
 
 /* Sets or clears SUBSCRIPTION_DURABLE. */
 void router_set_durable(struct router *router, struct subscription *subscription, bool durable);
+
+/* Says whether its client is connected; matters in a share. */
+void router_set_online(struct router *router, struct subscription *subscription, bool online);
 
 /* Takes the subscription; it may be read for a grace period more. */
 void router_unsubscribe(struct router *router, struct subscription *subscription);
@@ -242,9 +262,15 @@ struct route_block *route_block_hold(struct route_block *block);
 void route_block_drop(struct route_block *block);
 
 enum share_reach {
-    SHARE_ANYWHERE, /* another node that has members counts as one */
+    SHARE_ANYWHERE, /* another node's members count as one, those of each shard apart */
     SHARE_HERE,     /* members of this node only */
+    SHARE_NEAR,     /* those when one of them is online, else as SHARE_ANYWHERE */
 };
+
+static inline enum share_reach share_reach_of(const struct router *router)
+{
+    return router->share_prefers_local ? SHARE_NEAR : SHARE_ANYWHERE;
+}
 
 /*
  * Chooses one member: an online one if there is one, by the router's strategy; `not_this` is left
@@ -254,7 +280,7 @@ bool share_choose(struct share *share, enum share_choice how, enum share_reach r
                   uint64_t publisher, struct bytes topic, session_ref not_this,
                   struct subscription **member, struct route *route);
 
-/* A member whose session is of that shard; false when there is none. */
+/* A member of this node whose session is of that shard; false when there is none. */
 bool share_find_member(struct share *share, uint16_t shard, struct subscription **member,
                        struct route *route);
 

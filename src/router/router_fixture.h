@@ -114,8 +114,9 @@ static inline struct subscription *subscribe_with(struct router_fixture *f, sess
                                                   const char *filter, const char *share,
                                                   const struct subscription_options *options)
 {
-    struct subscription *s = router_subscribe(&f->router, session, bytes_of_str(filter),
-                                              bytes_of_str(share), options, 0);
+    struct subscriber_is who = {.session = session, .shard = (uint16_t)(session % 4)};
+    struct subscription *s =
+        router_subscribe(&f->router, &who, bytes_of_str(filter), bytes_of_str(share), options);
     assert_non_null(s);
     return s;
 }

@@ -125,9 +125,10 @@ bool share_choose(struct share *share, enum share_choice how, enum share_reach r
 
     uint32_t first = (uint32_t)(start % used), place = 0;
     struct subscription *chosen = NULL;
-    struct takers takers = {.not_this = not_this, .here_only = reach == SHARE_HERE};
-    for (int online_only = 1; online_only >= 0 && chosen == NULL; online_only--) {
-        takers.online_only = online_only;
+    struct takers takers = {.not_this = not_this};
+    for (int try = reach == SHARE_NEAR ? 0 : 1; try <= 2 && chosen == NULL; try++) {
+        takers.here_only = reach == SHARE_HERE || try == 0;
+        takers.online_only = try <= 1;
         chosen = how == CHOOSE_LEAST_INFLIGHT ? least_loaded(list, used, first, &takers, &place)
                                               : first_from(list, used, first, &takers, &place);
     }
@@ -148,7 +149,7 @@ bool share_find_member(struct share *share, uint16_t shard, struct subscription 
     uint32_t used = list == NULL ? 0 : LOAD(&list->used);
     for (uint32_t i = 0; i < used; i++) {
         struct subscription *s = LOAD(&list->slots[i].subscription);
-        if (s != NULL && atomic_load_explicit(&s->shard, memory_order_relaxed) == shard) {
+        if (s != NULL && s->shard == shard && !session_ref_is_remote(s->session)) {
             *member = s;
             *route = subscriber_route(&list->slots[i]);
             return true;

@@ -80,7 +80,7 @@ static void share_finds_a_member_of_a_shard(void **state)
 {
     struct group group = group_new(*state);
     for (uint32_t i = 0; i < MEMBERS; i++)
-        atomic_store(&group.members[i]->shard, 10 + i);
+        group.members[i]->shard = (uint16_t)(10 + i);
     struct share *share = find(group.f, "t").shares[0];
     struct subscription *member;
     struct route route;
@@ -119,6 +119,22 @@ static void share_takes_one_offline_before_the_one_left_out(void **state)
     session_ref chosen = choose(&group, (struct call){.not_this = 2});
     assert_int_not_equal(chosen, 0);
     assert_int_not_equal(chosen, 2);
+}
+
+static void share_prefers_those_that_are_near_and_online(void **state)
+{
+    struct router_fixture *f = *state;
+    struct subscription *near = join(f, 1, "t", "group"), *member;
+    struct route route;
+    join(f, session_ref_of_remote(0), "t", "group");
+    for (int online = 1; online >= 0; online--) {
+        atomic_store(&near->member.online, online);
+        for (int i = 0; i < CHOICES; i++) {
+            assert_true(share_choose(find(f, "t").shares[0], all_choices[i], SHARE_NEAR,
+                                     (uint64_t)i, bytes_of_str("t"), 0, &member, &route));
+            assert_int_equal(member == near, online);
+        }
+    }
 }
 
 static void share_of_one_has_nobody_else(void **state)
@@ -308,6 +324,7 @@ int main(void)
         RULE(share_without_anybody_online_still_chooses),
         RULE(share_leaves_out_the_session_that_must_not_get_it),
         RULE(share_takes_one_offline_before_the_one_left_out),
+        RULE(share_prefers_those_that_are_near_and_online),
         RULE(share_of_one_has_nobody_else),
         RULE(share_gives_the_route_of_the_member),
         RULE(share_of_a_member_leads_to_the_others),

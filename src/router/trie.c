@@ -93,7 +93,7 @@ static void interests_free(struct interest *interest)
     }
 }
 
-static void interest_note(struct router *router, const struct subscription *s,
+static void interest_note(struct router *router, const struct subscription *s, uint16_t shard,
                           enum interest_level level)
 {
     char none[1];
@@ -101,6 +101,7 @@ static void interest_note(struct router *router, const struct subscription *s,
     struct interest *interest = mem_new(sizeof(*interest) + len);
     interest->next = NULL;
     interest->level = level;
+    interest->shard = shard;
     interest->len = (uint32_t)subscription_filter(s, interest->filter, len);
     if (router->interest_first == NULL)
         router->interest_first = interest;
@@ -110,27 +111,90 @@ static void interest_note(struct router *router, const struct subscription *s,
     atomic_fetch_add_explicit(&router->interests, 1, memory_order_relaxed);
 }
 
-static enum interest_level level_of(const struct local *local)
+static enum interest_level level_of(const struct local *local, bool is_share)
 {
-    return local->durable > 0 ? INTEREST_DURABLE : local->all > 0 ? INTEREST_CLEAN : INTEREST_NONE;
+    if (local->durable == 0)
+        return local->all > 0 ? INTEREST_CLEAN : INTEREST_NONE;
+    return is_share && local->all > local->durable ? INTEREST_BOTH : INTEREST_DURABLE;
+}
+
+/* The slot of that shard, in which one member is counted at least or is about to be. */
+static uint32_t slot_of_shard(struct by_shard *by_shard, uint16_t shard)
+{
+    uint32_t at = by_shard->used;
+    for (uint32_t i = 0; i < by_shard->used; i++) {
+        if (by_shard->slots[i].durable == 0)
+            at = i;
+        else if (by_shard->slots[i].shard == shard)
+            return i;
+    }
+    if (at == by_shard->room) {
+        by_shard->room = at == 0 ? 1 : 2 * at;
+        by_shard->slots = mem_resize(by_shard->slots, by_shard->room * sizeof(by_shard->slots[0]));
+    }
+    by_shard->used += at == by_shard->used;
+    by_shard->slots[at].shard = shard;
+    by_shard->slots[at].durable = by_shard->slots[at].online = 0;
+    return at;
+}
+
+static enum interest_level level_of_slot(const struct by_shard *by_shard, uint32_t at)
+{
+    return by_shard->slots[at].durable == 0  ? INTEREST_NONE
+           : by_shard->slots[at].online == 0 ? INTEREST_OFFLINE
+                                             : INTEREST_DURABLE;
+}
+
+/* So many members more or less in that one's shard, and of these online. True: other nodes hear
+ * another level of it. */
+static bool count_in_shard(const struct subscription *s, int durable, int online,
+                           enum interest_level *level)
+{
+    struct by_shard *by_shard = &s->share->local_by_shard;
+    uint32_t at = slot_of_shard(by_shard, s->shard);
+    enum interest_level before = level_of_slot(by_shard, at);
+    by_shard->slots[at].durable += (uint32_t)durable;
+    by_shard->slots[at].online += (uint32_t)online;
+    *level = level_of_slot(by_shard, at);
+    return *level != before;
+}
+
+static bool is_online(const struct subscription *s)
+{
+    return atomic_load_explicit(&s->member.online, memory_order_relaxed);
+}
+
+static bool is_told_by_shard(const struct router *router, const struct subscription *s)
+{
+    return router->watch.wake != NULL && s->share != NULL && s->shard != NO_SHARD &&
+           !session_ref_is_remote(s->session);
 }
 
 /* So many subscribers more or less, in all and durable ones. True: somebody is to be woken, without
- * the lock. */
+ * the lock. Other nodes hear of the shards and the rest in such an order that a share does not look
+ * empty in between. */
 static bool interest_count(struct router *router, const struct subscription *s, int all,
                            int durable)
 {
     struct local *local = s->share == NULL ? &s->node->local : &s->share->local;
     if (session_ref_is_remote(s->session))
         return false;
-    enum interest_level before = level_of(local);
+    enum interest_level before = level_of(local, s->share != NULL), of_shard;
     local->all += (uint32_t)all;
     local->durable += (uint32_t)durable;
-    if (level_of(local) == before || router->watch.wake == NULL)
+    if (router->watch.wake == NULL)
         return false;
-    bool first = router->interest_first == NULL;
-    interest_note(router, s, level_of(local));
-    return first;
+    bool nothing = router->interest_first == NULL;
+    enum interest_level now = level_of(local, s->share != NULL);
+    bool shard_too = durable != 0 && is_told_by_shard(router, s) &&
+                     count_in_shard(s, durable, is_online(s) ? durable : 0, &of_shard);
+    if (shard_too && durable > 0)
+        interest_note(router, s, s->shard, of_shard);
+    if (now != before)
+        interest_note(router, s, NO_SHARD, now);
+    if (shard_too && durable < 0)
+        interest_note(router, s, s->shard, of_shard);
+    return nothing && router->interest_first != NULL;
 }
 
 static void tell_watcher(const struct router *router, bool news)
@@ -184,6 +248,7 @@ static void share_end(struct router *router, struct trie_node *node, struct shar
 {
     share_unlink(node, share);
     changed(router);
+    mem_free(share->local_by_shard.slots);
     free_later(&share->rcu);
 }
 
@@ -222,18 +287,19 @@ no_memory:
     return NULL;
 }
 
-struct subscription *router_subscribe(struct router *router, session_ref session,
+struct subscription *router_subscribe(struct router *router, const struct subscriber_is *who,
                                       struct bytes filter, struct bytes share,
-                                      const struct subscription_options *options, uint8_t flags)
+                                      const struct subscription_options *options)
 {
     struct subscription *s = mem_try(sizeof(*s));
     if (s == NULL)
         return NULL;
     memset(s, 0, sizeof(*s));
-    s->session = session;
-    atomic_init(&s->member.online, true);
-    s->durable = flags & SUBSCRIPTION_DURABLE;
-    struct route listed = as_route(options, flags);
+    s->session = who->session;
+    s->shard = who->shard;
+    atomic_init(&s->member.online, !who->offline);
+    s->durable = who->flags & SUBSCRIPTION_DURABLE;
+    struct route listed = as_route(options, who->flags);
     pthread_mutex_lock(&router->lock);
     struct subscription *published = subscribe_locked(router, s, filter, share, &listed);
     bool news = published != NULL && interest_count(router, s, 1, s->durable);
@@ -271,6 +337,24 @@ void router_set_durable(struct router *router, struct subscription *subscription
         options.flags &= (uint8_t)~SUBSCRIPTION_DURABLE;
     subscriber_set(listed, &options);
     changed(router);
+    pthread_mutex_unlock(&router->lock);
+    tell_watcher(router, news);
+}
+
+void router_set_online(struct router *router, struct subscription *subscription, bool online)
+{
+    enum interest_level level;
+    if (atomic_exchange_explicit(&subscription->member.online, online, memory_order_relaxed) ==
+            online ||
+        !subscription->durable || !is_told_by_shard(router, subscription))
+        return;
+    pthread_mutex_lock(&router->lock);
+    bool news = count_in_shard(subscription, 0, online ? 1 : -1, &level);
+    if (news) {
+        bool nothing = router->interest_first == NULL;
+        interest_note(router, subscription, subscription->shard, level);
+        news = nothing;
+    }
     pthread_mutex_unlock(&router->lock);
     tell_watcher(router, news);
 }
@@ -380,6 +464,7 @@ static void node_free_all(struct trie_node *node)
     for (struct share *share = LOAD(&node->shares), *next; share != NULL; share = next) {
         next = LOAD(&share->next);
         list_free_all(LOAD(&share->members));
+        mem_free(share->local_by_shard.slots);
         mem_free(share);
     }
     mem_free(node);

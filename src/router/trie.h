@@ -39,6 +39,17 @@ struct local {
     uint32_t all, durable;
 };
 
+/* Durable members of a share by shard, of which there are some hundreds at most; only when somebody
+ * is told of them. */
+struct by_shard {
+    struct {
+        uint16_t shard;
+        uint32_t durable; /* 0: the slot is free */
+        uint32_t online;  /* of these */
+    } * slots;
+    uint32_t used, room;
+};
+
 struct child_table;
 
 struct child_slot {
@@ -87,8 +98,9 @@ struct share {
     struct rcu_entry rcu;
     _Atomic(struct share *) next;
     _Atomic(struct subscriber_list *) members;
-    _Atomic uint32_t cursor; /* round robin */
-    struct local local;      /* writers */
+    _Atomic uint32_t cursor;        /* round robin */
+    struct local local;             /* writers */
+    struct by_shard local_by_shard; /* the same */
     uint16_t name_len;
     uint8_t name[];
 };

@@ -29,8 +29,8 @@ static void fill(void)
     char filter[64];
     for (int i = 0; i < FILTERS; i++) {
         snprintf(filter, sizeof(filter), shapes[i % 4], i / 4 % 250, i / 1000);
-        CHECK(router_subscribe(&router, (session_ref)i + 1, bytes_of_str(filter), bytes_of_str(""),
-                               &options, 0) != NULL);
+        CHECK(router_subscribe(&router, &(struct subscriber_is){.session = (session_ref)i + 1},
+                               bytes_of_str(filter), bytes_of_str(""), &options) != NULL);
     }
     static const char *const ends[] = {"temperature", "humidity", "state", "other"};
     for (int i = 0; i < TOPICS; i++)
@@ -68,8 +68,9 @@ static void run_change(void)
     char filter[64];
     for (int i = 0; i < CHANGES; i++) {
         snprintf(filter, sizeof(filter), "site/%d/device/new/%d", i % 250, i);
-        router_unsubscribe(&router, router_subscribe(&router, 1, bytes_of_str(filter),
-                                                     bytes_of_str(""), &options, 0));
+        router_unsubscribe(&router,
+                           router_subscribe(&router, &(struct subscriber_is){.session = 1},
+                                            bytes_of_str(filter), bytes_of_str(""), &options));
         rcu_quiescent();
     }
 }

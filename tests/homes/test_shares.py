@@ -47,3 +47,41 @@ def test_what_a_member_leaves_unacknowledged_goes_to_one_on_another_node(three, 
             got = {bob.receive(topic=topic).payload.decode() for _ in range(5)}
             assert got == {f"m{n}" for n in range(5)}
             bob.expect_quiet()
+
+
+def stored_member(cluster, node, topic):
+    """... whose session is at home there."""
+    client = RawClient(cluster[node], V5)
+    client.connect(client_of(cluster, node), **KEPT)
+    client.subscribe(f"$share/team/{topic}", qos=2)
+    return client
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_members_that_are_connected_come_first_on_whichever_node(three, topic, qos):
+    away = [stored_member(three, n % 3, topic) for n in range(6)]
+    for client in away:
+        client.disconnect()
+    with stored_member(three, 2, topic) as bob, RawClient(three[0], V5) as alice:
+        alice.connect(client_of(three, 0), **KEPT)
+        for n in range(30):
+            alice.publish(topic, f"m{n}", qos)
+        for n in range(30):
+            bob.receive(topic=topic, payload=f"m{n}")
+
+
+def test_members_on_the_publishers_node_come_first_when_that_is_asked_for(cluster_of, topic):
+    three = cluster_of(3, mqtt={"share_prefer_local": True}).init()
+    with stored_member(three, 0, topic) as near, stored_member(three, 1, topic) as far, \
+            RawClient(three[0], V5) as alice:
+        alice.connect(client_of(three, 0), **KEPT)
+        for qos in (0, 1, 2):
+            for n in range(10):
+                alice.publish(topic, f"m{qos}{n}", qos)
+            for n in range(10):
+                near.receive(topic=topic, payload=f"m{qos}{n}")
+        near.disconnect()
+        for n in range(10):
+            alice.publish(topic, f"f{n}", 1)
+        for n in range(10):
+            far.receive(topic=topic, payload=f"f{n}")

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shares that have members on another node. */
+#include "delivery/other_node_fixture.h"
+
+/* The other node has members of "team" on "g", whose sessions may be stored; so has this one. */
+static struct subscription *join_there(struct node *n, uint8_t flags)
+{
+    static const struct subscription_options options = {.qos = 2};
+    return router_subscribe(&n->f->router, there_in(NO_SHARD, flags), bytes_of_str("g"),
+                            bytes_of_str("team"), &options);
+}
+
+/* So often that each member is chosen at some time. */
+static void publish_to_team(struct node *n, uint8_t qos)
+{
+    for (int i = 0; i < 4; i++)
+        publish(n->f, 0, "g", "x", qos);
+    node_settle(n);
+}
+
+static void message_of_a_share_goes_to_another_member_when_a_node_cannot_be_reached(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
+    other.there = false;
+    for (uint8_t qos = 0; qos <= 2; qos++) {
+        publish_to_team(n, qos);
+        assert_int_equal(here->count, 4 * (qos + 1));
+    }
+    for (uint32_t i = 0; i < n->f->published_count; i++)
+        assert_int_equal(n->f->published[i].rc, RC_OK);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void message_of_qos_1_goes_to_another_member_when_a_node_is_lost_before_it_answers(
+    void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, 0);
+    other.answer = RC_CLOSED;
+    publish_to_team(n, 1);
+    assert_int_equal(here->count, 4);
+    assert_true(other.count > 0);
+    for (uint32_t i = 0; i < n->f->published_count; i++)
+        assert_int_equal(n->f->published[i].rc, RC_OK);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void message_goes_to_another_member_when_the_last_one_there_has_left(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, 0);
+    other.answer = RC_NOT_FOUND;
+    for (uint8_t qos = 1; qos <= 2; qos++) {
+        publish_to_team(n, qos);
+        assert_int_equal(here->count, 4 * qos);
+    }
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void share_of_another_nodes_message_may_have_no_member_left(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), 0);
+    subscribe_as(here, "g", "team", 1);
+    meet(n);
+    struct publication p = {
+        .topic = bytes_of_str("g"), .payload = bytes_of_str("x"), .qos = 1, .received_ms = NOW_MS};
+    uint64_t share = bytes_hash(bytes_of_str("$share/team/g"));
+    struct delivery_hub *hub = hub_of(here->session);
+    struct outbox_tag none = {0};
+    assert_int_equal(delivery_publish_remote(hub, &p, share, NO_SHARD, none).rc, RC_OK);
+    assert_int_equal(delivery_publish_remote(hub, &p, share + 1, NO_SHARD, none).rc, RC_NOT_FOUND);
+    node_settle(n);
+    assert_got(here, "x");
+    part(n);
+}
+
+static void member_that_ends_leaves_its_messages_to_another_node(void **state)
+{
+    struct node *n = *state;
+    struct client *clean = come(n, id_of(0), 0), *kept = come(n, id_of(1), LONG_S);
+    subscribe_as(clean, "g", "team", 1);
+    subscribe_as(kept, "h", "team", 1);
+    publish(n->f, 0, "g", "clean", 1);
+    publish(n->f, 0, "h", "kept", 1);
+    node_settle(n);
+    meet(n);
+    static const struct subscription_options options = {.qos = 2};
+    struct subscription *there[] = {
+        join_there(n, 0), router_subscribe(&n->f->router, there_in(NO_SHARD, 0), bytes_of_str("h"),
+                                           bytes_of_str("team"), &options)};
+    leave(clean);
+    session_end(kept->session);
+    node_settle(n);
+    assert_int_equal(other.count, 2);
+    assert_string_equal(other.sent[0].payload, "clean");
+    assert_string_equal(other.sent[1].payload, "kept");
+    for (int i = 0; i < 2; i++)
+        router_unsubscribe(&n->f->router, there[i]);
+    part(n);
+}
+
+static void publisher_waits_for_the_stored_member_that_gets_it_instead(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), LONG_S);
+    subscribe_as(here, "g", "team", 1);
+    node_settle(n);
+    meet(n);
+    struct subscription *there = join_there(n, 0);
+    other.answer = RC_CLOSED;
+    for (int i = 0; i < 2; i++) {
+        struct publish_outcome outcome = publish(n->f, 0, "g", "x", 1);
+        assert_non_null(outcome.ticket);
+        assert_int_equal(n->f->published_count, (uint32_t)i);
+        node_settle(n);
+        assert_int_equal(n->f->published_count, (uint32_t)i + 1);
+        assert_int_equal(n->f->published[i].rc, RC_OK);
+    }
+    assert_int_equal(here->count, 2);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void entry_goes_to_another_member_when_a_node_cannot_be_reached(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S), *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
+    other.there = false;
+    for (int i = 0; i < 4; i++)
+        publish_as(n->f, 0,
+                   &(struct publication){.topic = bytes_of_str("g"),
+                                         .payload = bytes_of_str("x"),
+                                         .qos = 2,
+                                         .received_ms = NOW_MS,
+                                         .publisher = publisher->session->ref});
+    node_settle(n);
+    assert_int_equal(here->count, 4);
+    later(n);
+    assert_int_equal(here->count, 4);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(1), 0);
+    subscribe_as(here, "g", "team", 2);
+    meet(n);
+    struct subscription *there = join_there(n, 0);
+    other.answer = RC_CLOSED;
+    publish_to_team(n, 2);
+    assert_int_equal(here->count + (uint32_t)other.count, 4);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void publication_waits_while_nobody_of_a_share_can_be_reached(void **state)
+{
+    struct node *n = *state;
+    meet(n);
+    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
+    other.there = false;
+    assert_non_null(publish(n->f, 0, "g", "x", 1).ticket);
+    even_later(n);
+    other.there = true;
+    other.answer = RC_CLOSED;
+    even_later(n);
+    assert_int_equal(n->f->published_count, 0);
+    other.answer = RC_OK;
+    even_later(n);
+    assert_int_equal(n->f->published_count, 1);
+    assert_int_equal(n->f->published[0].rc, RC_OK);
+    other.there = false;
+    router_unsubscribe(&n->f->router, there);
+    there = join_there(n, 0); /* its sessions have ended with it */
+    assert_int_equal(publish(n->f, 0, "g", "x", 1).rc, RC_OK);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+/* ---- members that are known by their shards -------------------------------------------------- */
+
+enum { THERE = 3 }; /* a shard */
+
+static struct subscription *join_there_in(struct node *n, uint16_t shard)
+{
+    static const struct subscription_options options = {.qos = 2};
+    return router_subscribe(&n->f->router, there_in(shard, SUBSCRIPTION_DURABLE), bytes_of_str("g"),
+                            bytes_of_str("team"), &options);
+}
+
+static void publish_once_to_team(struct node *n, struct client *publisher)
+{
+    publish_as(n->f, 0,
+               &(struct publication){.topic = bytes_of_str("g"),
+                                     .payload = bytes_of_str("x"),
+                                     .qos = 2,
+                                     .received_ms = NOW_MS,
+                                     .publisher = publisher->session->ref});
+    node_settle(n);
+}
+
+static void entry_goes_to_the_shard_that_was_chosen_until_that_has_it(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.is_home = true;
+    struct subscription *there = join_there_in(n, THERE);
+    other.answer = RC_CLOSED; /* it may have it */
+    publish_once_to_team(n, publisher);
+    assert_int_equal(other.count, 1);
+    struct client *here = come(n, id_of(1), LONG_S);
+    subscribe_as(here, "g", "team", 2);
+    router_unsubscribe(&n->f->router, there); /* as its node is away */
+    later(n);
+    other.is_home = false;
+    other.nobody_is_home = true;
+    later(n);
+    assert_int_equal(other.count, 2);
+    assert_int_equal(here->count, 0);
+    other.is_home = true;
+    other.nobody_is_home = false;
+    other.answer = RC_OK;
+    later(n);
+    later(n);
+    assert_int_equal(other.count, 3);
+    for (int i = 0; i < other.count; i++) {
+        assert_int_equal(other.sent[i].shard, THERE);
+        assert_int_equal(other.sent[i].share, bytes_hash(bytes_of_str("$share/team/g")));
+        assert_int_equal(other.sent[i].outbox.number, other.sent[0].outbox.number);
+    }
+    assert_int_equal(here->count, 0);
+    part(n);
+}
+
+static void entry_goes_to_the_shard_that_was_chosen_after_a_restart(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.is_home = true;
+    struct subscription *there = join_there_in(n, THERE);
+    other.answer = RC_CLOSED;
+    publish_once_to_team(n, publisher);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+    node_crash(n);
+    node_open(n);
+    meet(n);
+    other.is_home = true;
+    there = join_there_in(n, THERE + 1);
+    node_load(n);
+    later(n);
+    assert_int_equal(other.count, 1);
+    assert_int_equal(other.sent[0].shard, THERE);
+    assert_true(other.sent[0].outbox.replayed);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+/* One came from another node. */
+static enum rc arrive(struct node *n, uint16_t shard, uint64_t number)
+{
+    struct publication p = {
+        .topic = bytes_of_str("g"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
+    struct outbox_tag tag = {.number = number, .shard = 1, .replayed = true};
+    uint64_t share = bytes_hash(bytes_of_str("$share/team/g"));
+    struct publish_outcome outcome =
+        delivery_publish_remote(&n->f->workers[0].hub, &p, share, shard, tag);
+    if (outcome.ticket != NULL)
+        outcome.ticket->owner = 0;
+    node_settle(n);
+    return outcome.rc;
+}
+
+static void entry_for_a_shard_comes_to_one_of_its_members_once(void **state)
+{
+    struct node *n = *state;
+    struct client *one = come(n, id_of(0), LONG_S), *two = come(n, id_of(1), LONG_S);
+    subscribe_as(one, "g", "team", 2);
+    subscribe_as(two, "g", "team", 2);
+    meet(n);
+    uint16_t shard = (uint16_t)two->session->store->shard;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(arrive(n, shard, 7), RC_OK);
+    assert_int_equal(one->count, 0);
+    assert_int_equal(two->count, 1);
+    arrive(n, shard, 9);
+    assert_int_equal(one->count, 0);
+    assert_int_equal(two->count, 2);
+    part(n);
+}
+
+static void entry_for_a_shard_whose_member_has_gone_goes_to_another(void **state)
+{
+    struct node *n = *state;
+    struct client *one = come(n, id_of(0), LONG_S);
+    subscribe_as(one, "g", "team", 2);
+    meet(n);
+    arrive(n, (uint16_t)(one->session->store->shard + 1), 7);
+    assert_int_equal(one->count, 1);
+    part(n);
+}
+
+static void entry_for_a_shard_that_is_not_here_is_sent_back(void **state)
+{
+    struct node *n = *state;
+    struct client *one = come(n, id_of(0), LONG_S);
+    subscribe_as(one, "g", "team", 2);
+    meet(n);
+    other.is_home = true;
+    assert_int_equal(arrive(n, (uint16_t)one->session->store->shard, 7), RC_CLOSED);
+    assert_int_equal(one->count, 0);
+    part(n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RULE(message_of_a_share_goes_to_another_member_when_a_node_cannot_be_reached),
+        RULE(message_of_qos_1_goes_to_another_member_when_a_node_is_lost_before_it_answers),
+        RULE(entry_goes_to_another_member_when_a_node_cannot_be_reached),
+        RULE(message_goes_to_another_member_when_the_last_one_there_has_left),
+        RULE(share_of_another_nodes_message_may_have_no_member_left),
+        RULE(member_that_ends_leaves_its_messages_to_another_node),
+        RULE(publisher_waits_for_the_stored_member_that_gets_it_instead),
+        RULE(message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member),
+        RULE(publication_waits_while_nobody_of_a_share_can_be_reached),
+        RULE(entry_goes_to_the_shard_that_was_chosen_until_that_has_it),
+        RULE(entry_goes_to_the_shard_that_was_chosen_after_a_restart),
+        RULE(entry_for_a_shard_comes_to_one_of_its_members_once),
+        RULE(entry_for_a_shard_whose_member_has_gone_goes_to_another),
+        RULE(entry_for_a_shard_that_is_not_here_is_sent_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
