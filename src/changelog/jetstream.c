@@ -84,12 +84,20 @@ void jetstream_ask(struct jetstream *js, enum jetstream_question question, const
         fail(js, group, token);
 }
 
+/* The stream's own number. What is before its first has one that is never reached, so that it is
+ * not found, and nothing is appended behind it. */
+static uint64_t own_sequence(const struct jetstream *js, uint32_t group, uint64_t sequence)
+{
+    return sequence >= js->base[group] ? sequence - js->base[group] : INT64_MAX;
+}
+
 static void js_read(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence)
 {
     struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
+    uint64_t own = own_sequence(js, group, sequence);
     char json[64];
 
-    snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", sequence);
+    snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", own > 0 ? own : INT64_MAX);
     jetstream_ask(js, JETSTREAM_READ, "STREAM.MSG.GET", group, token, json);
 }
 
@@ -104,7 +112,9 @@ static void js_trim(struct engine *engine, uint32_t group, uint64_t sequence)
     struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
     char json[64];
 
-    snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", sequence);
+    if (sequence <= js->base[group] + 1)
+        return; /* nothing of it is there */
+    snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", sequence - js->base[group]);
     jetstream_ask(js, JETSTREAM_TRIM, "STREAM.PURGE", group, 0, json);
 }
 
@@ -121,7 +131,7 @@ static natsStatus set_headers(struct jetstream *js, natsMsg *message, uint32_t g
     if (status == NATS_OK)
         status = natsMsgHeader_Set(message, "Nats-Expected-Stream", text);
     /* by hand: the library's own option leaves the header out when it is 0 */
-    snprintf(text, sizeof(text), "%" PRIu64, append->expected);
+    snprintf(text, sizeof(text), "%" PRIu64, own_sequence(js, group, append->expected));
     if (status == NATS_OK && append->fenced)
         status = natsMsgHeader_Set(message, "Nats-Expected-Last-Sequence", text);
     return status;
@@ -215,6 +225,15 @@ static void take_copies(struct jetstream *js, uint32_t group, const struct jetst
     js->copies_asked[group] = 0;
 }
 
+static void add_base(uint64_t base, struct engine_answer *answer)
+{
+    if (answer->outcome == ENGINE_INFO)
+        answer->first += base;
+    if (answer->outcome == ENGINE_INFO || answer->outcome == ENGINE_APPENDED ||
+        answer->outcome == ENGINE_RECORD)
+        answer->sequence += base;
+}
+
 static void read_answer(struct jetstream *js, natsMsg *message, uint64_t now_ms)
 {
     enum jetstream_question question;
@@ -237,6 +256,7 @@ static void read_answer(struct jetstream *js, natsMsg *message, uint64_t now_ms)
         return;
     }
     read.answer.token = token;
+    add_base(js->base[group], &read.answer);
     if (js->sinks[group] != NULL && question != JETSTREAM_TRIM)
         js->sinks[group]->answered(js->sinks[group], &read.answer, now_ms);
     mem_free(read.record);

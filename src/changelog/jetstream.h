@@ -6,7 +6,8 @@
  * server that does not read holds up who appends to it for a second at most, once a connection.
  * Streams are made by jetstream_create() alone, which is called once in the life of a cluster: one
  * that is missing later has been lost, and is made again only where the stores of all nodes are
- * there to go on from (homes/founding.c).
+ * there to go on from (homes/founding.c). Such a stream counts from 1 again, and its description
+ * says what has to be added (`base`): nobody else sees the stream's own numbers.
  */
 #ifndef CHANGELOG_JETSTREAM_H
 #define CHANGELOG_JETSTREAM_H
@@ -46,10 +47,12 @@ bool jetstream_is_connected(const struct jetstream *js);
  * Makes the streams of groups 0 to count - 1, where they are not there yet; blocks, for
  * `timeout_ms` at most. RC_OK: all are there. RC_AGAIN: some are not, ask again. RC_EXISTS: one is
  * there that is not as it would be made. RC_INVALID: it is one server by itself, which keeps one
- * replica. RC_REFUSED: the engine will not; `error` says why.
+ * replica. RC_REFUSED: the engine will not; `error` says why. `bases` (NULL: all 0), by group: the
+ * first record of a new stream has the sequence behind that.
  */
 MUST_USE enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t replicas,
-                                  uint64_t timeout_ms, char error[JETSTREAM_ERROR_MAX]);
+                                  const uint64_t *bases, uint64_t timeout_ms,
+                                  char error[JETSTREAM_ERROR_MAX]);
 
 /* Of a stream; 0: not known yet. */
 struct jetstream_copies {

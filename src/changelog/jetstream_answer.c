@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* The engine's error codes that mean something here. */
 enum { WRONG_LAST_SEQUENCE = 10071, NO_MESSAGE = 10037 };
@@ -77,6 +78,15 @@ static void read_record(json_t *root, struct jetstream_answer *out)
     out->answer.record = bytes_of(out->record, len);
 }
 
+static uint64_t read_base(json_t *root)
+{
+    json_t *description = json_object_get(json_object_get(root, "config"), "description");
+    const char *text = json_is_string(description) ? json_string_value(description) : "";
+    bool has_base = strncmp(text, JETSTREAM_BASE, sizeof(JETSTREAM_BASE) - 1) == 0;
+
+    return has_base ? strtoull(text + sizeof(JETSTREAM_BASE) - 1, NULL, 10) : 0;
+}
+
 static void read_info(json_t *root, struct jetstream_answer *out)
 {
     json_t *state = json_object_get(root, "state");
@@ -86,6 +96,7 @@ static void read_info(json_t *root, struct jetstream_answer *out)
         return;
     }
     out->answer.outcome = ENGINE_INFO;
+    out->base = read_base(root);
     sequence_of(state, "last_seq", &out->answer.sequence);
     if (!sequence_of(state, "first_seq", &out->answer.first))
         out->answer.first = 1;

@@ -16,9 +16,13 @@ enum jetstream_question {
 
 enum { JETSTREAM_WHY_MAX = 128 };
 
+/* The description of a stream that was made again, with where it goes on. */
+#define JETSTREAM_BASE "goes on behind "
+
 struct jetstream_answer {
     struct engine_answer answer; /* its token is the caller's to fill in */
     uint8_t *record;             /* the caller's to free */
+    uint64_t base;               /* JETSTREAM_CREATE: the stream goes on behind this */
     uint32_t copies;             /* JETSTREAM_COPIES: that there should be */
     uint32_t copies_current;     /* ... and that have all of it */
     char why[JETSTREAM_WHY_MAX]; /* ENGINE_FAILED: in the engine's words */

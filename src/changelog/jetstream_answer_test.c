@@ -136,6 +136,20 @@ static void info_tells_first_and_last(void **state)
     assert_int_equal(read_text(JETSTREAM_INFO, "{}").answer.outcome, ENGINE_FAILED);
 }
 
+static void stream_says_behind_what_it_goes_on(void **state)
+{
+    (void)state;
+
+    assert_int_equal(read_text(JETSTREAM_CREATE,
+                               "{\"config\":{\"description\":\"goes on behind 4294967297\"},"
+                               "\"state\":{\"first_seq\":0,\"last_seq\":0}}")
+                         .base,
+                     4294967297);
+    assert_int_equal(
+        read_text(JETSTREAM_CREATE, "{\"config\":{\"description\":\"17\"},\"state\":{}}").base, 0);
+    assert_int_equal(read_text(JETSTREAM_CREATE, "{\"config\":{},\"state\":{}}").base, 0);
+}
+
 static void copies_are_those_that_are_current_and_can_be_reached(void **state)
 {
     (void)state;
@@ -176,6 +190,7 @@ int main(void)
         cmocka_unit_test(record_that_is_not_base64_is_none),
         cmocka_unit_test(message_that_is_not_there_is_not_found),
         cmocka_unit_test(info_tells_first_and_last),
+        cmocka_unit_test(stream_says_behind_what_it_goes_on),
         cmocka_unit_test(copies_are_those_that_are_current_and_can_be_reached),
         cmocka_unit_test(what_is_no_answer_fails),
     };

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +24,8 @@ enum {
 /* Nothing is ever dropped by itself (discard new, no age), nothing in between can be taken out
  * (deny delete), and only the leader answers reads (no direct ones). */
 static const char stream_form[] =
-    "{\"name\":\"%s\",\"subjects\":[\"%s\"],\"retention\":\"limits\",\"max_consumers\":-1,"
+    "{\"name\":\"%s\",\"description\":\"%s\",\"subjects\":[\"%s\"],\"retention\":\"limits\",\"max_"
+    "consumers\":-1,"
     "\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,\"max_msg_size\":-1,\"storage\":\"file\","
     "\"discard\":\"new\",\"num_replicas\":%u,\"duplicate_window\":120000000000,"
     "\"deny_delete\":true,\"allow_direct\":false,\"allow_rollup_hdrs\":false}";
@@ -34,21 +36,34 @@ struct creation {
     natsInbox *inbox;
     natsSubscription *answers;
     uint32_t count, replicas; /* replicas 0: only look */
+    const uint64_t *bases;    /* NULL: 0 */
     uint32_t found;
     bool is_there[CHANGELOG_GROUPS_MAX];
     char *error;
 };
 
+enum { STREAM_JSON = sizeof(stream_form) + 2 * JETSTREAM_NAME_MAX + 64 };
+
+static void describe(const struct jetstream *js, uint32_t group, uint64_t base, uint32_t replicas,
+                     char out[STREAM_JSON])
+{
+    char stream[JETSTREAM_NAME_MAX], subject[JETSTREAM_NAME_MAX], description[64] = "";
+
+    jetstream_stream(js, group, stream);
+    jetstream_subject(js, group, subject);
+    if (base > 0)
+        snprintf(description, sizeof(description), JETSTREAM_BASE "%" PRIu64, base);
+    snprintf(out, STREAM_JSON, stream_form, stream, description, subject, replicas);
+}
+
 static natsStatus ask_for(struct creation *c, uint32_t group)
 {
-    char stream[JETSTREAM_NAME_MAX], subject[JETSTREAM_NAME_MAX];
-    char json[sizeof(stream_form) + 2 * JETSTREAM_NAME_MAX + 16] = "";
+    char stream[JETSTREAM_NAME_MAX], json[STREAM_JSON] = "";
     char call[JETSTREAM_NAME_MAX + 64], reply[JETSTREAM_NAME_MAX];
 
     jetstream_stream(c->js, group, stream);
-    jetstream_subject(c->js, group, subject);
     if (c->replicas > 0)
-        snprintf(json, sizeof(json), stream_form, stream, subject, c->replicas);
+        describe(c->js, group, c->bases != NULL ? c->bases[group] : 0, c->replicas, json);
     snprintf(call, sizeof(call), "$JS.API.STREAM.%s.%s", c->replicas > 0 ? "CREATE" : "INFO",
              stream);
     snprintf(reply, sizeof(reply), "%s.%u", c->inbox, group);
@@ -88,6 +103,7 @@ static enum rc take_answer(struct creation *c, natsMsg *message)
         JETSTREAM_CREATE,
         bytes_of(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)), &read);
     if (read.answer.outcome == ENGINE_INFO) {
+        c->js->base[group] = read.base;
         c->is_there[group] = true;
         c->found++;
         return RC_OK;
@@ -148,19 +164,17 @@ static enum rc look_or_make(struct creation *c, uint64_t timeout_ms)
 
 void jetstream_set_copies(struct jetstream *js, uint32_t group, uint32_t copies)
 {
-    char stream[JETSTREAM_NAME_MAX], subject[JETSTREAM_NAME_MAX];
-    char json[sizeof(stream_form) + 2 * JETSTREAM_NAME_MAX + 16];
+    char json[STREAM_JSON];
 
-    jetstream_stream(js, group, stream);
-    jetstream_subject(js, group, subject);
-    snprintf(json, sizeof(json), stream_form, stream, subject, copies);
+    describe(js, group, js->base[group], copies, json);
     jetstream_ask(js, JETSTREAM_COPIES, "STREAM.UPDATE", group, 0, json);
 }
 
 enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t replicas,
-                         uint64_t timeout_ms, char error[JETSTREAM_ERROR_MAX])
+                         const uint64_t *bases, uint64_t timeout_ms,
+                         char error[JETSTREAM_ERROR_MAX])
 {
-    struct creation c = {.js = js, .count = count, .replicas = replicas};
+    struct creation c = {.js = js, .count = count, .replicas = replicas, .bases = bases};
 
     CHECK(replicas > 0);
     c.error = error;

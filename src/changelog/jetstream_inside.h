@@ -26,6 +26,7 @@ struct jetstream {
     struct mailbox mailbox;
     struct engine_sink *sinks[CHANGELOG_GROUPS_MAX]; /* by group; NULL: nobody asks */
     size_t record_max;                               /* as last seen */
+    uint64_t base[CHANGELOG_GROUPS_MAX]; /* sequences of the stream count from behind this */
     struct jetstream_copies copies[CHANGELOG_GROUPS_MAX];
     uint8_t copies_asked[CHANGELOG_GROUPS_MAX]; /* times, since they were told last */
     uint64_t reopen_ms;                         /* not before, after the library has given up */

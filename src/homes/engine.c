@@ -4,9 +4,12 @@
  * when the cluster is initialised and from then on. Its name is kept in the file `engine-server`:
  * one that comes up under another name has lost its store, and the old one is taken out.
  *
- * A server whose machine went down may have lost what it had acknowledged. It is thrown away when
- * most of the others ran on meanwhile, and joins as another; when most of them went down too, what
- * there is left is kept, and all nodes are waited for before anything is claimed.
+ * A server whose machine went down may have lost what it had acknowledged, or may not even start on
+ * what is left of its files. It is thrown away when most of the others ran on meanwhile, and joins
+ * as another. When all machines went down, all nodes are waited for; then all servers are thrown
+ * away, and the changelogs are made again from the nodes' stores (founding.c). When some ran on,
+ * but too few, or a node's disk is lost, what there is left is kept, and all nodes are waited for
+ * before anything is claimed. One that is alone keeps it, too: no quorum's files can be torn.
  */
 #include "homes/inside.h"
 
@@ -23,7 +26,10 @@
 enum { TRY_MS = 2000, REMOVE_MS = 1000, COPIES_MS = 2000 };
 
 #define SERVER_FILE "engine-server"
-#define KEPT_FILE "engine-kept" /* as long as not all nodes have been back */
+#define KEPT_FILE                                                                                  \
+    "engine-kept"    /* as long as not all nodes have been back: the server's name, or             \
+                      */
+#define KEPT_ANY "*" /* whichever it is now */
 
 /* ---- the process -------------------------------------------------------------------------------
  */
@@ -41,7 +47,7 @@ static bool look(struct homes *homes)
     homes->looked = true;
     managed_server_name(nats, homes->server);
     mark_read_text(homes->data_dir, KEPT_FILE, last, sizeof(last));
-    homes->cold = strcmp(last, homes->server) == 0;
+    homes->cold = strcmp(last, homes->server) == 0 || strcmp(last, KEPT_ANY) == 0;
     mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
     if (last[0] != '\0' && strcmp(last, homes->server) != 0)
         memcpy(homes->replaced, last, sizeof(last));
@@ -54,13 +60,13 @@ static uint32_t majority(const struct homes *homes)
     return (homes->options.others + 1) / 2 + 1;
 }
 
-static bool discard(struct homes *homes)
+static bool discard(struct homes *homes, const char *reason)
 {
     char folder[MANAGED_PATH_MAX + 16], error[MANAGED_ERROR_MAX] = "";
 
     snprintf(folder, sizeof(folder), "%s/engine", homes->data_dir);
     LOG(LOG_WARN, "engine.store_discarded", log_text("server", homes->server),
-        log_text("reason", "the machine went down while it ran, and most others ran on"));
+        log_text("reason", reason));
     if (managed_discard(folder, error) != RC_OK) {
         homes_say(homes, "the engine's store cannot be thrown away: %s", error);
         return false;
@@ -68,32 +74,69 @@ static bool discard(struct homes *homes)
     return look(homes);
 }
 
+/* From now on nothing is claimed before all nodes have been back. */
+static bool be_cold(struct homes *homes, const char *server)
+{
+    homes->cold = mark_write_text(homes->data_dir, KEPT_FILE, server) == RC_OK;
+    if (!homes->cold)
+        homes_say(homes, "%.200s/" KEPT_FILE " cannot be written", homes->data_dir);
+    return homes->cold;
+}
+
+/* Most machines went down, but some engine ran on; or there are no others. */
+static bool keep(struct homes *homes, const char *reason)
+{
+    if (homes->options.others > 0 && !be_cold(homes, homes->server))
+        return false;
+    LOG(LOG_WARN, "engine.store_kept", log_text("server", homes->server),
+        log_text("reason", reason));
+    homes->store = MANAGED_STORE_CLEAN;
+    return true;
+}
+
+/* Most machines went down, and no engine is known that ran on. */
+static bool start_together(struct homes *homes, uint32_t unclean)
+{
+    if (!peers_are_all(homes) || unclean < peers_here(homes)) {
+        homes_say(homes,
+                  "the machines of most nodes went down while their engines ran: all nodes have to "
+                  "be here before the engines start again; %u of %u others are. If the disk of one "
+                  "is lost for ever: skein cluster recover --without it",
+                  peers_here(homes), homes->options.others);
+        return false;
+    }
+    if (unclean < homes->options.others) /* what a disk had that is lost may still be in the logs */
+        return keep(homes, "all machines went down, and a node was removed since");
+    return be_cold(homes, KEPT_ANY) &&
+           discard(homes, "all machines went down while theirs ran; what was in the changelogs is "
+                          "in the nodes' stores");
+}
+
 /* What becomes of a store that may lack what it has acknowledged. False: not known yet. */
 static bool settle_unclean(struct homes *homes)
 {
     uint32_t up = peers_with_engine(homes, HOMES_ENGINE_UP);
     uint32_t unclean = peers_with_engine(homes, HOMES_ENGINE_UNCLEAN) +
-                       peers_with_engine(homes, HOMES_ENGINE_KEPT) + 1;
+                       peers_with_engine(homes, HOMES_ENGINE_KEPT);
 
+    if (homes->options.others == 0)
+        return keep(homes, "there are no other nodes");
     if (up >= majority(homes))
-        return discard(homes);
-    if (homes->options.others + 1 - unclean < majority(homes)) { /* the rest are too few */
-        LOG(LOG_WARN, "engine.store_kept", log_text("server", homes->server),
-            log_text("reason", "the machines of most nodes went down; nothing is claimed before "
-                               "all of them are back"));
-        homes->store = MANAGED_STORE_CLEAN;
-        homes->cold = homes->options.others > 0;
-        if (!homes->cold || mark_write_text(homes->data_dir, KEPT_FILE, homes->server) == RC_OK)
-            return true;
-        homes_say(homes, "%.200s/" KEPT_FILE " cannot be written", homes->data_dir);
-        homes->store = MANAGED_STORE_UNCLEAN;
-        return false;
-    }
+        return discard(homes, "the machine went down while it ran, and most others ran on");
+    if (homes->options.others - unclean < majority(homes)) /* the rest are too few */
+        return up > 0 ? keep(homes, "the machines of most nodes went down; nothing is claimed "
+                                    "before all of them are back")
+                      : start_together(homes, unclean);
     homes_say(homes,
               "this machine went down while its engine ran: %u of %u other nodes have been heard "
               "of, and most of them have to say whether their engines ran on",
               peers_here(homes), homes->options.others);
     return false;
+}
+
+bool engine_is_unclean(const struct homes *homes)
+{
+    return homes->looked && homes->store == MANAGED_STORE_UNCLEAN;
 }
 
 static bool start_process(struct homes *homes, uint64_t now_ms)
@@ -183,7 +226,7 @@ void engine_replace(struct homes *homes, uint64_t now_ms)
     if (homes->options.program == NULL || now_ms < homes->replace_ms)
         return;
     homes->replace_ms = UINT64_MAX;
-    if (homes->replaced[0] != '\0') {
+    if (homes->replaced[0] != '\0' && nats->route_count > 0) {
         snprintf(url, sizeof(url), "nats://127.0.0.1:%u", nats->client_port);
         enum rc rc = jetstream_remove_server(url, MANAGED_SYSTEM_USER, nats->credentials.system,
                                              homes->replaced, REMOVE_MS, error);

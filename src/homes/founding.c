@@ -206,17 +206,18 @@ static void gather(struct homes *homes, bool connected)
         homes_enter(homes, HOMES_FOUNDING);
 }
 
-static enum rc create(struct homes *homes, uint32_t *replicas, char error[JETSTREAM_ERROR_MAX])
+static enum rc create(struct homes *homes, const uint64_t *bases, uint32_t *replicas,
+                      char error[JETSTREAM_ERROR_MAX])
 {
     uint32_t nodes = peers_here(homes) + 1;
     bool few = homes->options.program != NULL && nodes < HOMES_REPLICAS; /* a server each */
 
     *replicas = few ? nodes : HOMES_REPLICAS;
-    enum rc rc = jetstream_create(homes->jetstream, HOMES_GROUPS, *replicas, STEP_MS, error);
+    enum rc rc = jetstream_create(homes->jetstream, HOMES_GROUPS, *replicas, bases, STEP_MS, error);
     if (rc != RC_INVALID)
         return rc;
     *replicas = 1;
-    return jetstream_create(homes->jetstream, HOMES_GROUPS, *replicas, STEP_MS, error);
+    return jetstream_create(homes->jetstream, HOMES_GROUPS, *replicas, bases, STEP_MS, error);
 }
 
 static void make_streams(struct homes *homes)
@@ -224,7 +225,7 @@ static void make_streams(struct homes *homes)
     char error[JETSTREAM_ERROR_MAX] = "";
     uint32_t nodes = peers_here(homes) + 1, replicas;
 
-    if (create(homes, &replicas, error) != RC_OK) {
+    if (create(homes, NULL, &replicas, error) != RC_OK) {
         homes_say(homes, "the engine has not made the changelogs: %s", error);
         return;
     }
@@ -238,24 +239,30 @@ static void make_streams(struct homes *homes)
     homes_enter(homes, HOMES_JOINING);
 }
 
-/* Most machines went down at once, all nodes are back, and all engines have kept what they had,
- * which was not written yet. */
-static bool engines_lost_all(const struct homes *homes)
+static uint64_t highest(uint64_t a, uint64_t b)
 {
-    return homes->cold && peers_are_all(homes) && peers_are_cold(homes);
+    return a > b ? a : b;
 }
 
-/* What was in them is in the stores: who has most of each goes on behind that (group.c). */
+/* Most machines went down at once, and the engines have started anew, or have not written before
+ * that there are streams. What was in them is in the stores: when all nodes are back, each goes on
+ * behind what the store has that has most of it. Who has less takes a copy from there. */
 static enum rc make_streams_again(struct homes *homes, char error[JETSTREAM_ERROR_MAX])
 {
+    uint64_t bases[HOMES_GROUPS];
     uint32_t replicas;
 
-    if (create(homes, &replicas, error) != RC_OK)
+    if (!peers_are_all(homes) || !peers_are_cold(homes)) {
+        snprintf(error, JETSTREAM_ERROR_MAX,
+                 "it has no changelogs, and not all nodes and their engines are back");
         return RC_AGAIN;
-    LOG(LOG_ERROR, "homes.changelogs_made_again", log_text("id", homes->mark.id),
-        log_text("meaning", "the engines of all nodes have lost the changelogs; the stores of the "
-                            "nodes have what was in them"));
-    return RC_OK;
+    }
+    LOG_LIMITED(LOG_WARN, "homes.changelogs_made_again", log_text("id", homes->mark.id),
+                log_text("meaning", "the engines have started anew; the stores of the nodes have "
+                                    "what was in the changelogs"));
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        bases[i] = highest(homes->groups[i].flushed.sequence, peers_highest(homes, i));
+    return create(homes, bases, &replicas, error) == RC_OK ? RC_OK : RC_AGAIN;
 }
 
 static void look_for_streams(struct homes *homes, uint64_t now_ms)
@@ -263,7 +270,7 @@ static void look_for_streams(struct homes *homes, uint64_t now_ms)
     char error[JETSTREAM_ERROR_MAX] = "";
 
     enum rc rc = jetstream_look(homes->jetstream, HOMES_GROUPS, STEP_MS, error);
-    if (rc == RC_NOT_FOUND && engines_lost_all(homes))
+    if (rc == RC_NOT_FOUND && homes->cold)
         rc = make_streams_again(homes, error);
     if (rc == RC_NOT_FOUND) {
         homes_enter(homes, HOMES_LOST);

@@ -119,6 +119,7 @@ static void tell_behind(struct group *group, const char *why, bool home)
 {
     group->lacks = true;
     group->lacks_home = home;
+    group->lacks_until = 0;
     group->lacks_ms = group->copied_ms == 0 ? 0 : group->copied_ms + COPY_AGAIN_MS;
     group->lacks_from_ms = group->homes->now_ms;
     group->asked = 0;
@@ -128,8 +129,8 @@ static void tell_behind(struct group *group, const char *why, bool home)
 
 static void on_behind(struct changelog *log, uint64_t first)
 {
-    (void)first;
     tell_behind(group_of(log), "what would be read next has been trimmed", false);
+    group_of(log)->lacks_until = first - 1;
 }
 
 /* Either the log or the store is wrong. Who is home has read the log to its end: so its copy, and
@@ -334,8 +335,8 @@ static void look_whether_to_mend(struct group *group, uint64_t now_ms)
 
 static void ask_for_copy(struct group *group, uint64_t now_ms)
 {
-    const struct peer *source =
-        peers_source(group->homes, group->log.group, group->lacks_home, group->asked);
+    const struct peer *source = peers_source(group->homes, group->log.group, group->lacks_home,
+                                             group->lacks_until, group->asked);
     uint64_t from_ms = later(group->lacks_from_ms, group->homes->running_ms);
 
     if (source == NULL && now_ms < from_ms + HOMES_SETTLE_MS)

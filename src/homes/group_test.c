@@ -214,6 +214,23 @@ static void group_whose_log_was_trimmed_waits_for_a_copy(void **state)
     pair_free(pair);
 }
 
+static void copy_is_not_taken_from_who_does_not_have_enough(void **state)
+{
+    struct changelog_position copied;
+    struct pair *pair = pair_trimmed(&copied);
+    struct member *second = pair->second;
+    (void)state;
+
+    assert_int_equal(second->group->lacks_until, pair->world->log.first - 1);
+    second->group->lacks_until = pair->first->group->log.chain.at.sequence + 100;
+    advance(pair, HOMES_SETTLE_MS + HOMES_BEHIND_MS);
+    assert_string_equal(second->source, "");
+    second->group->lacks_until = pair->first->group->log.chain.at.sequence;
+    advance(pair, 2 * HOMES_BEHIND_MS);
+    assert_string_equal(second->source, pair->first->homes->node);
+    pair_free(pair);
+}
+
 static void group_of_a_node_that_is_drained_goes_when_it_may_and_does_not_come_back(void **state)
 {
     struct pair *pair = pair_settled();
@@ -436,6 +453,7 @@ int main(void)
         cmocka_unit_test(group_is_not_claimed_by_who_has_less_of_it_on_disk_than_another),
         cmocka_unit_test(group_waits_for_all_nodes_after_a_loss_of_power),
         cmocka_unit_test(group_whose_log_was_trimmed_waits_for_a_copy),
+        cmocka_unit_test(copy_is_not_taken_from_who_does_not_have_enough),
         cmocka_unit_test(group_of_a_node_that_is_drained_goes_when_it_may_and_does_not_come_back),
         cmocka_unit_test(group_stays_when_both_nodes_are_drained),
         cmocka_unit_test(group_goes_to_its_preferred_home_without_the_stay_when_rebalanced),

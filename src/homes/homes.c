@@ -314,8 +314,7 @@ static enum homes_engine engine_now(const struct homes *homes)
 {
     if (homes->connected)
         return homes->cold ? HOMES_ENGINE_KEPT : HOMES_ENGINE_UP;
-    return homes->looked && homes->store == MANAGED_STORE_UNCLEAN ? HOMES_ENGINE_UNCLEAN
-                                                                  : HOMES_ENGINE_OFF;
+    return engine_is_unclean(homes) ? HOMES_ENGINE_UNCLEAN : HOMES_ENGINE_OFF;
 }
 
 static void make_news(const struct homes *homes, struct homes_news *news)

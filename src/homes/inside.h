@@ -141,10 +141,10 @@ bool peers_note_spread(struct homes *homes);
 const struct peer *peers_holder(const struct homes *homes);
 /* It needs a copy of the group. */
 bool peer_lacks(const struct peer *peer, uint32_t group);
-/* Who may give a copy of the group, another one each time: the home first, then, unless it has to
- * be that, who follows. NULL: nobody. */
+/* Who may give a copy of the group that stands at that sequence or behind, another one each time:
+ * the home first, then, unless it has to be that, who follows. NULL: nobody. */
 const struct peer *peers_source(const struct homes *homes, uint32_t group, bool home,
-                                uint32_t asked);
+                                uint64_t sequence, uint32_t asked);
 
 /* Who says that it is home of the group, with the highest epoch; NULL: nobody. */
 const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch);
@@ -203,6 +203,7 @@ struct group {
     struct changelog_position start; /* of the store, before the log is opened */
     bool lacks;                      /* behind() was called: waits for a copy */
     bool lacks_home;                 /* only the home's will do */
+    uint64_t lacks_until;            /* ... or one that stands there or behind */
     bool copies;                     /* ... which is being taken */
     struct changelog_position copy;  /* and will stand there */
     char lacks_why[128];
@@ -320,6 +321,8 @@ struct homes {
     char refusal[HOMES_WHY_MAX];
 };
 
+/* The machine went down while it ran, and what becomes of its store is not settled. */
+bool engine_is_unclean(const struct homes *homes);
 /* Sees to it that it runs and that there is a connection. True: there is. */
 bool engine_turn(struct homes *homes, uint64_t now_ms);
 uint64_t engine_deadline_ms(const struct homes *homes);

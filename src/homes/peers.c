@@ -176,8 +176,13 @@ bool peers_note_spread(struct homes *homes)
     return more;
 }
 
+static bool stands_at(const struct homes_group_news *news, uint64_t sequence)
+{
+    return news->sequence >= sequence || news->flushed.sequence >= sequence;
+}
+
 const struct peer *peers_source(const struct homes *homes, uint32_t group, bool home,
-                                uint32_t asked)
+                                uint64_t sequence, uint32_t asked)
 {
     const struct peer *sources[HOMES_FOLLOWERS + 1];
     uint32_t count = 0;
@@ -185,7 +190,8 @@ const struct peer *peers_source(const struct homes *homes, uint32_t group, bool 
     for (int part = HOMES_IS_HOME; part >= (home ? HOMES_IS_HOME : HOMES_FOLLOWS); part--)
         for (uint32_t i = 0; i < peer_count(homes) && count <= HOMES_FOLLOWERS; i++) {
             const struct peer *peer = peer_at(homes, i);
-            if (peer_takes_part(homes, peer) && peer->news.groups[group].part == part)
+            if (peer_takes_part(homes, peer) && peer->news.groups[group].part == part &&
+                stands_at(&peer->news.groups[group], sequence))
                 sources[count++] = peer;
         }
     return count == 0 ? NULL : sources[asked % count];

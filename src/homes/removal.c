@@ -229,14 +229,15 @@ static void list_names(const struct known_list *list, char *out, size_t room)
 static bool may_remove(struct homes *homes, struct homes_order *order)
 {
     const struct peer *peer = peer_find(homes, order->node);
-    bool waits = homes->phase == HOMES_JOINING || (homes->phase == HOMES_RUNNING && homes->cold);
+    bool cold = homes->phase == HOMES_RUNNING ? homes->cold : engine_is_unclean(homes);
+    bool waits = homes->phase == HOMES_JOINING || (homes->phase == HOMES_RUNNING && cold);
     const char *wrong = NULL;
 
     if (strcmp(order->node, homes->node) == 0)
         wrong = "A node does not remove itself: stop it, and ask one that stays.";
     else if (peer != NULL && peer->here && !peer->removed)
         wrong = "That node is here. Drain it, stop it, then remove it.";
-    else if (order->farewell == HOMES_GONE && homes->phase == HOMES_RUNNING && homes->cold)
+    else if (order->farewell == HOMES_GONE && cold)
         wrong = "After a loss of power this node waits for that one, which may hold what the "
                 "others lack. If its disk is lost for ever: skein cluster recover --without it.";
     else if (order->farewell == HOMES_RECOVERED && !waits && homes->phase == HOMES_RUNNING)

@@ -117,7 +117,7 @@ static const struct changelog_ops ops = {
 static void create(struct node *node, uint32_t count, uint32_t replicas)
 {
     char error[JETSTREAM_ERROR_MAX] = "";
-    enum rc rc = jetstream_create(node->jetstream, count, replicas, 30000, error);
+    enum rc rc = jetstream_create(node->jetstream, count, replicas, NULL, 30000, error);
     say("created %s %s", rc_name(rc), rc == RC_OK ? "" : error);
 }
 
