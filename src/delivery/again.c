@@ -7,6 +7,9 @@
  * (conn_hold_publish()), or it would overtake them.
  *
  *      forwarded, or stored here  --not home-->  hub->again  -->  routed anew  -->  PUBACK
+ *
+ * From when sessions move until those that were sent before are answered, nobody knows which of
+ * them will come here. So what is published meanwhile waits, too.
  */
 #include "delivery/batch.h"
 
@@ -25,10 +28,45 @@ static void wait_for_next_try(struct delivery_hub *hub)
     hub->sessions->wake_at(hub->sessions->wake_arg, hub->route_again_ms);
 }
 
+static void look_for_moves(struct delivery_hub *hub)
+{
+    /* relaxed: who finds no group headless (delivery_lacks_routes()) knows of the move before */
+    uint32_t moves = atomic_load_explicit(&hub->remote->moves, memory_order_relaxed);
+
+    if (moves == hub->asked_moves)
+        return;
+    hub->asked_moves = moves;
+    hub->asked_before += hub->asked;
+    hub->asked = 0;
+}
+
+bool again_may_be_due(struct delivery_hub *hub)
+{
+    if (hub->remote != NULL)
+        look_for_moves(hub);
+    return hub->asked_before > 0;
+}
+
 void again_keep(struct delivery_hub *hub, struct publish_ticket *ticket, struct message *message)
 {
+    look_for_moves(hub);
     ticket->message = message_hold(message);
     ticket->serial = ++hub->again_serial;
+    ticket->moves = hub->asked_moves;
+    hub->asked++;
+}
+
+/* One that may have come into the list does not any more. */
+static void count_off(struct publish_ticket *ticket)
+{
+    struct delivery_hub *hub = ticket->hub;
+
+    if (ticket->moves == hub->asked_moves) {
+        hub->asked--;
+        return;
+    }
+    hub->asked_before--;
+    hub->again_ended |= hub->asked_before == 0 && hub->again_bytes == 0;
 }
 
 bool again_take(struct publish_ticket *ticket)
@@ -61,8 +99,10 @@ void again_free(struct publish_ticket *ticket)
 {
     if (ticket->again)
         ticket->hub->again_bytes -= size_of(ticket);
-    if (ticket->message != NULL)
+    if (ticket->message != NULL) {
+        count_off(ticket);
         message_drop(ticket->message);
+    }
     mem_free(ticket);
 }
 
@@ -74,7 +114,7 @@ void again_answered(struct publish_ticket *ticket, enum rc rc)
         return;
     hub->ops->published(hub, ticket, rc);
     again_free(ticket);
-    hub->again_ended = hub->again_bytes == 0;
+    hub->again_ended |= hub->again_bytes == 0 && !again_may_be_due(hub);
 }
 
 static void route_anew(struct publish_ticket *ticket)

@@ -50,6 +50,7 @@ struct publish_ticket {
     struct list link;             /* in hub->again */
     uint64_t serial;              /* in the order in which they were published */
     bool again;                   /* it has been in that list */
+    uint32_t moves;               /* hub->remote->moves, when it was published */
 };
 
 enum delivery_output { OUTPUT_PROMPT, OUTPUT_BULK };
@@ -169,6 +170,8 @@ struct delivery_hub {
     bool again_ended;   /* `again` has become empty, and none of it is under way: to be told */
     struct list again;  /* struct publish_ticket: to be routed anew */
     uint64_t again_bytes, again_serial, route_again_ms;
+    uint32_t asked_moves;         /* as hub->remote->moves, when that was looked at last */
+    uint64_t asked, asked_before; /* tickets that may come into `again`, of since then and before */
     const struct hub_ops *ops;
     void *owner;
     bool walking;  /* a walk in steps has begun: do not become quiescent (base/rcu.h) */
@@ -235,10 +238,14 @@ static inline bool delivery_lacks_routes(const struct delivery_hub *hub)
            atomic_load_explicit(&hub->remote->headless, memory_order_acquire) > 0;
 }
 
-/* Publications of before have still to be routed anew: what comes after them must wait. */
-static inline bool delivery_routes_again(const struct delivery_hub *hub)
+/* Of those that were published before sessions moved last some are not answered. */
+bool again_may_be_due(struct delivery_hub *hub);
+
+/* Whether what is published now must wait, or it might overtake older publications: some have to be
+ * routed anew, or may have to, since sessions have moved and it is not known where they came. */
+static inline bool delivery_routes_again(struct delivery_hub *hub)
 {
-    return hub->again_bytes > 0;
+    return hub->again_bytes > 0 || again_may_be_due(hub);
 }
 
 /* The cluster has been initialised: each shard lives on one node. */

@@ -378,6 +378,34 @@ static void publication_whose_home_has_moved_is_routed_anew_in_order_and_then_ac
     part(n);
 }
 
+/* It may have come to nobody, and what follows it would be there first. */
+static void what_follows_waits_until_it_is_known_what_came_where_when_sessions_move(void **state)
+{
+    struct node *n = *state;
+    struct delivery_hub *hub = &n->f->workers[0].hub;
+    meet(n);
+    other.hangs = true;
+    publish_once_safe(n, "x", 1);
+    publish_once_safe(n, "y", 2);
+    assert_false(delivery_routes_again(hub));
+    other.remote.moves++;
+    assert_true(delivery_routes_again(hub));
+    ticket_answered(other.hanging[0], RC_OK);
+    node_settle(n);
+    assert_true(delivery_routes_again(hub));
+    assert_int_equal(n->f->all_routed, 0);
+    ticket_answered(other.hanging[1], RC_OK);
+    node_settle(n);
+    assert_false(delivery_routes_again(hub));
+    assert_int_equal(n->f->all_routed, 1);
+    publish_once_safe(n, "z", 3);
+    assert_false(delivery_routes_again(hub));
+    ticket_answered(other.hanging[2], RC_OK);
+    node_settle(n);
+    assert_int_equal(n->f->all_routed, 1);
+    part(n);
+}
+
 static void publication_to_a_node_without_a_way_is_routed_anew(void **state)
 {
     struct node *n = *state;
@@ -426,6 +454,7 @@ int main(void)
         RULE(entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_waits),
         RULE(home_of_a_topic_retains_what_comes_from_another_node),
         RULE(publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged),
+        RULE(what_follows_waits_until_it_is_known_what_came_where_when_sessions_move),
         RULE(publication_to_a_node_without_a_way_is_routed_anew),
         RULE(publication_is_refused_when_too_many_wait_to_be_routed_anew),
     };
