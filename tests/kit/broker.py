@@ -146,7 +146,9 @@ class Broker:
 
     def _ready(self):
         deadline = time.monotonic() + 4 * patience()
-        awaited = {self.port} if "listeners" in self.config else {self.port, self.ws_port}
+        awaited = {self.port, self.ws_port}
+        if "listeners" in self.config:
+            awaited = {_address(listener["address"])[1] for listener in self.config["listeners"]}
         while time.monotonic() < deadline and self.process.poll() is None:
             if awaited <= listening():
                 return True
