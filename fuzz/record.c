@@ -33,6 +33,15 @@ static size_t joined(const struct bytes *parts, uint32_t count, uint8_t out[WRIT
 /* ---- keys --------------------------------------------------------------------------------------
  */
 
+/* These have one shard, but whatever can be read has to be written in the same way. */
+static struct store_key position_made(const struct record_key *key)
+{
+    struct store_key made = record_key_position((uint32_t)key->sequence);
+    struct store_key begin = record_key(key->shard, key->kind);
+    memcpy(made.head, begin.head, begin.head_len);
+    return made;
+}
+
 static struct store_key key_made(const struct record_key *key)
 {
     switch (key->kind) {
@@ -46,6 +55,10 @@ static struct store_key key_made(const struct record_key *key)
         return record_key_queued(key->shard, key->number, key->sequence);
     case RECORD_HIGH_WATER:
         return record_key_high_water(key->shard, (uint32_t)key->sequence);
+    case RECORD_TESTAMENT:
+        return record_key_testament(key->shard, key->number, key->text);
+    case RECORD_POSITION:
+        return position_made(key);
     case RECORD_META:
         return record_key(key->shard, key->kind);
     default:
