@@ -18,6 +18,18 @@ static void publish_to_team(struct node *n, uint8_t qos)
     node_settle(n);
 }
 
+/* From a stored session: by its outbox. */
+static void publish_entry_to_team(struct node *n, struct client *publisher)
+{
+    publish_as(n->f, 0,
+               &(struct publication){.topic = bytes_of_str("g"),
+                                     .payload = bytes_of_str("x"),
+                                     .qos = 2,
+                                     .received_ms = NOW_MS,
+                                     .publisher = publisher->session->ref});
+    node_settle(n);
+}
+
 static void message_of_a_share_goes_to_another_member_when_a_node_cannot_be_reached(void **state)
 {
     struct node *n = *state;
@@ -144,13 +156,7 @@ static void entry_goes_to_another_member_when_a_node_cannot_be_reached(void **st
     struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
     other.there = false;
     for (int i = 0; i < 4; i++)
-        publish_as(n->f, 0,
-                   &(struct publication){.topic = bytes_of_str("g"),
-                                         .payload = bytes_of_str("x"),
-                                         .qos = 2,
-                                         .received_ms = NOW_MS,
-                                         .publisher = publisher->session->ref});
-    node_settle(n);
+        publish_entry_to_team(n, publisher);
     assert_int_equal(here->count, 4);
     later(n);
     assert_int_equal(here->count, 4);
@@ -207,17 +213,6 @@ static struct subscription *join_there_in(struct node *n, uint16_t shard)
                             bytes_of_str("team"), &options);
 }
 
-static void publish_once_to_team(struct node *n, struct client *publisher)
-{
-    publish_as(n->f, 0,
-               &(struct publication){.topic = bytes_of_str("g"),
-                                     .payload = bytes_of_str("x"),
-                                     .qos = 2,
-                                     .received_ms = NOW_MS,
-                                     .publisher = publisher->session->ref});
-    node_settle(n);
-}
-
 static void entry_goes_to_the_shard_that_was_chosen_until_that_has_it(void **state)
 {
     struct node *n = *state;
@@ -226,7 +221,7 @@ static void entry_goes_to_the_shard_that_was_chosen_until_that_has_it(void **sta
     other.is_home = true;
     struct subscription *there = join_there_in(n, THERE);
     other.answer = RC_CLOSED; /* it may have it */
-    publish_once_to_team(n, publisher);
+    publish_entry_to_team(n, publisher);
     assert_int_equal(other.count, 1);
     struct client *here = come(n, id_of(1), LONG_S);
     subscribe_as(here, "g", "team", 2);
@@ -260,7 +255,7 @@ static void entry_goes_to_the_shard_that_was_chosen_after_a_restart(void **state
     other.is_home = true;
     struct subscription *there = join_there_in(n, THERE);
     other.answer = RC_CLOSED;
-    publish_once_to_team(n, publisher);
+    publish_entry_to_team(n, publisher);
     router_unsubscribe(&n->f->router, there);
     part(n);
     node_crash(n);

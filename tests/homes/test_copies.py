@@ -43,6 +43,12 @@ class Stored:
             alice.publish(f"{self.topic}/r/{number}", f"{text} {number}", 1, retain=True)
         alice.close()
 
+    def fill(self, cluster):
+        """Some of each."""
+        self.subscribe(cluster)
+        self.queue(cluster[0], 20)
+        self.retain(cluster[1], "kept")
+
     def look(self, broker):
         """All sessions through that node; takes their queues."""
         for client_id in self.ids:

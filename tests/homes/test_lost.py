@@ -58,9 +58,7 @@ def test_when_all_power_is_lost_the_stores_have_even_what_no_engine_had_written(
     """Not even that there are streams: the engine writes that down when it has time."""
     three = cluster_of(3).init()
     stored = Stored(topic, sessions=16)
-    stored.subscribe(three)
-    stored.queue(three[0], 20)
-    stored.retain(three[1], "kept")
+    stored.fill(three)
     for number in range(3):
         power_off(three, number)
     for store in stores(three):

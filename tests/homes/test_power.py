@@ -83,9 +83,7 @@ def test_files_that_a_power_cut_has_torn_do_not_keep_a_cluster_from_coming_back(
     """What is left of files that were being written may be zeros, and the engine's program ends at each start."""
     three = cluster_of(3).init()
     stored = Stored(topic, sessions=16)
-    stored.subscribe(three)
-    stored.queue(three[0], 20)
-    stored.retain(three[1], "kept")
+    stored.fill(three)
     for number in range(3):
         power_off(three, number)
         torn = list((three[number].data / "engine").rglob("peers.idx"))

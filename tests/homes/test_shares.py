@@ -57,13 +57,26 @@ def stored_member(cluster, node, topic):
     return client
 
 
+def gets(client, alice, topic):
+    """Whether that member gets the next message."""
+    text = unique()
+    alice.publish(topic, text, 1)
+    try:
+        client.receive(topic=topic, payload=text, within=1)
+    except AssertionError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_members_that_are_connected_come_first_on_whichever_node(three, topic, qos):
+    three.wait_until_settled()  # a session that moves is away for a moment
     away = [stored_member(three, n % 3, topic) for n in range(6)]
     for client in away:
         client.disconnect()
     with stored_member(three, 2, topic) as bob, RawClient(three[0], V5) as alice:
         alice.connect(client_of(three, 0), **KEPT)
+        three.wait("the others' absence has been told", lambda: all(gets(bob, alice, topic) for _ in range(7)))
         for n in range(30):
             alice.publish(topic, f"m{n}", qos)
         for n in range(30):
@@ -72,6 +85,7 @@ def test_members_that_are_connected_come_first_on_whichever_node(three, topic, q
 
 def test_members_on_the_publishers_node_come_first_when_that_is_asked_for(cluster_of, topic):
     three = cluster_of(3, mqtt={"share_prefer_local": True}).init()
+    three.wait_until_settled()
     with stored_member(three, 0, topic) as near, stored_member(three, 1, topic) as far, \
             RawClient(three[0], V5) as alice:
         alice.connect(client_of(three, 0), **KEPT)
@@ -81,6 +95,7 @@ def test_members_on_the_publishers_node_come_first_when_that_is_asked_for(cluste
             for n in range(10):
                 near.receive(topic=topic, payload=f"m{qos}{n}")
         near.disconnect()
+        three.wait("its absence is known", lambda: gets(far, alice, topic))
         for n in range(10):
             alice.publish(topic, f"f{n}", 1)
         for n in range(10):

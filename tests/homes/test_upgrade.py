@@ -9,13 +9,16 @@ from kit import V5, unique
 
 from .test_sessions import FAILOVER, come_back, kept
 
-PREVIOUS = "1"
+@pytest.fixture(params=["1", "2"])
+def previous(request):
+    """The protocol before the upgrade."""
+    return request.param
 
 
 @pytest.fixture
-def older(cluster_of):
-    """Three nodes of the previous version."""
-    return cluster_of(3, environment={"SKEIN_TEST_LINK_VERSION": PREVIOUS}).init()
+def older(cluster_of, previous):
+    """Three nodes of that version."""
+    return cluster_of(3, environment={"SKEIN_TEST_LINK_VERSION": previous}).init()
 
 
 def upgrade(cluster, number):
@@ -48,8 +51,8 @@ def exchange(cluster, connect, topic):
         clean.close()
 
 
-def test_nodes_are_upgraded_one_by_one_and_nothing_is_lost(older, connect, topic):
-    assert last_protocol(older, 0, 1) == PREVIOUS
+def test_nodes_are_upgraded_one_by_one_and_nothing_is_lost(older, previous, connect, topic):
+    assert last_protocol(older, 0, 1) == previous
     bob = kept(connect, older[1], unique())
     bob.subscribe(f"{topic}/queue", qos=2)
     bob.disconnect()
@@ -58,7 +61,7 @@ def test_nodes_are_upgraded_one_by_one_and_nothing_is_lost(older, connect, topic
         upgrade(older, number)
         versions = {last_protocol(older, here, there)
                     for here, there in itertools.permutations(range(3), 2)}
-        assert (PREVIOUS in versions) == (number < 2) and (number == 0 or versions != {PREVIOUS})
+        assert (previous in versions) == (number < 2) and (number == 0 or versions != {previous})
         exchange(older, connect, f"{topic}/{number}")
         alice = kept(connect, older[(number + 1) % 3], unique())
         for qos in 1, 2:
