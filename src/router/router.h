@@ -280,7 +280,8 @@ bool share_choose(struct share *share, enum share_choice how, enum share_reach r
                   uint64_t publisher, struct bytes topic, session_ref not_this,
                   struct subscription **member, struct route *route);
 
-/* A member of this node whose session is of that shard; false when there is none. */
+/* A member of this node whose session is of that shard, an online one if there is one; false: there
+ * is none. */
 bool share_find_member(struct share *share, uint16_t shard, struct subscription **member,
                        struct route *route);
 

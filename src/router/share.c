@@ -147,13 +147,17 @@ bool share_find_member(struct share *share, uint16_t shard, struct subscription 
 {
     struct subscriber_list *list = LOAD(&share->members);
     uint32_t used = list == NULL ? 0 : LOAD(&list->used);
-    for (uint32_t i = 0; i < used; i++) {
+    bool found = false, online = false;
+    for (uint32_t i = 0; i < used && !online; i++) {
         struct subscription *s = LOAD(&list->slots[i].subscription);
-        if (s != NULL && s->shard == shard && !session_ref_is_remote(s->session)) {
-            *member = s;
-            *route = subscriber_route(&list->slots[i]);
-            return true;
-        }
+        if (s == NULL || s->shard != shard || session_ref_is_remote(s->session))
+            continue;
+        online = atomic_load_explicit(&s->member.online, memory_order_relaxed);
+        if (found && !online)
+            continue;
+        found = true;
+        *member = s;
+        *route = subscriber_route(&list->slots[i]);
     }
-    return false;
+    return found;
 }

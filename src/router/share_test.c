@@ -92,6 +92,24 @@ static void share_finds_a_member_of_a_shard(void **state)
     assert_false(share_find_member(share, 9, &member, &route));
 }
 
+static void share_finds_an_online_member_of_a_shard(void **state)
+{
+    struct group group = group_new(*state);
+    for (uint32_t i = 0; i < MEMBERS; i++)
+        group.members[i]->shard = 7;
+    struct share *share = find(group.f, "t").shares[0];
+    struct subscription *member;
+    struct route route;
+    for (session_ref online = 1; online <= MEMBERS; online++) {
+        for (session_ref s = 1; s <= MEMBERS; s++)
+            set_online(&group, s, s == online);
+        assert_true(share_find_member(share, 7, &member, &route));
+        assert_int_equal(route.session, online);
+    }
+    set_online(&group, MEMBERS, false);
+    assert_true(share_find_member(share, 7, &member, &route));
+}
+
 static void share_without_anybody_online_still_chooses(void **state)
 {
     struct group group = group_new(*state);
@@ -321,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE(share_prefers_a_member_that_is_online),
         RULE(share_finds_a_member_of_a_shard),
+        RULE(share_finds_an_online_member_of_a_shard),
         RULE(share_without_anybody_online_still_chooses),
         RULE(share_leaves_out_the_session_that_must_not_get_it),
         RULE(share_takes_one_offline_before_the_one_left_out),
