@@ -134,6 +134,9 @@ void member_roads_changed(struct member *member);
 /* Its links, roads and routes go; it stays known. */
 void member_away(struct member *member, const char *reason);
 
+/* The same of one that has said so. */
+void member_left(struct member *member);
+
 /* Adds an address unless it is there already, NULL: there are too many; the second takes
  * "host:port". */
 struct target *target_new(struct cluster *cluster, const struct cluster_address *address);
@@ -162,6 +165,8 @@ extern const struct greeter_ops member_greeter_ops;
 void tell_open(struct member *member, int fd, struct bytes unread);
 void hear_open(struct member *member, int fd, struct bytes unread);
 void talk_close(struct member *member);
+/* What has not arrived there never will. */
+void talk_abort(struct member *member);
 /* The roads are open: what waited for that is answered. */
 void hear_roads_open(struct member *member);
 

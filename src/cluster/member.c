@@ -126,7 +126,7 @@ void member_roads_changed(struct member *member)
     look_whether_live(member);
 }
 
-void member_away(struct member *member, const char *reason)
+static void take_leave(struct member *member, const char *reason, bool left)
 {
     struct cluster *cluster = member->cluster;
     if (member->live) {
@@ -139,14 +139,24 @@ void member_away(struct member *member, const char *reason)
     memset(member->gathered, 0, sizeof(member->gathered));
     dial_look_at_homes(cluster);
     rcu_synchronize(); /* who looks for routes from now on knows that some are missing */
-    talk_close(member);
+    talk_abort(member);
     for (uint32_t i = 0; i < cluster->worker_count; i++) {
         member->roads[i].state = ROAD_NONE;
-        roads_post_close(cluster->roads[i], member->remote);
+        roads_post_close(cluster->roads[i], member->remote, left);
     }
     dial_close(member);
     remote_routes_clear(&member->routes);
     members_settle(cluster);
+}
+
+void member_away(struct member *member, const char *reason)
+{
+    take_leave(member, reason, false);
+}
+
+void member_left(struct member *member)
+{
+    take_leave(member, "it has left", true);
 }
 
 void members_watch(struct cluster *cluster)
@@ -371,7 +381,8 @@ static void met(struct greeter *greeter, const struct link_peer *peer, int fd, s
     } else if (peer->purpose == LINK_TUNNEL || peer->purpose == LINK_COPY) {
         dial_met(member, peer, fd, unread);
     } else if (peer->purpose == LINK_ROAD) {
-        roads_post_in(cluster->roads[peer->worker % cluster->worker_count], fd, unread);
+        roads_post_in(cluster->roads[peer->worker % cluster->worker_count], member->remote,
+                      peer->worker, fd, unread);
     } else {
         hear_open(member, fd, unread);
         look_whether_live(member);

@@ -36,6 +36,7 @@ struct road_out {
 struct road_in {
     struct link link;
     struct roads *roads;
+    uint32_t remote, from;       /* the node, and which of its workers */
     uint32_t place;              /* in roads->in, and in references */
     uint64_t serial;             /* no other road of this worker has had it */
     uint64_t received, credited; /* bytes */
@@ -337,7 +338,7 @@ static bool take_publish(struct road_in *road, const struct link_frame *frame)
     struct outbox_tag outbox = {.number = publish.outbox,
                                 .low = publish.outbox_low,
                                 .shard = publish.outbox_shard,
-                                .replayed = publish.replayed};
+                                .replayed = publish.outbox != 0}; /* whatever the sender knows */
     uint16_t shard = publish.has_shard ? publish.shard : NO_SHARD;
     struct publish_outcome outcome =
         publish.to_retain ? delivery_retain_remote(hub, p)
@@ -442,7 +443,9 @@ struct road_order {
     struct mail mail;
     struct roads *roads;
     uint32_t remote, serial;
+    uint32_t from; /* a worker of that node */
     uint16_t version;
+    bool left; /* the node has said so: what it sent last is read */
     int fd;
     size_t unread_len;
     uint8_t unread[];
@@ -465,7 +468,16 @@ static void close_out(struct roads *roads, uint32_t remote)
     if (road == NULL)
         return;
     road->forgotten = true;
-    link_close(&road->link);
+    link_abort(&road->link);
+}
+
+/* Whoever sent on them counts it as lost, and sends it again. */
+static void close_in(struct roads *roads, uint32_t remote, uint32_t from, bool all)
+{
+    for (uint32_t i = 0; i < roads->in_room; i++)
+        if (roads->in[i] != NULL && roads->in[i]->remote == remote &&
+            (all || roads->in[i]->from == from))
+            link_abort(&roads->in[i]->link);
 }
 
 static void tell_view(struct road_out *road)
@@ -537,7 +549,10 @@ static void open_in_order(struct mail *mail, void *receiver)
     struct roads *roads = order->roads;
     struct road_in *road = NEW(struct road_in);
     (void)receiver;
+    close_in(roads, order->remote, order->from, false);
     road->roads = roads;
+    road->remote = order->remote;
+    road->from = order->from;
     road->serial = ++roads->serials;
     if (roads->closed || !place_for(roads, &road->place)) {
         close(order->fd);
@@ -556,6 +571,8 @@ static void open_close_order(struct mail *mail, void *receiver)
     struct road_order *order = CONTAINER_OF(mail, struct road_order, mail);
     (void)receiver;
     close_out(order->roads, order->remote);
+    if (!order->left)
+        close_in(order->roads, order->remote, 0, true);
     mem_free(order);
 }
 
@@ -571,14 +588,18 @@ void roads_post_out(struct roads *roads, uint32_t remote, uint32_t serial, uint1
          unread);
 }
 
-void roads_post_in(struct roads *roads, int fd, struct bytes unread)
+void roads_post_in(struct roads *roads, uint32_t remote, uint32_t from, int fd, struct bytes unread)
 {
-    post(roads, &(struct road_order){.mail.open = open_in_order, .fd = fd}, unread);
+    post(roads,
+         &(struct road_order){.mail.open = open_in_order, .remote = remote, .from = from, .fd = fd},
+         unread);
 }
 
-void roads_post_close(struct roads *roads, uint32_t remote)
+void roads_post_close(struct roads *roads, uint32_t remote, bool left)
 {
-    post(roads, &(struct road_order){.mail.open = open_close_order, .remote = remote, .fd = -1},
+    post(roads,
+         &(struct road_order){
+             .mail.open = open_close_order, .remote = remote, .left = left, .fd = -1},
          bytes_of(NULL, 0));
 }
 
@@ -609,7 +630,8 @@ void roads_close(struct roads *roads)
 {
     roads->closed = true;
     for (uint32_t i = 0; i < REMOTES_MAX; i++)
-        close_out(roads, i);
+        if (roads->out[i] != NULL)
+            link_close(&roads->out[i]->link);
     for (uint32_t i = 0; i < roads->in_room; i++)
         if (roads->in[i] != NULL)
             link_close(&roads->in[i]->link);

@@ -36,9 +36,12 @@ struct delivery_remote *roads_remote(struct roads *roads);
  * back in struct roads_ops: it tells a road from the one that was there before. */
 void roads_post_out(struct roads *roads, uint32_t remote, uint32_t serial, uint16_t version, int fd,
                     struct bytes unread);
-void roads_post_in(struct roads *roads, int fd, struct bytes unread);
-/* The node is not heard of any more: its road is closed, without lost(). */
-void roads_post_close(struct roads *roads, uint32_t remote);
+/* From that worker of that node; one that it had before is closed. */
+void roads_post_in(struct roads *roads, uint32_t remote, uint32_t from, int fd,
+                   struct bytes unread);
+/* The node is not heard of any more: its roads are closed, without lost(). One that has left in
+ * order closes those that it sends on itself, behind what it has sent. */
+void roads_post_close(struct roads *roads, uint32_t remote, bool left);
 
 /* On the worker's thread: tells each node what it is believed to be home of. */
 void roads_tell_view(struct roads *roads);

@@ -460,7 +460,7 @@ static bool heard(struct link *link, const struct link_frame *frame)
     case LINK_REMOVED:
         return hear_removed(hear->member, frame);
     case LINK_GOODBYE:
-        member_away(hear->member, "it has left");
+        member_left(hear->member);
         return true;
     default:
         return false;
@@ -502,4 +502,12 @@ void talk_close(struct member *member)
         link_close(&member->tell->link);
     if (member->hear != NULL)
         link_close(&member->hear->link);
+}
+
+void talk_abort(struct member *member)
+{
+    if (member->tell != NULL)
+        link_abort(&member->tell->link);
+    if (member->hear != NULL)
+        link_abort(&member->hear->link);
 }

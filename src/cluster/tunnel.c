@@ -139,12 +139,12 @@ static void close_links(struct tunnels *tunnels, uint32_t remote)
     LIST_FOR_EACH_SAFE (node, &tunnels->outs) {
         struct tunnel_out *out = CONTAINER_OF(node, struct tunnel_out, node);
         if (out->remote == remote && out->state == TUNNEL_OPEN)
-            tunnel_out_close(out);
+            link_abort(&out->link);
     }
     LIST_FOR_EACH_SAFE (node, &tunnels->ins) {
         struct tunnel_in *in = CONTAINER_OF(node, struct tunnel_in, node);
         if (in->remote == remote)
-            tunnel_in_close(in);
+            link_abort(&in->link);
     }
 }
 

@@ -59,4 +59,11 @@ static inline void link_close(struct link *link)
     stream_close(&link->stream);
 }
 
+/* The same to a node that cannot be reached: what is on the way must not arrive when it can again,
+ * behind what has been sent on another link. */
+static inline void link_abort(struct link *link)
+{
+    stream_abort(&link->stream);
+}
+
 #endif

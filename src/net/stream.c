@@ -161,6 +161,15 @@ void stream_close(struct stream *stream)
     stream_end(stream, STREAM_CLOSED_BY_US);
 }
 
+void stream_abort(struct stream *stream)
+{
+    static const struct linger at_once = {.l_onoff = 1};
+
+    if (stream->fd >= 0)
+        (void)setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    stream_close(stream);
+}
+
 void stream_end_later(struct stream *stream, enum stream_close_reason reason)
 {
     if (stream->end_reason != 0 || stream->state >= STREAM_CLOSING)

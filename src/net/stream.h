@@ -213,6 +213,10 @@ void stream_close_after_flush(struct stream *stream, uint64_t linger_ms);
  */
 void stream_close(struct stream *stream);
 
+/* The same, and what the kernel has of the output is thrown away, too: the peer gets none of it
+ * later, when it can be reached again. */
+void stream_abort(struct stream *stream);
+
 /* The same, but when many streams end at once in one of the next turns. Nothing is read meanwhile.
  */
 void stream_close_soon(struct stream *stream);

@@ -4,8 +4,12 @@
 #include "net/proxy_header.h"
 #include "net/stream_internal.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 static const char line[] = "PROXY TCP4 192.0.2.1 198.51.100.7 54321 1883\r\n";
 static const char line6[] = "PROXY TCP6 2001:db8::1 2001:db8::2 7 1883\r\n";
@@ -277,6 +281,66 @@ static void peer_moves_to_another_loop_with_what_was_not_read(void **state)
     fixture_free(g);
 }
 
+/* ---- what the kernel has -----------------------------------------------------------------------
+ */
+
+/* A stream over loopback whose peer does not read, after more was written than the kernel takes. */
+static struct fixture *stuffed(void)
+{
+    static const uint8_t piece[64 * 1024];
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    int listening = socket(AF_INET, SOCK_STREAM, 0), near = socket(AF_INET, SOCK_STREAM, 0);
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    assert_non_null(f);
+    assert_int_equal(bind(listening, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(listening, 1), 0);
+    assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(connect(near, (struct sockaddr *)&address, len), 0);
+    f->peer = accept(listening, NULL, NULL);
+    close(listening);
+    assert_int_equal(fcntl(near, F_SETFL, O_NONBLOCK), 0);
+    loop_init(&f->loop, &fixture_loop_ops, f);
+    assert_int_equal(stream_open(&f->stream, &f->loop, &fixture_stream_ops, near, TRANSPORT_TCP,
+                                 NULL, bytes_of(NULL, 0)),
+                     RC_OK);
+    for (int i = 0; i < 256; i++)
+        stream_write(&f->stream, bytes_of(piece, sizeof(piece)));
+    turn(f);
+    assert_true(f->stream.out_bytes > 0);
+    return f;
+}
+
+/* All that still comes. Gives what ends it: 0, or errno. */
+static int read_to_the_end(int peer, size_t *len)
+{
+    static uint8_t buffer[256 * 1024];
+    ssize_t n;
+
+    for (*len = 0; (n = recv(peer, buffer, sizeof(buffer), 0)) > 0;)
+        *len += (size_t)n;
+    return n == 0 ? 0 : errno;
+}
+
+static void aborted_stream_gives_nothing_that_the_kernel_still_had(void **state)
+{
+    struct fixture *closed = stuffed(), *aborted = stuffed();
+    size_t all, some;
+
+    (void)state;
+    stream_close(&closed->stream);
+    stream_abort(&aborted->stream);
+    assert_int_equal(read_to_the_end(closed->peer, &all), 0);
+    assert_int_equal(read_to_the_end(aborted->peer, &some), ECONNRESET);
+    assert_true(some < all);
+    assert_int_equal(aborted->ended, 1);
+    assert_int_equal(aborted->reason, STREAM_CLOSED_BY_US);
+    stream_abort(&aborted->stream); /* twice is once */
+    fixture_free(closed);
+    fixture_free(aborted);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +357,7 @@ int main(void)
         cmocka_unit_test(stream_may_be_closed_while_it_waits_for_a_header),
         cmocka_unit_test(beginning_of_a_header_is_not_handed_up_by_a_pause),
         cmocka_unit_test(peer_moves_to_another_loop_with_what_was_not_read),
+        cmocka_unit_test(aborted_stream_gives_nothing_that_the_kernel_still_had),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -592,17 +592,25 @@ def c9_expiry(model):
     c3_session_present.)
 
     Cannot know: when a broker had begun to send a message that came late on a connection that was there in
-    time, since that it may finish."""
+    time, since that it may finish. A node that is cut off may send to a client of which it has not heard that
+    it is gone; that has begun, too, and what comes in the end says so (DUP)."""
     slack = SLACK_S * model.patience
 
     def over(message):
         return message.sends[-1][0] + message.expiry_s + slack
 
+    def may_have_begun(client, delivery):
+        message = delivery.message
+        if any(c.closed >= message.sent and c.accepted <= over(message) for c in client.accepted()):
+            return True
+        return delivery.dup and any(not model.calm(c.closed, message.sent) and c.accepted < message.sent
+                                    for c in client.accepted())
+
     for client in model.clients.values():
         for delivery in client.deliveries:
             message = delivery.message
             if message and message.expiry_s and not delivery.retain and delivery.t > over(message):
-                if all(c.closed < message.sent or c.accepted > over(message) for c in client.accepted()):
+                if not may_have_begun(client, delivery):
                     yield Violation("C9", client.name, f"{message.id} came {delivery.t - over(message):.1f} s and "
                                     f"{slack:g} s after it had expired", id=message.id, t=delivery.t)
     for look in model.looks:
