@@ -68,8 +68,11 @@ static bool find_chosen(struct delivery_hub *hub, struct delivery_item *item)
         item->source.rc = RC_CLOSED;
         return false;
     }
-    if (high_water_covers(hub, store, item->outbox))
+    if (high_water_covers(hub, store, item->outbox)) {
+        if (item->ticket != NULL) /* it may not be safe yet */
+            commit_source_await(&item->source, store, (struct store_ref){0});
         return false;
+    }
     route_find(&hub->reader, item->publication.topic, ROUTE_AT_ONCE, &set);
     for (uint32_t i = 0; i < set.share_count; i++)
         if (set.shares[i] == item->share)

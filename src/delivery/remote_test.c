@@ -134,6 +134,29 @@ static void entry_from_another_node_comes_once(void **state)
     part(n);
 }
 
+/* Who sent it would delete it, and what is not safe here may be lost with its home. */
+static void entry_that_comes_again_is_answered_when_the_first_is_safe(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), LONG_S);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    struct publication p = {
+        .topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
+    struct outbox_tag tag = {.number = 7, .shard = 1, .replayed = true};
+    for (int i = 0; i < 2; i++) {
+        struct publish_outcome outcome =
+            delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag);
+        assert_non_null(outcome.ticket);
+        settle(n->f); /* without the store */
+    }
+    assert_int_equal(n->f->published_count, 0);
+    node_settle(n);
+    assert_int_equal(n->f->published_count, 2);
+    assert_int_equal(here->count, 1);
+    part(n);
+}
+
 /* When groups get their homes one after the other, the sessions of some have no routes yet. */
 static void entry_of_the_store_waits_until_all_groups_have_homes(void **state)
 {
@@ -445,6 +468,7 @@ int main(void)
         RULE(entry_that_waited_for_routes_goes_as_soon_as_they_are_there),
         RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_from_another_node_comes_once),
+        RULE(entry_that_comes_again_is_answered_when_the_first_is_safe),
         RULE(entry_of_the_store_waits_until_all_groups_have_homes),
         RULE(clean_subscribers_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_that_a_younger_one_has_overtaken_comes_all_the_same),

@@ -66,6 +66,15 @@ static void note_result(struct commit_source *source, const struct session *sess
     }
 }
 
+static bool has_it(struct delivery_hub *hub, const struct delivery *delivery,
+                   const struct session *session)
+{
+    if (!delivery->outbox.replayed)
+        return false;
+    return session_stored(session) ? high_water_covers(hub, session->store, delivery->outbox)
+                                   : high_water_covers_clean(hub, delivery->outbox);
+}
+
 void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const struct route *run,
                  uint32_t count, struct share_member *member, struct commit_source *source,
                  bool *slow)
@@ -78,10 +87,13 @@ void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const stru
     struct merged merged;
     if (!merge(delivery->publication, run, count, &merged))
         return;
-    if (delivery->outbox.replayed && merged.as.qos > 0 &&
-        (session_stored(session) ? high_water_covers(hub, session->store, delivery->outbox)
-                                 : high_water_covers_clean(hub, delivery->outbox)))
-        return; /* it has got this */
+    bool awaited = source != NULL && merged.as.qos > 0 && session_durable(session) &&
+                   publication_is_awaited(delivery->publication);
+    if (merged.as.qos > 0 && has_it(hub, delivery, session)) {
+        if (awaited) /* it may not be safe yet */
+            commit_source_await(source, session->store, (struct store_ref){0});
+        return;
+    }
     merged.as.share = member;
     enum deliver_result result = session_deliver(session, delivery, &merged.as);
     if (result == DELIVERED_LAGGING || result == NOT_DELIVERED_LAGGING)
@@ -89,7 +101,7 @@ void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const stru
     if (merged.as.qos == 0 || source == NULL)
         return;
     note_result(source, session, result);
-    if (session_durable(session) && publication_is_awaited(delivery->publication))
+    if (awaited)
         commit_source_await(source, session->store, delivery->prompt);
 }
 
