@@ -315,6 +315,12 @@ void changelog_stop(struct changelog *log)
     step_down(log, CHANGELOG_IDLE);
 }
 
+void changelog_depose(struct changelog *log)
+{
+    CHECK(log->state == CHANGELOG_OPEN);
+    changelog_lost(log);
+}
+
 void changelog_claim(struct changelog *log, struct bytes note, uint64_t now_ms)
 {
     CHECK(log->state == CHANGELOG_IDLE || log->state == CHANGELOG_FOLLOWING);

@@ -172,6 +172,9 @@ void changelog_hint(struct changelog *log, uint64_t sequence, uint64_t now_ms);
 /* FOLLOWING, or a claim that has not opened: IDLE. A claim may be in the log all the same. */
 void changelog_stop(struct changelog *log);
 
+/* OPEN: a later epoch has opened elsewhere, as has been heard, although the log does not say so. */
+void changelog_depose(struct changelog *log);
+
 /* IDLE or FOLLOWING: becomes home. The note, of at most CHANGELOG_NOTE_MAX bytes, is copied into
  * the claim. */
 void changelog_claim(struct changelog *log, struct bytes note, uint64_t now_ms);

@@ -427,11 +427,25 @@ static void look_whether_to_stay(struct group *group, uint64_t now_ms, const str
                 homes_drained(homes) ? "this node is drained" : "another node should be its home");
 }
 
+/* It cannot read so in a log whose end the engine has lost, claim and all. Both would wait for the
+ * other one, as the home, to mend that. */
+static bool is_home_of_the_past(const struct group *group)
+{
+    uint64_t epoch;
+
+    return group->log.state == CHANGELOG_OPEN &&
+           peers_home(group->homes, group->log.group, &epoch) != NULL && epoch > group->epoch;
+}
+
 static void turn_serving(struct group *group, uint64_t now_ms, const struct candidate *ranked,
                          uint32_t count)
 {
     uint32_t number = group->log.group;
 
+    if (is_home_of_the_past(group)) {
+        changelog_depose(&group->log);
+        return;
+    }
     if (group->told_sequence != group->log.chain.whole.sequence) {
         group->told_sequence = group->log.chain.whole.sequence;
         ops_of(group)->moved(owner_of(group), number, &group->log.chain.whole);

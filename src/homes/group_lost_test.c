@@ -101,17 +101,41 @@ static void home_mends_the_log_that_the_engine_has_lost_under_it(void **state)
     pair_free(pair);
 }
 
-static bool is_vacant(const struct pair *pair, const struct member *member)
-{
-    return homes_is_vacant(member->homes, WORLD_GROUP, pair->world->now_ms);
-}
-
 /* A third node, which only says that it is there. */
 static struct peer *hear_third(struct member *member)
 {
     struct peer *third = peer_get(member->homes, "c");
     third->here = third->heard = true;
     return third;
+}
+
+/* The claim of the second was lost with the end of the log, so the first cannot read of it. */
+static void home_gives_way_to_a_later_one_of_which_the_log_says_nothing(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct member *home = is_home(pair->first) ? pair->first : pair->second;
+    struct peer *later = hear_third(home);
+    (void)state;
+
+    later->news.founded = true;
+    memcpy(later->news.id, home->homes->mark.id, sizeof(later->news.id));
+    later->news.groups[WORLD_GROUP].sequence = home->group->log.chain.at.sequence;
+    later->news.groups[WORLD_GROUP].part = HOMES_IS_HOME;
+    later->news.groups[WORLD_GROUP].epoch = home->group->epoch - 1;
+    advance(pair, 1000);
+    assert_int_equal(home->group->deposed, 0); /* that one is of the past, and will hear so */
+    later->news.groups[WORLD_GROUP].epoch = home->group->epoch + 1;
+    uint32_t lost = home->lost;
+    while (home->lost == lost)
+        step(pair);
+    assert_int_equal(home->group->deposed, 1);
+    assert_false(is_home(home));
+    pair_free(pair);
+}
+
+static bool is_vacant(const struct pair *pair, const struct member *member)
+{
+    return homes_is_vacant(member->homes, WORLD_GROUP, pair->world->now_ms);
 }
 
 static void group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard(void **state)
@@ -164,6 +188,7 @@ int main(void)
         cmocka_unit_test(log_whose_end_was_lost_waits_for_all_nodes),
         cmocka_unit_test(log_whose_end_was_lost_is_mended_by_who_has_most_of_it),
         cmocka_unit_test(home_mends_the_log_that_the_engine_has_lost_under_it),
+        cmocka_unit_test(home_gives_way_to_a_later_one_of_which_the_log_says_nothing),
         cmocka_unit_test(group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard),
         cmocka_unit_test(group_is_not_vacant_whose_home_is_not_heard_but_appends),
     };
