@@ -390,6 +390,19 @@ static void log_that_has_lost_records_is_noticed_by_its_home(void **state)
     world_free(world);
 }
 
+static void log_that_has_lost_records_is_noticed_by_a_home_that_hears_no_answers(void **state)
+{
+    struct node *a, *b;
+    struct world *world = world_that_lost(&a, &b);
+    (void)state;
+
+    a->cut = false;
+    a->lost_answers = UINT32_MAX; /* of appends */
+    world_advance(world, CHANGELOG_INFO_MS + 2 * CHANGELOG_ANSWER_MAX_MS);
+    assert_true(a->changelog.missing > 0);
+    world_free(world);
+}
+
 static void log_that_has_lost_records_goes_on_behind_what_was_read(void **state)
 {
     struct node *a, *b;
@@ -454,6 +467,7 @@ int main(void)
         cmocka_unit_test(schedule_1_log_that_has_lost_records_is_refused_by_who_claims),
         cmocka_unit_test(log_that_has_lost_records_is_noticed_by_who_follows),
         cmocka_unit_test(log_that_has_lost_records_is_noticed_by_its_home),
+        cmocka_unit_test(log_that_has_lost_records_is_noticed_by_a_home_that_hears_no_answers),
         cmocka_unit_test(log_that_has_lost_records_goes_on_behind_what_was_read),
         cmocka_unit_test(writer_without_a_claim_breaks_the_log),
     };
