@@ -68,7 +68,7 @@ static void take_interests(struct cluster *cluster)
     struct interest *interest = router_take_interests(cluster->router, &count);
     if (interest == NULL)
         return;
-    tell_losses(cluster);
+    tell_moves(cluster);
     while (interest != NULL) {
         struct interest *next = interest->next;
         take_interest(cluster, interest);

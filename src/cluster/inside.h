@@ -48,12 +48,13 @@ struct member {
     uint16_t version; /* of the protocol, that both speak */
     uint32_t remote;  /* its number here */
     bool live;
-    uint64_t told_ms, heard_ms;           /* when anything came last on each of the two below */
-    uint64_t settled;                     /* so many of our interests are in effect there */
-    uint64_t home_epochs[CLUSTER_GROUPS]; /* of which groups it says it is home; 0: it does not */
-    uint64_t gathered[CLUSTER_GROUPS];    /* what it has said: see gather.c */
-    struct tell *tell;                    /* the control link that we dialled, or NULL */
-    struct hear *hear;                    /* the one that it dialled, or NULL */
+    uint64_t told_ms, heard_ms;            /* when anything came last on each of the two below */
+    uint64_t settled;                      /* so many of our interests are in effect there */
+    uint64_t home_epochs[CLUSTER_GROUPS];  /* of which groups it says it is home; 0: it does not */
+    uint64_t taken_epochs[CLUSTER_GROUPS]; /* the same, from when it takes them over */
+    uint64_t gathered[CLUSTER_GROUPS];     /* what it has said: see gather.c */
+    struct tell *tell;                     /* the control link that we dialled, or NULL */
+    struct hear *hear;                     /* the one that it dialled, or NULL */
     struct remote_routes routes;
     struct member_road roads[]; /* one a worker */
 };
@@ -182,13 +183,13 @@ void tell_heartbeat(struct cluster *cluster);
  * before what the group's sessions want, and who hears that they want nothing any more has heard
  * before that it is not: else what is published meanwhile would get to nobody, and be acknowledged.
  * So news are told of what was so `before` the routes were taken from the router, and still is;
- * and tell_losses() stands between the taking and the telling of routes.
+ * and tell_moves() stands between the taking and the telling of routes.
  */
 void tell_news(struct cluster *cluster, const struct homes_news *before);
 /* homes_news(), but of groups that this node has begun to leave not that it is their home: homes/
  * says that a little later, and their sessions' routes may have gone by then. */
 void own_news(const struct cluster *cluster, struct homes_news *news);
-void tell_losses(struct cluster *cluster);
+void tell_moves(struct cluster *cluster);
 void tell_goodbye(struct cluster *cluster);
 /* gather_told(). */
 void tell_gathered(struct cluster *cluster);

@@ -27,12 +27,12 @@ void places_deinit(struct places *places)
     pthread_mutex_destroy(&places->lock);
 }
 
-/* release: who finds that none is missing finds the routes of all, too */
-static void set_headless(const struct cluster *cluster, uint32_t headless)
+/* release: who finds that none is missing finds the routes of all, too, and knows of the move */
+static void set_headless(const struct cluster *cluster, uint32_t headless, bool moved)
 {
     for (uint32_t i = 0; i < cluster->worker_count; i++) {
         struct delivery_remote *remote = roads_remote(cluster->roads[i]);
-        if (headless > 0)
+        if (headless > 0 || moved)
             atomic_fetch_add_explicit(&remote->moves, 1, memory_order_relaxed);
         atomic_store_explicit(&remote->headless, headless, memory_order_release);
     }
@@ -52,7 +52,7 @@ bool places_set(struct cluster *cluster, uint32_t group, const char *node, uint6
         place->epoch = epoch;
         place->since_ms = clock_ms();
         if (node == NULL)
-            set_headless(cluster, 1); /* places_look() counts them */
+            set_headless(cluster, 1, true); /* places_look() counts them */
     }
     pthread_mutex_unlock(&places->lock);
     return changed;
@@ -73,11 +73,25 @@ struct cluster_home places_get(const struct places *places, uint32_t group)
                                  .workers = (uint32_t)(now >> WORKERS_SHIFT)};
 }
 
+/* Another one is going to serve it, who has not told all that its sessions want. */
+static bool is_taken_over(const struct cluster *cluster, uint32_t group)
+{
+    uint64_t epoch = cluster->places.places[group].epoch;
+    LIST_FOR_EACH (link, &cluster->members) {
+        const struct member *member = CONTAINER_OF(link, struct member, link);
+        if (member->live && epoch != 0 && member->taken_epochs[group] > epoch)
+            return true;
+    }
+    return false;
+}
+
 static struct cluster_home find(const struct cluster *cluster, uint32_t group)
 {
     const struct place *place = &cluster->places.places[group];
     if (strcmp(place->node, cluster->own.node) == 0)
         return (struct cluster_home){.place = CLUSTER_HERE};
+    if (is_taken_over(cluster, group))
+        return (struct cluster_home){.place = CLUSTER_NOWHERE};
     LIST_FOR_EACH (link, &cluster->members) {
         const struct member *member = CONTAINER_OF(link, struct member, link);
         /* What it says now counts: homes/ may not have heard yet that it is home no longer. */
@@ -105,7 +119,7 @@ bool places_look(struct cluster *cluster)
         atomic_store_explicit(&places->now[group], now, memory_order_relaxed);
         atomic_store_explicit(&places->epochs[group], epoch, memory_order_release);
     }
-    set_headless(cluster, headless);
+    set_headless(cluster, headless, changed);
     pthread_mutex_unlock(&places->lock);
     return changed;
 }

@@ -31,6 +31,7 @@ struct tell {
     uint8_t kind;      /* LINK_ROUTES or LINK_SHARE_ROUTES: what is collected... */
     uint8_t level;     /* ... and its enum interest_level */
     uint64_t homes[CLUSTER_GROUPS]; /* the epochs of the groups that it has been told we lead */
+    uint64_t taken[CLUSTER_GROUPS]; /* the same, from when we take them over */
     uint32_t removed;               /* nodes that were removed and have been told */
     uint32_t used;
     uint8_t collected[ROUTES_FRAME + 2 + 2 + UINT16_MAX];
@@ -191,6 +192,7 @@ static void send_news(struct tell *tell, const struct homes_news *news, const ui
     for (uint32_t group = 0; group < CLUSTER_GROUPS; group++) {
         uint64_t epoch = home_epoch(news, group);
         tell->homes[group] = epoch == epochs[group] ? epoch : 0;
+        tell->taken[group] = news->groups[group].epoch;
         if (epoch != 0 && tell->homes[group] == 0)
             said.groups[group].part = HOMES_NO_PART;
     }
@@ -277,15 +279,18 @@ void tell_news(struct cluster *cluster, const struct homes_news *before)
     }
 }
 
-static bool has_lost_any(const struct tell *tell, const struct homes_news *now)
+/* A group is not served here any more, or is going to be: who publishes meanwhile has to wait, or
+ * it might overtake what is under way to the home before. */
+static bool has_moved_any(const struct tell *tell, const struct homes_news *now)
 {
     for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
-        if (tell->homes[group] != 0 && tell->homes[group] != home_epoch(now, group))
+        if ((tell->homes[group] != 0 && tell->homes[group] != home_epoch(now, group)) ||
+            tell->taken[group] < now->groups[group].epoch)
             return true;
     return false;
 }
 
-void tell_losses(struct cluster *cluster)
+void tell_moves(struct cluster *cluster)
 {
     struct homes_news now;
     if (cluster->homes == NULL)
@@ -293,7 +298,7 @@ void tell_losses(struct cluster *cluster)
     own_news(cluster, &now);
     LIST_FOR_EACH (link, &cluster->members) {
         struct tell *tell = CONTAINER_OF(link, struct member, link)->tell;
-        if (tell != NULL && has_lost_any(tell, &now))
+        if (tell != NULL && has_moved_any(tell, &now))
             send_news(tell, &now, tell->homes);
     }
 }
@@ -403,14 +408,16 @@ static bool hear_news(struct member *member, const struct link_frame *frame)
         return false;
     if (cluster->homes == NULL)
         return true;
-    bool fewer = false;
+    bool moved = false;
     for (uint32_t group = 0; group < CLUSTER_GROUPS; group++) {
-        uint64_t epoch = home_epoch(&news, group);
-        fewer |= member->home_epochs[group] != 0 && member->home_epochs[group] != epoch;
+        uint64_t epoch = home_epoch(&news, group), taken = news.groups[group].epoch;
+        moved |= member->home_epochs[group] != 0 && member->home_epochs[group] != epoch;
+        moved |= taken > member->taken_epochs[group];
         member->home_epochs[group] = epoch;
+        member->taken_epochs[group] = taken;
     }
     dial_look_at_homes(cluster);
-    if (fewer)
+    if (moved)
         rcu_synchronize(); /* as in member_away() */
     homes_heard(cluster->homes, member->node, member->address, &news);
     return true;

@@ -72,6 +72,7 @@ static void on_opened(struct changelog *log, uint64_t epoch)
     group->epoch = epoch;
     group->warm = true;
     LOG(LOG_INFO, "homes.opened", log_uint("group", log->group), log_uint("epoch", epoch));
+    homes_publish(group->homes, false); /* others hear of it before its routes come */
     ops_of(group)->opened(owner_of(group), log->group, epoch);
 }
 
@@ -617,8 +618,9 @@ static enum homes_part part_of(const struct group *group)
 
 void group_news(const struct group *group, struct homes_group_news *out)
 {
-    *out = (struct homes_group_news){
-        .part = (uint8_t)part_of(group), .epoch = group->epoch, .flushed = group->flushed};
+    *out = (struct homes_group_news){.part = (uint8_t)part_of(group),
+                                     .epoch = group->state == GROUP_AWAY ? 0 : group->epoch,
+                                     .flushed = group->flushed};
     if (out->part == HOMES_COPIES)
         out->flushed = group->copy;
     if (group->attached)

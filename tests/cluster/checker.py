@@ -338,7 +338,12 @@ def c5_order(model):
     connection on which the later one was first sent, or the earlier one was acknowledged before the later
     one was sent.
 
-    Cannot know: the order of QoS 0 sent on two connections; of copies that come again; within a share."""
+    Cannot know: the order of QoS 0 sent on two connections; of copies that come again, and of what may be
+    one, since the first may have expired; within a share."""
+
+    def may_be_a_copy(message, t):
+        return message.expiry_s and len(message.sends) > 1 and t >= message.sent + message.expiry_s
+
     for client in model.clients.values():
         own, seen, streams = {}, set(), collections.defaultdict(list)
         for delivery in client.deliveries:
@@ -346,6 +351,8 @@ def c5_order(model):
             if not message or delivery.retain or message.will or delivery.id in seen:
                 continue
             seen.add(delivery.id)
+            if may_be_a_copy(message, delivery.t):
+                continue
             if delivery.topic not in own:
                 own[delivery.topic] = client.own(delivery.topic)
             for life in own[delivery.topic]:

@@ -552,6 +552,14 @@ def test_an_acknowledged_message_comes_before_what_is_sent_later_elsewhere(story
     assert story.rules() == ["C5"]
 
 
+@pytest.mark.parametrize("waited_s, rules", [(3, []), (1, ["C5"])])
+def test_what_comes_after_the_first_copy_may_have_expired_has_no_order(story, waited_s, rules):
+    story.subscribe("s", "c/#"), story.publish("p/1", expiry_s=2, acked=False)
+    story.publish("p/2", acked=False), story.publish("p/1", expiry_s=2, dup=True), story.publish("p/2", dup=True)
+    story.wait(waited_s), story.deliver("s", "p/2"), story.deliver("s", "p/1")
+    assert story.rules() == rules
+
+
 def test_a_copy_that_comes_again_is_not_out_of_order(story):
     story.subscribe("s", "c/#")
     story.publish("p/1"), story.publish("p/2")
