@@ -3,6 +3,9 @@
 # Compiler and linker flags that every target of the tree shares.
 
 add_compile_definitions(_GNU_SOURCE)
+if(SKEIN_BREAKS)
+    add_compile_definitions(SKEIN_BREAKS)
+endif()
 add_compile_options(
     -Wall
     -Wextra

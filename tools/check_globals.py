@@ -19,6 +19,7 @@ ALLOWED = {
     "metrics": "shards are found by thread",
     "router/share": "a random number generator for each thread",
     "store/late": "settings of the test store, made before the first worker starts",
+    "base/breaks": "what a test has broken; set before other threads start",
     "base/fault": "where the crash tests let the process die",
 }
 ALLOWED_NAMES = re.compile(r"log_limit_")  # the log's: one for each line that is rate-limited

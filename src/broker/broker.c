@@ -5,6 +5,7 @@
  */
 #include "broker/broker.h"
 
+#include "base/breaks.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -295,6 +296,10 @@ int broker_run(const struct config *config, const char *data_dir)
     raise_descriptor_limit();
     log_set_level(config->log_level);
     fault_init();
+    const char *breaks = breaks_init();
+    if (breaks != NULL)
+        LOG(LOG_WARN, "broker.broken", log_text("break", breaks),
+            log_text("meaning", "SKEIN_TEST_BREAK takes a protection away; for tests only"));
     node_init(&broker, config);
     broker.data_dir = data_dir;
     int code = control_open(&broker.control, data_dir);

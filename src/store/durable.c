@@ -3,6 +3,7 @@
  */
 #include "store/inside.h"
 
+#include "base/breaks.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -164,12 +165,11 @@ enum rc store_open(const struct store_options *options, struct store **out,
     CHECK(store->commit_fd >= 0 && store->read_fd >= 0);
     pthread_rwlock_init(&store->engine_lock, NULL);
     mailbox_init(&store->requests, store_wake_read, store);
-    const char *breaks = getenv("SKEIN_TEST_BREAK");
     for (uint32_t i = 0; i < store->end_count; i++) {
         struct store_end *end = &store->ends[i];
         store_end_init(end, store);
         end->group = i / options->workers;
-        end->breaks_promises = breaks != NULL && strcmp(breaks, "ack_before_commit") == 0;
+        end->breaks_promises = broken(BREAK_ACK_BEFORE_COMMIT);
     }
     fault_point("store.open");
     *out = store;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/breaks.h"
 #include "base/memory.h"
 #include "store/commit_fixture.h"
 #include "store/inside.h"
@@ -468,9 +469,9 @@ static void checkpoint_has_what_was_committed(void **state)
 static void store_that_breaks_promises_says_safe_before_it_is(void **state)
 {
     struct fixture *f = *state;
-    setenv("SKEIN_TEST_BREAK", "ack_before_commit", 1);
+    breaks_set(BREAK_ACK_BEFORE_COMMIT);
     reopen(f);
-    unsetenv("SKEIN_TEST_BREAK");
+    breaks_set(BREAK_NOTHING);
     struct store_ref ref = record(f, 0, 1);
     assert_int_equal(wait_synced(f, 0), RC_OK);
     assert_true(store_is_safe(&f->shards[0], ref));
