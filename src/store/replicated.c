@@ -3,6 +3,7 @@
  * the order in which they said it. */
 #include "store/replicated.h"
 
+#include "base/breaks.h"
 #include "base/check.h"
 #include "base/memory.h"
 #include "store/inside.h"
@@ -363,6 +364,10 @@ static void take_news(struct store *store, const struct replica_news *news, stru
         committed(store, news->group, &news->position, round);
         break;
     case NEWS_LOST:
+        if (broken(BREAK_KEEP_REFUSED) && replica->appending)
+            store_group_add(store,
+                            bytes_of(replica->bytes + BATCH_HEADER, replica->used - BATCH_HEADER),
+                            replica->records);
         set_state(replica, REPLICA_FOLLOWS);
         replica->opening = replica->closing = false;
         answer(store, news->group, RC_CLOSED, false);
@@ -435,6 +440,10 @@ static void append(struct store *store, uint32_t group)
     replica->appending = true;
     fault_point("store.before_append");
     all->ops->append(all->owner, group, bytes_of(replica->bytes, replica->used));
+    if (broken(BREAK_ACK_BEFORE_CHANGELOG) && !is_left(store, replica)) {
+        answer(store, group, RC_OK, true);
+        replica->appending = true;
+    }
 }
 
 static bool can_take(const struct replica *replica)

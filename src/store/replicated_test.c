@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/breaks.h"
 #include "store/replicated_fixture.h"
 
 /* ---- rules ---------------------------------------------------------------------------------- */
@@ -247,6 +248,41 @@ static void with_a_lease_it_does_not(void **state)
     assert_int_equal(f->asked[0].appended, 0);
 }
 
+/* ---- broken on purpose ----------------------------------------------------------------------- */
+
+static void store_that_does_not_wait_for_the_changelog_says_safe_before_it_is(void **state)
+{
+    struct fixture *f = *state;
+    serve(f, 0);
+    breaks_set(BREAK_ACK_BEFORE_CHANGELOG);
+    record(f, 0, 7);
+    assert_int_equal(wait(f, 0, 0), RC_AGAIN);
+    await_answer(f, 0);
+    breaks_set(BREAK_NOTHING);
+    assert_int_equal(f->waiting[0].rc, RC_OK);
+    assert_false(is_stored(f, 0, 7));
+    store_replica_lost(f->store, 0);
+    serve(f, 0);
+    assert_false(is_stored(f, 0, 7));
+}
+
+static void store_that_keeps_what_was_refused_has_it(void **state)
+{
+    struct fixture *f = *state;
+    serve(f, 0);
+    record(f, 0, 7);
+    assert_int_equal(wait(f, 0, 0), RC_AGAIN);
+    turn(f);
+    await_count(f, &f->asked[0].appended, 1);
+    breaks_set(BREAK_KEEP_REFUSED);
+    store_replica_lost(f->store, 0);
+    await_answer(f, 0);
+    serve(f, 0);
+    breaks_set(BREAK_NOTHING);
+    assert_int_equal(f->waiting[0].rc, RC_CLOSED);
+    assert_true(is_stored(f, 0, 7));
+}
+
 int main(void)
 {
 #define RULE(rule) cmocka_unit_test_setup_teardown(rule, set_up, tear_down)
@@ -264,6 +300,8 @@ int main(void)
         RULE(much_is_appended_in_several_batches),
         RULE(without_a_lease_what_was_taken_back_waits_for_the_changelog),
         RULE(with_a_lease_it_does_not),
+        RULE(store_that_does_not_wait_for_the_changelog_says_safe_before_it_is),
+        RULE(store_that_keeps_what_was_refused_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
