@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who becomes home of a group and when, and what being home means. */
+#include "base/breaks.h"
 #include "changelog/changelog_fixture.h"
 
 /* ---- becoming home -----------------------------------------------------------------------------
@@ -399,6 +400,73 @@ static void batch_above_its_limit_is_refused(void **state)
     world_free(world);
 }
 
+/* ---- broken on purpose -------------------------------------------------------------------------
+ */
+
+static void home_that_is_not_fenced_appends_behind_the_claim_of_another(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    struct node *c = node_new(world, 2, "c");
+    (void)state;
+
+    breaks_set(BREAK_NO_FENCING);
+    follow(c);
+    claim(a);
+    world_advance(world, 20);
+    claim(b);
+    world_advance(world, 10); /* its claim is there, and it waits for the lease */
+    assert_int_equal(append(a, "late", 1), RC_OK);
+    world_advance(world, 300);
+    breaks_set(BREAK_NOTHING);
+
+    assert_int_equal(b->changelog.state, CHANGELOG_WAITING);
+    assert_int_equal(a->committed_count, 1);
+    assert_int_equal(a->deposed, 0);
+    assert_int_equal(c->broken, 0);
+    assert_string_equal(c->applied[0], "late");
+    world_free(world);
+}
+
+static void home_without_a_lease_is_sure_of_itself_while_it_hears_nothing(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a");
+    (void)state;
+
+    breaks_set(BREAK_NO_LEASE);
+    claim(a);
+    world_advance(world, 20);
+    a->cut = true;
+    world_advance(world, 10 * CHANGELOG_LEASE_MS);
+    bool sure = fresh(a);
+    breaks_set(BREAK_NOTHING);
+
+    assert_true(sure);
+    assert_false(fresh(a));
+    world_free(world);
+}
+
+static void claim_where_nobody_has_a_lease_opens_at_once(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    world_advance(world, 20);
+    a->cut = true;
+    breaks_set(BREAK_NO_LEASE);
+    claim(b);
+    uint64_t until_ms = world->now_ms + 20;
+    while (b->changelog.state != CHANGELOG_OPENING && world->now_ms < until_ms)
+        world_advance(world, 1);
+    breaks_set(BREAK_NOTHING);
+
+    assert_int_equal(b->changelog.state, CHANGELOG_OPENING);
+    world_free(world);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -422,6 +490,9 @@ int main(void)
         cmocka_unit_test(release_waits_for_the_batch_on_its_way),
         cmocka_unit_test(append_of_who_is_not_home_is_refused),
         cmocka_unit_test(batch_above_its_limit_is_refused),
+        cmocka_unit_test(home_that_is_not_fenced_appends_behind_the_claim_of_another),
+        cmocka_unit_test(home_without_a_lease_is_sure_of_itself_while_it_hears_nothing),
+        cmocka_unit_test(claim_where_nobody_has_a_lease_opens_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
