@@ -12,6 +12,7 @@
  */
 #include "delivery/batch.h"
 
+#include "base/breaks.h"
 #include "base/memory.h"
 #include "store/record.h"
 
@@ -121,7 +122,7 @@ static struct high_water *note(struct delivery_hub *hub, uint32_t shard, struct 
 bool high_water_covers(struct delivery_hub *hub, const struct store_shard *store,
                        struct outbox_tag tag)
 {
-    return covers(find(hub, store->shard, tag.shard), tag.number);
+    return !broken(BREAK_NO_DEDUPE) && covers(find(hub, store->shard, tag.shard), tag.number);
 }
 
 void high_water_set(struct delivery_hub *hub, struct store_shard *store, struct outbox_tag tag)
@@ -137,7 +138,7 @@ void high_water_set(struct delivery_hub *hub, struct store_shard *store, struct 
 
 bool high_water_covers_clean(struct delivery_hub *hub, struct outbox_tag tag)
 {
-    return covers(find(hub, CLEAN, tag.shard), tag.number);
+    return !broken(BREAK_NO_DEDUPE) && covers(find(hub, CLEAN, tag.shard), tag.number);
 }
 
 void high_water_set_clean(struct delivery_hub *hub, struct outbox_tag tag)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What goes to other nodes by an outbox: once, in order, and again when it did not get there. */
+#include "base/breaks.h"
 #include "delivery/other_node_fixture.h"
 
 /* ---- rules ---------------------------------------------------------------------------------- */
@@ -109,16 +110,13 @@ static void subscribers_here_get_an_entry_once_when_it_is_sent_there_again(void 
     part(n);
 }
 
-static void entry_from_another_node_comes_once(void **state)
+/* The entry of that number comes from another node, and so often again. */
+static void come_again(struct node *n, struct client *here, uint64_t number, int times)
 {
-    struct node *n = *state;
-    struct client *here = come(n, id_of(0), LONG_S);
-    subscribe_as(here, "a", "", 2);
-    meet(n);
     struct publication p = {
         .topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
-    struct outbox_tag tag = {.number = 7, .shard = 1};
-    for (int i = 0; i < 3; i++) {
+    struct outbox_tag tag = {.number = number, .shard = 1};
+    for (int i = 0; i <= times; i++) {
         struct publish_outcome outcome =
             delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag);
         if (outcome.ticket != NULL)
@@ -126,9 +124,30 @@ static void entry_from_another_node_comes_once(void **state)
         node_settle(n);
         tag.replayed = true;
     }
+}
+
+static void node_without_dedupe_delivers_an_entry_as_often_as_it_comes(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), LONG_S);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    breaks_set(BREAK_NO_DEDUPE);
+    come_again(n, here, 7, 2);
+    breaks_set(BREAK_NOTHING);
+    assert_int_equal(here->count, 3);
+    part(n);
+}
+
+static void entry_from_another_node_comes_once(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), LONG_S);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    come_again(n, here, 7, 2);
     assert_int_equal(here->count, 1);
-    tag.number = 8;
-    delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag);
+    come_again(n, here, 8, 0);
     node_settle(n);
     assert_int_equal(here->count, 2);
     part(n);
@@ -469,6 +488,7 @@ int main(void)
         RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_from_another_node_comes_once),
         RULE(entry_that_comes_again_is_answered_when_the_first_is_safe),
+        RULE(node_without_dedupe_delivers_an_entry_as_often_as_it_comes),
         RULE(entry_of_the_store_waits_until_all_groups_have_homes),
         RULE(clean_subscribers_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_that_a_younger_one_has_overtaken_comes_all_the_same),
