@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/registration.h"
 
+#include "base/breaks.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -165,18 +166,29 @@ static void say(const struct registration *registration, enum link_kind kind, ui
         link_send(&registration->out->link, kind, flags, bytes_of(body, len));
 }
 
-static void tell(const struct registration *registration)
+static void tell_again(struct registration *registration)
 {
-    bool has_will = registration->has_will;
+    if (broken(BREAK_REGISTRATIONS_FORGOTTEN)) {
+        registration->lost_ms = 0;
+        confirm(registration);
+        return;
+    }
+    say(registration, LINK_REGISTER,
+        registration->has_will ? REGISTER_AGAIN_WITH_WILL : REGISTER_AGAIN);
+}
+
+static void tell(struct registration *registration)
+{
     switch (registration->state) {
     case REGISTRATION_ASKS:
-        if (has_will && registration->out != NULL && registration->out->state == TUNNEL_OPEN)
+        if (registration->has_will && registration->out != NULL &&
+            registration->out->state == TUNNEL_OPEN)
             say_with_will(registration);
         else
             say(registration, LINK_REGISTER, REGISTER_NEW);
         break;
     case REGISTRATION_HELD:
-        say(registration, LINK_REGISTER, has_will ? REGISTER_AGAIN_WITH_WILL : REGISTER_AGAIN);
+        tell_again(registration);
         break;
     case REGISTRATION_VOID:
         say(registration, LINK_UNREGISTER, UNREGISTER_WILL_VOID);
@@ -241,7 +253,8 @@ static void settle_here(struct registration *registration)
     registration->is_here = true;
     registration->lost_ms = 0;
     if (registration->state == REGISTRATION_HELD) {
-        if (registration->has_will && !testament_claim(hub, client_id, number))
+        if (registration->has_will && !broken(BREAK_REGISTRATIONS_FORGOTTEN) &&
+            !testament_claim(hub, client_id, number))
             drop(registration, true); /* it was given up for lost, and its will published */
         else
             confirm(registration);
