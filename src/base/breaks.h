@@ -18,7 +18,8 @@
     X(BREAK_NO_FENCING, "no_fencing",                                                              \
       "appends behind whatever is there, and applies what a deposed home has appended")            \
     X(BREAK_NO_LEASE, "no_lease",                                                                  \
-      "is sure to be home until it is deposed, and opens what it has claimed at once")             \
+      "is sure to be home until it is deposed, opens what it has claimed at once, and "            \
+      "acknowledges while groups have no homes")                                                   \
     X(BREAK_NO_DEDUPE, "no_dedupe", "delivers what an outbox sends again once more")               \
     X(BREAK_KEEP_REFUSED, "keep_refused", "writes what the changelog has refused")                 \
     X(BREAK_REGISTRATIONS_FORGOTTEN, "registrations_forgotten",                                    \

@@ -12,6 +12,7 @@
 #ifndef DELIVERY_DELIVERY_H
 #define DELIVERY_DELIVERY_H
 
+#include "base/breaks.h"
 #include "base/job.h"
 #include "delivery/mail.h"
 #include "model/message.h"
@@ -235,7 +236,8 @@ static inline bool delivery_lacks_routes(const struct delivery_hub *hub)
 {
     /* acquire: who finds all there finds their routes, too */
     return hub->remote != NULL &&
-           atomic_load_explicit(&hub->remote->headless, memory_order_acquire) > 0;
+           atomic_load_explicit(&hub->remote->headless, memory_order_acquire) > 0 &&
+           !broken(BREAK_NO_LEASE);
 }
 
 /* Of those that were published before sessions moved last some are not answered. */

@@ -3,6 +3,7 @@
 """Plays a cluster RUNS times with faults drawn from a seed, and holds it to C1 to C11.
 
     tests/cluster/main.py RUNS [--seed N] [--seconds N] [--nodes N] [--only KIND ...] [--calm]
+    tests/cluster/main.py broken [NAME ...] whether broken builds are caught, and whole ones are not
     tests/cluster/main.py show FOLDER       what was wrong in a run that was kept
 
 It ends with one line and with 1 on a violation. SKEIN_BINARY names the program; SKEIN_TEST_BREAK is passed
@@ -111,9 +112,30 @@ def show(folder):
     return 1 if result.violations else 0
 
 
+def catch(names):
+    """Each break until it is caught, and the same runs with nothing broken."""
+    from cluster import broken  # which needs this module
+    wrong = 0
+    for name in names or broken.ALL:
+        rules, caught = " ".join(sorted(broken.ALL[name].rules)), False
+        for run in broken.runs(name):
+            print(f"{name}: {run.line}", flush=True)
+            if caught := run.caught:
+                break
+        whole, = broken.runs(name, [run.seed], whole=True)
+        print(f"{name}, nothing broken: {whole.line}", flush=True)
+        wrong += not caught or bool(whole.caught)
+        print(f"== {name}: {'caught by ' + ' '.join(caught) if caught else 'NOT CAUGHT by one of ' + rules}"
+              + (f", but SO IS A WHOLE BUILD: {whole.folder}" if whole.caught else ""), flush=True)
+    print(f"{wrong} of {len(names or broken.ALL)} are not told from a whole build")
+    return 1 if wrong else 0
+
+
 def main():
     if sys.argv[1:2] == ["show"]:
         return show(sys.argv[2])
+    if sys.argv[1:2] == ["broken"]:
+        return catch(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=int)
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))

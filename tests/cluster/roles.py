@@ -240,8 +240,8 @@ class Churner(Subscriber):
 class Willing(Role):
     """Connects with a will, goes in one of the ways there are, comes back."""
 
-    def __init__(self, world, name, version, qos=2, delay_s=0, **options):
-        super().__init__(world, name, version, present=(0.1, 1.5), **options)
+    def __init__(self, world, name, version, qos=2, delay_s=0, present=(0.1, 1.5), **options):
+        super().__init__(world, name, version, present=present, **options)
         self.qos, self.delay_s, self.number = qos, delay_s, 0
 
     def will(self):
@@ -322,11 +322,14 @@ def cast(world, draw, rate):
         Subscriber(world, "expires", V5, [("c/#", 2)], expiry_s=3, present=(0.1, 0.5), away=(0.0, 8.0)),
         Subscriber(world, "clean", V5, [("c/#", 1)], expiry_s=0, present=(6.0, 12.0), takes_over=0.0),
         Subscriber(world, "clean2", V311, [("c/#", 2), ("r/#", 2)], expiry_s=0, present=(1e6, 1e6)),
+        *[Subscriber(world, f"hops{n}", V5, [(f"c/p{n}/#", 1)], expiry_s=0, present=(2.0, 6.0), takes_over=0.9)
+          for n in range(3)],
         Churner(world, "churns", V5, pool), Churner(world, "churns2", V311, pool[::-1]),
         *[Subscriber(world, f"crew{n}", V5, crew, lazy=n == 0) for n in range(3)],
         Subscriber(world, "crew3", V5, crew, expiry_s=0, takes_over=0.0),
         *[Subscriber(world, f"team{n}", V311, team, present=(0.5, 2.0)) for n in range(2)],
     ]
     willing = [Willing(world, "w0", V5), Willing(world, "w1", V311), Willing(world, "w2", V5, delay_s=WILL_DELAY_S),
-               Willing(world, "w3", V5, expiry_s=0, takes_over=0.0), Willing(world, "w4", V5, qos=1)]
+               Willing(world, "w3", V5, expiry_s=0, takes_over=0.0), Willing(world, "w4", V5, qos=1),
+               Willing(world, "w5", V5, expiry_s=0, present=(8.0, 14.0), takes_over=0.5)]
     return publishers, subscribers, willing
