@@ -199,6 +199,22 @@ static void entry_of_the_store_waits_until_all_groups_have_homes(void **state)
     part(n);
 }
 
+static void node_that_breaks_its_lease_does_not_wait_for_homes(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.remote.headless = 1;
+    publish_twice_safe(n, publisher, "x");
+    node_settle(n);
+    assert_int_equal(other.count, 0);
+    breaks_set(BREAK_NO_LEASE);
+    later(n);
+    breaks_set(BREAK_NOTHING);
+    assert_int_equal(other.count, 1);
+    part(n);
+}
+
 static void clean_subscribers_get_an_entry_once_when_it_is_sent_there_again(void **state)
 {
     struct node *n = *state;
@@ -488,6 +504,7 @@ int main(void)
         RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_from_another_node_comes_once),
         RULE(entry_that_comes_again_is_answered_when_the_first_is_safe),
+        RULE(node_that_breaks_its_lease_does_not_wait_for_homes),
         RULE(node_without_dedupe_delivers_an_entry_as_often_as_it_comes),
         RULE(entry_of_the_store_waits_until_all_groups_have_homes),
         RULE(clean_subscribers_get_an_entry_once_when_it_is_sent_there_again),

@@ -304,8 +304,8 @@ class Eye(Client):
             self.values[packet.topic] = id_of(packet.payload)
 
 
-def cast(world, draw, rate):
-    """(publishers, subscribers, willing)"""
+def cast(world, draw, rate, hops):
+    """(publishers, subscribers, willing). `hops`: so many clean clients take their connections over."""
     every = [("c/#", 2), ("w/#", 2), ("r/#", 2)]
     pool = [(f"c/p{n}/{q}", 2) for n in range(2) for q in range(3)] + [("c/+/1", 1), ("c/p0/#", 2)]
     crew, team = [("$share/crew/g/#", 2)], [("$share/team/g/#", 1)]
@@ -322,8 +322,8 @@ def cast(world, draw, rate):
         Subscriber(world, "expires", V5, [("c/#", 2)], expiry_s=3, present=(0.1, 0.5), away=(0.0, 8.0)),
         Subscriber(world, "clean", V5, [("c/#", 1)], expiry_s=0, present=(6.0, 12.0), takes_over=0.0),
         Subscriber(world, "clean2", V311, [("c/#", 2), ("r/#", 2)], expiry_s=0, present=(1e6, 1e6)),
-        *[Subscriber(world, f"hops{n}", V5, [(f"c/p{n}/#", 1)], expiry_s=0, present=(2.0, 6.0), takes_over=0.9)
-          for n in range(3)],
+        *[Subscriber(world, f"hops{n}", V5, [(f"c/p{n % 3}/2", 1)], expiry_s=0, present=(2.0, 6.0), takes_over=0.9)
+          for n in range(hops)],
         Churner(world, "churns", V5, pool), Churner(world, "churns2", V311, pool[::-1]),
         *[Subscriber(world, f"crew{n}", V5, crew, lazy=n == 0) for n in range(3)],
         Subscriber(world, "crew3", V5, crew, expiry_s=0, takes_over=0.0),

@@ -32,11 +32,11 @@ WAITING = {"C1", "C3", "C4", "C7", "C8"}  # rules by which something may just no
 class Workload:
     """`nodes`: {name: (host, port)}, which may change meanwhile. `rate`: messages a second of each publisher.
     `arrive_s`: what has not come after that, at the end, does not come. `make_socket`: where its connections
-    come from."""
+    come from. `hops`: see cast()."""
 
-    def __init__(self, seed, history, nodes, rate=30, arrive_s=15.0, make_socket=None):
+    def __init__(self, seed, history, nodes, rate=30, arrive_s=15.0, make_socket=None, hops=3):
         self.seed, self.history, self.nodes, self.rate = seed, history, nodes, rate
-        self.arrive_s = arrive_s
+        self.arrive_s, self.hops = arrive_s, hops
         self.make_socket = make_socket or (lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         self.draw = random.Random(f"{seed}/workload")
         self._eyes, self._looking = itertools.count(1), set()
@@ -74,7 +74,7 @@ class Workload:
         """Plays while the coroutine `during` runs; after it no fault may be left, and nodes had their time to
         be together again. Then the end."""
         self.loop = asyncio.get_running_loop()
-        self.publishers, self.subscribers, self.willing = cast(self, self.draw, self.rate)
+        self.publishers, self.subscribers, self.willing = cast(self, self.draw, self.rate, self.hops)
         everybody = [*self.publishers, *self.subscribers, *self.willing]
         tasks = [asyncio.ensure_future(role.live()) for role in self.subscribers]
         await self._all([role.subscribed for role in self.subscribers], "SUBACK")
