@@ -181,6 +181,19 @@ def test_a_topic_that_is_too_long_ends_the_connection(connect, broker_with, vers
     alice.expect_closed(TOPIC_INVALID)
 
 
+@pytest.mark.parametrize("version, reason", [(V311, None), (V5, TOPIC_INVALID)],
+                         ids=["3.1.1", "5.0"])
+def test_a_will_topic_that_is_too_long_is_refused(connect, dial, broker_with, version, reason):
+    broker = broker_with({"limits": {"topic_bytes": 20}})
+    watcher = connect(version, broker=broker)
+    watcher.subscribe("w" * 20)
+    connect(version, broker=broker, will=Will("w" * 20, "gone")).close()
+    watcher.receive(topic="w" * 20, payload="gone")
+    late = dial(version, broker=broker)
+    late.send(wire.connect(unique(), will=Will("w" * 21, "gone")))
+    late.expect_refused(reason)
+
+
 @pytest.fixture
 def small_packets(broker_with):
     return broker_with({"limits": {"packet_bytes": 256}})
