@@ -8,12 +8,13 @@
  * What sessions that are not stored have got is remembered as well, in memory, for each worker.
  *
  * Limit: HIGH_WATER_MAX numbers for each pair of shards; then the lowest counts as the one up to
- * which everything has come.
+ * which everything has come (outbox_marks_limit).
  */
 #include "delivery/batch.h"
 
 #include "base/breaks.h"
 #include "base/memory.h"
+#include "metrics/metrics.h"
 #include "store/record.h"
 
 struct high_water {
@@ -94,12 +95,14 @@ static void forget_up_to(struct high_water *mark, uint64_t number)
         memmove(mark->numbers, mark->numbers + gone, mark->count * sizeof(uint64_t));
 }
 
-static void add(struct high_water *mark, uint64_t number)
+static void add(struct delivery_hub *hub, struct high_water *mark, uint64_t number)
 {
     if (covers(mark, number))
         return;
-    if (mark->count == HIGH_WATER_MAX)
+    if (mark->count == HIGH_WATER_MAX) {
         forget_up_to(mark, mark->numbers[0]);
+        metric_inc(hub->metrics, METRIC_OUTBOX_MARKS_LIMIT);
+    }
     if (mark->count == mark->room) {
         mark->room = mark->room == 0 ? 8 : 2 * mark->room;
         mark->numbers = mem_resize(mark->numbers, mark->room * sizeof(uint64_t));
@@ -115,7 +118,7 @@ static struct high_water *note(struct delivery_hub *hub, uint32_t shard, struct 
     struct high_water *mark = find_or_make(hub, shard, tag.shard);
     if (tag.low > 0)
         forget_up_to(mark, tag.low - 1);
-    add(mark, tag.number);
+    add(hub, mark, tag.number);
     return mark;
 }
 
@@ -156,7 +159,7 @@ bool high_water_load(struct delivery_hub *hub, uint32_t shard, uint32_t source, 
     mark->all = all;
     mark->count = 0;
     while (high_water_record_next(&numbers, &number))
-        add(mark, number);
+        add(hub, mark, number);
     return true;
 }
 

@@ -288,19 +288,44 @@ static void entry_that_was_overtaken_is_known_after_a_restart(void **state)
     part(n);
 }
 
+static void mark(struct client *client, uint64_t number)
+{
+    high_water_set_clean(hub_of(client->session),
+                         (struct outbox_tag){.number = number, .low = 1, .shard = 1});
+}
+
 static void so_many_entries_that_were_overtaken_are_remembered(void **state)
 {
     struct node *n = *state;
     struct client *here = come(n, id_of(0), 0);
     subscribe_as(here, "a", "", 2);
     meet(n);
-    for (uint64_t i = 1; i <= HIGH_WATER_MAX + 1; i++)
-        high_water_set_clean(hub_of(here->session),
-                             (struct outbox_tag){.number = 10 * i, .low = 1, .shard = 1});
+    for (uint64_t i = 1; i <= HIGH_WATER_MAX; i++)
+        mark(here, 10 * i);
+    mark(here, 10); /* is remembered already */
+    assert_int_equal(metric(n->f, METRIC_OUTBOX_MARKS_LIMIT), 0);
+    mark(here, 10 * (HIGH_WATER_MAX + 1));
+    assert_int_equal(metric(n->f, METRIC_OUTBOX_MARKS_LIMIT), 1);
     arrive(n, here, 15, 1, true); /* behind the first that is remembered */
     assert_int_equal(here->count, 1);
+    assert_int_equal(metric(n->f, METRIC_OUTBOX_MARKS_LIMIT), 2);
     arrive(n, here, 5, 1, true); /* before it */
     assert_int_equal(here->count, 1);
+    assert_int_equal(metric(n->f, METRIC_OUTBOX_MARKS_LIMIT), 2);
+    part(n);
+}
+
+/* Each is the oldest that has not come to all: what is before it need not be remembered. */
+static void entries_that_come_in_order_never_reach_the_limit(void **state)
+{
+    struct node *n = *state;
+    struct client *here = come(n, id_of(0), 0);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    for (uint64_t i = 1; i <= HIGH_WATER_MAX + 10; i++)
+        high_water_set_clean(hub_of(here->session),
+                             (struct outbox_tag){.number = i, .low = i, .shard = 1});
+    assert_int_equal(metric(n->f, METRIC_OUTBOX_MARKS_LIMIT), 0);
     part(n);
 }
 
@@ -511,6 +536,7 @@ int main(void)
         RULE(entry_that_a_younger_one_has_overtaken_comes_all_the_same),
         RULE(entry_that_was_overtaken_is_known_after_a_restart),
         RULE(so_many_entries_that_were_overtaken_are_remembered),
+        RULE(entries_that_come_in_order_never_reach_the_limit),
         RULE(retained_publication_goes_to_the_home_of_its_topic),
         RULE(entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_waits),
         RULE(home_of_a_topic_retains_what_comes_from_another_node),

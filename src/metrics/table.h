@@ -146,6 +146,9 @@
       "Times that a message of an outbox did not get to all its subscribers' shards and waits.")   \
     X(OUTBOX_PUT_OFF_LIMIT, COUNTER, "messages", "outbox_put_off_limit",                           \
       "Messages that did not wait in memory because too many do: the next start delivers them.")   \
+    X(OUTBOX_MARKS_LIMIT, COUNTER, "marks", "outbox_marks_limit",                                  \
+      "Times that a shard had more messages of an outbox out of order than are remembered, 4,096 " \
+      "of each other shard: an older one that comes later counts as having arrived before.")       \
     X(PUBLISH_DROPPED_QUEUES_FULL, COUNTER, "messages", "publish_dropped_queues_full",             \
       "Messages dropped because all queues together held queue.total_bytes_max.")                  \
     X(PUBLISH_DROPPED_STORE, COUNTER, "messages", "publish_dropped_store",                         \
