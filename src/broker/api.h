@@ -33,6 +33,19 @@ void api_shards(struct admin_call *call);
 const struct broker *api_clustered(struct admin_call *call);
 void api_init(struct admin_call *call);
 
+struct cluster_member;
+struct homes;
+struct homes_status;
+
+/* What is told of the engine, of another node, and of a group: the parts of the answers. */
+json_t *api_engine_json(const struct homes_status *status);
+json_t *api_member_json(struct homes *homes, const struct cluster_member *member);
+json_t *api_group_json(const struct broker *broker, uint32_t number,
+                       const struct homes_status *status, const struct cluster_member *members,
+                       uint32_t count);
+/* It was removed, and has not come back in whatever way. */
+bool api_member_is_gone(struct homes *homes, const struct cluster_member *member);
+
 /* ---- api_operate.c -----------------------------------------------------------------------------
  */
 

@@ -29,6 +29,24 @@ static const struct admin_field member_members[] = {
     {.name = "filters",
      .type = ADMIN_INTEGER,
      .help = "Filters that its clients have subscribed to, each once."},
+    {.name = "protocol", .type = ADMIN_INTEGER, .help = "The version that both nodes speak."},
+    {.name = "lost", .type = ADMIN_INTEGER, .help = "Times that it went away."},
+    {.name = "unsettled",
+     .type = ADMIN_INTEGER,
+     .help = "Changes of what clients here want that are not in effect there yet."},
+    {.name = "sent_bytes",
+     .type = ADMIN_INTEGER,
+     .help = "Of publications that were sent on to it, since the start."},
+    {.name = "under_way_bytes",
+     .type = ADMIN_INTEGER,
+     .help = "Of these, those that it has not worked off. Above 1 MiB a worker publishers wait."},
+    {.name = "pauses", .type = ADMIN_INTEGER, .help = "Times that a publisher here has waited."},
+    {.name = "waiting",
+     .type = ADMIN_INTEGER,
+     .help = "Publications that wait until it says what has become of them."},
+    {.name = "unanswered",
+     .type = ADMIN_INTEGER,
+     .help = "Those whose link ended before it had said so; they are sent again."},
     {.name = "role",
      .type = ADMIN_TEXT,
      .presence = ADMIN_OPTIONAL,
@@ -72,6 +90,9 @@ static const struct admin_field engine_members[] = {
      .type = ADMIN_INTEGER,
      .presence = ADMIN_OPTIONAL,
      .help = "Those that can be reached and have all of it; the same."},
+    {.name = "wait_ms",
+     .type = ADMIN_INTEGER,
+     .help = "For how long a record that it was sent has had no answer; of the oldest."},
     {0},
 };
 
@@ -121,12 +142,18 @@ static uint32_t count_homes(const struct homes_news *news)
     return count;
 }
 
-static json_t *member_json(struct homes *homes, const struct cluster_member *member)
+json_t *api_member_json(struct homes *homes, const struct cluster_member *member)
 {
     struct homes_news news;
-    json_t *json = json_pack("{s:s, s:s, s:b, s:I, s:I}", "node", member->node, "address",
-                             member->address, "here", (int)member->here, "silent_ms",
-                             (json_int_t)member->silent_ms, "filters", (json_int_t)member->filters);
+    const struct road_counts *road = &member->road;
+    json_t *json = json_pack(
+        "{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "node", member->node,
+        "address", member->address, "here", (int)member->here, "silent_ms",
+        (json_int_t)member->silent_ms, "filters", (json_int_t)member->filters, "protocol",
+        (json_int_t)member->protocol, "lost", (json_int_t)member->lost, "unsettled",
+        (json_int_t)member->unsettled, "sent_bytes", (json_int_t)road->sent, "under_way_bytes",
+        (json_int_t)road->under_way, "pauses", (json_int_t)road->pauses, "waiting",
+        (json_int_t)road->asked, "unanswered", (json_int_t)road->unanswered);
 
     if (homes == NULL || !homes_news_of(homes, member->node, &news))
         return json;
@@ -139,8 +166,7 @@ static json_t *member_json(struct homes *homes, const struct cluster_member *mem
     return json;
 }
 
-/* It was removed, and has not come back in whatever way. */
-static bool is_gone(struct homes *homes, const struct cluster_member *member)
+bool api_member_is_gone(struct homes *homes, const struct cluster_member *member)
 {
     return homes != NULL && !member->here &&
            homes_is_forgotten(homes, member->node, member->address);
@@ -153,8 +179,8 @@ static json_t *members_json(const struct broker *broker)
     json_t *list = json_array();
 
     for (uint32_t i = 0; i < count; i++)
-        if (!is_gone(broker->homes, &members[i]))
-            json_array_append_new(list, member_json(broker->homes, &members[i]));
+        if (!api_member_is_gone(broker->homes, &members[i]))
+            json_array_append_new(list, api_member_json(broker->homes, &members[i]));
     mem_free(members);
     return list;
 }
@@ -180,11 +206,14 @@ static struct jetstream_copies fewest_copies(const struct homes_status *status)
     return fewest;
 }
 
-static json_t *engine_json(const struct homes_status *status)
+json_t *api_engine_json(const struct homes_status *status)
 {
     struct jetstream_copies copies = fewest_copies(status);
-    json_t *engine = json_pack("{s:s, s:b}", "kind", status->managed ? "managed" : "external",
-                               "connected", (int)status->connected);
+    uint64_t wait_ms = 0;
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        wait_ms = status->groups[i].wait_ms > wait_ms ? status->groups[i].wait_ms : wait_ms;
+    json_t *engine = json_pack("{s:s, s:b, s:I}", "kind", status->managed ? "managed" : "external",
+                               "connected", (int)status->connected, "wait_ms", (json_int_t)wait_ms);
     if (status->engine_pid > 0) {
         json_object_set_new(engine, "pid", json_integer(status->engine_pid));
         json_object_set_new(engine, "starts", json_integer(status->engine_starts));
@@ -241,7 +270,7 @@ void api_cluster(struct admin_call *call)
     json_object_set_new(
         answer, "connections",
         json_integer(atomic_load_explicit(&broker->shared.connections, memory_order_relaxed)));
-    json_object_set_new(answer, "engine", engine_json(&status));
+    json_object_set_new(answer, "engine", api_engine_json(&status));
     json_object_set_new(answer, "members", members_json(broker));
     call_answer(call, 200, answer);
 }
@@ -285,6 +314,23 @@ static const struct admin_field group_members[] = {
      .type = ADMIN_INTEGER,
      .presence = ADMIN_OPTIONAL,
      .help = "Elsewhere: since the last record of the home was read."},
+    {.name = "reason",
+     .type = ADMIN_TEXT,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Why it last came to this node or left it, such as `claimed: its home was silent`, "
+             "`given up: this node is drained`, `lost: another node has claimed it`."},
+    {.name = "read_lag",
+     .type = ADMIN_INTEGER,
+     .help = "Elsewhere: records that its home has and this node has not read."},
+    {.name = "standby_lag",
+     .type = ADMIN_INTEGER,
+     .help = "At home: records that the slowest other node has not applied."},
+    {.name = "window",
+     .type = ADMIN_INTEGER,
+     .help = "Records of the log that this node asks for at a time."},
+    {.name = "wait_ms",
+     .type = ADMIN_INTEGER,
+     .help = "For how long the record that the engine was sent has had no answer; 0: none is."},
     {.name = "trimmed",
      .type = ADMIN_INTEGER,
      .help = "Up to where this node has had the log trimmed as its home; 0: it has not."},
@@ -355,6 +401,17 @@ static void add_copy(json_t *json, struct cluster *cluster, uint32_t number)
     json_object_set_new(json, "copied_bytes", json_integer((json_int_t)progress.bytes));
 }
 
+/* What is behind, and why it is where it is. */
+static void set_observed(json_t *json, const struct homes_group_status *group)
+{
+    if (group->cause != HOMES_NO_CAUSE)
+        json_object_set_new(json, "reason", json_string(homes_cause_text(group->cause)));
+    json_object_set_new(json, "read_lag", json_integer((json_int_t)group->read_lag));
+    json_object_set_new(json, "standby_lag", json_integer((json_int_t)group->standby_lag));
+    json_object_set_new(json, "window", json_integer(group->window));
+    json_object_set_new(json, "wait_ms", json_integer((json_int_t)group->wait_ms));
+}
+
 static json_t *group_json(uint32_t number, const struct homes_group_status *group, json_t *standbys)
 {
     uint64_t now_ms = clock_ms();
@@ -373,6 +430,7 @@ static json_t *group_json(uint32_t number, const struct homes_group_status *grou
     if (group->part == HOMES_FOLLOWS && group->read_ms > 0)
         json_object_set_new(json, "silent_ms", json_integer((json_int_t)(now_ms - group->read_ms)));
     json_object_set_new(json, "standbys", standbys);
+    set_observed(json, group);
     set_copies(json, &group->copies);
     json_object_set_new(json, "claims", json_integer((json_int_t)group->claims));
     json_object_set_new(json, "deposed", json_integer((json_int_t)group->deposed));
@@ -380,6 +438,16 @@ static json_t *group_json(uint32_t number, const struct homes_group_status *grou
     json_object_set_new(json, "appended", json_integer((json_int_t)group->counts.appended));
     json_object_set_new(json, "resent", json_integer((json_int_t)group->counts.resent));
     json_object_set_new(json, "refused", json_integer((json_int_t)group->counts.refused));
+    return json;
+}
+
+json_t *api_group_json(const struct broker *broker, uint32_t number,
+                       const struct homes_status *status, const struct cluster_member *members,
+                       uint32_t count)
+{
+    json_t *json = group_json(number, &status->groups[number],
+                              standbys_json(broker->homes, members, count, number));
+    add_copy(json, broker->cluster, number);
     return json;
 }
 
@@ -394,12 +462,8 @@ void api_shards(struct admin_call *call)
     struct cluster_member *members = mem_new(REMOTES_MAX * sizeof(*members));
     uint32_t count = cluster_members(broker->cluster, members, REMOTES_MAX);
     json_t *list = json_array();
-    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
-        json_t *group =
-            group_json(i, &status.groups[i], standbys_json(broker->homes, members, count, i));
-        add_copy(group, broker->cluster, i);
-        json_array_append_new(list, group);
-    }
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        json_array_append_new(list, api_group_json(broker, i, &status, members, count));
     mem_free(members);
     call_answer(call, 200, json_pack("{s:o}", "groups", list));
 }

@@ -46,6 +46,7 @@ struct broker {
     struct worker *workers;
     uint32_t worker_count;
     struct sys_tree *sys;
+    struct sys_cluster *sys_cluster;
     struct loop_timer sys_timer; /* on worker 0 */
     bool promises_told;          /* the durability is in $SYS; worker 0 */
     uint64_t started_ms;
@@ -68,6 +69,13 @@ void node_deinit(struct broker *broker);
 /* sys_topics.c: publishes $SYS from worker 0. After worker_init(). */
 void sys_topics_start(struct broker *broker);
 void sys_topics_stop(struct broker *broker);
+
+/* sys_cluster.c: those of the cluster, for sys_topics.c. Calls publish() for each topic that has
+ * something else to say than the last time; an empty text: the topic has gone. */
+struct sys_cluster *sys_cluster_new(void);
+void sys_cluster_free(struct sys_cluster *told);
+void sys_cluster_update(struct sys_cluster *told, const struct broker *broker, sys_emit *publish,
+                        void *arg);
 
 /* bind.c: listener_bind() for what the configuration has under `key`. -1: why has been said. */
 int bind_or_say(const char *key, struct listener_address *address, int backlog);

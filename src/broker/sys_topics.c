@@ -89,6 +89,8 @@ static void update(struct loop_timer *timer)
     broker->promises_told = true;
     copy_retained_gauges(broker);
     sys_tree_update(broker->sys, &broker->metrics, &facts, now_ms, publish, worker);
+    if (broker->cluster != NULL)
+        sys_cluster_update(broker->sys_cluster, broker, publish, worker);
     loop_wake(&worker->loop); /* a turn posts what is for other workers */
     loop_timer_start(&worker->loop, timer, now_ms + broker->config->broker.sys_interval_s * 1000u);
 }
@@ -96,6 +98,7 @@ static void update(struct loop_timer *timer)
 void sys_topics_start(struct broker *broker)
 {
     broker->sys = sys_tree_new();
+    broker->sys_cluster = sys_cluster_new();
     loop_timer_init(&broker->sys_timer, update);
     if (broker->config->broker.sys_interval_s > 0)
         loop_timer_start(&broker->workers[0].loop, &broker->sys_timer,
@@ -105,4 +108,5 @@ void sys_topics_start(struct broker *broker)
 void sys_topics_stop(struct broker *broker)
 {
     sys_tree_free(broker->sys);
+    sys_cluster_free(broker->sys_cluster);
 }

@@ -51,20 +51,41 @@ static void write_copy(json_t *group)
     json_object_set_new(group, "state", json_string(text));
 }
 
+/* What --json has and a table no room for; the last is NULL. */
+static void leave_out(json_t *row, const char *const names[])
+{
+    for (size_t i = 0; names[i] != NULL; i++)
+        json_object_del(row, names[i]);
+}
+
 static void shorten_groups(json_t *answer)
 {
     static const char *const left_out[] = {"claims",       "deposed", "changes",   "appended",
                                            "resent",       "refused", "copy_from", "copied_records",
-                                           "copied_bytes", "trimmed"};
+                                           "copied_bytes", "trimmed", "reason",    "read_lag",
+                                           "standby_lag",  "window",  "wait_ms",   NULL};
     json_t *group;
     size_t i;
 
     json_array_foreach(json_object_get(answer, "groups"), i, group)
     {
         write_copy(group);
-        for (size_t n = 0; n < sizeof(left_out) / sizeof(left_out[0]); n++)
-            json_object_del(group, left_out[n]);
+        leave_out(group, left_out);
         write_standbys(group);
+    }
+}
+
+static void shorten_members(json_t *members)
+{
+    static const char *const left_out[] = {"protocol", "lost",    "unsettled",  "sent_bytes",
+                                           "pauses",   "waiting", "unanswered", "under_way_bytes",
+                                           NULL};
+    json_t *member;
+    size_t i;
+
+    json_array_foreach(members, i, member)
+    {
+        leave_out(member, left_out);
     }
 }
 
@@ -80,6 +101,7 @@ static void print_status(json_t *answer)
 static void print_members(json_t *answer)
 {
     json_t *members = json_pack("{s:O}", "members", json_object_get(answer, "members"));
+    shorten_members(json_object_get(members, "members"));
     ctl_print(members, stdout);
     json_decref(members);
 }

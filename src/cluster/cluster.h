@@ -26,6 +26,15 @@ struct cluster;
 
 enum { CLUSTER_ADDRESSES_MAX = 64 };
 
+/* What goes to one node on the roads of all workers. */
+struct road_counts {
+    uint64_t sent;       /* bytes of publications, since the start */
+    uint64_t under_way;  /* of these, those that it has not worked off */
+    uint64_t asked;      /* publications that wait for its answer */
+    uint64_t unanswered; /* those whose road ended first, since the start: they are sent again */
+    uint64_t pauses;     /* times that a publisher here waited for it, since the start */
+};
+
 struct cluster_address {
     char host[LINK_ADDRESS_MAX + 1];
     uint16_t port;
@@ -176,6 +185,10 @@ struct cluster_member {
     bool here;
     uint64_t silent_ms; /* since anything came from it */
     uint64_t filters;   /* that its clients have subscribed to */
+    uint16_t protocol;  /* the version that both speak */
+    uint64_t lost;      /* times that it went away */
+    uint64_t unsettled; /* changes of our clients' interests that are not in effect there */
+    struct road_counts road;
 };
 
 /* Fills `out`, at most `max`; gives how many there are. Any thread; takes a lock for a moment. */

@@ -131,6 +131,8 @@ static void take_leave(struct member *member, const char *reason, bool left)
     struct cluster *cluster = member->cluster;
     if (member->live) {
         metric_dec(cluster->metrics, METRIC_CLUSTER_MEMBERS);
+        metric_inc(cluster->metrics, METRIC_CLUSTER_MEMBERS_LOST);
+        member->lost++;
         LOG(LOG_WARN, "cluster.member_away", log_text("node", member->node),
             log_text("reason", reason));
     }
@@ -201,7 +203,12 @@ void members_tell(struct cluster *cluster)
         struct cluster_member *told = &cluster->told[count++];
         *told = (struct cluster_member){.here = member->live,
                                         .silent_ms = now_ms - member->heard_ms,
-                                        .filters = member->routes.by_filter.count};
+                                        .filters = member->routes.by_filter.count,
+                                        .protocol = member->version,
+                                        .lost = member->lost,
+                                        .unsettled = cluster->interests - member->settled};
+        for (uint32_t i = 0; i < cluster->worker_count; i++)
+            roads_count(cluster->roads[i], member->remote, &told->road);
         memcpy(told->node, member->node, sizeof(told->node));
         memcpy(told->address, member->address, sizeof(told->address));
     }

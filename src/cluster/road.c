@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "metrics/metrics.h"
+#include "cluster/road_told.h"
 
 #include <unistd.h>
 
@@ -30,6 +30,7 @@ struct road_out {
     struct publish_ticket **asked;
     uint32_t asked_room; /* power of two, or 0 */
     uint64_t first_asked, last_asked;
+    uint32_t waiting; /* of them */
 };
 
 /* From a worker of another node. */
@@ -51,6 +52,7 @@ struct roads {
     const struct roads_ops *ops;
     void *owner;
     struct road_out *out[REMOTES_MAX];
+    struct road_told told[REMOTES_MAX];
     struct road_in **in; /* holes are NULL */
     uint32_t in_room;
     uint32_t questions; /* so far */
@@ -72,6 +74,21 @@ static struct road_out *road_to(const struct delivery_hub *hub, uint32_t remote)
     return roads_of(hub)->out[remote];
 }
 
+static struct road_told *told_of(const struct road_out *road)
+{
+    return &road->roads->told[road->remote];
+}
+
+static struct metrics_shard *metrics_of(const struct road_out *road)
+{
+    return road->roads->is.hub->metrics;
+}
+
+static void tell_window(const struct road_out *road)
+{
+    road_told_window(told_of(road), metrics_of(road), road->sent - road->worked_off);
+}
+
 static void ask_for(struct road_out *road, struct publish_ticket *ticket)
 {
     uint64_t waiting = road->last_asked + 1 - road->first_asked;
@@ -85,6 +102,8 @@ static void ask_for(struct road_out *road, struct publish_ticket *ticket)
         road->asked_room = room;
     }
     road->asked[++road->last_asked & (road->asked_room - 1)] = ticket;
+    road->waiting++;
+    road_told_asked(told_of(road), metrics_of(road), road->waiting);
 }
 
 /* False: nobody has asked that. */
@@ -97,6 +116,8 @@ static bool answered(struct road_out *road, uint64_t number, enum rc rc)
         return false;
     struct publish_ticket *taken = *ticket;
     *ticket = NULL;
+    road->waiting--;
+    road_told_asked(told_of(road), metrics_of(road), road->waiting);
     while (road->first_asked <= road->last_asked &&
            road->asked[road->first_asked & (road->asked_room - 1)] == NULL)
         road->first_asked++;
@@ -107,6 +128,7 @@ static bool answered(struct road_out *road, uint64_t number, enum rc rc)
 /* The road has ended: nobody can know what has become of them. */
 static void answer_all(struct road_out *road)
 {
+    road_told_unanswered(told_of(road), metrics_of(road), road->waiting);
     while (road->first_asked <= road->last_asked)
         answered(road, road->first_asked, RC_CLOSED);
     mem_free(road->asked);
@@ -137,7 +159,10 @@ static bool forward(struct delivery_hub *hub, uint32_t remote, const struct forw
         return false;
     if (publish.asks)
         ask_for(road, forwarding->ticket);
-    road->sent += LINK_PUBLISH_HEAD_MAX + p->topic.len + p->properties.len + p->payload.len;
+    size_t size = LINK_PUBLISH_HEAD_MAX + p->topic.len + p->properties.len + p->payload.len;
+    road->sent += size;
+    road_told_sent(told_of(road), metrics_of(road), size);
+    tell_window(road);
     return true;
 }
 
@@ -152,7 +177,10 @@ static bool ask(struct delivery_hub *hub, uint32_t remote, session_ref publisher
     struct road_out *road = road_to(hub, remote);
     uint8_t body[12];
     link_write_u32(link_write_u64(body, publisher & REF_LOW), question);
-    return road != NULL && link_send(&road->link, LINK_QUESTION, 0, bytes_of(body, sizeof(body)));
+    if (road == NULL)
+        return false;
+    road_told_pause(told_of(road), metrics_of(road));
+    return link_send(&road->link, LINK_QUESTION, 0, bytes_of(body, sizeof(body)));
 }
 
 static struct road_out *road_out_of(struct link *link)
@@ -189,6 +217,7 @@ static bool out_frame(struct link *link, const struct link_frame *frame)
         if (number < road->worked_off || number > road->sent)
             return false;
         road->worked_off = number;
+        tell_window(road);
         return true;
     case LINK_LAGGING:
         hub->ops->slow_down(hub, publisher, REMOTE_FIRST + road->remote);
@@ -208,6 +237,8 @@ static void out_ended(struct link *link)
     if (roads->out[road->remote] == road)
         roads->out[road->remote] = NULL;
     answer_all(road);
+    road->worked_off = road->sent;
+    tell_window(road);
     if (!road->forgotten && !roads->closed)
         roads->ops->lost(roads->owner, roads->worker, road->remote, road->serial);
 }
@@ -619,6 +650,11 @@ struct roads *roads_new(uint32_t worker, const struct roads_ops *ops, void *owne
 void roads_join(struct roads *roads, const struct cluster_worker *is)
 {
     roads->is = *is;
+}
+
+void roads_count(const struct roads *roads, uint32_t remote, struct road_counts *sum)
+{
+    road_told_add(&roads->told[remote], sum);
 }
 
 struct delivery_remote *roads_remote(struct roads *roads)

@@ -43,6 +43,9 @@ void roads_post_in(struct roads *roads, uint32_t remote, uint32_t from, int fd,
  * order closes those that it sends on itself, behind what it has sent. */
 void roads_post_close(struct roads *roads, uint32_t remote, bool left);
 
+/* Adds what goes to that node. Any thread, no lock. */
+void roads_count(const struct roads *roads, uint32_t remote, struct road_counts *sum);
+
 /* On the worker's thread: tells each node what it is believed to be home of. */
 void roads_tell_view(struct roads *roads);
 

@@ -102,6 +102,7 @@ static void send_away(struct edge *edge)
 static void hold(struct edge *edge)
 {
     stream_pause(&edge->stream);
+    metric_inc(metrics_of(edge->tunnels), METRIC_TUNNELS_HELD);
     if (link_is_high(&edge->out->link) && !list_linked(&edge->wait))
         list_add_last(&edge->out->waiting, &edge->wait);
 }

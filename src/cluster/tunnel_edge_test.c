@@ -107,6 +107,7 @@ static void client_waits_for_the_link_and_what_it_has_said_goes_first(void **sta
     hear_opened(f, 0);
     assert_int_equal(hear_data(f, 0), 7);
     assert_memory_equal(f->link.in + f->link.taken - 3, "two", 3);
+    assert_int_equal(metric(f, METRIC_TUNNELS_HELD), 0);
     assert_int_equal(metric(f, METRIC_TUNNEL_BYTES_RECEIVED), 7);
     assert_int_equal(metric(f, METRIC_TUNNELS_EDGE), 1);
     assert_int_equal(f->dials, 1);
@@ -145,6 +146,7 @@ static void client_sends_a_window_and_then_as_much_as_is_worked_off(void **state
     write_all(f, &client);
     say_credit(f, 0, 1 + TUNNEL_PIECE);
     assert_int_equal(hear_data(f, 0), TUNNEL_PIECE);
+    assert_true(metric(f, METRIC_TUNNELS_HELD) >= 2);
     say_credit(f, 0, 1 + TUNNEL_PIECE); /* says nothing new */
     hear_nothing(f);
     far_free(&client);
@@ -367,21 +369,24 @@ static void client_that_goes_before_the_link_is_there_is_never_spoken_of(void **
 /* ---- a home that ends ---------------------------------------------------------------------------
  */
 
-static void client_gets_all_that_was_said_before_the_home_has_finished(void **state)
+static void client_gets_all_that_was_said_before_the_home_has_ended(void **state)
 {
+    static const enum tunnel_end ends[] = {TUNNEL_END_FINISHED, TUNNEL_END_CLOSED};
     struct fixture *f = *state;
-    struct far client;
-    uint64_t credited;
-    come(f, &client, 0);
-    uint64_t sent = fill(f, 0, &credited);
-    say_end_of(f, 0, TUNNEL_END_FINISHED);
-    hear_end(f, 0, TUNNEL_END_CLOSED);
-    TURN_UNTIL(f, (far_look(&client), client.ended));
-    assert_int_equal(client.len, sent);
-    assert_int_equal(f->farewells, 0);
-    assert_int_equal(metric(f, METRIC_TUNNELS_ENDED_BY_HOME), 1);
-    far_free(&client);
-    hear_nothing(f);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct far client;
+        uint64_t credited;
+        come(f, &client, 0);
+        uint64_t sent = fill(f, 0, &credited);
+        say_end_of(f, 0, ends[i]);
+        hear_end(f, 0, TUNNEL_END_CLOSED);
+        TURN_UNTIL(f, (far_look(&client), client.ended));
+        assert_int_equal(client.len, sent);
+        assert_int_equal(f->farewells, 0);
+        assert_int_equal(metric(f, METRIC_TUNNELS_ENDED_BY_HOME), i + 1);
+        far_free(&client);
+        hear_nothing(f);
+    }
 }
 
 static void client_whose_home_closes_is_closed_at_once_when_it_has_got_all(void **state)
@@ -641,7 +646,7 @@ int main(void)
         RULE(client_whose_transport_breaks_is_told_from_one_that_closes),
         RULE(client_that_is_held_back_and_closes_has_said_what_was_let_through),
         RULE(client_that_goes_before_the_link_is_there_is_never_spoken_of),
-        RULE(client_gets_all_that_was_said_before_the_home_has_finished),
+        RULE(client_gets_all_that_was_said_before_the_home_has_ended),
         RULE(client_whose_home_closes_is_closed_at_once_when_it_has_got_all),
         RULE(both_ends_may_say_so_at_once),
         RULE(clients_whose_link_dies_are_told_so_between_two_packets_only),

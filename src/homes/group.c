@@ -104,6 +104,7 @@ static void on_deposed(struct changelog *log)
     struct group *group = group_of(log);
 
     group->deposed++;
+    group_note_loss(group, HOMES_LOST_DEPOSED);
     tell_lost(group, "another node has claimed it");
 }
 
@@ -138,15 +139,18 @@ static void on_behind(struct changelog *log, uint64_t first)
  * no other, says that it was the store. */
 static void on_broken(struct changelog *log, const char *why)
 {
+    group_note_loss(group_of(log), HOMES_LOST_BROKEN);
     tell_lost(group_of(log), why);
     tell_behind(group_of(log), why, true);
 }
 
 static void on_lease(struct changelog *log, bool fresh)
 {
-    if (!fresh && group_of(log)->state == GROUP_SERVING)
-        LOG_LIMITED(LOG_WARN, "homes.lease_over", log_uint("group", log->group),
-                    log_uint("epoch", group_of(log)->epoch));
+    if (fresh || group_of(log)->state != GROUP_SERVING)
+        return;
+    group_of(log)->leases_over++;
+    LOG_LIMITED(LOG_WARN, "homes.lease_over", log_uint("group", log->group),
+                log_uint("epoch", group_of(log)->epoch));
 }
 
 static const struct changelog_ops changelog_ops = {
@@ -295,6 +299,7 @@ static void claim(struct group *group, uint64_t now_ms)
         log_uint("after_epoch", chain->at.epoch), log_text("home_before", chain->claimant.node),
         log_text("reason", is_vacant(group) ? "it has no home" : "its home is silent"));
     group->claims++;
+    group_note_cause(group, is_vacant(group) ? HOMES_CLAIMED_VACANT : HOMES_CLAIMED_SILENT);
     bool seeds = group->homes->mark.seeding && chain->at.sequence == 0;
     changelog_claim(&group->log, bytes_of_str(seeds ? SEED_NOTE : ""), now_ms);
 }
@@ -423,9 +428,12 @@ static void look_whether_to_stay(struct group *group, uint64_t now_ms, const str
                           preferred->news.engine >= HOMES_ENGINE_KEPT,
         .stay_ms = at_once ? 0 : homes->options.stay_ms,
     };
-    if (judge_gives_up(&stay) && may_hand_over(group))
-        give_up(group,
-                homes_drained(homes) ? "this node is drained" : "another node should be its home");
+    if (!judge_gives_up(&stay) || !may_hand_over(group))
+        return;
+    group_note_cause(group,
+                     homes_drained(homes) ? HOMES_GIVEN_UP_DRAINED : HOMES_GIVEN_UP_PREFERRED);
+    give_up(group,
+            homes_drained(homes) ? "this node is drained" : "another node should be its home");
 }
 
 /* It cannot read so in a log whose end the engine has lost, claim and all. Both would wait for the
@@ -495,10 +503,12 @@ bool group_leave(struct group *group, uint64_t now_ms)
     (void)now_ms;
     if (!group->attached)
         return false;
-    if (group->state == GROUP_LOADING || group->state == GROUP_SERVING)
+    if (group->state == GROUP_LOADING || group->state == GROUP_SERVING) {
+        group_note_cause(group, HOMES_GIVEN_UP_ENDING);
         give_up(group, "this node ends");
-    else
+    } else {
         group_unclaim(group);
+    }
     return group->state != GROUP_AWAY;
 }
 
@@ -529,6 +539,7 @@ void group_closed(struct group *group, uint64_t epoch, uint64_t now_ms)
         LOG(LOG_WARN, "homes.gives_up", log_uint("group", group->log.group),
             log_uint("epoch", epoch), log_text("reason", "this node cannot go on"));
         group->unfit_ms = now_ms + HOMES_UNFIT_MS;
+        group_note_cause(group, HOMES_GIVEN_UP_UNFIT);
     }
     group->state = GROUP_RELEASING;
     changelog_release(&group->log, now_ms);

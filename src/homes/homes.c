@@ -344,8 +344,10 @@ static void make_status(const struct homes *homes, struct homes_status *status)
                                     .engine_starts = homes->process.starts};
     memcpy(status->id, homes->mark.id, sizeof(status->id));
     memcpy(status->why, homes->why, sizeof(status->why));
-    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
         group_status(&homes->groups[i], &status->groups[i]);
+        observe_status(&homes->groups[i], &status->groups[i]);
+    }
 }
 
 static void count_all(struct homes *homes)
@@ -354,6 +356,9 @@ static void count_all(struct homes *homes)
 
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         group_count(&homes->groups[i], metrics);
+    observe_count(homes);
+    if (homes->connected_counted && !homes->connected)
+        metric_inc(metrics, METRIC_ENGINE_DISCONNECTS);
     metric_add(metrics, METRIC_ENGINE_CONNECTED,
                (uint64_t)homes->connected - homes->connected_counted);
     homes->connected_counted = homes->connected;

@@ -259,6 +259,23 @@ bool homes_is_forgotten(struct homes *homes, const char *node, const char *addre
 /* ---- what people are told ----------------------------------------------------------------------
  */
 
+/* Why a group came to this node, or left it. */
+enum homes_cause {
+    HOMES_NO_CAUSE, /* neither has happened */
+    HOMES_CLAIMED_VACANT,
+    HOMES_CLAIMED_SILENT,
+    HOMES_GIVEN_UP_DRAINED,
+    HOMES_GIVEN_UP_PREFERRED,
+    HOMES_GIVEN_UP_ENDING,
+    HOMES_GIVEN_UP_UNFIT,
+    HOMES_LOST_DEPOSED,
+    HOMES_LOST_BROKEN,
+    HOMES_CAUSES
+};
+
+/* "claimed: its home was silent"; "": HOMES_NO_CAUSE. */
+const char *homes_cause_text(enum homes_cause cause);
+
 struct homes_group_status {
     enum homes_part part;
     enum home_place place;
@@ -271,6 +288,11 @@ struct homes_group_status {
     char preferred[HOMES_NAME_MAX];
     struct changelog_counts counts;
     uint64_t claims, deposed, changes;
+    enum homes_cause cause; /* the last */
+    uint64_t read_lag;      /* records that its home has and this node has not read */
+    uint64_t standby_lag;   /* at home: records that the slowest other node has not applied */
+    uint64_t wait_ms;       /* since the record that the engine has not answered was sent first */
+    uint32_t window;        /* records that are asked for at a time */
     struct jetstream_copies copies; /* of its changelog */
 };
 

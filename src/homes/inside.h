@@ -220,6 +220,9 @@ struct group {
     uint64_t missing_ms; /* since when the log lacks its end, or was mended last; 0: it does not */
     char preferred[HOMES_NAME_MAX];
     uint64_t claims, deposed, changes, mended;
+    enum homes_cause cause; /* the last */
+    uint64_t causes[HOMES_CAUSES], causes_counted[HOMES_CAUSES];
+    uint64_t leases_over, leases_over_counted;
     struct group_counted {
         uint64_t home, claims, deposed, changes, appended, empty, resent, refused, mended;
     } counted;                  /* in the metrics already */
@@ -258,6 +261,32 @@ bool group_is_between(const struct group *group);
 bool group_publish(struct group *group);
 struct home group_home(const struct group *group);
 void group_count(struct group *group, struct metrics_shard *metrics);
+
+static inline void group_note_cause(struct group *group, enum homes_cause cause)
+{
+    group->cause = cause;
+    group->causes[cause]++;
+}
+
+/* The same, unless it was being given up already. */
+static inline void group_note_loss(struct group *group, enum homes_cause cause)
+{
+    if (group->state == GROUP_LOADING || group->state == GROUP_SERVING)
+        group_note_cause(group, cause);
+}
+
+/* ---- observe.c ---------------------------------------------------------------------------------
+ */
+
+/* What the metrics say of all groups: of the first four the most of any. */
+struct homes_observed {
+    uint64_t read_lag, standby_lag, lease_age_ms, wait_ms;
+    uint64_t in_flight, missing_copies;
+};
+
+/* Behind group_status(). */
+void observe_status(const struct group *group, struct homes_group_status *out);
+void observe_count(struct homes *homes);
 
 /* ---- engine.c, founding.c
  * ----------------------------------------------------------------------------------
@@ -299,6 +328,7 @@ struct homes {
     uint32_t starts_counted;
     char why[HOMES_WHY_MAX];
     struct group groups[HOMES_GROUPS];
+    struct homes_observed observed; /* in the metrics already */
     /* peers_rank()'s, HOMES_NODES_MAX each */
     struct candidate *ranked, *unranked;
     struct place_member *members;

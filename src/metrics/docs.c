@@ -50,6 +50,22 @@ void metrics_write_reference(FILE *out)
           "| topic | what it says |\n| --- | --- |\n",
           out);
     sys_topics_each(write_sys_row, out);
+    fputs(
+        "\n## The cluster\n\n"
+        "What this node knows of its engine, of the links to other nodes and of the groups, each\n"
+        "as one JSON object with the fields that [the API](api.md) gives for it. Published\n"
+        "every `broker.sys_interval` when something is another than before.\n\n"
+        "| topic | what it says |\n| --- | --- |\n",
+        out);
+    write_sys_row(out, SYS_CLUSTER "/engine", "As `engine` in `GET /v1/cluster`.");
+    write_sys_row(out, SYS_CLUSTER "/links/+",
+                  "The same of a member, by its name: `silent_ms`, `under_way_bytes`, `pauses` and "
+                  "so on. Of 64 nodes at most, those that were met first; the API tells of all. "
+                  "Empty: the node was removed.");
+    write_sys_row(out, SYS_CLUSTER "/groups/+",
+                  "As a group in `GET /v1/cluster/shards`, by its number, 0 to 15: `home`, "
+                  "`epoch`, `reason`, `lease_age_ms`, `read_lag`, `standby_lag`, `standbys`, "
+                  "`window`, `wait_ms`, `resent` and so on.");
     fputs("\n## What acknowledgements promise\n\n"
           "Published once. [What that means](../guide/acknowledgements.md).\n\n"
           "| topic | what it says |\n| --- | --- |\n",

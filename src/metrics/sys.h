@@ -23,6 +23,11 @@ enum { SYS_TEXT_MAX = 64 };
 /* What acknowledgements promise; published by the broker itself. */
 #define SYS_DURABILITY "$SYS/broker/durability"
 
+/* What is told of the cluster, as JSON; published by the broker itself. */
+#define SYS_CLUSTER "$SYS/skein/cluster"
+
+enum { SYS_LINKS_MAX = 64 }; /* of other nodes so many are told, those that were met first */
+
 /* Borrows both for the call. */
 typedef void sys_emit(void *arg, const char *topic, const char *text);
 

@@ -47,6 +47,18 @@
       "Will messages published.")                                                                  \
     X(CLUSTER_MEMBERS, GAUGE, "nodes", "cluster_members",                                          \
       "Other nodes of the cluster that are here.")                                                 \
+    X(CLUSTER_MEMBERS_LOST, COUNTER, "nodes", "cluster_members_lost",                              \
+      "Times that another node that was here went away.")                                          \
+    X(ROAD_BYTES_SENT, COUNTER, "bytes", "road_bytes_sent",                                        \
+      "Bytes of publications that were sent on to other nodes.")                                   \
+    X(ROAD_UNDER_WAY, GAUGE, "bytes", "road_under_way",                                            \
+      "Of these, those that the other nodes have not worked off.")                                 \
+    X(ROAD_PAUSES, COUNTER, "pauses", "road_pauses",                                               \
+      "Times that a publisher waited because another node had more than 1 MiB to work off.")       \
+    X(ROAD_ASKED, GAUGE, "messages", "road_asked",                                                 \
+      "Publications that wait until another node says what has become of them there.")             \
+    X(ROAD_UNANSWERED, COUNTER, "messages", "road_unanswered",                                     \
+      "Such publications whose node was lost before it answered; they are sent again.")            \
     X(HOMES_CURRENT, GAUGE, "groups", "homes_current",                                             \
       "Groups of the cluster that this node is home of.")                                          \
     X(HOMES_CLAIMS, COUNTER, "groups", "homes_claims",                                             \
@@ -59,6 +71,31 @@
       "1: there is a connection to the cluster's engine.")                                         \
     X(ENGINE_STARTS, COUNTER, "processes", "engine_starts",                                        \
       "Times that this node's engine was started.")                                                \
+    X(HOMES_CLAIMED_VACANT, COUNTER, "groups", "homes_claimed_vacant",                             \
+      "Groups that this node has claimed because they had no home.")                               \
+    X(HOMES_CLAIMED_SILENT, COUNTER, "groups", "homes_claimed_silent",                             \
+      "Groups that this node has claimed because their home had fallen silent.")                   \
+    X(HOMES_GIVEN_UP_DRAINED, COUNTER, "groups", "homes_given_up_drained",                         \
+      "Groups that this node has given up because it is drained.")                                 \
+    X(HOMES_GIVEN_UP_PREFERRED, COUNTER, "groups", "homes_given_up_preferred",                     \
+      "Groups that this node has given up because another one should be their home.")              \
+    X(HOMES_GIVEN_UP_ENDING, COUNTER, "groups", "homes_given_up_ending",                           \
+      "Groups that this node has given up because it ends.")                                       \
+    X(HOMES_GIVEN_UP_UNFIT, COUNTER, "groups", "homes_given_up_unfit",                             \
+      "Groups that this node has given up because it could not go on with them.")                  \
+    X(HOMES_LOST_DEPOSED, COUNTER, "groups", "homes_lost_deposed",                                 \
+      "Groups that this node led, or was loading, when another one claimed them.")                 \
+    X(HOMES_LOST_BROKEN, COUNTER, "groups", "homes_lost_broken",                                   \
+      "Groups that this node led, or was loading, and whose log does not fit its store.")          \
+    X(HOMES_LEASES_OVER, COUNTER, "leases", "homes_leases_over",                                   \
+      "Times that the lease of a group led here was over: the engine had not answered for "        \
+      "1,500 ms.")                                                                                 \
+    X(HOMES_LEASE_AGE, GAUGE, "milliseconds", "homes_lease_age",                                   \
+      "Of the groups led here the oldest lease: since what it rests on was sent.")                 \
+    X(ENGINE_DISCONNECTS, COUNTER, "connections", "engine_disconnects",                            \
+      "Times that the connection to the engine was lost.")                                         \
+    X(ENGINE_COPIES_MISSING, GAUGE, "copies", "engine_copies_missing",                             \
+      "Copies of changelogs that the engine is to have, and that are away or behind.")             \
     X(CHANGELOG_APPENDED, COUNTER, "batches", "changelog_appended",                                \
       "Batches appended to the changelogs.")                                                       \
     X(CHANGELOG_EMPTY, COUNTER, "records", "changelog_empty",                                      \
@@ -69,6 +106,15 @@
       "Appends that a changelog refused because another record stood there.")                      \
     X(CHANGELOG_MENDED, COUNTER, "changelogs", "changelog_mended",                                \
       "Changelogs whose end the engine had lost, and that go on behind this node's store.")    \
+    X(CHANGELOG_IN_FLIGHT, GAUGE, "records", "changelog_in_flight",                                \
+      "Records that the engine was sent and has not answered: at most one a group.")               \
+    X(CHANGELOG_WAIT, GAUGE, "milliseconds", "changelog_wait",                                     \
+      "Of these the oldest: since it was sent first.")                                             \
+    X(CHANGELOG_READ_LAG, GAUGE, "records", "changelog_read_lag",                                  \
+      "Records that this node has to read yet, of the group led elsewhere that has most.")         \
+    X(CHANGELOG_STANDBY_LAG, GAUGE, "records", "changelog_standby_lag",                            \
+      "Records that the slowest other node has to apply yet, of the group led here that has "      \
+      "most.")                                                                                     \
     X(COPIES_TAKEN, COUNTER, "groups", "copies_taken",                                             \
       "Groups of which a copy was taken from another node.")                                       \
     X(COPIES_FAILED, COUNTER, "groups", "copies_failed",                                           \
@@ -85,6 +131,8 @@
       "Connections that other nodes hold for sessions that live here.")                            \
     X(TUNNELS_OPENED, COUNTER, "connections", "tunnels_opened",                                    \
       "Connections whose session turned out to live on another node.")                             \
+    X(TUNNELS_HELD, COUNTER, "pauses", "tunnels_held",                                             \
+      "Times that such a connection was not read because its home lagged or the link was full.")   \
     X(TUNNELS_ENDED_BY_CLIENT, COUNTER, "connections", "tunnels_ended_by_client",                  \
       "Such connections that the client ended, or whose transport broke.")                         \
     X(TUNNELS_ENDED_BY_HOME, COUNTER, "connections", "tunnels_ended_by_home",                      \

@@ -62,9 +62,10 @@ def quiet_ports(count):
 
 class Cluster(list):
     """[0], [1], ... are kit.Broker. `known`: how many of them are in each other's configuration;
-    `each`: what the section `cluster` of a node's has beside the others'."""
+    `each`: what the section `cluster` of a node's has beside the others'; `broker` and `mqtt` are
+    sections of all."""
 
-    def __init__(self, count, known=None, each=None, environment=None, mqtt=None, **cluster):
+    def __init__(self, count, known=None, each=None, environment=None, mqtt=None, broker=None, **cluster):
         super().__init__()
         self.links = link_ports(count)
         ports = quiet_ports(2 * count)
@@ -72,7 +73,7 @@ class Cluster(list):
         self.known = known or count
         self.extra = {"drain_delay": 0, "home_stay": f"{STAY_S}s", **cluster}
         self.each = each or {}
-        self.mqtt = mqtt or {}
+        self.sections = {"mqtt": mqtt or {}, "broker": broker or {}}
         for number in range(self.known):
             self.append(Broker(self.configuration(number), environment={
                 "SKEIN_TEST_EDGE_LEASE": str(EDGE_LEASE_MS), **(environment or {})}))
@@ -82,7 +83,7 @@ class Cluster(list):
         return {"cluster": {"name": "tests", "node": f"n{number}", "secret": SECRET,
                             "listen": f"127.0.0.1:{self.links[number]}", "addresses": others,
                             **self.extra, **self.each.get(number, {})},
-                **({"mqtt": self.mqtt} if self.mqtt else {}),
+                **{name: keys for name, keys in self.sections.items() if keys},
                 "health": {"listen": f"127.0.0.1:{self.health[number]}",
                            "agent_listen": f"127.0.0.1:{self.agents[number]}"}}
 
