@@ -175,7 +175,7 @@ void flight_turn(struct changelog *log, uint64_t now_ms)
         return;
     log->counts.resent++;
     send_now(log, now_ms);
-    if (log->state == CHANGELOG_OPEN && !changelog_lease_fresh(log, now_ms))
+    if (log->state >= CHANGELOG_OPEN && !changelog_lease_fresh(log, now_ms))
         reader_ask_info(log, now_ms); /* it may have lost what this would stand behind */
 }
 

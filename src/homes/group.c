@@ -436,6 +436,16 @@ static void look_whether_to_stay(struct group *group, uint64_t now_ms, const str
             homes_drained(homes) ? "this node is drained" : "another node should be its home");
 }
 
+static void tell_moved(struct group *group)
+{
+    const struct changelog_position *whole = &group->log.chain.whole;
+
+    if (group->told_sequence == whole->sequence)
+        return;
+    group->told_sequence = whole->sequence;
+    ops_of(group)->moved(owner_of(group), group->log.group, whole);
+}
+
 /* It cannot read so in a log whose end the engine has lost, claim and all. Both would wait for the
  * other one, as the home, to mend that. */
 static bool is_home_of_the_past(const struct group *group)
@@ -449,19 +459,22 @@ static bool is_home_of_the_past(const struct group *group)
 static void turn_serving(struct group *group, uint64_t now_ms, const struct candidate *ranked,
                          uint32_t count)
 {
-    uint32_t number = group->log.group;
-
     if (is_home_of_the_past(group)) {
         changelog_depose(&group->log);
         return;
     }
-    if (group->told_sequence != group->log.chain.whole.sequence) {
-        group->told_sequence = group->log.chain.whole.sequence;
-        ops_of(group)->moved(owner_of(group), number, &group->log.chain.whole);
-    }
+    tell_moved(group);
     trim(group, now_ms, ranked, count);
     look_whether_to_mend(group, now_ms);
-    look_whether_to_stay(group, now_ms, ranked[0].peer);
+    if (changelog_lease_fresh(&group->log, now_ms)) /* else nothing is written that says so */
+        look_whether_to_stay(group, now_ms, ranked[0].peer);
+}
+
+/* The record that says so may have to wait for the engine. */
+static void turn_releasing(struct group *group, uint64_t now_ms)
+{
+    tell_moved(group);
+    look_whether_to_mend(group, now_ms);
 }
 
 static void look_whether_vacant(struct group *group, uint64_t now_ms)
@@ -489,6 +502,8 @@ void group_turn(struct group *group, uint64_t now_ms)
         turn_away(group, now_ms, homes->ranked, count);
     else if (group->state == GROUP_SERVING)
         turn_serving(group, now_ms, homes->ranked, count);
+    else if (group->state == GROUP_RELEASING)
+        turn_releasing(group, now_ms);
     look_whether_vacant(group, now_ms);
 }
 

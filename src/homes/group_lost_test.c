@@ -101,6 +101,32 @@ static void home_mends_the_log_that_the_engine_has_lost_under_it(void **state)
     pair_free(pair);
 }
 
+static void home_that_is_leaving_mends_the_log_that_the_engine_has_lost_under_it(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct group *first = pair->first->group, *second = pair->second->group;
+    (void)state;
+
+    while (second->log.chain.at.sequence < pair->world->log.last)
+        step(pair);
+    stores_have_all(pair);
+    struct changelog_position less = second->log.chain.whole;
+    less.sequence -= 3;
+    changelog_stop(&second->log);
+    changelog_start_at(&second->log, &less);
+    second->flushed = less;
+    world_lose(pair->world, pair->world->log.last - 5);
+    uint64_t epoch = first->epoch;
+    assert_true(group_leave(first, pair->world->now_ms));
+    for (int i = 0; i < 3; i++) {
+        advance(pair, HOMES_MEND_MS);
+        group_flushed(first, changelog_position(&first->log));
+    }
+    assert_int_equal(first->mended, 1);
+    assert_true(first->epoch > epoch); /* it was released, and claimed anew */
+    pair_free(pair);
+}
+
 /* A third node, which only says that it is there. */
 static struct peer *hear_third(struct member *member)
 {
@@ -188,6 +214,7 @@ int main(void)
         cmocka_unit_test(log_whose_end_was_lost_waits_for_all_nodes),
         cmocka_unit_test(log_whose_end_was_lost_is_mended_by_who_has_most_of_it),
         cmocka_unit_test(home_mends_the_log_that_the_engine_has_lost_under_it),
+        cmocka_unit_test(home_that_is_leaving_mends_the_log_that_the_engine_has_lost_under_it),
         cmocka_unit_test(home_gives_way_to_a_later_one_of_which_the_log_says_nothing),
         cmocka_unit_test(group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard),
         cmocka_unit_test(group_is_not_vacant_whose_home_is_not_heard_but_appends),
