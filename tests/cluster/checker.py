@@ -339,10 +339,13 @@ def c5_order(model):
     one was sent.
 
     Cannot know: the order of QoS 0 sent on two connections; of copies that come again, and of what may be
-    one, since the first may have expired; within a share."""
+    one, since the first may have expired, or was for a clean session and dropped by a link; within a share."""
 
-    def may_be_a_copy(message, t):
-        return message.expiry_s and len(message.sends) > 1 and t >= message.sent + message.expiry_s
+    def may_be_a_copy(delivery):
+        message = delivery.message
+        expired = message.expiry_s and delivery.t >= message.sent + message.expiry_s
+        dropped = not delivery.connection.durable and not model.calm(message.sent, delivery.t)
+        return len(message.sends) > 1 and (expired or dropped)
 
     for client in model.clients.values():
         own, seen, streams = {}, set(), collections.defaultdict(list)
@@ -351,7 +354,7 @@ def c5_order(model):
             if not message or delivery.retain or message.will or delivery.id in seen:
                 continue
             seen.add(delivery.id)
-            if may_be_a_copy(message, delivery.t):
+            if may_be_a_copy(delivery):
                 continue
             if delivery.topic not in own:
                 own[delivery.topic] = client.own(delivery.topic)

@@ -560,6 +560,20 @@ def test_what_comes_after_the_first_copy_may_have_expired_has_no_order(story, wa
     assert story.rules() == rules
 
 
+@pytest.mark.parametrize("durable, fault, rules", [
+    (False, True, []), (True, True, ["C5"]), (False, False, ["C5"])])
+def test_what_a_link_may_have_dropped_for_a_clean_session_has_no_order(durable, fault, rules):
+    story = Story()
+    story.connect("s", "n2", expiry_s=100_000 if durable else 0, clean=not durable), story.connect("p", "n1")
+    story.subscribe("s", "c/#")
+    if fault:
+        story.fault("cut", ["n1"])
+    story.publish("p/1", acked=False), story.publish("p/2", acked=False)
+    story.publish("p/1", dup=True), story.publish("p/2", dup=True)
+    story.deliver("s", "p/2"), story.deliver("s", "p/1"), story.deliver("s", "p/2")
+    assert story.rules() == rules
+
+
 def test_a_copy_that_comes_again_is_not_out_of_order(story):
     story.subscribe("s", "c/#")
     story.publish("p/1"), story.publish("p/2")
