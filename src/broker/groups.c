@@ -465,6 +465,7 @@ static void changed(void *owner)
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         tell_place(groups, &groups->groups[i]);
     pthread_mutex_unlock(&groups->lock);
+    cluster_set_behind(groups->broker->cluster, homes_behind(groups->homes));
     cluster_news_changed(groups->broker->cluster);
 }
 

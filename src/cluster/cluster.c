@@ -273,6 +273,16 @@ void cluster_hurry(struct cluster *cluster)
         homes_hurry(cluster->homes);
 }
 
+void cluster_set_behind(struct cluster *cluster, uint32_t groups)
+{
+    for (uint32_t i = 0; i < cluster->worker_count; i++) {
+        struct delivery_remote *remote = roads_remote(cluster->roads[i]);
+        uint32_t was = atomic_exchange_explicit(&remote->behind, groups, memory_order_relaxed);
+        if (was != 0 && groups == 0)
+            tunnels_post_homes_changed(cluster->tunnels[i]);
+    }
+}
+
 uint64_t cluster_sequence(const struct cluster *cluster, uint32_t shard)
 {
     return cluster->homes == NULL ? 0 : homes_sequence(cluster->homes, shard % CLUSTER_GROUPS);

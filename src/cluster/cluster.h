@@ -133,6 +133,10 @@ bool cluster_is_spread(const struct cluster *cluster, uint32_t shard, uint64_t s
 /* See homes_hurry(). */
 void cluster_hurry(struct cluster *cluster);
 
+/* For which groups retained messages are old here: a bit each. When it is none, who waits for that
+ * goes on. Any thread. */
+void cluster_set_behind(struct cluster *cluster, uint32_t groups);
+
 /* On the worker's thread, when cluster_home_of() gives something else: other nodes are told what
  * they are believed to be home of. */
 void cluster_tell_view(struct cluster *cluster, uint32_t worker);

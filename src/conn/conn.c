@@ -417,6 +417,9 @@ static size_t received(struct stream *stream, struct bytes in)
         if (frame.type == PACKET_PUBLISH && worker->hub->remote != NULL &&
             conn->state == CONN_CONNECTED && conn_hold_publish(conn, &frame))
             break;
+        if (frame.type == PACKET_SUBSCRIBE && conn->state == CONN_CONNECTED &&
+            conn_hold_subscribe(conn))
+            break;
         packets++;
         if (__builtin_expect(conn->state == CONN_CONNECTED, 1))
             dispatch(conn, &frame, rest.data);

@@ -167,6 +167,9 @@ enum home_result conn_find_home(struct conn *conn, const struct connect *connect
 /* Whether a PUBLISH that is to be acknowledged or retained has to wait, because it may not get to
  * everybody now: then it is handed up again later. */
 bool conn_hold_publish(struct conn *conn, const struct frame *frame);
+
+/* A SUBSCRIBE must wait, since it would be answered with old retained messages: as above. */
+bool conn_hold_subscribe(struct conn *conn);
 /* Its will, NULL: no memory. Gives a reference. */
 struct message *conn_will_of(const struct conn *conn, const struct connect *connect,
                              session_ref publisher);

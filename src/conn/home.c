@@ -108,17 +108,25 @@ static enum home_result await(struct conn *conn, uint32_t wait_ms)
     return HOME_AWAITED;
 }
 
+static bool hold(struct conn *conn)
+{
+    conn_set_busy(conn, CONN_BUSY_HOME);
+    list_remove(&conn->link);
+    list_add_last(&conn->worker->homeless, &conn->link);
+    return true;
+}
+
 bool conn_hold_publish(struct conn *conn, const struct frame *frame)
 {
     enum { QOS_OR_RETAIN = 7 };
-    struct conn_worker *worker = conn->worker;
+    const struct conn_worker *worker = conn->worker;
     bool waits = delivery_lacks_routes(worker->hub) || delivery_routes_again(worker->hub);
-    if (!waits || (frame->flags & QOS_OR_RETAIN) == 0)
-        return false;
-    conn_set_busy(conn, CONN_BUSY_HOME);
-    list_remove(&conn->link);
-    list_add_last(&worker->homeless, &conn->link);
-    return true;
+    return waits && (frame->flags & QOS_OR_RETAIN) != 0 && hold(conn);
+}
+
+bool conn_hold_subscribe(struct conn *conn)
+{
+    return delivery_lacks_retained(conn->worker->hub) && hold(conn);
 }
 
 void conn_go_on(struct conn *conn)

@@ -284,12 +284,14 @@ static void who_was_at_home_here_is_registered_with_the_next_home(void **state)
     assert_int_equal(cluster.withdrawn, 1);
 }
 
-/* ---- wills --- */
+/* ---- retained messages --- */
+
+static struct delivery_remote remote;
 
 /* The cluster has been initialised. */
 static void initialise(struct fixture *f)
 {
-    static struct delivery_remote remote;
+    remote = (struct delivery_remote){0};
     remote.settled = UINT64_MAX;
     remote.shards_have_homes = true;
     for (uint32_t i = 0; i < WORKERS; i++)
@@ -301,6 +303,25 @@ static void uninitialise(struct fixture *f)
     for (uint32_t i = 0; i < WORKERS; i++)
         f->workers[i].hub.remote = NULL;
 }
+
+static void subscribe_waits_while_retained_messages_are_old(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = asks(f, MQTT_V5, true);
+    (void)expect_connack(client, 0);
+    initialise(f);
+    remote.behind = 1 << 7;
+    send_subscribe(client, 1, "a", (struct subscription_options){.qos = 1});
+    settle(f);
+    homes_are(f, CONN_HERE);
+    expect_silence(client);
+    remote.behind = 0;
+    homes_are(f, CONN_HERE);
+    expect_suback(client, 1, 1);
+    uninitialise(f);
+}
+
+/* ---- wills --- */
 
 static struct client *asks_with_will(struct fixture *f, bool durable)
 {
@@ -389,6 +410,7 @@ int main(void)
         TEST(a_session_that_outlives_its_connection_goes_to_its_home),
         TEST(a_session_that_ends_with_its_connection_is_let_in_by_its_home),
         TEST(who_is_not_let_in_is_refused_in_the_end),
+        TEST(subscribe_waits_while_retained_messages_are_old),
         TEST(will_of_a_session_that_ends_with_its_connection_is_kept_by_its_home),
         TEST(will_of_a_client_that_disconnects_is_not_due),
         TEST(will_of_a_client_that_was_not_let_in_is_not_due),

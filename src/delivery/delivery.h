@@ -129,6 +129,7 @@ struct delivery_remote {
     _Atomic uint32_t serving;       /* a bit for each group of shards that this node is home of */
     _Atomic uint32_t headless;      /* groups of shards that no node is home of at the moment */
     _Atomic uint32_t moves;         /* so often some group had none */
+    _Atomic uint32_t behind;        /* a bit for each group whose retained messages are old here */
 };
 
 /* At start-up: the queue of a session that ended, which other members of its shares get. */
@@ -238,6 +239,13 @@ static inline bool delivery_lacks_routes(const struct delivery_hub *hub)
     return hub->remote != NULL &&
            atomic_load_explicit(&hub->remote->headless, memory_order_acquire) > 0 &&
            !broken(BREAK_NO_LEASE);
+}
+
+/* Some retained messages are not known here at the moment, and others not as they are. */
+static inline bool delivery_lacks_retained(const struct delivery_hub *hub)
+{
+    return hub->remote != NULL &&
+           atomic_load_explicit(&hub->remote->behind, memory_order_relaxed) != 0;
 }
 
 /* Of those that were published before sessions moved last some are not answered. */

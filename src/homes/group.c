@@ -116,6 +116,20 @@ static void on_released(struct changelog *log)
     LOG(LOG_INFO, "homes.released", log_uint("group", log->group), log_uint("epoch", group->epoch));
 }
 
+static void note_behind(struct group *group, uint64_t now_ms)
+{
+    struct homes *homes = group->homes;
+    uint32_t bit = UINT32_C(1) << group->log.group;
+    bool behind = group->lacks && now_ms < group->lacks_from_ms + HOMES_OLD_MS;
+    uint32_t was = homes_behind(homes);
+    uint32_t is = behind ? was | bit : was & ~bit;
+
+    if (is == was)
+        return;
+    atomic_store_explicit(&homes->behind, is, memory_order_relaxed); /* nobody else writes it */
+    ops_of(group)->changed(owner_of(group));
+}
+
 /* A copy that does not help is not asked for again at once. */
 static void tell_behind(struct group *group, const char *why, bool home)
 {
@@ -126,6 +140,7 @@ static void tell_behind(struct group *group, const char *why, bool home)
     group->lacks_from_ms = group->homes->now_ms;
     group->asked = 0;
     snprintf(group->lacks_why, sizeof(group->lacks_why), "%s", why);
+    note_behind(group, group->homes->now_ms);
     LOG(LOG_WARN, "homes.behind", log_uint("group", group->log.group), log_text("reason", why));
 }
 
@@ -202,6 +217,7 @@ void group_place(struct group *group, const struct changelog_position *position)
     group->lacks = group->copies = false;
     group->based = true;
     group->copied_ms = group->homes->now_ms;
+    note_behind(group, group->homes->now_ms);
     LOG(LOG_INFO, "homes.copied", log_uint("group", group->log.group),
         log_uint("sequence", position->sequence));
 }
@@ -505,6 +521,7 @@ void group_turn(struct group *group, uint64_t now_ms)
     else if (group->state == GROUP_RELEASING)
         turn_releasing(group, now_ms);
     look_whether_vacant(group, now_ms);
+    note_behind(group, now_ms);
 }
 
 void group_unclaim(struct group *group)

@@ -364,6 +364,9 @@ static void group_that_is_part_of_a_copy_is_not_followed(void **state)
     advance(pair, 5000);
     assert_int_equal(second->group->log.chain.at.sequence, 0);
     assert_true(second->behind > 0);
+    assert_int_equal(homes_behind(second->homes), 1u << WORLD_GROUP);
+    advance(pair, HOMES_OLD_MS);
+    assert_int_equal(homes_behind(second->homes), 0); /* nobody waits any longer */
     pair_free(pair);
 }
 

@@ -282,6 +282,11 @@ void homes_members(struct homes *homes, const char *const *nodes, uint32_t count
     mailbox_post(&homes->mailbox, &mail->mail.letter);
 }
 
+uint32_t homes_behind(const struct homes *homes)
+{
+    return atomic_load_explicit(&homes->behind, memory_order_relaxed);
+}
+
 void homes_news(struct homes *homes, struct homes_news *news)
 {
     pthread_mutex_lock(&homes->lock);

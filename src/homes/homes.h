@@ -192,6 +192,10 @@ const char *homes_node_name(const struct homes *homes, uint16_t node);
  * thread. */
 bool homes_lease_fresh(const struct homes *homes, uint32_t group, uint64_t now_ms);
 
+/* A bit for each group whose records are being copied from another node, since it cannot be read
+ * on: what is retained in it is old here. Not for longer than HOMES_OLD_MS. Any thread, no lock. */
+uint32_t homes_behind(const struct homes *homes);
+
 /* No node is home of the group and acts, as far as most nodes can tell: this one hears most of
  * them, and the log has not moved for a while, here or there. Any thread, no lock. */
 bool homes_is_vacant(const struct homes *homes, uint32_t group, uint64_t now_ms);

@@ -28,7 +28,8 @@ enum {
     HOMES_TRIM_MS = 5000,
     HOMES_STILL_MS = 2000,  /* a home that acts appends more often, and others read it by then */
     HOMES_VACANT_MS = 1000, /* for so long is said what this thread saw last */
-    HOMES_MEND_MS = 5000,   /* an engine that has lost something says so for so long */
+    HOMES_OLD_MS = 10000, /* as long does who asks for retained messages wait for a copy of them */
+    HOMES_MEND_MS = 5000, /* an engine that has lost something says so for so long */
     HOMES_REBALANCE_MS = 30000, /* so long after homes_rebalance() no stay counts */
 };
 
@@ -300,8 +301,9 @@ struct homes {
     int wake_fd;
     struct mailbox mailbox;
 
-    _Atomic bool hurry;   /* homes_hurry() */
-    _Atomic bool drained; /* written by the homes thread */
+    _Atomic bool hurry;      /* homes_hurry() */
+    _Atomic uint32_t behind; /* homes_behind(); written by the homes thread */
+    _Atomic bool drained;    /* written by the homes thread */
 
     /* the homes thread's */
     enum homes_phase phase;

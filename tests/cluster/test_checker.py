@@ -887,12 +887,12 @@ def test_a_message_that_was_being_sent_to_a_client_which_was_gone(story):
     story.subscribe("s", "c/#")
     calm = story.fork()
     story.fault("cut", ["n2"])
-    for each, rules in [(calm, ["C9"]), (story, [])]:
+    for each, expected in [(calm, ["C9"]), (story, [])]:
         each.close("s"), each.publish("p/1", expiry_s=5), each.wait(20)
         each.connect("s", "n3", present=True)
         other = each.fork()
         each.deliver("s", "p/1", dup=True), other.deliver("s", "p/1")
-        assert (each.rules(), other.rules()) == (rules, ["C9"])
+        assert (each.rules(), other.rules()) == (expected, ["C9"])
 
 
 def test_a_message_that_may_have_expired_is_not_owed_and_one_that_cannot_is(story):
