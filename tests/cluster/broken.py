@@ -35,7 +35,7 @@ ALL = {each.name: each for each in [
     # A home that wakes up goes on beside the next one, and neither hears of the other.
     Broken("no_fencing", "broker.stop", "C3 C4", 6, ["11", "69", "102"]),
     # While groups are between two homes nobody knows who of their sessions has subscribed to what.
-    Broken("no_lease", "broker.stop", "C1 C3 C4 C8", 8, ["69", "11", "102"]),
+    Broken("no_lease", "broker.stop", "C1 C3 C4 C5", 8, ["11", "69", "102"]),
     # What had been sent and was not confirmed comes once more.
     Broken("no_dedupe", "broker.kill", "C4", 5, ["3", "89", "111"]),
     # A message that was refused, and sent again by its publisher, is there twice when its node is home again.
