@@ -85,7 +85,7 @@ static void write_failure(struct conn *conn, struct owed *owed)
         conn_refuse(conn, MQTT_SERVER_UNAVAILABLE, NULL);
         return;
     }
-    if (conn->version != MQTT_V5 || type == PACKET_PUBCOMP)
+    if (conn->version != MQTT_V5 || type == PACKET_PUBCOMP || type == PACKET_PUBREL)
         return; /* withheld: it is sent again when the client comes back */
     uint8_t packet[8];
     uint8_t *end =
