@@ -15,6 +15,8 @@ static const char *fullness(const struct condition *condition)
 {
     if (condition->memory_full)
         return "memory_full";
+    if (condition->cut_off)
+        return "cut_off";
     return condition->connections >= condition->connections_max ? "connections_full" : NULL;
 }
 

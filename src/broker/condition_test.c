@@ -161,6 +161,17 @@ static void weight_is_what_the_scarcer_of_time_and_connections_leaves(void **sta
     }
 }
 
+static void broker_that_is_cut_off_takes_nobody_for_now(void **state)
+{
+    struct condition c = well;
+
+    (void)state;
+    c.cut_off = true;
+    assert_null(condition_failure(&c));
+    assert_obstacle(&c, "cut_off");
+    assert_line(&c, "up 0%\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +184,7 @@ int main(void)
         cmocka_unit_test(broker_at_its_limit_of_connections_wants_nobody),
         cmocka_unit_test(broker_that_is_new_takes_back_a_drain),
         cmocka_unit_test(weight_is_what_the_scarcer_of_time_and_connections_leaves),
+        cmocka_unit_test(broker_that_is_cut_off_takes_nobody_for_now),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,20 @@
 
 enum { HEALTH_BACKLOG = 128 };
 
+/* Cut off from most other nodes, home of nothing, and not told to go on all the same. */
+static bool serves_nobody(const struct broker *broker)
+{
+    const struct cluster *cluster = broker->cluster;
+
+    if (cluster == NULL || !cluster_is_cut_off(cluster) ||
+        broker->config->cluster.cut_off == CLUSTER_CUT_OFF_SERVE)
+        return false;
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
+        if (cluster_home_of(cluster, group).place == CLUSTER_HERE)
+            return false;
+    return true;
+}
+
 static struct condition condition_now(struct broker *broker)
 {
     struct vitals *vitals = &broker->vitals;
@@ -26,6 +40,7 @@ static struct condition condition_now(struct broker *broker)
         .phase = atomic_load_explicit(&vitals->phase, memory_order_acquire),
         .stuck = now_ms > turned_ms + HEALTH_PATIENCE_MS,
         .memory_full = atomic_load_explicit(&broker->shared.memory_full, memory_order_relaxed),
+        .cut_off = serves_nobody(broker),
         .drained = broker->homes != NULL && homes_drained(broker->homes),
         .removed = broker->homes != NULL && homes_is_removed(broker->homes),
         .busy_percent = atomic_load_explicit(&vitals->busy_percent, memory_order_relaxed),

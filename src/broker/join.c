@@ -58,6 +58,7 @@ int join_open(struct broker *broker)
                                                     .secret = bytes_of_str(join->secret.hidden)};
     take_addresses(join, config);
     join->options.identity.version_max = (uint16_t)asked_by_test("SKEIN_TEST_LINK_VERSION");
+    join->options.serves_cut_off = config->cluster.cut_off == CLUSTER_CUT_OFF_SERVE;
     join->options.edge_lease_ms = asked_by_test("SKEIN_TEST_EDGE_LEASE");
     broker->cluster = cluster_new(&join->options, &broker->router,
                                   metrics_shard_get(&broker->metrics, broker->worker_count + 1),

@@ -372,6 +372,19 @@ void changelog_release(struct changelog *log, uint64_t now_ms)
         send_next(log, now_ms);
 }
 
+void changelog_abandon(struct changelog *log)
+{
+    struct changelog_position whole = *changelog_position(log);
+    bool told = log->lease_told;
+
+    CHECK(log->state == CHANGELOG_OPEN);
+    step_down(log, CHANGELOG_IDLE);
+    log->lease_told = false;
+    changelog_start_at(log, &whole); /* parts of a batch behind it are read anew */
+    if (told)
+        log->ops->lease_changed(log, false);
+}
+
 void changelog_trim(struct changelog *log, uint64_t sequence)
 {
     log->engine->ops->trim(log->engine, log->group, sequence);

@@ -10,6 +10,7 @@
  *          -> OPENING                                  its first record behind the claim
  *          -> OPEN                                     home
  *     OPEN --release--> RELEASING -> IDLE
+ *     OPEN --abandon--> IDLE                           as if it had ended
  *     CLAIMING ... RELEASING --deposed--> IDLE         somebody else has claimed
  *     any --broken--> BROKEN                           the log does not hang together
  *
@@ -189,6 +190,11 @@ MUST_USE enum rc changelog_append_fenced(struct changelog *log, struct bytes bat
 /* OPEN: gives the group up, when what is on its way is known. From now on the lease is over.
  * Harmless when this node is not home. */
 void changelog_release(struct changelog *log, uint64_t now_ms);
+
+/* OPEN: is not home from now on, without a word to anybody, as a process that has ended; so the
+ * next home waits for its lease. What is in flight may be in the log all the same. IDLE behind the
+ * last whole batch. */
+void changelog_abandon(struct changelog *log);
 
 /* What is before `sequence` is needed by nobody. When the log ends before that it goes on from
  * there. */

@@ -467,6 +467,33 @@ static void claim_where_nobody_has_a_lease_opens_at_once(void **state)
     world_free(world);
 }
 
+static void home_that_abandons_reads_what_it_had_in_flight_and_is_followed(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    world_advance(world, 20);
+    a->lost_answers = 1;
+    assert_int_equal(append(a, "in flight", 1), RC_OK);
+    world_advance(world, 5);
+    changelog_abandon(&a->changelog);
+    assert_false(fresh(a));
+    assert_int_equal(a->committed_count, 0);
+    follow(a);
+    claim(b);
+    world_advance(world, CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS - 100);
+    assert_int_equal(b->opened, 0); /* nobody has told it anything */
+    world_advance(world, 200);
+
+    assert_int_equal(b->opened, 1);
+    assert_int_equal(a->applied_count, 1);
+    assert_string_equal(a->applied[0], "in flight");
+    assert_int_equal(a->deposed, 0);
+    world_free(world);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -493,6 +520,7 @@ int main(void)
         cmocka_unit_test(home_that_is_not_fenced_appends_behind_the_claim_of_another),
         cmocka_unit_test(home_without_a_lease_is_sure_of_itself_while_it_hears_nothing),
         cmocka_unit_test(claim_where_nobody_has_a_lease_opens_at_once),
+        cmocka_unit_test(home_that_abandons_reads_what_it_had_in_flight_and_is_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,6 +283,11 @@ void cluster_set_behind(struct cluster *cluster, uint32_t groups)
     }
 }
 
+bool cluster_is_cut_off(const struct cluster *cluster)
+{
+    return cluster->homes != NULL && homes_is_cut_off(cluster->homes);
+}
+
 uint64_t cluster_sequence(const struct cluster *cluster, uint32_t shard)
 {
     return cluster->homes == NULL ? 0 : homes_sequence(cluster->homes, shard % CLUSTER_GROUPS);

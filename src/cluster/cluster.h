@@ -46,6 +46,7 @@ struct cluster_options {
     struct cluster_address addresses[CLUSTER_ADDRESSES_MAX];
     uint32_t address_count; /* of others; our own among them does no harm */
     uint32_t edge_lease_ms; /* 0: as it should be; a test's */
+    bool serves_cut_off;    /* keeps clients while it is cut off (homes_is_cut_off()) */
 };
 
 /* Whose connection goes through a tunnel. */
@@ -126,6 +127,9 @@ struct cluster_home {
 /* Where sessions of that shard live; everything is here until cluster_set_home() was called. Any
  * thread, without a lock. */
 struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shard);
+
+/* See homes_is_cut_off(). When that changes clients->homes_changed() is called. */
+bool cluster_is_cut_off(const struct cluster *cluster);
 
 /* See homes_sequence() and homes_is_spread(); of the shard's group. */
 uint64_t cluster_sequence(const struct cluster *cluster, uint32_t shard);

@@ -141,7 +141,11 @@ void dial_met(struct member *member, const struct link_peer *peer, int fd, struc
 
 void dial_look_at_homes(struct cluster *cluster)
 {
-    if (!places_look(cluster))
+    bool changed = places_look(cluster);
+    bool cut_off = cluster_is_cut_off(cluster);
+    changed |= cut_off != cluster->was_cut_off;
+    cluster->was_cut_off = cut_off;
+    if (!changed)
         return;
     for (uint32_t i = 0; i < cluster->worker_count; i++)
         tunnels_post_homes_changed(cluster->tunnels[i]);

@@ -88,6 +88,7 @@ struct cluster {
     struct homes *homes;   /* NULL: in programs that are no broker */
     uint64_t homes_here;   /* a hash of who was here when that was said last */
     bool homes_told;
+    bool was_cut_off; /* at the last look */
     struct list members, targets;
     uint32_t member_count, target_count;
     struct own_routes own_routes;

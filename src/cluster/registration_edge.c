@@ -35,6 +35,7 @@ struct registration {
     bool counted;   /* in group->unknown */
     bool dropped;   /* drop() was called */
     bool is_here;   /* in all->here */
+    bool was_here;  /* its last home was this node */
     uint16_t len;
     uint8_t client_id[];
 };
@@ -275,6 +276,7 @@ static void settle_here(struct registration *registration)
 static void unlink_it(struct registration *registration)
 {
     struct registrations *all = registration->all;
+    registration->was_here = registration->is_here;
     registration->out = NULL;
     registration->is_here = false;
     if (registration->lost_ms == 0)
@@ -417,6 +419,23 @@ static bool is_vacant(const struct registration *registration)
                            tunnels->is.loop->now_ms);
 }
 
+/* How long it is kept without a home. The next home does not know that this node has it when this
+ * one was its home itself; and should it be cut off, cannot be told. */
+static uint32_t patience_ms(const struct registration *registration)
+{
+    const struct cluster *cluster = registration->all->tunnels->owner;
+    return registration->was_here && cluster_is_cut_off(cluster) ? 0
+                                                                 : registration_lease_ms(cluster);
+}
+
+/* Nobody can let another one in meanwhile, or that is to be put up with. */
+static bool stays(const struct registration *registration)
+{
+    const struct cluster *cluster = registration->all->tunnels->owner;
+    return is_vacant(registration) ||
+           (cluster->options->serves_cut_off && cluster_is_cut_off(cluster));
+}
+
 /* For one that no link holds: asks the home that there is now. */
 static void link_again(struct registration *registration)
 {
@@ -425,12 +444,12 @@ static void link_again(struct registration *registration)
     struct cluster_home home = home_of(registration, &registration->epoch);
     list_remove(&registration->node);
     list_add_last(&all->unlinked, &registration->node);
-    if (home.place == CLUSTER_NOWHERE && registration->lost_ms != 0 && is_vacant(registration))
-        registration->lost_ms = now_ms; /* nobody can let another one in meanwhile */
+    if (home.place == CLUSTER_NOWHERE && registration->lost_ms != 0 && stays(registration))
+        registration->lost_ms = now_ms;
     if (home.place == CLUSTER_HERE)
         settle_here(registration);
     else if (registration->lost_ms != 0 && registration->holder != NULL &&
-             now_ms - registration->lost_ms > registration_lease_ms(all->tunnels->owner))
+             now_ms - registration->lost_ms > patience_ms(registration))
         drop(registration, false);
     else if (home.place == CLUSTER_AWAY && (!registration->dropped || registration->holder == NULL))
         tell_at(registration, home.remote, registration->shard % home.workers);

@@ -254,16 +254,11 @@ static void over(struct registrations *all, struct registered *registered,
     mem_free(registered);
 }
 
-/* Somebody of that name is connected to this node; a session that nobody is connected to has ended
- * when the one that asks was let in. */
-static bool is_connected_here(struct registrations *all, struct bytes client_id)
+/* Somebody of that name is connected to this node, or has left a session here that is stored. That
+ * one may have begun when the one that asks could not be reached, and is the younger then. */
+static bool is_succeeded_here(const struct registrations *all, struct bytes client_id)
 {
-    const struct cluster_worker *is = &all->tunnels->is;
-    const struct session *session = session_find(hub_of(all)->sessions, client_id);
-    if (session != NULL && session->sink != NULL)
-        return true;
-    is->clients->evict(is->clients_owner, client_id);
-    return false;
+    return session_find(hub_of(all)->sessions, client_id) != NULL;
 }
 
 /* It was registered before, with us or with the home before us. */
@@ -273,7 +268,7 @@ static void readmit(struct registrations *all, struct tunnel_in *in, uint64_t nu
     struct registered *before = find(all, client_id);
     if (!registrations_serve(all, shard_of(all, client_id)))
         return; /* it will hear of the next home */
-    bool other = before == NULL ? is_connected_here(all, client_id) : before->number != number;
+    bool other = before == NULL ? is_succeeded_here(all, client_id) : before->number != number;
     if (other ||
         (kind == REGISTER_AGAIN_WITH_WILL && !testament_claim(hub_of(all), client_id, number)))
         say(in, LINK_DROP, number, client_id);

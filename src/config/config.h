@@ -38,6 +38,7 @@ enum queue_full_policy { QUEUE_DROP_NEWEST, QUEUE_DROP_OLDEST, QUEUE_DROP_QOS0_F
 enum slow_subscriber_policy { SLOW_DROP, SLOW_PAUSE_PUBLISHER };
 enum cluster_role { CLUSTER_ACTIVE, CLUSTER_STANDBY };
 enum cluster_engine { CLUSTER_ENGINE_MANAGED, CLUSTER_ENGINE_EXTERNAL };
+enum cluster_cut_off { CLUSTER_CUT_OFF_CLOSE, CLUSTER_CUT_OFF_SERVE };
 
 struct config_listener {
     char host[CONFIG_TEXT_MAX]; /* address or name, without brackets */
@@ -153,6 +154,7 @@ struct config {
         uint32_t engine_url_count;
         uint16_t engine_port, engine_route_port; /* 0: from the link's port */
         uint32_t home_wait_ms;
+        enum cluster_cut_off cut_off;
         uint32_t home_stay_ms;   /* of a group, before it is given to where it should be */
         uint32_t drain_delay_ms; /* from `skein cluster drain` until clients are moved */
         uint32_t drain_rate;     /* clients a second */

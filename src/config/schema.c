@@ -100,6 +100,13 @@ static const struct config_choice cluster_roles[] = {
     {0},
 };
 
+static const struct config_choice cluster_cut_offs[] = {
+    {"close", "they are closed and refused, since their client ids may be connected elsewhere",
+     CLUSTER_CUT_OFF_CLOSE},
+    {"serve", "they are served, on this node alone, at QoS 0", CLUSTER_CUT_OFF_SERVE},
+    {0},
+};
+
 static const struct config_choice cluster_engines[] = {
     {"managed", "each node runs a nats-server of its own", CLUSTER_ENGINE_MANAGED},
     {"external", "a NATS with JetStream that already runs, at engine_urls",
@@ -539,6 +546,12 @@ const struct config_key config_keys[] = {
      .since = "0.3.0",
      .doc = "How long a CONNECT waits while no node has its session, as in the moments after a "
             "node has died. Then it is refused: 0x88, or return code 3."},
+    {.path = "cluster.cut_off",
+     ENUM(cluster.cut_off, cluster_cut_offs),
+     .fallback = "close",
+     .since = "0.3.0",
+     .doc = "While this node hears half of the others or fewer: what becomes of its clients whose "
+            "sessions end with their connections. Stored sessions are not served in any case."},
     {.path = "cluster.home_stay",
      MILLISECONDS(cluster.home_stay_ms, 0, HOUR_MS),
      .fallback = "10s",

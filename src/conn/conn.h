@@ -52,6 +52,7 @@ enum conn_place {
     CONN_HERE,
     CONN_AWAY,
     CONN_NOWHERE, /* no node has them at the moment */
+    CONN_CUT_OFF, /* nor can most be reached, who may have them */
 };
 
 struct conn_home {

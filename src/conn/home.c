@@ -3,7 +3,7 @@
  * Where a connection belongs: client id -> shard -> node and worker. One whose session outlives it
  * goes to the node that is home of its shard; there is none for a moment when that changes, and
  * then CONNECT waits. A session that ends with its connection lives on the node that has the
- * transport.
+ * transport. So it can go on on a node that is cut off from most others, when that is configured.
  */
 #include "conn/connection.h"
 
@@ -32,6 +32,11 @@ static struct conn_home home_of(const struct conn *conn, uint32_t hash)
     if (worker->ops->home_of == NULL)
         return (struct conn_home){.place = CONN_HERE};
     return worker->ops->home_of(worker->owner, hash);
+}
+
+static bool serves_cut_off(const struct conn *conn)
+{
+    return conn_config(conn)->cluster.cut_off == CLUSTER_CUT_OFF_SERVE;
 }
 
 /* ---- leaving -----------------------------------------------------------------------------------
@@ -180,22 +185,29 @@ void conn_worker_evict(struct conn_worker *worker, struct bytes client_id)
         evict(session);
 }
 
-/* The home of its client id has become another node: that has to know of it. A walk over all
- * connections, some ten nanoseconds each. */
-static void enroll_connected(struct conn_worker *worker)
+/* The home of its client id has become another node: that has to know of it. When it cannot be
+ * told it may let another one in. */
+static void enroll_connected(struct conn *conn)
+{
+    const struct conn_worker *worker = conn->worker;
+    const struct session *session = conn->session;
+    struct conn_home home = home_of(conn, session->hash);
+    if (home.place == CONN_AWAY)
+        conn->registration = worker->ops->enroll(worker->owner, &home, session_client_id(session),
+                                                 conn, CONN_CONNECTED_BEFORE, NULL);
+    else if (home.place == CONN_CUT_OFF && !serves_cut_off(conn))
+        conn_drop(conn, false);
+}
+
+/* A walk over all connections, some ten nanoseconds each. */
+static void enroll_all_connected(struct conn_worker *worker)
 {
     if (worker->ops->enroll == NULL)
         return;
-    LIST_FOR_EACH (link, &worker->connections) {
+    LIST_FOR_EACH_SAFE (link, &worker->connections) {
         struct conn *conn = CONTAINER_OF(link, struct conn, link);
-        const struct session *session = conn->session;
-        if (session == NULL || conn->registration != NULL || session_durable(session))
-            continue;
-        struct conn_home home = home_of(conn, session->hash);
-        if (home.place == CONN_AWAY)
-            conn->registration =
-                worker->ops->enroll(worker->owner, &home, session_client_id(session), conn,
-                                    CONN_CONNECTED_BEFORE, NULL);
+        if (conn->session != NULL && conn->registration == NULL && !session_durable(conn->session))
+            enroll_connected(conn);
     }
 }
 
@@ -215,7 +227,7 @@ void conn_worker_go_on(struct conn_worker *worker)
 void conn_worker_homes_changed(struct conn_worker *worker)
 {
     conn_worker_go_on(worker);
-    enroll_connected(worker);
+    enroll_all_connected(worker);
 }
 
 /* ---- finding -----------------------------------------------------------------------------------
@@ -323,6 +335,23 @@ static enum home_result be_let_in(struct conn *conn, const struct connect *conne
                                                                        : await(conn, VACATE_MS);
 }
 
+/* Which may be configured: it is served here, alone. */
+static bool needs_no_home(const struct conn *conn, const struct connect *connect)
+{
+    return serves_cut_off(conn) && !conn_is_tunnelled(conn) && lives_with_connection(connect) &&
+           !leaves_will(conn, connect);
+}
+
+/* Its client id may be connected elsewhere: that is settled when this node is not cut off any more
+ * (enroll_all_connected()). */
+static enum home_result be_served_alone(struct conn *conn, uint32_t hash, size_t consumed)
+{
+    if (worker_of(conn, hash) != conn->worker->worker)
+        return move(conn, hash, worker_of(conn, hash), consumed);
+    conn_leave_home(conn); /* it may have asked one before */
+    return HOME_FOUND;
+}
+
 static enum home_result find(struct conn *conn, const struct connect *connect, size_t consumed)
 {
     uint32_t hash = client_id_hash(connect->client_id);
@@ -330,7 +359,9 @@ static enum home_result find(struct conn *conn, const struct connect *connect, s
     struct conn_home home = {.place = CONN_HERE};
     if (named)
         home = home_of(conn, hash);
-    if (home.place == CONN_NOWHERE)
+    if (home.place == CONN_CUT_OFF && needs_no_home(conn, connect))
+        return be_served_alone(conn, hash, consumed);
+    if (home.place == CONN_NOWHERE || home.place == CONN_CUT_OFF)
         return await(conn, conn_config(conn)->cluster.home_wait_ms);
     if (conn_is_tunnelled(conn)) {
         enum home_result result = stay(conn, connect, hash);
@@ -347,7 +378,8 @@ static enum home_result find(struct conn *conn, const struct connect *connect, s
 enum home_result conn_find_home(struct conn *conn, const struct connect *connect, size_t consumed)
 {
     struct connect named = *connect;
-    if (connect->client_id.len == 0 && leaves_will(conn, connect))
+    bool may_be_nowhere = home_of(conn, 0).place == CONN_CUT_OFF; /* then all are, or nearly */
+    if (connect->client_id.len == 0 && (may_be_nowhere || leaves_will(conn, connect)))
         named.client_id = client_id_to_be(conn);
     enum home_result result = find(conn, &named, consumed);
     if (result == HOME_FOUND)

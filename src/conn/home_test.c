@@ -284,6 +284,71 @@ static void who_was_at_home_here_is_registered_with_the_next_home(void **state)
     assert_int_equal(cluster.withdrawn, 1);
 }
 
+/* ---- cut off from most others --- */
+
+static void cut_off_clean_clients_are_closed_and_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = asks(f, MQTT_V5, false);
+    expect_connack(client, 0);
+    homes_are(f, CONN_CUT_OFF);
+    expect_fault(client, MQTT_SERVER_BUSY);
+    struct client *late = asks(f, MQTT_V5, false), *nameless = dial(f, 0, MQTT_V5);
+    struct connect connect = connect_of(nameless);
+    connect.client_id = bytes_of("", 0);
+    send_connect(nameless, &connect);
+    settle(f);
+    pass(f, f->config.cluster.home_wait_ms + 100);
+    expect_refusal(late, MQTT_SERVER_UNAVAILABLE);
+    expect_refusal(nameless, MQTT_SERVER_UNAVAILABLE);
+    assert_int_equal(cluster.enrolled, 0);
+}
+
+static void cut_off_clean_clients_are_served_when_that_is_configured(void **state)
+{
+    struct fixture *f = *state;
+    f->config.cluster.cut_off = CLUSTER_CUT_OFF_SERVE;
+    struct client *client = asks(f, MQTT_V5, false);
+    expect_connack(client, 0);
+    cluster.place = CONN_AWAY;
+    struct client *asking =
+        asks(f, MQTT_V311, false); /* of a home that cannot be reached any more */
+    expect_silence(asking);
+    homes_are(f, CONN_CUT_OFF);
+    expect_connack(asking, 0);
+    struct client *late = asks(f, MQTT_V5, false);
+    expect_connack(late, 0);
+    expect_silence(client);
+    assert_int_equal(cluster.withdrawn, 1); /* of the one that has asked */
+    homes_are(f, CONN_AWAY);
+    assert_int_equal(cluster.enrolled, 1 + 3); /* all are told to the home that there is then */
+}
+
+static void cut_off_stored_sessions_are_refused_in_any_case(void **state)
+{
+    struct fixture *f = *state;
+    f->config.cluster.cut_off = CLUSTER_CUT_OFF_SERVE;
+    cluster.place = CONN_CUT_OFF;
+    struct client *v5 = asks(f, MQTT_V5, true), *v3 = asks(f, MQTT_V311, true);
+    pass(f, f->config.cluster.home_wait_ms + 100);
+    expect_refusal(v5, MQTT_SERVER_UNAVAILABLE);
+    expect_refusal(v3, 3);
+}
+
+static void who_waits_for_connack_when_its_session_goes_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    make_late(f);
+    struct client *client = asks(f, MQTT_V5, true);
+    expect_silence(client);
+    for (uint32_t i = 0; i < WORKERS; i++)
+        conn_worker_send_away(&f->workers[i].conns, (struct shard_group){.group = 0, .of = 1});
+    settle(f);
+    expect_refusal(client, MQTT_SERVER_UNAVAILABLE);
+    answer_all(f, RC_CLOSED);
+    make_early(f);
+}
+
 /* ---- retained messages --- */
 
 static struct delivery_remote remote;
@@ -389,6 +454,18 @@ static void will_of_a_stored_session_stays_with_it(void **state)
     uninitialise(f);
 }
 
+static void cut_off_client_that_leaves_a_will_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    initialise(f);
+    f->config.cluster.cut_off = CLUSTER_CUT_OFF_SERVE;
+    cluster.place = CONN_CUT_OFF;
+    struct client *client = asks_with_will(f, false);
+    pass(f, f->config.cluster.home_wait_ms + 100);
+    expect_refusal(client, MQTT_SERVER_UNAVAILABLE);
+    uninitialise(f);
+}
+
 static void will_stays_here_while_the_cluster_is_not_initialised(void **state)
 {
     struct fixture *f = *state;
@@ -422,6 +499,11 @@ int main(void)
         TEST(who_leaves_while_it_waits_is_forgotten),
         TEST(a_clean_start_elsewhere_ends_the_session_here),
         TEST(who_was_at_home_here_is_registered_with_the_next_home),
+        TEST(cut_off_clean_clients_are_closed_and_refused),
+        TEST(cut_off_clean_clients_are_served_when_that_is_configured),
+        TEST(cut_off_stored_sessions_are_refused_in_any_case),
+        TEST(cut_off_client_that_leaves_a_will_is_refused),
+        TEST(who_waits_for_connack_when_its_session_goes_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,7 +159,10 @@ static uint32_t send_away(struct conn_worker *worker, struct list *connections,
         conn_forget_session(conn);
         session->sink = NULL;
         delivery_session_changed(worker->hub, session);
-        conn_end(conn, SESSION_WILL_KEEP);
+        if (conn->state == CONN_ACCEPTED) /* its CONNACK waits for what will not be stored here */
+            conn_refuse(conn, conn_elsewhere(conn, MQTT_SERVER_UNAVAILABLE), NULL);
+        else
+            conn_end(conn, SESSION_WILL_KEEP);
     }
     return count;
 }

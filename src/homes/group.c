@@ -271,13 +271,20 @@ static bool is_vacant(const struct group *group)
            strcmp(chain->claimant.node, group->homes->node) == 0;
 }
 
+/* Of the engine's servers, too: it cannot accept anything here. */
+static bool is_in_minority(const struct homes *homes)
+{
+    return homes_is_cut_off(homes) && homes->options.program != NULL;
+}
+
 static bool may_claim(const struct group *group, uint64_t now_ms)
 {
     const struct homes *homes = group->homes;
     bool all = homes->mark.seeding || peers_are_all(homes);
     bool settled =
         all || (now_ms >= homes->running_ms + HOMES_SETTLE_MS && (!homes->cold || group->warm));
-    return now_ms >= group->unfit_ms && homes->leave_ms == 0 && !homes_drained(homes) && settled;
+    return now_ms >= group->unfit_ms && homes->leave_ms == 0 && !homes_drained(homes) && settled &&
+           !is_in_minority(homes);
 }
 
 static bool should_claim(struct group *group, uint64_t now_ms, const struct candidate *ranked,
@@ -472,6 +479,14 @@ static bool is_home_of_the_past(const struct group *group)
            peers_home(group->homes, group->log.group, &epoch) != NULL && epoch > group->epoch;
 }
 
+/* Most nodes may have another home for it by now, of which this one cannot hear. */
+static bool has_to_abandon(const struct group *group, uint64_t now_ms)
+{
+    return (group->state == GROUP_LOADING || group->state == GROUP_SERVING) &&
+           group->log.state == CHANGELOG_OPEN && homes_is_cut_off(group->homes) &&
+           peers_may_go_on(group->homes) && !changelog_lease_fresh(&group->log, now_ms);
+}
+
 static void turn_serving(struct group *group, uint64_t now_ms, const struct candidate *ranked,
                          uint32_t count)
 {
@@ -509,6 +524,12 @@ void group_turn(struct group *group, uint64_t now_ms)
     if (!group->attached)
         return;
     changelog_turn(&group->log, now_ms);
+    if (has_to_abandon(group, now_ms)) {
+        changelog_abandon(&group->log);
+        tell_lost(group, "this node hears few others, and its lease is over");
+    }
+    if (is_in_minority(homes))
+        group_unclaim(group); /* or it is accepted when this node is cut off no longer */
     if (now_ms < group->look_ms)
         return;
     group->look_ms = now_ms + HOMES_TURN_MS;

@@ -208,6 +208,7 @@ static inline void step(struct pair *pair)
         struct member *member = &pair->members[i];
         hear(member, &pair->members[1 - i], pair->linked, now_ms);
         member->homes->now_ms = now_ms;
+        peers_look_whether_cut_off(member->homes, now_ms);
         answer(member, now_ms);
         group_turn(member->group, now_ms);
         (void)group_publish(member->group);

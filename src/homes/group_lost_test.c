@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A group whose log the engine has lost the end of, and one that nobody is home of. */
+/* A group whose log the engine has lost the end of, one that nobody is home of, and one whose home
+ * is cut off. */
 #include "homes/group_fixture.h"
 
 /* ---- what the engine has lost ------------------------------------------------------------------
@@ -207,6 +208,72 @@ static void group_is_not_vacant_whose_home_is_not_heard_but_appends(void **state
     pair_free(pair);
 }
 
+/* ---- a home that is cut off --------------------------------------------------------------------
+ */
+
+static void group_is_abandoned_by_a_home_that_hears_few_when_its_lease_is_over(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    pair->linked = false;
+    advance(pair, 2 * HOMES_CUT_OFF_MS);
+    assert_true(homes_is_cut_off(pair->first->homes));
+    assert_true(is_home(pair->first)); /* the engine hears it */
+    pair->first->node->cut = true;
+    advance(pair, CHANGELOG_LEASE_MS);
+    assert_false(is_home(pair->first));
+    assert_int_equal(pair->first->lost, 1);
+    until_home(pair, pair->second);
+    pair->first->node->cut = false;
+    pair->linked = true;
+    advance(pair, 2000);
+    assert_false(homes_is_cut_off(pair->first->homes));
+    assert_int_equal(pair->first->group->deposed, 0);
+    assert_int_equal(pair->first->group->log.state, CHANGELOG_FOLLOWING);
+    assert_int_equal(group_home(pair->first->group).place, HOME_AWAY);
+    pair_free(pair);
+}
+
+static void group_is_kept_by_one_of_two_whose_engines_need_each_other(void **state)
+{
+    struct pair *pair = pair_settled();
+    (void)state;
+
+    pair->first->homes->options.program = "nats-server";
+    pair->linked = false;
+    pair->first->node->cut = pair->second->node->cut = true;
+    advance(pair, 3 * CHANGELOG_LEASE_MS);
+    assert_true(homes_is_cut_off(pair->first->homes));
+    assert_true(is_home(pair->first));
+    pair->first->homes->known.count = 2; /* there is a third, which was not met in this life */
+    uint64_t claims = pair->first->group->claims;
+    advance(pair, 1);
+    assert_false(is_home(pair->first));
+    pair->first->node->cut = false; /* it reads what its own server has, which may not be all */
+    advance(pair, 3000);
+    assert_int_equal(pair->first->group->claims, claims);
+    pair->first->homes->known.count = 0;
+    pair_free(pair);
+}
+
+static void node_is_not_cut_off_for_having_stood_still(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct homes *homes = pair->first->homes;
+    (void)state;
+
+    homes->peer_count = 0; /* it has not heard anybody yet, and knows that there are others */
+    homes->known.count = 1;
+    peers_look_whether_cut_off(homes, pair->world->now_ms + 10000);
+    assert_false(homes_is_cut_off(homes));
+    peers_look_whether_cut_off(homes, pair->world->now_ms + 10000 + HOMES_CUT_OFF_MS);
+    assert_true(homes_is_cut_off(homes));
+    homes->known.count = 0;
+    homes->peer_count = 1;
+    pair_free(pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +285,9 @@ int main(void)
         cmocka_unit_test(home_gives_way_to_a_later_one_of_which_the_log_says_nothing),
         cmocka_unit_test(group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard),
         cmocka_unit_test(group_is_not_vacant_whose_home_is_not_heard_but_appends),
+        cmocka_unit_test(group_is_abandoned_by_a_home_that_hears_few_when_its_lease_is_over),
+        cmocka_unit_test(group_is_kept_by_one_of_two_whose_engines_need_each_other),
+        cmocka_unit_test(node_is_not_cut_off_for_having_stood_still),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

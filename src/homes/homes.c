@@ -222,6 +222,12 @@ bool homes_is_vacant(const struct homes *homes, uint32_t group, uint64_t now_ms)
     return now_ms < atomic_load_explicit(&homes->groups[group].vacant_ms, memory_order_acquire);
 }
 
+bool homes_is_cut_off(const struct homes *homes)
+{
+    /* relaxed: nothing is read after it that it would vouch for */
+    return atomic_load_explicit(&homes->cut_off, memory_order_relaxed);
+}
+
 bool homes_is_spread(const struct homes *homes, uint32_t group, uint64_t sequence)
 {
     return atomic_load_explicit(&homes->groups[group].spread, memory_order_acquire) >= sequence;
@@ -500,6 +506,7 @@ static bool turn(struct homes *homes)
     bool news = open_all(homes);
     uint64_t now_ms = homes->now_ms = clock_ms();
 
+    peers_look_whether_cut_off(homes, now_ms);
     seed_look(homes, now_ms);
     if (homes->leave_ms == 0 || homes->phase == HOMES_RUNNING)
         founding_turn(homes, now_ms);
@@ -569,6 +576,7 @@ enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX])
         return rc;
     removal_start(homes);
     orders_start(homes);
+    homes->most_ms = homes->looked_ms = clock_ms();
     homes->status.phase = homes->phase; /* for who asks before its first turn */
     homes->status.drained = homes_drained(homes);
     if (pthread_create(&homes->thread, NULL, run, homes) != 0) {

@@ -29,7 +29,8 @@ enum {
     HOMES_STILL_MS = 2000,  /* a home that acts appends more often, and others read it by then */
     HOMES_VACANT_MS = 1000, /* for so long is said what this thread saw last */
     HOMES_OLD_MS = 10000, /* as long does who asks for retained messages wait for a copy of them */
-    HOMES_MEND_MS = 5000, /* an engine that has lost something says so for so long */
+    HOMES_CUT_OFF_MS = 300, /* so long after they fell silent: a lease and this are the margin */
+    HOMES_MEND_MS = 5000,   /* an engine that has lost something says so for so long */
     HOMES_REBALANCE_MS = 30000, /* so long after homes_rebalance() no stay counts */
 };
 
@@ -156,6 +157,10 @@ bool peers_are_all(const struct homes *homes);
 /* More than half of the nodes there are, removed ones not counted, are here, this one among them.
  */
 bool peers_are_most(const struct homes *homes);
+/* Whether those that are not heard may have a majority in which this node is not needed. */
+bool peers_may_go_on(const struct homes *homes);
+/* Makes what homes_is_cut_off() gives. */
+void peers_look_whether_cut_off(struct homes *homes, uint64_t now_ms);
 
 /* All that are here say that their engine has come back from a machine that went down. */
 bool peers_are_cold(const struct homes *homes);
@@ -304,6 +309,7 @@ struct homes {
     _Atomic bool hurry;      /* homes_hurry() */
     _Atomic uint32_t behind; /* homes_behind(); written by the homes thread */
     _Atomic bool drained;    /* written by the homes thread */
+    _Atomic bool cut_off;    /* the same */
 
     /* the homes thread's */
     enum homes_phase phase;
@@ -317,6 +323,7 @@ struct homes {
     bool cold;         /* the store was kept though power was lost: groups wait for all nodes */
     uint64_t now_ms;   /* of this turn */
     uint64_t holds_ms; /* when it is looked at again */
+    uint64_t most_ms, looked_ms; /* when most nodes were heard last, or the start */
     uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms, copies_ms;
     uint32_t rebalance;    /* the highest that was heard of */
     uint64_t rebalance_ms; /* until then no stay counts */

@@ -75,6 +75,44 @@ bool peers_are_most(const struct homes *homes)
     return 2 * here > all;
 }
 
+/* Nodes that were met before this one was started count, too. */
+static void count_nodes(const struct homes *homes, uint32_t *heard, uint32_t *all)
+{
+    uint32_t others = 0;
+
+    *heard = 1;
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        others += !peer->removed;
+        *heard += is_there(peer) && peer->heard;
+    }
+    *all = 1 + (homes->known.count > others ? homes->known.count : others);
+}
+
+bool peers_may_go_on(const struct homes *homes)
+{
+    uint32_t heard, all;
+
+    count_nodes(homes, &heard, &all);
+    return homes->options.program == NULL || all > 2;
+}
+
+void peers_look_whether_cut_off(struct homes *homes, uint64_t now_ms)
+{
+    uint32_t heard, all;
+
+    count_nodes(homes, &heard, &all);
+    bool stalled = now_ms > homes->looked_ms + HOMES_CUT_OFF_MS; /* nor could it hear anybody */
+    homes->looked_ms = now_ms;
+    if (!homes->mark.founded || 2 * heard > all || stalled)
+        homes->most_ms = now_ms;
+    bool cut_off = now_ms >= homes->most_ms + HOMES_CUT_OFF_MS;
+    if (cut_off != homes_is_cut_off(homes))
+        LOG(LOG_WARN, cut_off ? "homes.cut_off" : "homes.not_cut_off", log_uint("heard", heard),
+            log_uint("nodes", all));
+    atomic_store_explicit(&homes->cut_off, cut_off, memory_order_relaxed);
+}
+
 bool peers_are_cold(const struct homes *homes)
 {
     for (uint32_t i = 0; i < peer_count(homes); i++)
