@@ -88,8 +88,8 @@
     X(HOMES_LOST_BROKEN, COUNTER, "groups", "homes_lost_broken",                                   \
       "Groups that this node led, or was loading, and whose log does not fit its store.")          \
     X(HOMES_LEASES_OVER, COUNTER, "leases", "homes_leases_over",                                   \
-      "Times that the lease of a group led here was over: the engine had not answered for "        \
-      "1,500 ms.")                                                                                 \
+      "Times that a group led here lost its lease: the engine had not answered for 1,500 ms, "     \
+      "or another node had claimed it.")                                                           \
     X(HOMES_LEASE_AGE, GAUGE, "milliseconds", "homes_lease_age",                                   \
       "Of the groups led here the oldest lease: since what it rests on was sent.")                 \
     X(ENGINE_DISCONNECTS, COUNTER, "connections", "engine_disconnects",                            \

@@ -11,7 +11,7 @@ import pytest
 
 from kit import V5, patience, unique, wire
 
-from .conftest import GROUPS, LEASE_MS, Cluster, need_server, retained
+from .conftest import GROUPS, LEASE_MS, STAY_S, Cluster, need_server, retained
 from .test_sessions import kept
 
 pytestmark = pytest.mark.xdist_group("homes-observed")
@@ -61,25 +61,32 @@ def stop(pid):
 # ---- groups ------------------------------------------------------------------------------------
 
 
+def told_as_the_api_tells(cluster, number, groups):
+    api = {str(group["group"]): group for group in cluster.shards(number)}
+    return groups.keys() == api.keys() and all(
+        (group.keys() ^ api[name].keys()) <= {"silent_ms"} and
+        all(group.get(key) == api[name].get(key) for key in ("home", "preferred", "epoch", "state", "reason"))
+        for name, group in groups.items())
+
+
+def led_as_it_should_be(group, others):
+    """A group at its home: the lease is fresh, and all others read the log, about up to its end."""
+    return group["lease_age_ms"] < LEASE_MS and group["reason"].startswith("claimed: ") and \
+        {standby["node"] for standby in group["standbys"]} == others and \
+        all(abs(standby["sequence"] - group["sequence"]) < 10 for standby in group["standbys"]) and \
+        group["standby_lag"] < 10
+
+
 def test_each_node_tells_of_each_group_what_the_api_tells(three):
-    homes = three.homes()
     for number in range(3):
-        three.wait("what is so", lambda n=number: [
-            group.get("home") for _, group in sorted(told(three, n, "groups/+").items(), key=lambda
-                                                     item: int(item[0]))] == homes)
-        groups = told(three, number, "groups/+")
-        api = {str(group["group"]): group for group in three.shards(number)}
-        assert len(groups) == GROUPS
-        for name, group in groups.items():
-            assert group.keys() - {"silent_ms"} == api[name].keys() - {"silent_ms"}
-            assert group["epoch"] == api[name]["epoch"] and group["window"] >= 1
-            if group["home"] == f"n{number}":
-                assert group["reason"].startswith("claimed: ")
-                assert group["lease_age_ms"] < LEASE_MS
-                assert {standby["node"] for standby in group["standbys"]} == \
-                    {f"n{n}" for n in range(3)} - {f"n{number}"}
-                assert all(0 < standby["sequence"] <= api[name]["sequence"]
-                           for standby in group["standbys"])
+        others = {f"n{n}" for n in range(3)} - {f"n{number}"}
+        three.wait("what the API tells", lambda n=number: told_as_the_api_tells(
+            three, n, told(three, n, "groups/+")))
+        three.wait("groups that are led", lambda n=number, others=others: all(
+            led_as_it_should_be(group, others) for group in told(three, n, "groups/+").values()
+            if group.get("home") == f"n{n}"))
+        groups = told(three, number, "groups/+").values()
+        assert len(groups) == GROUPS and all(group["window"] >= 1 for group in groups)
 
 
 def test_home_that_is_killed_is_the_reason_of_the_others(three):
@@ -111,6 +118,7 @@ def test_node_that_is_drained_says_so_of_each_group_that_it_gives_up(three):
     three.wait("them in the metrics", lambda: metrics(three, 2)["homes_given_up_drained"] ==
                before + len(led))
     assert three.run(2, "undrain").returncode == 0
+    three.wait("it leads again", lambda: "n2" in three.homes() and three.settled(), STAY_S + 12 * patience())
 
 
 def test_follower_that_was_stopped_lags_by_what_it_has_to_read(three):
@@ -131,22 +139,25 @@ def test_follower_that_was_stopped_lags_by_what_it_has_to_read(three):
 
 
 def test_engine_without_a_majority_shows_in_waits_and_leases(three, connect):
-    led, before = led_by(three, "n0"), metrics(three, 0)
     watcher = connect(V5, broker=three[0])
     watcher.subscribe(f"{SYS}cluster/engine")
+    before = metrics(three, 0)
     engines = [three.engine(n) for n in (1, 2)]
     try:
         for pid in engines:
             stop(pid)
-        three.wait("leases that are over", lambda: metrics(three, 0)["homes_leases_over"] >=
-                   before["homes_leases_over"] + len(led))
+        three.wait("all leases over", lambda: all(
+            group["lease_age_ms"] > LEASE_MS and group["wait_ms"] > 0
+            for group in three.shards(0) if group["state"] == "serving"))
+        led = sum(group["state"] == "serving" for group in three.shards(0))
+        three.wait("them in the metrics", lambda: metrics(three, 0)["homes_leases_over"] >=
+                   before["homes_leases_over"] + led)
         now = metrics(three, 0)
-        assert now["changelog_in_flight"] >= len(led)
+        assert led > 0 and now["changelog_in_flight"] >= led
         assert now["changelog_wait"] > LEASE_MS - 700 and now["homes_lease_age"] > LEASE_MS
         three.wait("the same under $SYS", lambda: json.loads(
             watcher.receive().payload)["wait_ms"] > LEASE_MS)
         assert three.status(0)["engine"]["wait_ms"] > LEASE_MS
-        assert all(three.shards(0)[group]["wait_ms"] > 0 for group in led)
     finally:
         for pid in engines:
             os.kill(pid, signal.SIGCONT)
