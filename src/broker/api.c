@@ -475,15 +475,19 @@ const struct resource api_resources[] = {
      .path = "/v1/cluster/drain",
      .name = "drain_node",
      .command = "cluster-drain",
-     .summary = "Take this node out of service",
+     .summary = "Take a node out of service",
      .description =
          "It says at once that it takes no clients (`/ready`, HAProxy's agent), and after "
          "`cluster.drain_delay` gives its groups of shards to other nodes, one after the other, "
          "and sends its clients to others, at `cluster.drain_rate`. It goes on reading "
-         "changelogs. That stays so, also when the broker is restarted, until `undrain`.",
+         "changelogs. That stays so, also when the broker is restarted, until `undrain`. Asked "
+         "again, it says how many "
+         "groups and clients are left.",
+     .parameters = api_duty_parameters,
      .answer = api_duty_answer,
-     .errors = "404 The broker is in no cluster.\n409 The cluster does not run, or no other node "
-               "could lead what this one does.",
+     .errors = "404 The broker is in no cluster, or knows no such node.\n409 The cluster does not "
+               "run, no other node could lead what this one does, or the node is too old to be "
+               "asked by another one.\n503 The node cannot be reached, or has not answered.",
      .handle = api_drain},
     {.method = HTTP_POST,
      .path = "/v1/cluster/undrain",
@@ -491,8 +495,10 @@ const struct resource api_resources[] = {
      .command = "cluster-undrain",
      .summary = "Bring a drained node back into service",
      .description = "It takes clients and its share of the groups again.",
+     .parameters = api_duty_parameters,
      .answer = api_duty_answer,
-     .errors = "404 The broker is in no cluster.",
+     .errors = "404 The broker is in no cluster, or knows no such node.\n409 The node is too old "
+               "to be asked by another one.\n503 The node cannot be reached, or has not answered.",
      .handle = api_undrain},
     {.method = HTTP_POST,
      .path = "/v1/cluster/rebalance",

@@ -49,6 +49,7 @@ bool api_member_is_gone(struct homes *homes, const struct cluster_member *member
 /* ---- api_operate.c -----------------------------------------------------------------------------
  */
 
+extern const struct admin_field api_duty_parameters[];
 extern const struct admin_field api_duty_answer[], api_rebalance_answer[];
 void api_drain(struct admin_call *call);
 void api_undrain(struct admin_call *call);

@@ -15,7 +15,8 @@
 struct operation {
     const struct broker *broker;
     enum homes_duty duty;
-    const char *node; /* the call's */
+    struct cluster_duty is; /* what the node is then */
+    const char *node;       /* the call's, or this one's */
     enum homes_farewell farewell;
     enum rc rc;
     char why[HOMES_WHY_MAX];
@@ -65,50 +66,78 @@ static void answer(struct admin_call *call, struct operation *operation, json_t 
 /* ---- drain, undrain ----------------------------------------------------------------------------
  */
 
+const struct admin_field api_duty_parameters[] = {
+    {.name = "node",
+     .type = ADMIN_TEXT,
+     .place = ADMIN_IN_BODY,
+     .presence = ADMIN_OPTIONAL,
+     .help = "The name of a node of the cluster; by default the one that is asked."},
+    {0},
+};
+
 const struct admin_field api_duty_answer[] = {
-    {.name = "node", .type = ADMIN_TEXT, .help = "This node's name."},
+    {.name = "node", .type = ADMIN_TEXT, .help = "The node's name."},
     {.name = "drained", .type = ADMIN_BOOLEAN, .help = "What it is from now on."},
     {.name = "groups", .type = ADMIN_INTEGER, .help = "Groups that it is home of now."},
     {.name = "connections", .type = ADMIN_INTEGER, .help = "Clients that it has now."},
     {0},
 };
 
-static uint32_t groups_here(struct homes *homes)
+static void set_own_duty(struct operation *operation)
 {
-    uint32_t count = 0;
+    const struct broker *broker = operation->broker;
 
+    operation->rc = homes_set_duty(broker->homes, operation->duty, operation->why);
+    operation->is.drained = homes_drained(broker->homes);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
-        count += homes_of(homes, i).place == HOME_HERE;
-    return count;
+        operation->is.groups += homes_of(broker->homes, i).place == HOME_HERE;
+    operation->is.connections =
+        atomic_load_explicit(&broker->shared.connections, memory_order_relaxed);
 }
 
 static void set_duty(void *own)
 {
     struct operation *operation = own;
-    operation->rc = homes_set_duty(operation->broker->homes, operation->duty, operation->why);
+    const struct broker *broker = operation->broker;
+
+    if (strcmp(operation->node, broker->join.node) == 0) {
+        set_own_duty(operation);
+        return;
+    }
+    operation->rc = homes_find(broker->homes, operation->node, operation->why);
+    if (operation->rc == RC_OK)
+        operation->rc = cluster_set_duty(broker->cluster, operation->node, operation->duty,
+                                         &operation->is, operation->why);
 }
 
 static void answer_duty(struct admin_call *call)
 {
     struct operation *operation = call_own(call);
-    const struct broker *broker = operation->broker;
-    uint32_t connections = atomic_load_explicit(&broker->shared.connections, memory_order_relaxed);
 
     answer(call, operation,
-           json_pack("{s:s, s:b, s:I, s:I}", "node", broker->join.node, "drained",
-                     operation->duty == HOMES_DRAINED, "groups",
-                     (json_int_t)groups_here(broker->homes), "connections",
-                     (json_int_t)connections));
+           json_pack("{s:s, s:b, s:I, s:I}", "node", operation->node, "drained",
+                     (int)operation->is.drained, "groups", (json_int_t)operation->is.groups,
+                     "connections", (json_int_t)operation->is.connections));
+}
+
+static void ask_duty(struct admin_call *call, enum homes_duty duty)
+{
+    const struct broker *broker = call_context(call);
+    const struct admin_value *node = call_value(call, "node");
+
+    begin(call,
+          &(struct operation){.duty = duty, .node = node->given ? node->text : broker->join.node},
+          set_duty, answer_duty);
 }
 
 void api_drain(struct admin_call *call)
 {
-    begin(call, &(struct operation){.duty = HOMES_DRAINED}, set_duty, answer_duty);
+    ask_duty(call, HOMES_DRAINED);
 }
 
 void api_undrain(struct admin_call *call)
 {
-    begin(call, &(struct operation){.duty = HOMES_ON_DUTY}, set_duty, answer_duty);
+    ask_duty(call, HOMES_ON_DUTY);
 }
 
 /* ---- rebalance ---------------------------------------------------------------------------------

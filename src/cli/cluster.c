@@ -47,7 +47,10 @@ static const struct option cluster_options[] = {
 static const struct operand cluster_operands[] = {
     {"ACTION", "What to do; see above.",
      "init status members shards drain undrain rebalance remove recover haproxy"},
-    {"NODE", "remove: the name of the node that is gone.", NULL},
+    {"NODE",
+     "drain, undrain: the name of a node of the cluster, by default the one that is asked. remove: "
+     "the name of the node that is gone.",
+     NULL},
     {0},
 };
 
@@ -55,8 +58,9 @@ static const struct exit_code cluster_exit_codes[] = {
     {EX_OK, "It was done."},
     {EX_USAGE, "The command line is wrong."},
     {EX_NOINPUT, "The node that was asked is in no cluster, or knows no node of that name."},
-    {EX_UNAVAILABLE,
-     "No broker runs on the data directory. init: it is not done yet, and goes on by itself."},
+    {EX_UNAVAILABLE, "No broker runs on the data directory. init: it is not done yet, and goes on "
+                     "by itself. drain, "
+                     "undrain: the other node cannot be reached, or has not answered."},
     {EX_SOFTWARE, "It was refused; the message says why."},
     {EX_NOPERM, "The data directory is not yours to open."},
     {EX_CONFIG, "A configuration is wrong, or lacks what a balancer needs; the message says what."},
@@ -67,6 +71,7 @@ static const struct example cluster_examples[] = {
     {"skein cluster init", "Once, on one node, when all nodes run."},
     {"skein cluster shards", "Which node is home of what."},
     {"skein cluster drain", "This node's groups and clients go to others, before it is stopped."},
+    {"skein cluster drain n3", "Those of n3, asked from any other node."},
     {"skein cluster remove n3", "n3 will not come back."},
     {"skein cluster haproxy -d /var/lib/skein --listen 192.0.2.10:1883",
      "A balancer for the nodes that the one here knows."},
@@ -85,10 +90,12 @@ const struct command command_cluster = {
         "data directory the cluster's id. It is done once, on one node.\n\n"
         "status shows a node and its engine, members the other nodes, shards the groups of shards: "
         "the home of each, its epoch, and how far this node and the standbys are.\n\n"
-        "drain takes the node that is asked out of service: it says so to load balancers at once, "
+        "drain takes a node out of service, the one that is asked or, from there, another one by "
+        "its name: it says so to load balancers at once, "
         "and after cluster.drain_delay its groups and clients go to other nodes, at "
-        "cluster.drain_rate. It stays so, also when it is restarted, until undrain; status shows "
-        "how many groups and connections are left. rebalance brings groups to the nodes that "
+        "cluster.drain_rate. It stays so, also when it is restarted, until undrain; status on "
+        "it, or drain again from anywhere, "
+        "shows how many groups and connections are left. rebalance brings groups to the nodes that "
         "should be their homes now, and not after ten seconds.\n\n"
         "remove makes all nodes forget one that is gone for good; it has to be stopped before. "
         "recover "
@@ -108,14 +115,15 @@ const struct command command_cluster = {
 struct action {
     const char *name;
     int (*run)(const struct cluster_args *args);
+    bool takes_node; /* as a word */
 };
 
 static const struct action actions[] = {
-    {"init", cluster_ask_init},        {"status", cluster_show_status},
-    {"members", cluster_show_members}, {"shards", cluster_show_shards},
-    {"drain", cluster_drain},          {"undrain", cluster_undrain},
-    {"rebalance", cluster_rebalance},  {"remove", cluster_remove},
-    {"recover", cluster_recover},      {"haproxy", cluster_haproxy},
+    {"init", cluster_ask_init, false},        {"status", cluster_show_status, false},
+    {"members", cluster_show_members, false}, {"shards", cluster_show_shards, false},
+    {"drain", cluster_drain, true},           {"undrain", cluster_undrain, true},
+    {"rebalance", cluster_rebalance, false},  {"remove", cluster_remove, true},
+    {"recover", cluster_recover, false},      {"haproxy", cluster_haproxy, false},
 };
 
 enum { ACTION_COUNT = sizeof(actions) / sizeof(*actions) };
@@ -159,7 +167,7 @@ static int cmd_cluster(int argc, char **argv)
             args.node = o.value;
         else if (action == NULL)
             action = find_action(&o);
-        else if (action->run == cluster_remove && args.node == NULL)
+        else if (action->takes_node && args.node == NULL)
             args.node = o.value;
         else
             options_fail(&o, "%s: unexpected word '%s'", action->name, o.value);

@@ -12,7 +12,7 @@ struct cluster_args {
     int file_count;
     const char *data_dir; /* -d; NULL: not given */
     const char *listen;   /* --listen; NULL: not given */
-    const char *node;     /* of remove, and --without; NULL: not given */
+    const char *node;     /* of drain, undrain, remove, and --without; NULL: not given */
     bool by_client_id;
     bool json;
 };

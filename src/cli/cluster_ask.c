@@ -147,14 +147,20 @@ int cluster_ask_init(const struct cluster_args *args)
     return ask(args, HTTP_POST, "/v1/cluster/init", print_whole);
 }
 
+/* NULL: the node that is asked itself. */
+static json_t *node_body(const char *node)
+{
+    return node == NULL ? NULL : json_pack("{s:s}", "node", node);
+}
+
 int cluster_drain(const struct cluster_args *args)
 {
-    return ask(args, HTTP_POST, "/v1/cluster/drain", print_whole);
+    return ask_with(args, HTTP_POST, "/v1/cluster/drain", node_body(args->node), print_whole);
 }
 
 int cluster_undrain(const struct cluster_args *args)
 {
-    return ask(args, HTTP_POST, "/v1/cluster/undrain", print_whole);
+    return ask_with(args, HTTP_POST, "/v1/cluster/undrain", node_body(args->node), print_whole);
 }
 
 int cluster_rebalance(const struct cluster_args *args)

@@ -398,6 +398,7 @@ struct cluster *cluster_new(const struct cluster_options *options, struct router
     loop_timer_init(&cluster->tick, tick);
     mailbox_init(&cluster->mailbox, wake, cluster);
     pthread_mutex_init(&cluster->told_lock, NULL);
+    orders_init(cluster);
     cluster->workers = mem_new(worker_count * sizeof(*cluster->workers));
     cluster->roads = mem_new(worker_count * sizeof(struct roads *));
     cluster->tunnels = mem_new(worker_count * sizeof(struct tunnels *));
@@ -460,6 +461,7 @@ void cluster_free(struct cluster *cluster)
     places_deinit(&cluster->places);
     loop_deinit(&cluster->loop);
     pthread_mutex_destroy(&cluster->told_lock);
+    orders_deinit(cluster);
     mem_free(cluster->told);
     mem_free(cluster->roads);
     mem_free(cluster->tunnels);

@@ -202,6 +202,23 @@ struct cluster_member {
 /* Fills `out`, at most `max`; gives how many there are. Any thread; takes a lock for a moment. */
 uint32_t cluster_members(struct cluster *cluster, struct cluster_member *out, uint32_t max);
 
+/* What another node is after an order. */
+struct cluster_duty {
+    bool drained;
+    uint32_t groups, connections; /* that it has now */
+};
+
+enum { CLUSTER_ORDER_MS = 5000 };
+
+/*
+ * homes_set_duty() on another node. RC_AGAIN: it cannot be reached, or has not answered in
+ * CLUSTER_ORDER_MS. RC_REFUSED: by that node, or it is too old to understand. RC_IO: it cannot
+ * write it down. `why` has a sentence for all but RC_OK. Any thread but the cluster's and the
+ * homes'; blocks.
+ */
+MUST_USE enum rc cluster_set_duty(struct cluster *cluster, const char *node, enum homes_duty duty,
+                                  struct cluster_duty *is, char why[HOMES_WHY_MAX]);
+
 /* On a worker's thread, when it stops: closes its roads. */
 void cluster_leave_worker(struct cluster *cluster, uint32_t worker);
 

@@ -60,6 +60,14 @@ struct member {
     struct member_road roads[]; /* one a worker */
 };
 
+/* What operators have asked of other nodes: order.c. */
+struct orders {
+    pthread_mutex_t lock; /* of all of it */
+    pthread_cond_t answered;
+    struct list waiting;
+    uint64_t number; /* of the last; begins anywhere, so that no answer is taken for another's */
+};
+
 /* An address where a member may be. */
 struct target {
     struct list link; /* in cluster->targets */
@@ -97,7 +105,8 @@ struct cluster {
     struct roads **roads;     /* one a worker */
     struct tunnels **tunnels; /* the same */
     struct copies *copies;    /* NULL: nobody takes or gives any */
-    struct list dials;        /* meetings for tunnels and copies under way */
+    struct orders orders;
+    struct list dials; /* meetings for tunnels and copies under way */
     struct places places;
     struct cluster_worker *workers;
     bool stopping;
@@ -195,6 +204,22 @@ void tell_moves(struct cluster *cluster);
 void tell_goodbye(struct cluster *cluster);
 /* gather_told(). */
 void tell_gathered(struct cluster *cluster);
+/* LINK_ORDER to a member that understands it; false: there is no link. */
+bool tell_order(struct member *member, struct bytes body);
+/* LINK_ORDERED to who has asked; nobody waits for it when its link is gone. */
+void hear_ordered(struct member *member, uint8_t outcome, struct bytes body);
+
+/* ---- order.c -----------------------------------------------------------------------------------
+ */
+
+void orders_init(struct cluster *cluster);
+void orders_deinit(struct cluster *cluster);
+/* The member asks for something. False: malformed. */
+bool order_heard(struct member *member, const struct link_frame *frame);
+/* The member has answered. False: malformed. */
+bool order_answered(struct member *member, const struct link_frame *frame);
+/* It will not answer. */
+void orders_away(struct member *member);
 
 /* ---- gather.c ----------------------------------------------------------------------------------
  */

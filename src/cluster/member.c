@@ -143,6 +143,7 @@ static void take_leave(struct member *member, const char *reason, bool left)
     dial_look_at_homes(cluster);
     rcu_synchronize(); /* who looks for routes from now on knows that some are missing */
     talk_abort(member);
+    orders_away(member);
     for (uint32_t i = 0; i < cluster->worker_count; i++) {
         member->roads[i].state = ROAD_NONE;
         roads_post_close(cluster->roads[i], member->remote, left);

@@ -8,6 +8,8 @@
  *                                                        <---   DONE n
  *     HEARTBEAT, REMOVED..., HOMES, GATHERED             --->
  *                                                        <---   HEARTBEAT
+ *     ORDER n                                            --->
+ *                                                        <---   ORDERED n
  *     GOODBYE                                            --->
  */
 #include "cluster/dial.h"
@@ -127,6 +129,8 @@ static bool told(struct link *link, const struct link_frame *frame)
     member->told_ms = member->cluster->loop.now_ms;
     if (frame->kind == LINK_HEARTBEAT)
         return true;
+    if (frame->kind == LINK_ORDERED)
+        return order_answered(member, frame);
     if (frame->kind != LINK_ROUTES_DONE || !link_reader_ok(&reader) || number < member->settled ||
         number > member->cluster->interests)
         return false;
@@ -318,6 +322,11 @@ void tell_gathered(struct cluster *cluster)
     }
 }
 
+bool tell_order(struct member *member, struct bytes body)
+{
+    return member->tell != NULL && link_send(&member->tell->link, LINK_ORDER, 0, body);
+}
+
 void tell_goodbye(struct cluster *cluster)
 {
     LIST_FOR_EACH (link, &cluster->members) {
@@ -388,6 +397,12 @@ void hear_roads_open(struct member *member)
 {
     if (member->hear != NULL && member->hear->owes_done)
         answer_mark(member->hear);
+}
+
+void hear_ordered(struct member *member, uint8_t outcome, struct bytes body)
+{
+    if (member->hear != NULL)
+        link_send(&member->hear->link, LINK_ORDERED, outcome, body);
 }
 
 static bool hear_member(struct member *member, const struct link_frame *frame)
@@ -466,6 +481,8 @@ static bool heard(struct link *link, const struct link_frame *frame)
         return hear_gathered(hear->member, frame);
     case LINK_REMOVED:
         return hear_removed(hear->member, frame);
+    case LINK_ORDER:
+        return order_heard(hear->member, frame);
     case LINK_GOODBYE:
         member_left(hear->member);
         return true;

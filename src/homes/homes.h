@@ -334,6 +334,15 @@ enum homes_duty { HOMES_ON_DUTY, HOMES_DRAINED };
  */
 MUST_USE enum rc homes_set_duty(struct homes *homes, enum homes_duty duty, char why[HOMES_WHY_MAX]);
 
+/* The same without waiting: answered() is called once, on the homes thread, if that still runs. */
+struct homes_asked {
+    void (*answered)(const struct homes_asked *asked, enum rc rc, const char *why);
+    void *owner;
+    uint64_t number; /* the owner's */
+    uint32_t from;   /* the same */
+};
+void homes_ask_duty(struct homes *homes, enum homes_duty duty, const struct homes_asked *asked);
+
 /* Any thread, no lock. */
 bool homes_drained(const struct homes *homes);
 
@@ -354,11 +363,18 @@ enum homes_farewell { HOMES_GONE, HOMES_RECOVERED };
 MUST_USE enum rc homes_remove(struct homes *homes, const char *node, enum homes_farewell farewell,
                               char why[HOMES_WHY_MAX]);
 
+/* Whether another node of that name is part of the cluster, here or not. RC_NOT_FOUND: `why` says
+ * which are. RC_REFUSED: this node is none itself. Any thread. */
+MUST_USE enum rc homes_find(struct homes *homes, const char *node, char why[HOMES_WHY_MAX]);
+
 /* Whether this node was removed; any thread, no lock. */
 bool homes_is_removed(const struct homes *homes);
 
 /* ---- the end -----------------------------------------------------------------------------------
  */
+
+/* It has been told to end; any thread. */
+bool homes_ends(struct homes *homes);
 
 /* Gives all groups up in order, in HOMES_STOP_MS; does not wait. Any thread. */
 void homes_leave(struct homes *homes);

@@ -58,9 +58,6 @@ struct homes_mail {
 /* Copies it; any thread. */
 void homes_post(struct homes *homes, const struct homes_mail *what);
 
-/* It has been told to end; any thread. */
-bool homes_ends(struct homes *homes);
-
 /* Waits a little for something new, under the lock; any thread. */
 void homes_wait(struct homes *homes);
 

@@ -7,7 +7,9 @@
 #include "homes/inside.h"
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -126,6 +128,33 @@ enum rc homes_set_duty(struct homes *homes, enum homes_duty duty, char why[HOMES
     struct homes_order order = {.duty = duty, .why = why};
 
     return orders_ask(homes, &order, open_duty);
+}
+
+struct duty_mail {
+    struct homes_mail mail;
+    struct homes_order order;
+    struct homes_asked asked;
+    char why[HOMES_WHY_MAX];
+};
+
+static void open_asked(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
+{
+    struct duty_mail *duty = CONTAINER_OF(mail, struct duty_mail, mail);
+
+    open_duty(homes, mail, now_ms);
+    duty->asked.answered(&duty->asked, duty->order.rc, duty->why);
+}
+
+void homes_ask_duty(struct homes *homes, enum homes_duty duty, const struct homes_asked *asked)
+{
+    struct duty_mail *mail = NEW(struct duty_mail);
+
+    mail->mail.open = open_asked;
+    mail->mail.order = &mail->order;
+    mail->order.duty = duty;
+    mail->order.why = mail->why;
+    mail->asked = *asked;
+    mailbox_post(&homes->mailbox, &mail->mail.letter);
 }
 
 /* ---- rebalance ---------------------------------------------------------------------------------

@@ -225,6 +225,28 @@ static void list_names(const struct known_list *list, char *out, size_t room)
             (size_t)snprintf(out + used, room - used, "%s%s", i == 0 ? "" : ", ", list->at[i].node);
 }
 
+enum rc homes_find(struct homes *homes, const char *node, char why[HOMES_WHY_MAX])
+{
+    char names[HOMES_WHY_MAX / 2];
+
+    pthread_mutex_lock(&homes->lock);
+    bool known = known_node(&homes->known, node) != NULL;
+    enum homes_phase phase = homes->status.phase;
+    list_names(&homes->known, names, sizeof(names));
+    pthread_mutex_unlock(&homes->lock);
+    if (known)
+        return RC_OK;
+    if (phase != HOMES_RUNNING) {
+        snprintf(why, HOMES_WHY_MAX, "This node is no working part of a cluster: its state is %s.",
+                 homes_phase_name(phase));
+        return RC_REFUSED;
+    }
+    snprintf(why, HOMES_WHY_MAX,
+             "No node of that name is part of this cluster: this is %s, the others are: %s.",
+             homes->node, names);
+    return RC_NOT_FOUND;
+}
+
 /* Whether it may be asked for now; else it has been answered why not. */
 static bool may_remove(struct homes *homes, struct homes_order *order)
 {

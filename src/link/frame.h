@@ -57,6 +57,8 @@ enum link_kind {
     LINK_GATHERED,     /* by group: the home of that epoch knows of all of the sender's clients */
     LINK_REMOVED,      /* a node that an operator has removed */
     LINK_SHARE_ROUTES, /* as LINK_ROUTES, each with a shard before it (LINK_VERSION_SHARDS) */
+    LINK_ORDER,        /* cluster/order.c (LINK_VERSION_ORDERS) */
+    LINK_ORDERED,      /* ... what has become of one; the flags say it */
     LINK_UNREGISTERED = 48, /* as 24 and those behind it */
     /* a copy of a group: copy.h */
     LINK_COPY_ASK = 64,

@@ -2,6 +2,7 @@
 """What an operator does with a cluster that runs: nodes are drained, and groups moved by hand."""
 
 import json
+import signal
 import threading
 import time
 
@@ -18,14 +19,17 @@ SHUTTING_DOWN, UNAVAILABLE = 0x8B, 0x88
 PAUSE_S = patience() / 5  # one second: a group has a home again sooner
 
 
-def drain(cluster, number):
-    done = cluster.run(number, "drain", "--json")
+def drain(cluster, number, at=None):
+    """On the node itself, or by name on node `at`."""
+    words = ["drain"] if at is None else ["drain", f"n{number}"]
+    done = cluster.run(number if at is None else at, *words, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def undrain(cluster, number):
-    done = cluster.run(number, "undrain")
+def undrain(cluster, number, at=None):
+    words = ["undrain"] if at is None else ["undrain", f"n{number}"]
+    done = cluster.run(number if at is None else at, *words)
     assert done.returncode == 0, done.stderr
 
 
@@ -34,9 +38,9 @@ def drained(three):
     """drained(n): that node of three is drained, and on duty again after the test."""
     numbers = []
 
-    def give_up(number):
+    def give_up(number, at=None):
         numbers.append(number)
-        return drain(three, number)
+        return drain(three, number, at)
     yield give_up
     for number in numbers:
         undrain(three, number)
@@ -147,6 +151,88 @@ def test_node_stays_drained_when_it_is_restarted(three, drained):
     undrain(three, 1)
     three.wait("it leads again", lambda: three.settled() and "n1" in three.homes(),
                STAY_S + 12 * patience())
+
+
+def test_any_node_is_drained_by_name_from_any_other_and_stays_so(three, drained, connect):
+    guests = [connect(V5, broker=three[2]) for _ in range(3)]
+    told = drained(2, at=0)
+    assert (told["node"], told["drained"]) == ("n2", True)
+    assert three.status(2)["drained"] and not three.status(0)["drained"]
+    assert three.ready(2) == "drained" and three.ready(0) == "ready"
+    for guest in guests:
+        guest.expect_closed(SHUTTING_DOWN)
+    three.wait("all groups at the others", lambda: three.agreed([0, 1]))
+    left = {"node": "n2", "drained": True, "groups": 0, "connections": 0}
+    three.wait("asked again, it says that nothing is left", lambda: drain(three, 2, at=1) == left)
+    three[2].stop()
+    three.restart(2)
+    three.wait("it runs", lambda: three.state(2) == "running")
+    assert three.status(2)["drained"]
+    three.wait("it can be reached", lambda: three.run(1, "undrain", "n2").returncode == 0)
+    assert not three.status(2)["drained"] and three.ready(2) == "ready"
+    three.wait("it leads again", lambda: three.settled() and "n2" in three.homes(),
+               STAY_S + 12 * patience())
+
+
+def test_node_may_be_named_where_the_command_runs(three, drained):
+    assert drained(1, at=1)["drained"] and three.status(1)["drained"]
+
+
+def test_order_for_a_node_that_is_not_known_or_not_here_says_so(three):
+    unknown = three.run(0, "drain", "n7")
+    assert unknown.returncode == 66
+    assert "this is n0, the others are: n" in unknown.stderr and "n2" in unknown.stderr
+    three[1].kill()
+    three.wait("it is away", lambda: not next(
+        member["here"] for member in three.status(0)["members"] if member["node"] == "n1"))
+    away = three.run(0, "drain", "n1")
+    assert away.returncode == 69 and "n1 cannot be reached" in away.stderr
+    three.restart(1)
+    three.wait_until_settled()
+    assert not three.status(1)["drained"]
+
+
+def test_node_that_hangs_is_not_waited_for_and_does_later_what_it_was_asked(cluster_of):
+    three = cluster_of(3).init()
+    three[2].process.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    hangs = three.run(0, "drain", "n2")
+    assert hangs.returncode == 69 and "n2" in hangs.stderr
+    assert "ask again" in hangs.stderr or "cannot be reached" in hangs.stderr
+    assert time.monotonic() - began < 8 * patience()
+    three[2].process.send_signal(signal.SIGCONT)
+    three.wait("it is done when it is asked again", lambda: three.run(0, "drain", "n2").returncode == 0)
+    assert three.status(2)["drained"]
+
+
+def test_other_node_refuses_to_be_drained_when_nobody_could_take_over(cluster_of):
+    two = cluster_of(2)
+    early = two.run(0, "drain", "n1")
+    assert early.returncode == 70 and "not_initialised" in early.stderr
+    two.init()
+    drain(two, 1, at=0)
+    two.wait("all groups here", lambda: two.agreed([0]))
+    refused = two.run(1, "drain", "n0")
+    assert refused.returncode == 70
+    assert "Node n0: No other node is here that could lead" in refused.stderr
+    assert not two.status(0)["drained"]
+    undrain(two, 1, at=0)
+    two.wait_until_settled()
+
+
+def test_node_of_an_older_version_is_not_asked_what_it_does_not_understand(cluster_of):
+    two = cluster_of(2).init()
+    two[1].stop()
+    two[1].environment["SKEIN_TEST_LINK_VERSION"] = "3"
+    two.restart(1)
+    two.wait_until_settled()
+    for at, other in ((0, 1), (1, 0)):
+        refused = two.run(at, "drain", f"n{other}")
+        assert refused.returncode == 70 and "older version" in refused.stderr, refused
+        assert "run the command on that node" in refused.stderr
+    assert not two.status(0)["drained"] and not two.status(1)["drained"]
+    assert drain(two, 1)["drained"]  # as it always could be
+    assert "cluster.member_away" not in two[0].log.rsplit("cluster.member_here node=n1", 1)[1]
 
 
 def test_drain_lets_balancers_know_first_and_moves_clients_at_its_rate(cluster_of, connect):
