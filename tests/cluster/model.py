@@ -184,12 +184,19 @@ class Model:
         self._late_clean_starts()
 
     def _late_clean_starts(self):
-        """One without an answer may have ended the session even after the client was back."""
+        """One without an answer may have ended the session even after the client was back. So may one that came
+        when the session had expired: it made another one, which the next finds."""
         for client in self.clients.values():
             for attempt in client.connections:
-                if attempt.clean and attempt.code != 0:
+                if attempt.code != 0 and (attempt.clean or self._may_have_expired(client, attempt)):
                     for life in client.lives:
                         life.wiped |= attempt.t < life.ending and life.asked < self.late(attempt.t)
+
+    def _may_have_expired(self, client, attempt):
+        """Before what the attempt did, if anything."""
+        before = [each for each in client.accepted() if each.accepted < attempt.t]
+        last = max(before, key=lambda each: each.accepted, default=None)
+        return last is not None and self.late(attempt.t) - min(last.closed, self.end) >= last.expiry_s
 
     # ---- questions ----
 

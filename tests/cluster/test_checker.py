@@ -926,6 +926,16 @@ def expiring(away_s, present, fault=False, answered=True):
     return story.rules()
 
 
+@pytest.mark.parametrize("away_s, rules", [(30, []), (1, ["C4"])])
+def test_a_session_that_was_made_anew_without_an_answer_owes_nothing(away_s, rules):
+    story = Story()
+    story.connect("s", "n2", expiry_s=20), story.connect("p", "n1"), story.subscribe("s", "c/#")
+    story.close("s", "lost"), story.wait(away_s)
+    story.connect("s", "n1", expiry_s=20, code=None), story.close("s")
+    story.publish("p/1"), story.connect("s", "n3", present=True, expiry_s=20)
+    assert story.rules() == rules
+
+
 def test_a_session_that_expires_too_early_or_too_late():
     assert expiring(5, False) == expiring(30, True) == ["C9"]
     assert expiring(5, False, fault=True) == ["C9"]
