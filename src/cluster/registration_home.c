@@ -206,6 +206,8 @@ static void admit(struct registrations *all, struct tunnel_in *in, uint64_t numb
         return;
     }
     is->clients->evict(is->clients_owner, client_id);
+    /* Its own is there when it was let in, and asks anew since its edge has not heard of that. */
+    (void)testament_claim(hub_of(all), client_id, number);
     testaments_succeed(hub_of(all), client_id);
     grant(all, in, number, client_id, will);
 }
