@@ -51,7 +51,8 @@ class Violation:
 
 def owed(model, client):
     """(message, life) of what a durable session must have got by the end. Not what may have expired on
-    the way, and nothing when the client was not there until the end to take it."""
+    the way, and nothing when the client was not there until the end to take it. QoS 2 is on its way to
+    subscribers when PUBREC comes, so an UNSUBSCRIBE may be there first."""
     if not model.served_to_the_end(client):
         return
     by_topic = {}
@@ -64,8 +65,9 @@ def owed(model, client):
         if lives is None:
             lives = by_topic[message.topic] = [
                 life for life in client.own(message.topic) if life.durable and life.qos]
+        until = message.acked if message.qos < 2 else model.late(message.acked)
         for life in lives:
-            if life.held(message.sent, message.acked) and not life.wiped:
+            if life.held(message.sent, until) and not life.wiped:
                 yield message, life
                 break
 

@@ -926,6 +926,13 @@ def expiring(away_s, present, fault=False, answered=True):
     return story.rules()
 
 
+@pytest.mark.parametrize("qos, after_s, rules", [(1, 0, ["C1"]), (2, 0, []), (2, 4, ["C1"])])
+def test_an_unsubscribe_may_overtake_what_is_on_its_way_at_qos_2(story, qos, after_s, rules):
+    story.subscribe("s", "c/#", qos=2), story.publish("p/1", qos=qos), story.wait(after_s)
+    story.unsubscribe("s", "c/#")
+    assert story.rules() == rules
+
+
 @pytest.mark.parametrize("away_s, rules", [(30, []), (1, ["C4"])])
 def test_a_session_that_was_made_anew_without_an_answer_owes_nothing(away_s, rules):
     story = Story()
