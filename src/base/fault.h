@@ -26,7 +26,9 @@
     X("store.before_append", "a group's records have been put together for its changelog")         \
     X("group.copy", "a part of a group has come from another node")                                \
     X("homes.seed", "what the node holds is about to become the beginning of a cluster")           \
-    X("homes.seeded", "it has; its groups have not been claimed")
+    X("homes.seeded", "it has; its groups have not been claimed")                                  \
+    X("homes.grow", "a cluster of one node has noted that its engine starts anew")                 \
+    X("homes.grown", "the changelogs for more nodes are there, which has not been noted")
 
 /* Reads SKEIN_TEST_FAULT. Once, before other threads start. */
 void fault_init(void);

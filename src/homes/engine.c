@@ -9,7 +9,8 @@
  * as another. When all machines went down, all nodes are waited for; then all servers are thrown
  * away, and the changelogs are made again from the nodes' stores (founding.c). When some ran on,
  * but too few, or a node's disk is lost, what there is left is kept, and all nodes are waited for
- * before anything is claimed. One that is alone keeps it, too: no quorum's files can be torn.
+ * before anything is claimed. One that is alone keeps it, too: no quorum's files can be torn. When
+ * it is to be alone no longer: growing.c.
  */
 #include "homes/inside.h"
 
@@ -20,6 +21,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -45,6 +47,9 @@ static bool look(struct homes *homes)
         return false;
     }
     homes->looked = true;
+    homes->lone =
+        homes->options.others > 0 && homes->store != MANAGED_STORE_NEW && managed_was_alone(folder);
+    nats->route_count = homes->lone ? 0 : homes->options.others;
     managed_server_name(nats, homes->server);
     mark_read_text(homes->data_dir, KEPT_FILE, last, sizeof(last));
     homes->cold = strcmp(last, homes->server) == 0 || strcmp(last, KEPT_ANY) == 0;
@@ -86,7 +91,7 @@ static bool be_cold(struct homes *homes, const char *server)
 /* Most machines went down, but some engine ran on; or there are no others. */
 static bool keep(struct homes *homes, const char *reason)
 {
-    if (homes->options.others > 0 && !be_cold(homes, homes->server))
+    if (homes->options.others > 0 && !homes->lone && !be_cold(homes, homes->server))
         return false;
     LOG(LOG_WARN, "engine.store_kept", log_text("server", homes->server),
         log_text("reason", reason));
@@ -119,7 +124,7 @@ static bool settle_unclean(struct homes *homes)
     uint32_t unclean = peers_with_engine(homes, HOMES_ENGINE_UNCLEAN) +
                        peers_with_engine(homes, HOMES_ENGINE_KEPT);
 
-    if (homes->options.others == 0)
+    if (homes->options.others == 0 || homes->lone)
         return keep(homes, "there are no other nodes");
     if (up >= majority(homes))
         return discard(homes, "the machine went down while it ran, and most others ran on");
@@ -139,13 +144,30 @@ bool engine_is_unclean(const struct homes *homes)
     return homes->looked && homes->store == MANAGED_STORE_UNCLEAN;
 }
 
+/* A cluster of one becomes one of more. */
+static bool discard_lone(struct homes *homes)
+{
+    pid_t left = managed_find(homes->options.nats.folder);
+
+    if (left > 0) { /* by a broker that was killed */
+        kill(left, SIGTERM);
+        return false;
+    }
+    if (!discard(homes, "it was a server by itself, and becomes one of several"))
+        return false;
+    homes->replaced[0] = '\0'; /* nobody has heard of it */
+    return true;
+}
+
 static bool start_process(struct homes *homes, uint64_t now_ms)
 {
     char error[MANAGED_ERROR_MAX] = "";
 
     if (homes->process.state != MANAGED_OFF)
-        return true;
+        return homes->process.state != MANAGED_ENDS;
     if (!homes->looked && !look(homes))
+        return false;
+    if (growing_discards(homes) && !discard_lone(homes))
         return false;
     if (homes->store == MANAGED_STORE_UNCLEAN && !settle_unclean(homes))
         return false;

@@ -6,7 +6,8 @@
  * smaller one wins), and the streams are made, with the id in their names. Then it is founded,
  * which the others hear and write down, too. Streams are not made again: a node whose cluster the
  * engine does not have stays LOST. But when all machines went down, and all nodes are back, their
- * stores have what the engines had not written yet. What the node holds that initialises it, it
+ * stores have what the engines had not written yet, and so has the store of a cluster of one node
+ * that gets more: growing.c. What the node holds that initialises it, it
  * brings along: seed.c.
  */
 #include "homes/inside.h"
@@ -141,6 +142,11 @@ static bool goes_before(const struct homes *homes, const struct homes_news *news
 
 static bool takes_others_in(struct homes *homes)
 {
+    if (homes->options.program != NULL && homes->options.others == 0) {
+        homes_say(homes, "another node is here that belongs to a cluster; this one is by itself by "
+                         "its configuration: give it cluster.addresses");
+        return false;
+    }
     if (homes->options.ops->is_blank(homes->options.owner))
         return true;
     homes_say(homes, "%s", HOMES_NOT_BLANK);
@@ -245,14 +251,17 @@ static uint64_t highest(uint64_t a, uint64_t b)
 }
 
 /* Most machines went down at once, and the engines have started anew, or have not written before
- * that there are streams. What was in them is in the stores: when all nodes are back, each goes on
- * behind what the store has that has most of it. Who has less takes a copy from there. */
+ * that there are streams; or a cluster of one node has begun to grow. What was in them is in the
+ * stores: when all nodes are back, each goes on behind what the store has that has most of it. Who
+ * has less takes a copy from there. */
 static enum rc make_streams_again(struct homes *homes, char error[JETSTREAM_ERROR_MAX])
 {
     uint64_t bases[HOMES_GROUPS];
     uint32_t replicas;
+    bool all = homes->mark.growing ? growing_can_go_on(homes)
+                                   : peers_are_all(homes) && peers_are_cold(homes);
 
-    if (!peers_are_all(homes) || !peers_are_cold(homes)) {
+    if (!all) {
         snprintf(error, JETSTREAM_ERROR_MAX,
                  "it has no changelogs, and not all nodes and their engines are back");
         return RC_AGAIN;
@@ -270,7 +279,7 @@ static void look_for_streams(struct homes *homes, uint64_t now_ms)
     char error[JETSTREAM_ERROR_MAX] = "";
 
     enum rc rc = jetstream_look(homes->jetstream, HOMES_GROUPS, STEP_MS, error);
-    if (rc == RC_NOT_FOUND && homes->cold)
+    if (rc == RC_NOT_FOUND && (homes->cold || homes->mark.growing))
         rc = make_streams_again(homes, error);
     if (rc == RC_NOT_FOUND) {
         homes_enter(homes, HOMES_LOST);
@@ -286,7 +295,7 @@ static void look_for_streams(struct homes *homes, uint64_t now_ms)
         homes_say(homes, "the engine is not ready: %s", error);
         return;
     }
-    if (!seed_turn(homes))
+    if (!growing_end(homes) || !seed_turn(homes))
         return;
     homes->running_ms = now_ms;
     homes_enter(homes, HOMES_RUNNING);
@@ -318,6 +327,7 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
         engine_warm(homes);
         end_seeding(homes);
         engine_copies(homes, now_ms);
+        growing_turn(homes, now_ms);
         return;
     }
     if (now_ms < homes->step_ms)
@@ -330,7 +340,8 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
     else if (homes->phase == HOMES_FOUNDING)
         make_streams(homes);
     else if (!homes->mark.founded && !homes->mark.seeding)
-        homes_say(homes, "the cluster is being initialised on another node");
+        homes_say(homes, "the cluster is being initialised on another node, or is one node's which "
+                         "has to be given cluster.addresses");
     else if (write_mark(homes))
         look_for_streams(homes, now_ms);
 }

@@ -185,9 +185,11 @@ static const struct changelog_ops changelog_ops = {
 void group_open(struct group *group, struct engine *engine)
 {
     const struct homes *homes = group->homes;
+    struct changelog_counts counts = group->log.counts; /* it may be opened again */
 
     changelog_init(&group->log, group->log.group, engine, &changelog_ops, NULL, homes->node,
                    homes->options.incarnation);
+    group->log.counts = counts;
     changelog_start_at(&group->log, &group->start);
     group->attached = true;
 }
@@ -283,8 +285,8 @@ static bool may_claim(const struct group *group, uint64_t now_ms)
     bool all = homes->mark.seeding || peers_are_all(homes);
     bool settled =
         all || (now_ms >= homes->running_ms + HOMES_SETTLE_MS && (!homes->cold || group->warm));
-    return now_ms >= group->unfit_ms && homes->leave_ms == 0 && !homes_drained(homes) && settled &&
-           !is_in_minority(homes);
+    bool leaves = homes->leave_ms != 0 || homes->grows || homes_drained(homes);
+    return now_ms >= group->unfit_ms && !leaves && settled && !is_in_minority(homes);
 }
 
 static bool should_claim(struct group *group, uint64_t now_ms, const struct candidate *ranked,

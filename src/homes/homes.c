@@ -330,7 +330,7 @@ static enum homes_engine engine_now(const struct homes *homes)
 
 static void make_news(const struct homes *homes, struct homes_news *news)
 {
-    *news = (struct homes_news){.founded = homes->mark.founded,
+    *news = (struct homes_news){.founded = homes->mark.founded && !growing_is_one(homes),
                                 .holds = homes->holds,
                                 .standby = homes->options.standby,
                                 .drained = homes_drained(homes),
@@ -348,6 +348,7 @@ static void make_news(const struct homes *homes, struct homes_news *news)
 static void make_status(const struct homes *homes, struct homes_status *status)
 {
     *status = (struct homes_status){.phase = homes->phase,
+                                    .founded = homes->mark.founded,
                                     .drained = homes_drained(homes),
                                     .managed = homes->options.program != NULL,
                                     .connected = homes->connected,
@@ -438,7 +439,7 @@ enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_
 
     pthread_mutex_lock(&homes->lock);
     uint32_t refusals = homes->refusals;
-    if (homes->news.founded) {
+    if (homes->status.founded) {
         snprintf(why, HOMES_WHY_MAX,
                  "It has been done: this node belongs to the cluster with id %s.", homes->news.id);
         rc = RC_EXISTS;
@@ -448,7 +449,7 @@ enum rc homes_init(struct homes *homes, uint64_t timeout_ms, char why[HOMES_WHY_
         homes_post(homes, &(struct homes_mail){.open = open_init});
     }
     while (rc == RC_AGAIN && !homes->leaving && clock_ms() < until_ms) {
-        if (homes->news.founded && homes->status.phase == HOMES_RUNNING)
+        if (homes->status.founded && homes->status.phase == HOMES_RUNNING)
             rc = RC_OK;
         else if (homes->refusals != refusals)
             rc = RC_REFUSED;

@@ -9,6 +9,7 @@
  *                                                  |
  *                                                  +--> LOST     the engine lacks this cluster
  *                                                  +--> REMOVED  by an operator
+ *                                                  +--> JOINING  one node gets more: growing.c
  *
  * A group's life on a node, told to its owner by struct homes_ops:
  *
@@ -224,7 +225,7 @@ enum homes_engine { HOMES_ENGINE_OFF, HOMES_ENGINE_UNCLEAN, HOMES_ENGINE_KEPT, H
 /* What a node says of itself. */
 struct homes_news {
     char id[HOMES_ID]; /* of the cluster; "": none yet */
-    bool founded;      /* its streams are there */
+    bool founded;      /* its streams are there, and others can take part */
     bool holds;        /* sessions or retained messages of its own; it belongs to no cluster yet */
     bool standby;
     bool drained;
@@ -308,6 +309,7 @@ struct homes_status {
     enum homes_phase phase;
     char id[HOMES_ID];
     char why[HOMES_WHY_MAX]; /* what is waited for, or wrong; "": nothing */
+    bool founded;            /* its streams are there */
     bool drained;
     bool managed, connected;
     int engine_pid; /* 0: none of ours runs */

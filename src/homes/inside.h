@@ -2,8 +2,9 @@
 /*
  * Between the files of homes/: homes.c (the thread and what others call), orders.c and
  * removal.c (what an operator asks for), engine.c (the engine's life), founding.c (how a cluster
- * begins, and a node finds it), group.c (one group), peers.c (what other nodes say), mark.c (the
- * file `cluster`). All on the homes thread but what says otherwise.
+ * begins, and a node finds it), growing.c (how one of one node gets more), group.c (one group),
+ * peers.c (what other nodes say), mark.c (the file `cluster`). All on the homes thread but what
+ * says otherwise.
  */
 #ifndef HOMES_INSIDE_H
 #define HOMES_INSIDE_H
@@ -168,6 +169,8 @@ bool peers_are_cold(const struct homes *homes);
 bool peers_agree(const struct homes *homes);
 /* All that are here can be home, as far as is known. */
 bool peers_take_part(const struct homes *homes);
+/* One that is here takes part in our cluster. */
+bool peers_any_takes_part(const struct homes *homes);
 uint32_t peers_here(const struct homes *homes);
 uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine);
 uint32_t peers_connected(const struct homes *homes);
@@ -319,6 +322,8 @@ struct homes {
     bool seed_asked;   /* ops->seed() has been called */
     bool all_here;     /* all nodes that are configured */
     bool marked;       /* the file says what `mark` says */
+    bool lone;         /* the engine's store is of a server by itself, and there are others */
+    bool grows;        /* ... which are here: the groups are given up */
     bool cold;         /* the store was kept though power was lost: groups wait for all nodes */
     uint64_t now_ms;   /* of this turn */
     uint64_t holds_ms; /* when it is looked at again */
@@ -380,6 +385,21 @@ void homes_say(struct homes *homes, const char *format, ...) __attribute__((form
 void homes_enter(struct homes *homes, enum homes_phase phase);
 /* What other threads see of homes is what is so now. `hurry`: the others are told in any case. */
 void homes_publish(struct homes *homes, bool hurry);
+
+/* ---- growing.c ---------------------------------------------------------------------------------
+ */
+
+/* This node's engine is a server by itself, or the streams for more are not there yet: no others
+ * can take part. */
+bool growing_is_one(const struct homes *homes);
+/* What the engine of a cluster of one has is not needed, or never was. */
+bool growing_discards(const struct homes *homes);
+/* When the cluster runs. */
+void growing_turn(struct homes *homes, uint64_t now_ms);
+/* Whether the streams for more nodes can be made. */
+bool growing_can_go_on(struct homes *homes);
+/* They have been. False: that cannot be written down. */
+bool growing_end(struct homes *homes);
 
 /* What the file says. RC_INVALID, RC_IO: `why` says what is wrong. */
 MUST_USE enum rc founding_start(struct homes *homes, char why[HOMES_WHY_MAX]);

@@ -44,11 +44,12 @@ static bool parse(FILE *in, struct mark *mark)
                groups, state) != 4)
         return false;
     snprintf(known, sizeof(known), "%d", HOMES_GROUPS);
-    bool founded = strcmp(state, "founded") == 0, seeding = strcmp(state, "seeding") == 0;
+    bool growing = strcmp(state, "growing") == 0, seeding = strcmp(state, "seeding") == 0;
+    bool founded = growing || strcmp(state, "founded") == 0;
     if (!mark_id_valid(id) || strcmp(groups, known) != 0 ||
         (!founded && !seeding && strcmp(state, "founding") != 0))
         return false;
-    *mark = (struct mark){.founded = founded, .seeding = seeding};
+    *mark = (struct mark){.founded = founded, .seeding = seeding, .growing = growing};
     if (fscanf(in, "instance %16s\n", instance) == 1 && mark_id_valid(instance))
         mark->instance = strtoull(instance, NULL, 16);
     memcpy(mark->name, name, sizeof(name));
@@ -126,7 +127,8 @@ enum rc mark_write(const char *data_dir, const struct mark *mark)
     char text[256];
 
     snprintf(text, sizeof(text), format, mark->name, mark->id, HOMES_GROUPS,
-             mark->founded   ? "founded"
+             mark->growing   ? "growing"
+             : mark->founded ? "founded"
              : mark->seeding ? "seeding"
                              : "founding",
              mark->instance);

@@ -7,7 +7,7 @@
  *     name plant
  *     id 0123456789abcdef
  *     groups 16
- *     state founding | seeding | founded
+ *     state founding | seeding | founded | growing
  *     instance 0123456789abcdef       of this data directory
  */
 #ifndef HOMES_MARK_H
@@ -22,6 +22,7 @@ struct mark {
     char id[HOMES_ID]; /* "": none yet */
     bool founded;
     bool seeding;      /* its streams are there, and this node's store is what it begins with */
+    bool growing;      /* founded by one node; the streams of more are not there yet: growing.c */
     uint64_t instance; /* 0: the file is from before there was one */
 };
 

@@ -50,7 +50,12 @@ static void mark_that_was_written_is_read(void **state)
     mark.seeding = true;
     assert_int_equal(mark_write(*state, &mark), RC_OK);
     assert_int_equal(mark_read(*state, &read), RC_OK);
-    assert_true(read.seeding && !read.founded);
+    assert_true(read.seeding && !read.founded && !read.growing);
+    mark.seeding = false;
+    mark.founded = mark.growing = true;
+    assert_int_equal(mark_write(*state, &mark), RC_OK);
+    assert_int_equal(mark_read(*state, &read), RC_OK);
+    assert_true(read.growing && read.founded && !read.seeding);
 }
 
 static void mark_that_is_not_there_is_told_from_one_that_is_not_known(void **state)

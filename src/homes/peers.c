@@ -282,6 +282,14 @@ bool peers_take_part(const struct homes *homes)
     return true;
 }
 
+bool peers_any_takes_part(const struct homes *homes)
+{
+    for (uint32_t i = 0; i < peer_count(homes); i++)
+        if (peer_takes_part(homes, peer_at(homes, i)))
+            return true;
+    return false;
+}
+
 uint32_t peers_here(const struct homes *homes)
 {
     uint32_t count = 0;

@@ -235,6 +235,34 @@ static void server_is_named_after_its_store(void **state)
     end(place);
 }
 
+static void server_was_alone_when_it_has_never_been_one_of_several(void **state)
+{
+    struct place *place = place_new();
+    char path[256] = "";
+    (void)state;
+
+    assert_false(managed_was_alone(place->folder)); /* none was ever started */
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    assert_true(managed_was_alone(place->folder));
+    for (const char *part = "store/jetstream/SYSTEM/_js_/_meta_"; part != NULL;) {
+        const char *end = strchr(part, '/');
+        snprintf(path + strlen(path), sizeof(path) - strlen(path), "%s/%.*s",
+                 path[0] == '\0' ? place->folder : "", end ? (int)(end - part) : 64, part);
+        (void)mkdir(path, 0700);
+        part = end ? end + 1 : NULL;
+    }
+    assert_false(managed_was_alone(place->folder)); /* what nats-server makes for a cluster */
+    assert_int_equal(rmdir(path), 0);
+    place->nats.route_count = 1;
+    place->nats.routes[0] = place->nats.listen;
+    start(place);
+    assert_false(managed_was_alone(place->folder));
+    place->process.child = true;
+    AWAIT(place, starts(place) == 2);
+    end(place);
+}
+
 static void store_that_was_in_use_when_the_machine_went_down_is_unclean(void **state)
 {
     struct place *place = place_new();
@@ -376,6 +404,7 @@ int main(void)
         cmocka_unit_test(credentials_differ_by_purpose_cluster_and_secret),
         cmocka_unit_test(name_that_would_end_its_quotes_is_refused),
         cmocka_unit_test(server_is_named_after_its_store),
+        cmocka_unit_test(server_was_alone_when_it_has_never_been_one_of_several),
         cmocka_unit_test(store_that_was_in_use_when_the_machine_went_down_is_unclean),
         cmocka_unit_test(store_counts_as_used_before_its_server_runs),
         cmocka_unit_test(process_of_the_same_configuration_is_taken_over),

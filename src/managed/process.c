@@ -24,7 +24,8 @@ enum {
     LOOK_MS = 250,
     PAUSE_MIN_MS = 100,
     PAUSE_MAX_MS = 10000,
-    STEADY_MS = 30000, /* has run so long: its next death is a new one */
+    CONFIG_HEAD = 4 * MANAGED_PATH_MAX + 4096, /* bytes of nats.conf; `cluster` begins in them */
+    STEADY_MS = 30000,                         /* has run so long: its next death is a new one */
 };
 
 /* ---- the folder --------------------------------------------------------------------------------
@@ -89,6 +90,17 @@ enum rc managed_look(const char *folder, struct managed_nats *nats, enum managed
     bool clean = noted && (note.started == 0 || strcmp(note.boot, boot) == 0);
     *store = clean ? MANAGED_STORE_CLEAN : MANAGED_STORE_UNCLEAN;
     return RC_OK;
+}
+
+bool managed_was_alone(const char *folder)
+{
+    char text[CONFIG_HEAD], path[MANAGED_PATH_MAX + 64];
+    struct stat status;
+
+    /* what servers of a cluster agree on is kept there, and made at their first start */
+    snprintf(path, sizeof(path), "%s/store/jetstream/SYSTEM/_js_/_meta_", folder);
+    return managed_read_file(folder, "nats.conf", text, sizeof(text)) &&
+           strstr(text, "\ncluster {") == NULL && stat(path, &status) != 0 && errno == ENOENT;
 }
 
 static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)

@@ -55,6 +55,9 @@ struct managed_process {
 MUST_USE enum rc managed_look(const char *folder, struct managed_nats *nats,
                               enum managed_store *store, char error[MANAGED_ERROR_MAX]);
 
+/* Whether no server that was started there has ever had others. */
+bool managed_was_alone(const char *folder);
+
 /* Takes the store away, so that the next managed_look() finds a new server. Nothing runs on it. */
 MUST_USE enum rc managed_discard(const char *folder, char error[MANAGED_ERROR_MAX]);
 

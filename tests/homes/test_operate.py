@@ -49,16 +49,16 @@ def drained(three):
 class Publisher(threading.Thread):
     """Publishes at QoS 1 until told to stop, one by one, and is never refused."""
 
-    def __init__(self, broker, topic):
+    def __init__(self, broker, topic, pause_s=0.0):
         super().__init__(daemon=True)
         self.client = RawClient(broker, V5)
         self.client.connect()
         self.topic, self.acknowledged, self.longest, self.refused = topic, 0, 0.0, None
-        self.ended = threading.Event()
+        self.ended, self.pause_s = threading.Event(), pause_s
         self.start()
 
     def run(self):
-        while not self.ended.is_set():
+        while not self.ended.wait(self.pause_s):
             began = time.monotonic()
             answer = self.client.publish(self.topic, str(self.acknowledged), 1)
             if answer.reason >= 0x80:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.xdist_group("homes")
 
 
 def power_off(cluster, number):
-    """Broker and engine of a node, and the boot of its machine."""
+    """Broker, if it still runs, and engine of a node, and the boot of its machine."""
     engine = cluster.engine(number)
     cluster[number].kill()
     os.kill(engine, signal.SIGKILL)
