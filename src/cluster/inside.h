@@ -48,7 +48,8 @@ struct member {
     uint16_t version; /* of the protocol, that both speak */
     uint32_t remote;  /* its number here */
     bool live;
-    uint64_t lost;                         /* times that it was, and was not any more */
+    bool gone;     /* it has closed its links itself, as when its process ends; not fallen silent */
+    uint64_t lost; /* times that it was, and was not any more */
     uint64_t told_ms, heard_ms;            /* when anything came last on each of the two below */
     uint64_t settled;                      /* so many of our interests are in effect there */
     uint64_t home_epochs[CLUSTER_GROUPS];  /* of which groups it says it is home; 0: it does not */

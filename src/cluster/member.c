@@ -137,6 +137,7 @@ static void take_leave(struct member *member, const char *reason, bool left)
             log_text("reason", reason));
     }
     member->live = false;
+    member->gone |= left;
     memset(member->home_epochs, 0, sizeof(member->home_epochs));
     memset(member->taken_epochs, 0, sizeof(member->taken_epochs));
     memset(member->gathered, 0, sizeof(member->gathered));
@@ -260,11 +261,19 @@ void members_tell_homes(struct cluster *cluster)
         here[count++] = member->node;
         hash = hash * 1000003 + member->remote + 1;
     }
+    uint32_t gone = 0;
+    LIST_FOR_EACH (link, &cluster->members) {
+        const struct member *member = CONTAINER_OF(link, struct member, link);
+        if (member_is_here(member) || !member->gone)
+            continue;
+        here[count + gone++] = member->node;
+        hash = hash * 1000003 + member->remote + 1 + REMOTES_MAX;
+    }
     if (cluster->homes_told && hash == cluster->homes_here)
         return;
     cluster->homes_told = true;
     cluster->homes_here = hash;
-    homes_members(cluster->homes, here, count, all);
+    homes_members(cluster->homes, here, count, gone, all);
 }
 
 /* ---- dialling ----------------------------------------------------------------------------------

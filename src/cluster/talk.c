@@ -149,6 +149,7 @@ static void tell_ended(struct link *link)
     struct tell *tell = tell_of(link);
     if (tell->member->tell == tell)
         tell->member->tell = NULL;
+    tell->member->gone |= tell->member->live; /* else we have closed it */
 }
 
 static void tell_closed(struct link *link)
@@ -219,6 +220,7 @@ void tell_open(struct member *member, int fd, struct bytes unread)
         return;
     }
     member->tell = tell;
+    member->gone = false;
     member->told_ms = cluster->loop.now_ms;
     member->settled = 0;
     tell_members(tell);
@@ -496,6 +498,7 @@ static void hear_ended(struct link *link)
     struct hear *hear = hear_of(link);
     if (hear->member->hear == hear)
         hear->member->hear = NULL;
+    hear->member->gone |= hear->member->live;
 }
 
 static void hear_closed(struct link *link)
@@ -517,6 +520,7 @@ void hear_open(struct member *member, int fd, struct bytes unread)
         return;
     }
     member->hear = hear;
+    member->gone = false;
     member->heard_ms = member->cluster->loop.now_ms;
 }
 

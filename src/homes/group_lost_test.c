@@ -278,6 +278,21 @@ static void group_is_kept_by_one_of_two_whose_engines_need_each_other(void **sta
     pair_free(pair);
 }
 
+static void node_is_not_cut_off_from_those_that_have_ended(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct homes *homes = pair->first->homes;
+    (void)state;
+
+    pair->linked = false;
+    advance(pair, 2 * HOMES_CUT_OFF_MS);
+    assert_true(homes_is_cut_off(homes));
+    peer_get(homes, pair->second->homes->node)->gone = true;
+    advance(pair, 1);
+    assert_false(homes_is_cut_off(homes));
+    pair_free(pair);
+}
+
 static void node_is_not_cut_off_for_having_stood_still(void **state)
 {
     struct pair *pair = pair_settled();
@@ -309,6 +324,7 @@ int main(void)
         cmocka_unit_test(group_is_not_vacant_whose_home_is_not_heard_but_appends),
         cmocka_unit_test(group_is_abandoned_by_a_home_that_hears_few_when_its_lease_is_over),
         cmocka_unit_test(group_is_kept_by_one_of_two_whose_engines_need_each_other),
+        cmocka_unit_test(node_is_not_cut_off_from_those_that_have_ended),
         cmocka_unit_test(node_is_not_cut_off_for_having_stood_still),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

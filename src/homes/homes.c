@@ -38,7 +38,7 @@ struct peers_mail {
     struct homes_news news;
     char address[HOMES_ADDRESS_MAX];
     bool all_here;
-    uint32_t count;
+    uint32_t count, gone; /* of `here`: all, and the last of them, which are not */
     char here[][HOMES_NAME_MAX];
 };
 
@@ -245,12 +245,14 @@ void homes_heard(struct homes *homes, const char *node, const char *address,
     mailbox_post(&homes->mailbox, &mail->mail.letter);
 }
 
-static bool is_among(const struct peers_mail *told, const char *node)
+/* Where it stands; count: nowhere. */
+static uint32_t place_among(const struct peers_mail *told, const char *node)
 {
-    for (uint32_t i = 0; i < told->count; i++)
-        if (strcmp(told->here[i], node) == 0)
-            return true;
-    return false;
+    uint32_t i = 0;
+
+    while (i < told->count && strcmp(told->here[i], node) != 0)
+        i++;
+    return i;
 }
 
 static void open_members(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
@@ -258,13 +260,14 @@ static void open_members(struct homes *homes, struct homes_mail *mail, uint64_t 
     const struct peers_mail *told = CONTAINER_OF(mail, struct peers_mail, mail);
 
     homes->all_here = told->all_here;
-    for (uint32_t i = 0; i < told->count; i++)
+    for (uint32_t i = 0; i < told->count - told->gone; i++)
         (void)peer_get(homes, told->here[i]);
     pthread_mutex_lock(&homes->lock); /* homes_news_of() reads whether it was heard */
     uint32_t count = atomic_load_explicit(&homes->peer_count, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
         struct peer *peer = atomic_load_explicit(&homes->peers[i], memory_order_relaxed);
-        bool here = is_among(told, peer->node);
+        uint32_t place = place_among(told, peer->node);
+        bool here = place < told->count - told->gone;
         if (here && !peer->here)
             peer->here_ms = now_ms;
         if (!here && peer->here) {
@@ -272,17 +275,21 @@ static void open_members(struct homes *homes, struct homes_mail *mail, uint64_t 
             peer->heard = false; /* what it says when it is back counts */
         }
         peer->here = here;
+        peer->gone = !here && place < told->count;
     }
     pthread_mutex_unlock(&homes->lock);
 }
 
-void homes_members(struct homes *homes, const char *const *nodes, uint32_t count, bool all_here)
+void homes_members(struct homes *homes, const char *const *nodes, uint32_t count, uint32_t gone,
+                   bool all_here)
 {
+    count += gone;
     struct peers_mail *mail = mem_new(sizeof(*mail) + count * sizeof(mail->here[0]));
 
     mail->mail.open = open_members;
     mail->all_here = all_here;
     mail->count = count;
+    mail->gone = gone;
     for (uint32_t i = 0; i < count; i++)
         snprintf(mail->here[i], sizeof(mail->here[i]), "%s", nodes[i]);
     mailbox_post(&homes->mailbox, &mail->mail.letter);

@@ -244,9 +244,10 @@ void homes_news(struct homes *homes, struct homes_news *news);
 void homes_heard(struct homes *homes, const char *node, const char *address,
                  const struct homes_news *news);
 
-/* Which other nodes are heard of now, and whether all that are configured are among them. Borrows.
- * Any thread. */
-void homes_members(struct homes *homes, const char *const *nodes, uint32_t count, bool all_here);
+/* Which other nodes are heard of now, and whether all that are configured are among them; behind
+ * these `gone` that have closed their links, and not just fallen silent. Borrows. Any thread. */
+void homes_members(struct homes *homes, const char *const *nodes, uint32_t count, uint32_t gone,
+                   bool all_here);
 
 /* What is noted of another node, also while it is away. */
 struct homes_known {

@@ -105,6 +105,7 @@ struct peer {
     char node[HOMES_NAME_MAX];
     uint16_t number;
     bool here, heard; /* by the links; its news have come */
+    bool gone;        /* its process has ended, as far as is known */
     bool removed;     /* it is one that nobody should hear any more */
     uint64_t here_ms; /* since then */
     struct homes_news news;

@@ -78,15 +78,16 @@ bool peers_are_most(const struct homes *homes)
 /* Nodes that were met before this one was started count, too. */
 static void count_nodes(const struct homes *homes, uint32_t *heard, uint32_t *all)
 {
-    uint32_t others = 0;
+    uint32_t others = 0, gone = 0;
 
     *heard = 1;
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
         others += !peer->removed;
         *heard += is_there(peer) && peer->heard;
+        gone += !peer->removed && peer->gone; /* they do nothing any more that would matter */
     }
-    *all = 1 + (homes->known.count > others ? homes->known.count : others);
+    *all = 1 + (homes->known.count > others ? homes->known.count : others) - gone;
 }
 
 bool peers_may_go_on(const struct homes *homes)

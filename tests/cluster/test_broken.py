@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Brokers that are broken on purpose are caught. Here the two that show soonest;
+"""Brokers that are broken on purpose are caught. Here the one that shows soonest;
 `./dev cluster-test broken` plays all, and the same runs with a whole one."""
 
 import pathlib
@@ -9,7 +9,7 @@ import pytest
 
 from . import broken
 
-SHORT = ["no_dedupe", "no_fencing"]
+SHORT = ["no_dedupe"]
 ELSEWHERE = {"ack_before_commit"}  # one node is enough for that: test_workload.py, ../crash
 BREAKS = pathlib.Path(__file__).resolve().parents[2] / "src/base/breaks.h"
 
