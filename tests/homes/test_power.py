@@ -75,8 +75,9 @@ def test_engines_are_kept_when_most_went_down_and_one_ran_on(three):
         three.restart(number)
     three.wait_until_settled()
     kept = [n for n in range(2) if "engine.store_kept" in three[n].log[seen[n]:]]
-    assert kept  # the other one may have found most of them running when it looked
-    assert all(server(three, number) == names[number] for number in kept)
+    for number in range(2):  # one may have found most of them running when it looked, on a busy machine both
+        assert (server(three, number) == names[number]) == (number in kept)
+        assert number in kept or "engine.store_discarded" in three[number].log[seen[number]:]
 
 
 def test_files_that_a_power_cut_has_torn_do_not_keep_a_cluster_from_coming_back(cluster_of, topic):
