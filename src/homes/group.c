@@ -310,7 +310,7 @@ static bool should_claim(struct group *group, uint64_t now_ms, const struct cand
         .watch = group->watch,
         .vacant = vacant,
         .home_lives = peer != NULL && peer->here,
-        .behind = peers_furthest(homes, log->group) > log->chain.at.sequence,
+        .behind = peers_highest(homes, log->group) > log->chain.at.sequence,
         .turn = may_claim(group, now_ms) ? group_turn_of(group, ranked, count, home) : JUDGE_NEVER,
     };
     return judge_claims(&vacancy);

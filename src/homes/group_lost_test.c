@@ -85,27 +85,6 @@ static void log_whose_end_was_lost_is_mended_by_who_has_most_of_it(void **state)
     pair_free(pair);
 }
 
-/* What it has read is all that is left, so to itself nothing is missing. */
-static void log_whose_end_was_lost_is_not_claimed_by_who_has_read_less(void **state)
-{
-    struct pair *pair = pair_that_lost();
-    struct group *first = pair->first->group, *second = pair->second->group;
-    (void)state;
-
-    struct changelog_position less = first->log.chain.whole;
-    less.sequence = pair->world->log.last;
-    changelog_stop(&first->log);
-    changelog_start_at(&first->log, &less);
-    first->flushed = second->flushed = less;
-    uint64_t claims = first->claims;
-    advance(pair, 3 * HOMES_MEND_MS);
-    assert_int_equal(first->claims, claims);
-    group_flushed(second, changelog_position(&second->log));
-    until_home(pair, pair->second);
-    assert_int_equal(second->mended, 1);
-    pair_free(pair);
-}
-
 static void home_mends_the_log_that_the_engine_has_lost_under_it(void **state)
 {
     struct pair *pair = pair_settled();
@@ -316,7 +295,6 @@ int main(void)
         cmocka_unit_test(log_whose_end_the_engine_has_lost_goes_on_behind_the_stores),
         cmocka_unit_test(log_whose_end_was_lost_waits_for_all_nodes),
         cmocka_unit_test(log_whose_end_was_lost_is_mended_by_who_has_most_of_it),
-        cmocka_unit_test(log_whose_end_was_lost_is_not_claimed_by_who_has_read_less),
         cmocka_unit_test(home_mends_the_log_that_the_engine_has_lost_under_it),
         cmocka_unit_test(home_that_is_leaving_mends_the_log_that_the_engine_has_lost_under_it),
         cmocka_unit_test(home_gives_way_to_a_later_one_of_which_the_log_says_nothing),

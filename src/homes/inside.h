@@ -130,8 +130,6 @@ uint32_t peers_rank(struct homes *homes, uint32_t group, struct candidate *out);
 
 /* The highest sequence of the group that another node which is here has on disk. */
 uint64_t peers_highest(const struct homes *homes, uint32_t group);
-/* Up to where any of them has read it, flushed or not: then the engine had accepted it. */
-uint64_t peers_furthest(const struct homes *homes, uint32_t group);
 
 /* The lowest that all who follow the group have on disk; 0: one of them has not said. */
 uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct candidate *ranked,
