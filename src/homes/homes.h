@@ -201,8 +201,9 @@ uint32_t homes_behind(const struct homes *homes);
  * them, and the log has not moved for a while, here or there. Any thread, no lock. */
 bool homes_is_vacant(const struct homes *homes, uint32_t group, uint64_t now_ms);
 
-/* This node belongs to a cluster and hears half of its nodes or fewer, itself counted: the others
- * may do whatever they like without it. Any thread, no lock. */
+/* This node belongs to a cluster and hears half of its nodes or fewer, itself counted and those not
+ * that have closed their links: the others may do whatever they like without it. Any thread, no
+ * lock. */
 bool homes_is_cut_off(const struct homes *homes);
 
 /* ---- what nodes tell each other ----------------------------------------------------------------
