@@ -66,6 +66,10 @@ class Haproxy(Process):
         (folder / "haproxy.cfg").write_text(
             f"global\n    stats socket {self.socket} level admin\n{text}")
         super().__init__(["haproxy", "-db", "-f", folder / "haproxy.cfg"], folder, ports)
+        # it listens for clients first and gives its socket its name behind that
+        wait_until(lambda: self.socket.exists() or self.process.poll() is not None,
+                   lambda: f"a socket: {self.log}")
+        assert self.process.poll() is None, self.log
 
     def ask(self, command):
         with socket.socket(socket.AF_UNIX) as admin:
