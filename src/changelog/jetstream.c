@@ -389,26 +389,38 @@ static natsStatus set_options(struct jetstream *js, natsOptions *o)
     return s;
 }
 
+enum { INBOX_MAX = sizeof(((struct jetstream *)NULL)->inbox) };
+
+/* An inbox, and the subject of all that is below it. */
+static natsStatus draw_inbox(char out[INBOX_MAX], char below[INBOX_MAX + 2])
+{
+    natsInbox *inbox = NULL;
+
+    natsStatus status = natsInbox_Create(&inbox);
+    if (status == NATS_OK) {
+        snprintf(out, INBOX_MAX, "%s", inbox);
+        snprintf(below, INBOX_MAX + 2, "%s.>", out);
+    }
+    natsInbox_Destroy(inbox);
+    return status;
+}
+
 static natsStatus connect_to(struct jetstream *js)
 {
     natsOptions *o = NULL;
-    natsInbox *inbox = NULL;
-    char subject[sizeof(js->inbox) + 2];
+    char answers[INBOX_MAX + 2], made[INBOX_MAX + 2];
     natsStatus s = NATS_OK;
 
-    TRY(s, natsInbox_Create(&inbox));
-    if (s == NATS_OK) {
-        snprintf(js->inbox, sizeof(js->inbox), "%s", inbox);
-        snprintf(subject, sizeof(subject), "%s.>", js->inbox);
-    }
-    natsInbox_Destroy(inbox);
+    TRY(s, draw_inbox(js->inbox, answers));
+    TRY(s, draw_inbox(js->making, made));
     TRY(s, natsOptions_Create(&o));
     TRY(s, set_options(js, o));
     TRY(s, natsConnection_Connect(&js->connection, o));
     if (s == NATS_NOT_YET_CONNECTED)
         s = NATS_OK;
     natsOptions_Destroy(o);
-    TRY(s, natsConnection_Subscribe(&js->answers, js->connection, subject, answer_came, js));
+    TRY(s, natsConnection_SubscribeSync(&js->made, js->connection, made));
+    TRY(s, natsConnection_Subscribe(&js->answers, js->connection, answers, answer_came, js));
     TRY(s, natsSubscription_SetOnCompleteCB(js->answers, on_complete, js));
     js->completes = s == NATS_OK; /* or it is closed already */
     return s;
@@ -466,8 +478,9 @@ static void disconnect(struct jetstream *js)
     if (js->connection != NULL)
         wait_for_end(js);
     natsSubscription_Destroy(js->answers);
+    natsSubscription_Destroy(js->made);
     natsConnection_Destroy(js->connection);
-    js->answers = NULL;
+    js->answers = js->made = NULL;
     js->connection = NULL;
     js->completes = false;
 }

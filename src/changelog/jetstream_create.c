@@ -33,8 +33,6 @@ static const char stream_form[] =
 /* What is being made or looked for, and how far it is. */
 struct creation {
     struct jetstream *js;
-    natsInbox *inbox;
-    natsSubscription *answers;
     uint32_t count, replicas; /* replicas 0: only look */
     const uint64_t *bases;    /* NULL: 0 */
     uint32_t found;
@@ -66,7 +64,7 @@ static natsStatus ask_for(struct creation *c, uint32_t group)
         describe(c->js, group, c->bases != NULL ? c->bases[group] : 0, c->replicas, json);
     snprintf(call, sizeof(call), "$JS.API.STREAM.%s.%s", c->replicas > 0 ? "CREATE" : "INFO",
              stream);
-    snprintf(reply, sizeof(reply), "%s.%u", c->inbox, group);
+    snprintf(reply, sizeof(reply), "%s.%" PRIu64 ".%u", c->js->making, c->js->makings, group);
     return natsConnection_PublishRequestString(c->js->connection, call, reply, json);
 }
 
@@ -90,14 +88,28 @@ static enum rc rc_of(int code)
 
 enum { ROUND_MS = 2000 };
 
-/* Of the group that the reply subject ends with. */
+/* "<making>.3.7" is of group 7, when this is the third time. */
+static bool parse_reply(const struct jetstream *js, const char *subject, unsigned long *group)
+{
+    size_t len = strlen(js->making);
+    char *end;
+
+    if (strncmp(subject, js->making, len) != 0 || subject[len] != '.')
+        return false;
+    if (strtoull(subject + len + 1, &end, 10) != js->makings || *end != '.')
+        return false; /* late */
+    *group = strtoul(end + 1, &end, 10);
+    return *end == '\0';
+}
+
 static enum rc take_answer(struct creation *c, natsMsg *message)
 {
     struct jetstream_answer read;
-    const char *dot = strrchr(natsMsg_GetSubject(message), '.');
-    unsigned long group = dot != NULL ? strtoul(dot + 1, NULL, 10) : CHANGELOG_GROUPS_MAX;
+    unsigned long group;
 
-    if (natsMsg_IsNoResponders(message) || group >= c->count || c->is_there[group])
+    if (natsMsg_IsNoResponders(message) ||
+        !parse_reply(c->js, natsMsg_GetSubject(message), &group) || group >= c->count ||
+        c->is_there[group])
         return RC_AGAIN;
     jetstream_answer_read(
         JETSTREAM_CREATE,
@@ -122,8 +134,8 @@ static enum rc one_round(struct creation *c, uint64_t until_ms)
     while (c->found < c->count) {
         natsMsg *message = NULL;
         uint64_t now_ms = clock_ms();
-        if (now_ms >= until_ms ||
-            natsSubscription_NextMsg(&message, c->answers, (int64_t)(until_ms - now_ms)) != NATS_OK)
+        if (now_ms >= until_ms || natsSubscription_NextMsg(&message, c->js->made,
+                                                           (int64_t)(until_ms - now_ms)) != NATS_OK)
             return RC_AGAIN;
         enum rc rc = take_answer(c, message);
         natsMsg_Destroy(message);
@@ -135,19 +147,14 @@ static enum rc one_round(struct creation *c, uint64_t until_ms)
 
 static enum rc rounds(struct creation *c, uint64_t until_ms)
 {
-    char subject[JETSTREAM_NAME_MAX];
     enum rc rc = RC_AGAIN;
 
-    snprintf(subject, sizeof(subject), "%s.*", c->inbox);
-    if (natsConnection_SubscribeSync(&c->answers, c->js->connection, subject) != NATS_OK)
-        return RC_AGAIN;
     for (uint64_t now_ms = clock_ms(); rc == RC_AGAIN && now_ms < until_ms; now_ms = clock_ms()) {
         uint64_t round_ms = now_ms + ROUND_MS;
         rc = one_round(c, round_ms < until_ms ? round_ms : until_ms);
         if (rc == RC_AGAIN && clock_ms() < now_ms + ROUND_MS / 10)
             nats_Sleep(ROUND_MS / 10); /* refused at once: not every moment */
     }
-    natsSubscription_Destroy(c->answers);
     return rc;
 }
 
@@ -155,11 +162,10 @@ static enum rc look_or_make(struct creation *c, uint64_t timeout_ms)
 {
     CHECK(c->count <= CHANGELOG_GROUPS_MAX);
     snprintf(c->error, JETSTREAM_ERROR_MAX, "the engine does not answer");
-    if (natsInbox_Create(&c->inbox) != NATS_OK)
+    if (c->js->made == NULL)
         return RC_AGAIN;
-    enum rc rc = rounds(c, clock_ms() + timeout_ms);
-    natsInbox_Destroy(c->inbox);
-    return rc;
+    c->js->makings++;
+    return rounds(c, clock_ms() + timeout_ms);
 }
 
 void jetstream_set_copies(struct jetstream *js, uint32_t group, uint32_t copies)

@@ -22,7 +22,12 @@ struct jetstream {
     natsSubscription *answers;
     bool completes; /* the library will say when it is done with them */
     char cluster[JETSTREAM_CLUSTER_MAX];
-    char inbox[64];
+    char inbox[64], making[64];
+    /* What is answered when streams are made or looked for. It lives as long as the connection: in
+     * libnats 3.4 one that is destroyed while a message for it comes in is written to behind its
+     * end. */
+    natsSubscription *made;
+    uint64_t makings; /* times it was asked for; what is late is of an earlier one */
     struct mailbox mailbox;
     struct engine_sink *sinks[CHANGELOG_GROUPS_MAX]; /* by group; NULL: nobody asks */
     size_t record_max;                               /* as last seen */
