@@ -21,6 +21,13 @@ static void publish_will(struct session_table *table, struct session *session, s
     message_drop(will);
 }
 
+struct orphan {
+    struct session *session;
+    struct share *share;
+    struct message *message;
+    const struct moved_record *record; /* NULL: it has none, or none any more */
+};
+
 void moved_delivered(struct moved_record *record, enum rc rc)
 {
     if (rc == RC_OK) /* else the record stays, and the message comes again after the next start */
@@ -28,10 +35,29 @@ void moved_delivered(struct moved_record *record, enum rc rc)
     mem_free(record);
 }
 
+/* An orphan is one that a session leaves in its queue. What is stored goes through the outbox, in
+ * one batch with the end of its record: that node may not answer, and nobody would know then
+ * whether it has it. */
+static bool send_orphan(struct routing *routing, struct orphan *orphan, struct subscription *member,
+                        const struct route *route)
+{
+    if (orphan->record == NULL) {
+        struct outbox_share to = {outbox_share_hash(member), member->shard};
+        return routing_to_remote_member(routing, route, &to);
+    }
+    outbox_hand_over(routing->hub, orphan->session->store, orphan->message, orphan->share, member,
+                     route);
+    session_moved(orphan->record);
+    orphan->record = NULL;
+    return true;
+}
+
 /* To another member: an online one of this node, or if there is none one of another node. False:
  * neither, and it may as well wait here unless the session ends. */
-static bool pass_on(struct routing *routing, const struct session *session, struct share *share)
+static bool pass_on(struct routing *routing, struct orphan *orphan)
 {
+    const struct session *session = orphan->session;
+    struct share *share = orphan->share;
     struct delivery_hub *hub = routing->hub;
     const struct publication *p = routing->delivery.publication;
     enum share_choice how = hub->router->share_choice;
@@ -43,11 +69,8 @@ static bool pass_on(struct routing *routing, const struct session *session, stru
     if (!online && routing_may_leave(routing) &&
         share_choose(share, how, SHARE_ANYWHERE, p->publisher_hash, p->topic, session->ref, &other,
                      &away) &&
-        session_ref_is_remote(away.session)) {
-        struct outbox_share to = {outbox_share_hash(other), other->shard};
-        if (routing_to_remote_member(routing, &away, &to))
-            return true;
-    }
+        session_ref_is_remote(away.session) && send_orphan(routing, orphan, other, &away))
+        return true;
     if (!online && !(any && session->ending))
         return false;
     routing_to_batch(
@@ -66,16 +89,17 @@ static bool share_orphan(struct session_table *table, struct session *session,
     struct wire_cache wire;
     if (share == NULL)
         return false;
+    struct orphan orphan = {session, share, message, record};
     routing_begin(&routing, hub, &message->publication, message, &wire, NULL);
-    bool passed = pass_on(&routing, session, share);
+    bool passed = pass_on(&routing, &orphan);
     enum rc rc;
     struct publish_ticket *ticket = commit_source_close(&routing.source, &rc);
     if (ticket != NULL)
         ticket->owner = 0; /* nobody waits, but for the record */
-    if (!passed || record == NULL)
+    if (!passed || orphan.record == NULL)
         return passed;
     struct moved_record *moved = NEW(struct moved_record);
-    *moved = *record;
+    *moved = *orphan.record;
     if (ticket != NULL)
         ticket->moved = moved;
     else

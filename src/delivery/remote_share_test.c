@@ -125,6 +125,45 @@ static void member_that_ends_leaves_its_messages_to_another_node(void **state)
     part(n);
 }
 
+/* Its queue is emptied at once; the node that gets it may be lost before it answers. */
+static void stored_message_of_a_member_that_leaves_is_sent_until_another_node_has_it(void **state)
+{
+    struct node *n = *state;
+    struct client *kept = come(n, id_of(1), LONG_S), *publisher = come(n, id_of(0), LONG_S);
+    subscribe_as(kept, "g", "team", 1);
+    publish(n->f, 0, "g", "one", 1);
+    node_settle(n);
+    publish_entry_to_team(n, publisher);
+    assert_int_equal(kept->count, 2); /* not acknowledged */
+    meet(n);
+    static const struct subscription_options options = {.qos = 2};
+    struct subscription *there =
+        router_subscribe(&n->f->router, there_in(1, SUBSCRIPTION_DURABLE), bytes_of_str("g"),
+                         bytes_of_str("team"), &options);
+    node_settle(n);
+    other.answer = RC_CLOSED;
+    other.is_home = true;
+    leave(kept);
+    node_settle(n);
+    size_t tries = other.count;
+    assert_true(tries >= 1); /* the second waits behind the first */
+    other.answer = RC_OK;
+    later(n);
+    assert_int_equal(other.count, tries + 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(other.sent[tries + i].outbox.number != 0);
+        assert_true(other.sent[tries + i].outbox.replayed);
+    }
+    later(n);
+    assert_int_equal(other.count, tries + 2);
+    other.is_home = false;
+    kept = come(n, id_of(1), LONG_S);
+    node_settle(n);
+    assert_int_equal(kept->count, 0); /* nor is it here any more */
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
 static void publisher_waits_for_the_stored_member_that_gets_it_instead(void **state)
 {
     struct node *n = *state;
@@ -337,6 +376,7 @@ int main(void)
         RULE(message_goes_to_another_member_when_the_last_one_there_has_left),
         RULE(share_of_another_nodes_message_may_have_no_member_left),
         RULE(member_that_ends_leaves_its_messages_to_another_node),
+        RULE(stored_message_of_a_member_that_leaves_is_sent_until_another_node_has_it),
         RULE(publisher_waits_for_the_stored_member_that_gets_it_instead),
         RULE(message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member),
         RULE(publication_waits_while_nobody_of_a_share_can_be_reached),

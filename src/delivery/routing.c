@@ -251,6 +251,7 @@ struct share_watch {
     struct asker asker; /* who is told in the end; ticket NULL: nobody */
     uint64_t share;
     session_ref sent_to;
+    uint8_t qos;  /* with which that member would get it */
     bool durable; /* the member that it was sent to may have a stored session */
 };
 
@@ -273,6 +274,8 @@ static bool send_watched(struct routing *routing, const struct route *route,
     struct publish_ticket *ticket = NEW(struct publish_ticket);
     *ticket = (struct publish_ticket){.hub = routing->hub, .remaining = 1, .watch = watch};
     watch->sent_to = route->session;
+    uint8_t qos = watch->message->publication.qos;
+    watch->qos = route->qos < qos ? route->qos : qos;
     watch->durable = route->flags & SUBSCRIPTION_DURABLE;
     struct outbox_share to = {watch->share, NO_SHARD};
     if (send_away(routing, route, &to, ticket))
@@ -419,7 +422,7 @@ static bool may_go_elsewhere(const struct share_watch *watch, enum rc rc)
 {
     if (rc == RC_OK || rc == RC_REFUSED || rc == RC_FULL)
         return false;
-    return watch->message->publication.qos == 1 || rc == RC_NOT_FOUND ||
+    return watch->qos == 1 || rc == RC_NOT_FOUND ||
            ((rc == RC_IO || rc == RC_AGAIN) && !watch->durable);
 }
 
