@@ -135,6 +135,8 @@ static void own_accepted(struct changelog *log, uint64_t now_ms)
 
     lease_extend(log, log->flight.first_sent_ms);
     log->missing = 0;
+    tail_add(&log->tail, log->chain.at.sequence + 1,
+             bytes_of(log->flight.head, sizeof(log->flight.head)), record.body, &hash);
     flight_drop(log);
     chain_advance(&log->chain, &record, &hash);
     if (log->state == CHANGELOG_RELEASING) {
@@ -236,6 +238,7 @@ void changelog_break(struct changelog *log, const char *why)
         log_text("meaning", "acknowledged records are missing or there are two logs; nothing of "
                             "this group is served from here"));
     step_down(log, CHANGELOG_BROKEN);
+    replay_drop(log);
     log->lease_told = false;
     if (told)
         log->ops->lease_changed(log, false);
@@ -253,6 +256,8 @@ static void answered(struct engine_sink *sink, const struct engine_answer *answe
         flight_answered(log, answer, now_ms);
     else if (log->info_token != 0 && answer->token == log->info_token)
         reader_info_answered(log, answer, now_ms);
+    else if (log->replay.token != 0 && answer->token == log->replay.token)
+        replay_answered(log, answer, now_ms);
     else if (changelog_reads(log))
         reader_answered(log, answer, now_ms);
 }
@@ -281,6 +286,7 @@ void changelog_deinit(struct changelog *log)
     log->engine->ops->attach(log->engine, log->group, NULL);
     step_down(log, CHANGELOG_IDLE);
     chain_deinit(&log->chain);
+    tail_clear(&log->tail);
 }
 
 void changelog_start_at(struct changelog *log, const struct changelog_position *position)
@@ -288,6 +294,8 @@ void changelog_start_at(struct changelog *log, const struct changelog_position *
     CHECK(log->state == CHANGELOG_IDLE || log->state == CHANGELOG_BROKEN);
     chain_deinit(&log->chain);
     chain_init(&log->chain, log->group, position);
+    tail_cut(&log->tail, position->sequence, &position->hash);
+    replay_drop(log);
     log->missing = 0;
     log->holder_read_ms = 0; /* others have read what is before it, nobody knows when */
     log->state = CHANGELOG_IDLE;
@@ -307,6 +315,18 @@ void changelog_hint(struct changelog *log, uint64_t sequence, uint64_t now_ms)
         return;
     log->poll_ms = 0;
     reader_turn(log, now_ms);
+}
+
+void changelog_look_at_end(struct changelog *log, uint64_t now_ms)
+{
+    if (log->gone_sequence == 0) /* else it was told when to say that again */
+        log->info_ms = 0;
+    reader_ask_info(log, now_ms);
+}
+
+bool changelog_replays(const struct changelog *log)
+{
+    return log->replay.token != 0;
 }
 
 void changelog_stop(struct changelog *log)
@@ -407,6 +427,7 @@ uint64_t changelog_deadline_ms(const struct changelog *log)
 {
     uint64_t deadline = earlier(flight_deadline_ms(log), reader_deadline_ms(log));
 
+    deadline = earlier(deadline, replay_deadline_ms(log));
     if (log->state == CHANGELOG_WAITING)
         deadline = earlier(deadline, log->open_at_ms);
     if (log->state == CHANGELOG_OPEN && log->flight.token == 0)
@@ -420,6 +441,7 @@ void changelog_turn(struct changelog *log, uint64_t now_ms)
 {
     lease_tell(log, now_ms);
     flight_turn(log, now_ms);
+    replay_turn(log, now_ms);
     if (changelog_reads(log))
         reader_turn(log, now_ms);
     else if (log->state == CHANGELOG_WAITING)

@@ -22,6 +22,9 @@
  * earlier, and none after it will be accepted. A follower of a home that has been silent for so
  * long opens at once.
  *
+ * An engine may lose what it had accepted. The last records are kept in memory, and appended again
+ * by any node that has read them (replay.h); what is lost from there, too, is told (`missing`).
+ *
  * One record is in flight at a time. An append whose answer is lost is sent again with the same id
  * until it is known what became of it; nothing later is sent before. Limits: one batch of
  * CHANGELOG_BATCH_MAX bytes waits or is in flight; CHANGELOG_READS records are read ahead.
@@ -32,6 +35,8 @@
 #include "base/rc.h"
 #include "changelog/chain.h"
 #include "changelog/engine.h"
+#include "changelog/replay.h"
+#include "changelog/tail.h"
 
 #include <stdatomic.h>
 
@@ -92,7 +97,7 @@ struct changelog_ops {
 };
 
 struct changelog_counts {
-    uint64_t appended, resent, refused, read_back, empty, applied, failed;
+    uint64_t appended, resent, refused, read_back, empty, applied, failed, replayed;
 };
 
 /* What is being appended. */
@@ -144,14 +149,17 @@ struct changelog {
     uint32_t window;
     uint64_t read_wait_ms; /* doubles when one does not come: they may be large */
     uint64_t poll_ms, info_ms, info_token;
-    uint64_t end_ms; /* when the engine last said that nothing is behind what has been read */
-    bool end_known;  /* it has said where the log ends since this node follows it */
+    uint64_t end_ms;      /* when the engine last said that nothing is behind what has been read */
+    bool end_known;       /* it has said where the log ends since this node follows it */
+    uint64_t end_told_ms; /* when it said so last */
     /* Records at the end of what has been read or appended that the engine does not have, as it
      * said last. That may be old; when it stays so the engine has lost what it had accepted. */
     uint64_t missing;
     /* What would be read next, of which the engine has said once that it is gone; 0: it has not.
      * A server that has just started may say so of what it has not found again yet. */
     uint64_t gone_sequence;
+    struct tail tail;
+    struct changelog_replay replay;
     struct changelog_counts counts;
 };
 
@@ -169,6 +177,12 @@ void changelog_follow(struct changelog *log, uint64_t now_ms);
 
 /* FOLLOWING: the home says that the log has reached this sequence; it need not wait to look. */
 void changelog_hint(struct changelog *log, uint64_t sequence, uint64_t now_ms);
+
+/* FOLLOWING: asks the engine where the log ends, now; sets end_told_ms and missing. */
+void changelog_look_at_end(struct changelog *log, uint64_t now_ms);
+
+/* What the engine has lost is being appended again. */
+bool changelog_replays(const struct changelog *log);
 
 /* FOLLOWING, or a claim that has not opened: IDLE. A claim may be in the log all the same. */
 void changelog_stop(struct changelog *log);

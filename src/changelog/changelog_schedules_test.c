@@ -340,6 +340,8 @@ static struct world *world_that_lost(struct node **a, struct node **b)
     world_advance(world, 5000);
     (*a)->cut = true;
     world_lose(world, 2);
+    tail_clear(&(*a)->changelog.tail); /* both have been restarted, say */
+    tail_clear(&(*b)->changelog.tail);
     return world;
 }
 

@@ -87,6 +87,7 @@ static bool take(struct changelog *log, struct bytes whole, uint64_t now_ms)
         changelog_break(log, why);
         return false;
     }
+    tail_add(&log->tail, log->chain.at.sequence, whole, bytes_of(NULL, 0), &log->chain.at.hash);
     log->missing = 0;
     if (record.kind != CHANGELOG_CLAIM)
         log->holder_read_ms = now_ms;
@@ -172,7 +173,10 @@ void reader_info_answered(struct changelog *log, const struct engine_answer *ans
     if (answer->outcome != ENGINE_INFO)
         return;
     log->end_known = true;
+    log->end_told_ms = now_ms;
     log->missing = answer->sequence < read ? read - answer->sequence : 0;
+    if (log->missing > 0)
+        replay_begin(log, answer->sequence, now_ms);
     if (!changelog_reads(log))
         return;
     if (answer->first <= next(log)) {

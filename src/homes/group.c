@@ -54,6 +54,8 @@ static void on_apply(struct changelog *log, const struct changelog_entry *entry)
     }
     group->based = true;
     group->moved_ms = group->homes->now_ms;
+    if (entry->kind == CHANGELOG_BATCH && group->stands_by)
+        homes_hurry_here(group->homes); /* its home waits for that */
     if (entry->kind == CHANGELOG_BATCH)
         ops_of(group)->apply(owner_of(group), log->group, entry->body, &entry->position);
     else
@@ -76,14 +78,46 @@ static void on_opened(struct changelog *log, uint64_t epoch)
     ops_of(group)->opened(owner_of(group), log->group, epoch);
 }
 
+/*
+ * An engine may lose what it has accepted, when its servers lose each other: nats-server 2.9 does.
+ * So a batch counts as committed when another node has read it, too, if one is here that could: it
+ * appends it again then (changelog/replay.h), and nobody claims the log before (is_behind()).
+ */
+static void look_whether_committed(struct group *group, uint64_t now_ms)
+{
+    uint64_t sequence = group->accepted.sequence, read;
+
+    if (!group->awaits_standby)
+        return;
+    bool any = peers_stand_by(group->homes, group->log.group, &read);
+    if (read >= sequence || (group->alone_from != 0 && read >= group->alone_from))
+        group->alone_from = 0;
+    bool late = any && now_ms >= group->accepted_ms + HOMES_STANDBY_MS;
+    if (any && late && read < sequence && group->alone_from == 0) {
+        group->alone_from = sequence;
+        LOG_LIMITED(LOG_WARN, "homes.no_standby", log_uint("group", group->log.group),
+                    log_uint("accepted", sequence), log_uint("read", read));
+    }
+    if (any && read < sequence && group->alone_from == 0)
+        return;
+    group->awaits_standby = false;
+    group->alone += any && read < sequence;
+    /* release: partner of homes_sequence() */
+    atomic_store_explicit(&group->committed, sequence, memory_order_release);
+    ops_of(group)->committed(owner_of(group), group->log.group, &group->accepted);
+}
+
 static void on_committed(struct changelog *log, uint64_t cookie,
                          const struct changelog_position *position)
 {
     struct group *group = group_of(log);
     (void)cookie;
-    /* release: partner of homes_sequence() */
-    atomic_store_explicit(&group->committed, position->sequence, memory_order_release);
-    ops_of(group)->committed(owner_of(group), log->group, position);
+    group->awaits_standby = true;
+    group->accepted = *position;
+    group->accepted_ms = group->homes->now_ms;
+    look_whether_committed(group, group->accepted_ms);
+    if (group->awaits_standby)
+        homes_hurry_here(group->homes);
 }
 
 static void tell_lost(struct group *group, const char *why)
@@ -91,6 +125,7 @@ static void tell_lost(struct group *group, const char *why)
     bool had = group->state != GROUP_AWAY;
 
     group->state = GROUP_AWAY;
+    group->awaits_standby = false;
     if (!had)
         return;
     LOG(LOG_WARN, "homes.lost", log_uint("group", group->log.group),
@@ -113,6 +148,7 @@ static void on_released(struct changelog *log)
     struct group *group = group_of(log);
 
     group->state = GROUP_AWAY;
+    group->awaits_standby = false;
     LOG(LOG_INFO, "homes.released", log_uint("group", log->group), log_uint("epoch", group->epoch));
 }
 
@@ -289,6 +325,30 @@ static bool may_claim(const struct group *group, uint64_t now_ms)
     return now_ms >= group->unfit_ms && !leaves && settled && !is_in_minority(homes);
 }
 
+/* Somebody has on disk what has not been read here, or has read it, and is given time to append it
+ * again. */
+static bool is_behind(struct group *group, uint64_t now_ms)
+{
+    const struct homes *homes = group->homes;
+    uint64_t read = group->log.chain.at.sequence;
+
+    if (peers_furthest(homes, group->log.group) <= read)
+        group->further_ms = 0;
+    else if (group->further_ms == 0)
+        group->further_ms = now_ms;
+    bool waits = group->further_ms != 0 && now_ms < group->further_ms + HOMES_FURTHER_MS;
+    return waits || peers_highest(homes, group->log.group) > read;
+}
+
+/* The engine may have lost of it meanwhile what was read: what is claimed then is another log. */
+static bool end_is_fresh(struct group *group, uint64_t now_ms)
+{
+    if (now_ms <= group->log.end_told_ms + HOMES_END_MS)
+        return true;
+    changelog_look_at_end(&group->log, now_ms);
+    return false;
+}
+
 static bool should_claim(struct group *group, uint64_t now_ms, const struct candidate *ranked,
                          uint32_t count)
 {
@@ -310,10 +370,10 @@ static bool should_claim(struct group *group, uint64_t now_ms, const struct cand
         .watch = group->watch,
         .vacant = vacant,
         .home_lives = peer != NULL && peer->here,
-        .behind = peers_highest(homes, log->group) > log->chain.at.sequence,
+        .behind = is_behind(group, now_ms),
         .turn = may_claim(group, now_ms) ? group_turn_of(group, ranked, count, home) : JUDGE_NEVER,
     };
-    return judge_claims(&vacancy);
+    return judge_claims(&vacancy) && end_is_fresh(group, now_ms);
 }
 
 static void claim(struct group *group, uint64_t now_ms)
@@ -351,8 +411,9 @@ static void look_whether_to_mend(struct group *group, uint64_t now_ms)
         LOG(LOG_WARN, "homes.log_short", log_uint("group", log->group), log_uint("read", read),
             log_uint("missing", log->missing));
     }
-    if (now_ms < group->missing_ms + HOMES_MEND_MS || !peers_are_all(homes) ||
-        peers_home(homes, log->group, &epoch) != NULL || peers_highest(homes, log->group) > read ||
+    if (now_ms < group->missing_ms + HOMES_MEND_MS || changelog_replays(log) ||
+        !peers_are_all(homes) || peers_home(homes, log->group, &epoch) != NULL ||
+        peers_highest(homes, log->group) > read ||
         group->flushed.sequence < log->chain.whole.sequence)
         return;
     group->missing_ms = now_ms;
@@ -519,6 +580,15 @@ static void look_whether_vacant(struct group *group, uint64_t now_ms)
                           memory_order_release);
 }
 
+/* The home is one of the first, most often. */
+static bool stands_by(const struct candidate *ranked, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && i <= HOMES_STANDBYS; i++)
+        if (ranked[i].peer == NULL)
+            return true;
+    return false;
+}
+
 void group_turn(struct group *group, uint64_t now_ms)
 {
     struct homes *homes = group->homes;
@@ -526,6 +596,7 @@ void group_turn(struct group *group, uint64_t now_ms)
     if (!group->attached)
         return;
     changelog_turn(&group->log, now_ms);
+    look_whether_committed(group, now_ms);
     if (has_to_abandon(group, now_ms)) {
         changelog_abandon(&group->log);
         tell_lost(group, "this node hears few others, and its lease is over");
@@ -537,6 +608,7 @@ void group_turn(struct group *group, uint64_t now_ms)
     group->look_ms = now_ms + HOMES_TURN_MS;
     uint32_t count = peers_rank(homes, group->log.group, homes->ranked);
     snprintf(group->preferred, sizeof(group->preferred), "%s", homes->ranked[0].node);
+    group->stands_by = stands_by(homes->ranked, count);
     if (group->state == GROUP_AWAY)
         turn_away(group, now_ms, homes->ranked, count);
     else if (group->state == GROUP_SERVING)
@@ -609,6 +681,8 @@ void group_flushed(struct group *group, const struct changelog_position *positio
 uint64_t group_deadline_ms(const struct group *group)
 {
     uint64_t deadline_ms = group->attached ? changelog_deadline_ms(&group->log) : UINT64_MAX;
+    if (group->awaits_standby && group->accepted_ms + HOMES_STANDBY_MS < deadline_ms)
+        deadline_ms = group->accepted_ms + HOMES_STANDBY_MS;
     return deadline_ms < group->look_ms ? deadline_ms : group->look_ms;
 }
 

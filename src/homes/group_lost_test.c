@@ -94,6 +94,8 @@ static void home_mends_the_log_that_the_engine_has_lost_under_it(void **state)
         step(pair);
     stores_have_all(pair);
     world_lose(pair->world, pair->world->log.last - 5);
+    tail_clear(&pair->first->group->log.tail);
+    tail_clear(&pair->second->group->log.tail);
     advance(pair, 3 * HOMES_MEND_MS);
     stores_have_all(pair); /* what was on its way */
     advance(pair, 3 * HOMES_MEND_MS);
@@ -117,6 +119,7 @@ static void home_that_is_leaving_mends_the_log_that_the_engine_has_lost_under_it
     changelog_start_at(&second->log, &less);
     second->flushed = less;
     world_lose(pair->world, pair->world->log.last - 5);
+    tail_clear(&first->log.tail);
     uint64_t epoch = first->epoch;
     assert_true(group_leave(first, pair->world->now_ms));
     for (int i = 0; i < 3; i++) {

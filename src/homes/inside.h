@@ -32,6 +32,12 @@ enum {
     HOMES_OLD_MS = 10000, /* as long does who asks for retained messages wait for a copy of them */
     HOMES_CUT_OFF_MS = 300, /* so long after they fell silent: a lease and this are the margin */
     HOMES_MEND_MS = 5000,   /* an engine that has lost something says so for so long */
+    /* Who has read more of a log than the engine has is given so long to append it again. */
+    HOMES_FURTHER_MS = 6000,
+    /* What the engine has accepted waits so long for another node to have read it, too. */
+    HOMES_STANDBY_MS = 1000,
+    HOMES_STANDBYS = 2, /* nodes that say at once what they have read, of those that follow */
+    HOMES_END_MS = 300, /* what the engine has said of a log's end is good for so long */
     HOMES_REBALANCE_MS = 30000, /* so long after homes_rebalance() no stay counts */
 };
 
@@ -131,6 +137,12 @@ uint32_t peers_rank(struct homes *homes, uint32_t group, struct candidate *out);
 /* The highest sequence of the group that another node which is here has on disk. */
 uint64_t peers_highest(const struct homes *homes, uint32_t group);
 
+/* The same, or has read: then the engine had accepted it. */
+uint64_t peers_furthest(const struct homes *homes, uint32_t group);
+
+/* Whether another node follows the group and could read it now, and up to where one of them has. */
+bool peers_stand_by(const struct homes *homes, uint32_t group, uint64_t *read);
+
 /* The lowest that all who follow the group have on disk; 0: one of them has not said. */
 uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct candidate *ranked,
                       uint32_t count);
@@ -224,6 +236,8 @@ struct group {
     bool warm;         /* it has had a home since this node runs */
     uint64_t unfit_ms; /* until then it is not claimed from here */
     uint64_t trim_ms, trimmed, told_sequence;
+    uint64_t
+        further_ms; /* since when others have read more of it than there is; 0: they have not */
     uint64_t missing_ms; /* since when the log lacks its end, or was mended last; 0: it does not */
     char preferred[HOMES_NAME_MAX];
     uint64_t claims, deposed, changes, mended;
@@ -232,7 +246,14 @@ struct group {
     uint64_t leases_over, leases_over_counted;
     struct group_counted {
         uint64_t home, claims, deposed, changes, appended, empty, resent, refused, mended;
-    } counted;                  /* in the metrics already */
+    } counted; /* in the metrics already */
+    /* What the engine has accepted last, while it waits for a standby to have read it; and from
+     * where on none has, which is then waited for no longer; 0: they have. */
+    bool awaits_standby;
+    struct changelog_position accepted;
+    uint64_t accepted_ms, alone_from;
+    uint64_t alone;             /* batches that were committed without one that was here */
+    bool stands_by;             /* this node is among those that say at once what they have read */
     _Atomic uint64_t home;      /* packed; partner of every store is homes_of() */
     _Atomic uint64_t committed; /* homes_sequence() */
     uint64_t moved_ms;          /* the log was seen to grow last, by any node that is heard */
@@ -384,6 +405,11 @@ void homes_say(struct homes *homes, const char *format, ...) __attribute__((form
 void homes_enter(struct homes *homes, enum homes_phase phase);
 /* What other threads see of homes is what is so now. `hurry`: the others are told in any case. */
 void homes_publish(struct homes *homes, bool hurry);
+/* On the homes thread: at the end of this turn all is published, and told to others. */
+static inline void homes_hurry_here(struct homes *homes)
+{
+    atomic_store_explicit(&homes->hurry, true, memory_order_relaxed);
+}
 
 /* ---- growing.c ---------------------------------------------------------------------------------
  */

@@ -177,6 +177,36 @@ uint64_t peers_highest(const struct homes *homes, uint32_t group)
     return highest;
 }
 
+uint64_t peers_furthest(const struct homes *homes, uint32_t group)
+{
+    uint64_t furthest = peers_highest(homes, group);
+
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        if (peer_takes_part(homes, peer) && !peer_lacks(peer, group) &&
+            peer->news.groups[group].sequence > furthest)
+            furthest = peer->news.groups[group].sequence;
+    }
+    return furthest;
+}
+
+bool peers_stand_by(const struct homes *homes, uint32_t group, uint64_t *read)
+{
+    bool any = false;
+
+    *read = 0;
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        const struct homes_group_news *news = &peer->news.groups[group];
+        if (!peer_takes_part(homes, peer) || news->part != HOMES_FOLLOWS ||
+            peer->news.engine < HOMES_ENGINE_KEPT)
+            continue;
+        any = true;
+        *read = news->sequence > *read ? news->sequence : *read;
+    }
+    return any;
+}
+
 uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct candidate *ranked,
                       uint32_t count)
 {
