@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "broker/group_retained.h"
 #include "broker/node.h"
 #include "broker/position.h"
 #include "link/copy.h"
@@ -123,7 +124,7 @@ static bool copy_chunk(void *owner, uint32_t group, uint64_t token, struct bytes
     if (!store_image_fits(records, group, HOMES_GROUPS, broker->config->shards, count))
         return false;
     fault_point("group.copy");
-    (void)groups_apply_retained(broker, records);
+    (void)group_retained_apply(broker, records);
     store_replica_copy_chunk(broker->store, group, token, records);
     metric_add(metrics_of(broker), METRIC_COPIES_BYTES_TAKEN, records.len);
     return true;

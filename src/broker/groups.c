@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "broker/group_retained.h"
 #include "broker/node.h"
 #include "broker/position.h"
 #include "cluster/copies.h"
@@ -43,6 +44,7 @@ struct group {
 struct groups {
     struct broker *broker;
     struct homes *homes;
+    struct group_retained *retained;
     _Atomic bool alone; /* the cluster has not been initialised: groups have epoch 0 */
     pthread_mutex_t lock;
     bool ended; /* workers have ended: no step is begun any more */
@@ -88,6 +90,8 @@ static void load(struct worker *worker, struct groups *groups, struct group *gro
     struct restored counts = {0};
     uint64_t began_ms = clock_ms();
     begin_numbers(worker, group);
+    if (worker->index == 0)
+        group_retained_restore(groups->retained, group->number);
     enum rc rc = delivery_restore(&worker->hub, store_engine(worker->broker->store),
                                   shards_of(group), RESTORE_SESSIONS, &counts);
     if (rc != RC_OK) {
@@ -359,39 +363,6 @@ static void lost(void *owner, uint32_t number, const char *why)
 /* ---- batches of other homes --------------------------------------------------------------------
  */
 
-/* The tree of retained messages is in the memory of every node. */
-static void apply_retained(struct broker *broker, const struct batch_change *change)
-{
-    struct record_clock clock = {clock_ms(), clock_wall_ms()};
-    struct record_key key;
-    struct publication publication;
-    bool expired;
-    if (!record_key_parse(change->key, &key))
-        return;
-    if (change->operation != BATCH_PUT ||
-        !message_record_decode(change->value, &clock, &publication, &expired) || expired) {
-        retained_clear(&broker->retained, key.text);
-        return;
-    }
-    struct message *message = message_new(&publication);
-    if (message == NULL || retained_set(&broker->retained, message) != RC_OK)
-        LOG_LIMITED(LOG_ERROR, "retained.not_taken", log_bytes("topic", key.text));
-    message_drop(message);
-}
-
-bool groups_apply_retained(struct broker *broker, struct bytes batch)
-{
-    struct bytes rest = bytes_of(batch.data + BATCH_HEADER, batch.len - BATCH_HEADER);
-    struct batch_change change;
-    bool any = false;
-    while (batch_change_next(&rest, &change))
-        if (change.family == STORE_RETAINED) {
-            apply_retained(broker, &change);
-            any = true;
-        }
-    return any;
-}
-
 static void apply(void *owner, uint32_t number, struct bytes batch,
                   const struct changelog_position *position)
 {
@@ -400,11 +371,14 @@ static void apply(void *owner, uint32_t number, struct bytes batch,
     end_alone(groups);
     if (batch.len < BATCH_HEADER)
         return;
-    bool retained = groups_apply_retained(groups->broker, batch);
+    bool retained = group_retained_apply(groups->broker, batch);
+    if (retained)
+        group_retained_applied(groups->retained, number, position->sequence);
     position_encode(position, &encoded);
     store_replica_apply(groups->broker->store, number, batch, &encoded);
     if (retained) /* somebody may wait for this node */
         homes_hurry(groups->homes);
+    group_retained_restore(groups->retained, number);
 }
 
 static void moved(void *owner, uint32_t number, const struct changelog_position *position)
@@ -414,6 +388,8 @@ static void moved(void *owner, uint32_t number, const struct changelog_position 
     end_alone(groups);
     position_encode(position, &encoded);
     store_replica_apply(groups->broker->store, number, bytes_of(NULL, 0), &encoded);
+    if (homes_of(groups->homes, number).place == HOME_AWAY)
+        group_retained_restore(groups->retained, number);
 }
 
 static void committed(void *owner, uint32_t number, const struct changelog_position *position)
@@ -532,6 +508,13 @@ static void flushed(void *owner, uint32_t number, const struct store_position *p
         homes_position_set(groups->homes, number, &decoded);
     else
         homes_flushed(groups->homes, number, &decoded);
+    group_retained_written(groups->retained, number, decoded.sequence);
+}
+
+static void refused(void *owner, uint32_t number, struct bytes batch)
+{
+    const struct groups *groups = owner;
+    group_retained_refused(groups->retained, number, batch);
 }
 
 static void ready(void *owner, uint32_t number, uint64_t epoch)
@@ -586,6 +569,7 @@ const struct store_replica_ops groups_store_ops = {
     .append = append,
     .flushed = flushed,
     .ready = ready,
+    .refused = refused,
     .closed = closed,
     .failed = failed,
     .copied = copied,
@@ -599,6 +583,7 @@ struct groups *groups_new(struct broker *broker)
 {
     struct groups *groups = NEW(struct groups);
     groups->broker = broker;
+    groups->retained = group_retained_new(broker);
     pthread_mutex_init(&groups->lock, NULL);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         groups->groups[i].number = i;
@@ -671,6 +656,7 @@ void groups_free(struct groups *groups)
 {
     if (groups == NULL)
         return;
+    group_retained_free(groups->retained);
     pthread_mutex_destroy(&groups->lock);
     mem_free(groups);
 }

@@ -41,10 +41,6 @@ void groups_start(struct groups *groups);
 /* Whether clients with a session of that shard are served here. Any thread. */
 bool groups_serve(const struct groups *groups, uint32_t shard);
 
-/* Puts what a serialised batch has of retained messages into memory; true when that was anything.
- * Any thread, one for each group. */
-bool groups_apply_retained(struct broker *broker, struct bytes batch);
-
 /* How many groups are served here. Any thread. */
 uint32_t groups_served(const struct groups *groups);
 

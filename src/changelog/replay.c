@@ -85,12 +85,14 @@ static void go_on(struct changelog *log, uint64_t now_ms)
         return;
     }
     log->missing = 0;
+    replay_drop(log);
+    if (replay->records == 0)
+        return; /* it was only late */
     log->counts.replayed += replay->records;
     LOG(LOG_WARN, "changelog.replayed", log_uint("group", log->group),
         log_uint("records", replay->records), log_uint("last", last),
         log_text("meaning", "the engine had lost records that it had accepted; they are in the "
                             "log again"));
-    replay_drop(log);
 }
 
 static void looked(struct changelog *log, const struct engine_answer *answer, uint64_t now_ms)

@@ -120,9 +120,16 @@ void again_answered(struct publish_ticket *ticket, enum rc rc)
 static void route_anew(struct publish_ticket *ticket)
 {
     struct outbox_tag tag = {.keeps = true};
+    struct delivery_hub *hub = ticket->hub;
     enum rc rc;
+
+    if (publication_overdue(&ticket->message->publication, hub->sessions->now_ms)) {
+        metric_inc(hub->metrics, METRIC_PUBLISH_DROPPED_EXPIRED); /* [MQTT-3.3.2-5] */
+        again_answered(ticket, RC_OK);
+        return;
+    }
     struct publish_ticket *inner =
-        delivery_dispatch(ticket->hub, ticket->message, tag, NULL, 0, OUTBOX_ALL, &rc);
+        delivery_dispatch(hub, ticket->message, tag, NULL, 0, OUTBOX_ALL, &rc);
 
     if (inner != NULL)
         inner->outer = ticket;

@@ -210,6 +210,13 @@ static void dispatch(struct outbox_entry *entry, bool replayed)
         outbox_delivered(entry, rc);
 }
 
+/* [MQTT-3.3.2-5] */
+static void expire(struct outbox_entry *entry)
+{
+    metric_inc(entry->hub->metrics, METRIC_PUBLISH_DROPPED_EXPIRED);
+    entry_end(entry, RC_OK);
+}
+
 void outbox_try_again(struct delivery_hub *hub)
 {
     struct list now, *link;
@@ -233,6 +240,8 @@ void outbox_try_again(struct delivery_hub *hub)
             forget(entry); /* another node is home of its shard */
         else if (has_to_wait(entry))
             put_off(entry);
+        else if (publication_overdue(&entry->message->publication, hub->sessions->now_ms))
+            expire(entry);
         else
             dispatch(entry, true);
     }

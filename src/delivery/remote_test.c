@@ -461,6 +461,46 @@ static void publication_whose_home_has_moved_is_routed_anew_in_order_and_then_ac
     part(n);
 }
 
+/* Routed anew, from an outbox, or on its way to another worker. */
+static void publication_that_expires_while_it_waits_goes_nowhere(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    struct publication p = {.topic = bytes_of_str("a"),
+                            .payload = bytes_of_str("x"),
+                            .received_ms = NOW_MS,
+                            .has_expiry = true,
+                            .expiry_s = 1};
+    meet(n);
+    other.answer = RC_CLOSED;
+    for (p.qos = 1; p.qos <= 2; p.qos++) {
+        p.publisher = p.qos == 2 ? publisher->session->ref : 0;
+        publish_as(n->f, 0, &p);
+        node_settle(n);
+    }
+    size_t sent = other.count;
+    assert_true(sent >= 2);
+    even_later(n);
+    assert_true(other.count > sent);
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        n->f->workers[worker].table.now_ms = NOW_MS + 1000;
+    sent = other.count;
+    other.answer = RC_OK;
+    later(n);
+    assert_int_equal(other.count, sent);
+    assert_false(delivery_routes_again(&n->f->workers[0].hub));
+    part(n);
+
+    struct client *here = come(n, id_of(1), 0);
+    subscribe_as(here, "a", "", 1);
+    p.qos = 1;
+    publish_as(n->f, 0, &p);
+    p.expiry_s = 2;
+    publish_as(n->f, 0, &p);
+    node_settle(n);
+    assert_int_equal(here->count, 1);
+}
+
 /* It may have come to nobody, and what follows it would be there first. */
 static void what_follows_waits_until_it_is_known_what_came_where_when_sessions_move(void **state)
 {
@@ -541,6 +581,7 @@ int main(void)
         RULE(entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_waits),
         RULE(home_of_a_topic_retains_what_comes_from_another_node),
         RULE(publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged),
+        RULE(publication_that_expires_while_it_waits_goes_nowhere),
         RULE(what_follows_waits_until_it_is_known_what_came_where_when_sessions_move),
         RULE(publication_to_a_node_without_a_way_is_routed_anew),
         RULE(publication_is_refused_when_too_many_wait_to_be_routed_anew),

@@ -58,6 +58,12 @@ static inline bool publication_expired(const struct publication *p, uint64_t now
            now_ms - p->received_ms >= (uint64_t)p->expiry_s * 1000;
 }
 
+/* The same of one that has waited at all: an interval of 0 is for who is there at once. */
+static inline bool publication_overdue(const struct publication *p, uint64_t now_ms)
+{
+    return publication_expired(p, now_ms) && now_ms > p->received_ms;
+}
+
 /* The interval to send on: what came in minus the whole seconds waited here [MQTT-3.3.2-6]. */
 static inline uint32_t publication_expiry_left_s(const struct publication *p, uint64_t now_ms)
 {

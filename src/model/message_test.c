@@ -58,8 +58,13 @@ static void publication_expires_when_its_interval_has_passed(void **state)
     (void)state;
     assert_false(publication_expired(&p, 12999));
     assert_true(publication_expired(&p, 13000));
+    assert_true(publication_overdue(&p, 13000));
+    p.expiry_s = 0;
+    assert_false(publication_overdue(&p, 10000));
+    assert_true(publication_overdue(&p, 10001));
     p.has_expiry = false;
     assert_false(publication_expired(&p, UINT64_MAX));
+    assert_false(publication_overdue(&p, UINT64_MAX));
 }
 
 static void publication_expiry_counts_down_by_whole_seconds(void **state)

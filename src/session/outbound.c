@@ -335,6 +335,11 @@ enum deliver_result session_deliver(struct session *session, struct delivery *de
                                     const struct deliver_as *as)
 {
     delivery->prompt = (struct store_ref){0};
+    if (publication_overdue(delivery->publication, session->table->now_ms)) {
+        /* it has waited for a home, or in an outbox [MQTT-3.3.2-5] */
+        metric_inc(session->table->metrics, METRIC_PUBLISH_DROPPED_EXPIRED);
+        return DELIVERED;
+    }
     /* What an outbox has promised is taken all the same: it is little, and nobody can be told. */
     if (as->qos > 0 && delivery->outbox.number == 0 && session_stored(session) &&
         store_trouble(session->store) != RC_OK && !stored_is_spared(delivery, as->qos))

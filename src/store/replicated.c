@@ -217,6 +217,23 @@ static void answer(struct store *store, uint32_t group, enum rc rc, bool synced)
     replica->appending = replica->done = false;
 }
 
+/* All that is on its way is nowhere. */
+static void refuse(struct store *store, uint32_t group)
+{
+    struct replicas *all = store->replicas;
+    for (uint32_t worker = 0; worker < store->worker_count; worker++)
+        for (struct batch *b = all->groups[group].taken[worker]; b != NULL; b = batch_next(b)) {
+            if (b->live == 0)
+                continue;
+            uint8_t *bytes = mem_new(BATCH_HEADER + batch_size(b));
+            batch_header(bytes, b->live);
+            uint8_t *end = batch_serialise(b, bytes + BATCH_HEADER);
+            all->ops->refused(all->owner, group, bytes_of(bytes, (size_t)(end - bytes)));
+            mem_free(bytes);
+        }
+    answer(store, group, RC_CLOSED, false);
+}
+
 static void move_to(struct replica *replica, const struct store_position *position)
 {
     CHECK(position->len != not_whole.len || position == &not_whole);
@@ -250,7 +267,7 @@ static void committed(struct store *store, uint32_t group, const struct store_po
     } else if (state_of(replica) == REPLICA_SERVES) {
         append(store, group);
     } else {
-        answer(store, group, RC_CLOSED, false); /* the rest is nowhere */
+        refuse(store, group); /* the rest, that is; what was written is what they have */
     }
 }
 
@@ -370,7 +387,7 @@ static void take_news(struct store *store, const struct replica_news *news, stru
                             replica->records);
         set_state(replica, REPLICA_FOLLOWS);
         replica->opening = replica->closing = false;
-        answer(store, news->group, RC_CLOSED, false);
+        refuse(store, news->group);
         break;
     case NEWS_CLOSE:
         replica->closing = true;
@@ -476,7 +493,7 @@ static void take(struct store *store, uint32_t group, struct round *round)
         return;
     round->any = true;
     if (state_of(replica) == REPLICA_FOLLOWS) {
-        answer(store, group, RC_CLOSED, false);
+        refuse(store, group);
     } else if (replica->records == 0 && replica_lease_fresh(store, group)) {
         replica->done = true;
         round->sync |= replica->sync;

@@ -46,6 +46,9 @@ struct store_replica_ops {
     /* Appends a serialised write batch to the changelog. Borrows it until store_replica_committed()
      * or store_replica_lost(). */
     void (*append)(void *owner, uint32_t group, struct bytes batch);
+    /* What was recorded here is nowhere, since this node is not home: a serialised write batch,
+     * borrowed until the call returns. */
+    void (*refused)(void *owner, uint32_t group, struct bytes batch);
     /* Everything up to this position is on disk. */
     void (*flushed)(void *owner, uint32_t group, const struct store_position *position);
     /* After store_replica_open(): the group can be read. */

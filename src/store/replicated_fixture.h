@@ -26,7 +26,7 @@ struct waiting {
 
 /* What the store has asked of a group's changelog. */
 struct asked {
-    int appended, ready, closed, failed, flushed;
+    int appended, ready, closed, failed, flushed, refused; /* the last: records */
     uint8_t *batch;
     size_t len;
     struct store_position position; /* that was flushed last */
@@ -85,6 +85,14 @@ static inline void ready(void *owner, uint32_t group, uint64_t token)
     count(owner, &((struct fixture *)owner)->asked[group].ready);
 }
 
+static inline void refused(void *owner, uint32_t group, struct bytes batch)
+{
+    struct fixture *f = owner;
+    pthread_mutex_lock(&f->lock);
+    f->asked[group].refused += (int)batch_header_count(batch);
+    pthread_mutex_unlock(&f->lock);
+}
+
 static inline void closed(void *owner, uint32_t group)
 {
     count(owner, &((struct fixture *)owner)->asked[group].closed);
@@ -115,6 +123,7 @@ static const struct store_replica_ops ops = {
     .append = append,
     .flushed = flushed,
     .ready = ready,
+    .refused = refused,
     .closed = closed,
     .failed = failed,
     .copied = copied,

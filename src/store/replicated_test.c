@@ -98,6 +98,7 @@ static void what_was_appended_by_a_home_that_is_none_any_more_is_nowhere(void **
     await_answer(f, 1);
     assert_int_equal(f->waiting[0].rc, RC_CLOSED);
     assert_int_equal(f->waiting[1].rc, RC_CLOSED);
+    assert_int_equal(f->asked[0].refused, 2);
     assert_false(is_stored(f, 0, 1));
     assert_false(is_stored(f, 0, 2));
     assert_int_equal(position_of(f, 0).len, 0);
