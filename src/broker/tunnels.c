@@ -21,7 +21,8 @@ struct conn_home tunnels_home_of(void *owner, uint32_t hash)
     struct cluster_home home = cluster_home_of(broker->cluster, shard);
     if (home.place == CLUSTER_HERE && broker->groups != NULL &&
         (!groups_serve(broker->groups, shard) ||
-         !cluster_has_gathered(broker->cluster, worker->index, shard)))
+         !cluster_has_gathered(broker->cluster, worker->index, shard) ||
+         !cluster_may_act(broker->cluster, shard)))
         home.place = CLUSTER_NOWHERE; /* it is being loaded, or has just left, or has to be told */
     if (home.place == CLUSTER_NOWHERE && cluster_is_cut_off(broker->cluster))
         return (struct conn_home){.place = CONN_CUT_OFF};

@@ -2,6 +2,7 @@
 #include "cluster/cluster.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "cluster/dial.h"
 #include "cluster/inside.h"
@@ -107,6 +108,7 @@ static void tick(struct loop_timer *timer)
     loop_timer_start(&cluster->loop, timer, now_ms + TICK_MS);
     if (cluster->stopping)
         return;
+    stall_look(cluster);
     if (now_ms - cluster->heartbeat_ms >= HEARTBEAT_MS) {
         cluster->heartbeat_ms = now_ms;
         tell_heartbeat(cluster);
@@ -286,6 +288,12 @@ void cluster_set_behind(struct cluster *cluster, uint32_t groups)
 bool cluster_is_cut_off(const struct cluster *cluster)
 {
     return cluster->homes != NULL && homes_is_cut_off(cluster->homes);
+}
+
+bool cluster_may_act(const struct cluster *cluster, uint32_t shard)
+{
+    return cluster->homes == NULL || places_epoch(&cluster->places, shard % CLUSTER_GROUPS) == 0 ||
+           homes_lease_fresh(cluster->homes, shard % CLUSTER_GROUPS, clock_ms());
 }
 
 uint64_t cluster_sequence(const struct cluster *cluster, uint32_t shard)

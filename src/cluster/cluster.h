@@ -131,6 +131,10 @@ struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shar
 /* See homes_is_cut_off(). When that changes clients->homes_changed() is called. */
 bool cluster_is_cut_off(const struct cluster *cluster);
 
+/* Whether this node, the home of the shard, may act without asking anybody, at this moment. Any
+ * thread. */
+bool cluster_may_act(const struct cluster *cluster, uint32_t shard);
+
 /* See homes_sequence() and homes_is_spread(); of the shard's group. */
 uint64_t cluster_sequence(const struct cluster *cluster, uint32_t shard);
 bool cluster_is_spread(const struct cluster *cluster, uint32_t shard, uint64_t sequence);

@@ -139,9 +139,23 @@ void dial_met(struct member *member, const struct link_peer *peer, int fd, struc
         close(fd);
 }
 
+/* A bit for each group whose home this is, and whose lease is fresh. */
+static uint32_t leased(const struct cluster *cluster)
+{
+    uint32_t bits = 0;
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++)
+        if (places_get(&cluster->places, group).place == CLUSTER_HERE &&
+            cluster_may_act(cluster, group))
+            bits |= UINT32_C(1) << group;
+    return bits;
+}
+
 void dial_look_at_homes(struct cluster *cluster)
 {
     bool changed = places_look(cluster);
+    uint32_t was_leased = cluster->was_leased;
+    cluster->was_leased = leased(cluster);
+    changed |= (cluster->was_leased & ~was_leased) != 0; /* who has waited for it goes on */
     bool cut_off = cluster_is_cut_off(cluster);
     changed |= cut_off != cluster->was_cut_off;
     cluster->was_cut_off = cut_off;

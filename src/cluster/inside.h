@@ -97,7 +97,9 @@ struct cluster {
     struct homes *homes;   /* NULL: in programs that are no broker */
     uint64_t homes_here;   /* a hash of who was here when that was said last */
     bool homes_told;
-    bool was_cut_off; /* at the last look */
+    bool was_cut_off;              /* at the last look */
+    uint32_t was_leased;           /* the same: groups of this node's whose lease was fresh */
+    uint64_t pulse_ms, stalled_ms; /* stall.c; the latter 0: it is not */
     struct list members, targets;
     uint32_t member_count, target_count;
     struct own_routes own_routes;
@@ -221,6 +223,12 @@ bool order_heard(struct member *member, const struct link_frame *frame);
 bool order_answered(struct member *member, const struct link_frame *frame);
 /* It will not answer. */
 void orders_away(struct member *member);
+
+/* ---- stall.c -----------------------------------------------------------------------------------
+ */
+
+/* Every tick. */
+void stall_look(struct cluster *cluster);
 
 /* ---- gather.c ----------------------------------------------------------------------------------
  */

@@ -71,6 +71,10 @@ uint64_t registrations_told(const struct registrations *registrations, uint32_t 
 /* ---- the home ----------------------------------------------------------------------------------
  */
 
+/* What is registered of groups that this node is home of no longer goes: all of it is told anew
+ * when it should be home again. */
+void registrations_forget_unserved(struct registrations *registrations);
+
 bool registrations_vacate(struct registrations *registrations, struct bytes client_id,
                           void *holder);
 void registrations_forget(struct registrations *registrations, const void *holder);

@@ -477,7 +477,8 @@ static void unlink_if_moved(struct registration *registration)
                             : home.place == CLUSTER_AWAY && home.remote == out->remote;
     if (same && epoch == registration->epoch)
         return;
-    if (!same)
+    /* It may be its home still when nobody is heard to be: it would let another one in. */
+    if (!same && home.place != CLUSTER_NOWHERE)
         say(registration, LINK_UNREGISTER, UNREGISTER_ONLY);
     unlink_it(registration);
 }
@@ -497,6 +498,7 @@ void registrations_homes_changed(struct registrations *registrations)
     }
     LIST_FOR_EACH_SAFE (node, &registrations->here)
         unlink_if_moved(CONTAINER_OF(node, struct registration, node));
+    registrations_forget_unserved(registrations);
     if (registrations_look_at_unlinked(registrations))
         registrations_watch(registrations);
 }

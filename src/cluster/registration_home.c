@@ -95,7 +95,8 @@ static bool can_decide(const struct registrations *all, struct bytes client_id)
     const struct tunnels *tunnels = all->tunnels;
     uint32_t shard = shard_of(all, client_id);
     return registrations_serve(all, shard) &&
-           cluster_has_gathered(tunnels->owner, tunnels->worker, shard);
+           cluster_has_gathered(tunnels->owner, tunnels->worker, shard) &&
+           cluster_may_act(tunnels->owner, shard);
 }
 
 static void claim_free(struct claim *claim)
@@ -195,6 +196,7 @@ static void admit(struct registrations *all, struct tunnel_in *in, uint64_t numb
     if (!can_decide(all, client_id)) {
         struct claim *held = claim_new(all, in, number, client_id, will);
         list_add_last(&all->held, &held->node);
+        registrations_watch(all);
         return;
     }
     if (before != NULL && before->number == number) { /* it has not heard of that */
@@ -460,7 +462,9 @@ static void tick(struct loop_timer *timer)
 {
     struct registrations *all = CONTAINER_OF(timer, struct registrations, tick);
     bool unlinked = registrations_look_at_unlinked(all);
-    if (registrations_look_at_orphans(all) || unlinked)
+    if (!list_empty(&all->held))
+        registrations_admit_held(all); /* its lease may be fresh again */
+    if (registrations_look_at_orphans(all) || unlinked || !list_empty(&all->held))
         registrations_watch(all);
 }
 
@@ -501,6 +505,32 @@ static void registered_free(struct registrations *registrations, struct register
     list_remove(&registered->node);
     map_remove(&registrations->by_client, registered->hash, registered);
     mem_free(registered);
+}
+
+static void forget_unserved(struct registrations *all, struct list *registered_list)
+{
+    const struct cluster_worker *is = &all->tunnels->is;
+    LIST_FOR_EACH_SAFE (node, registered_list) {
+        struct registered *registered = CONTAINER_OF(node, struct registered, node);
+        if (registrations_serve(all, shard_of(all, client_id_of(registered))))
+            continue;
+        LIST_FOR_EACH_SAFE (waits, &registered->claims) {
+            const struct claim *claim = CONTAINER_OF(waits, struct claim, node);
+            if (claim->holder != NULL)
+                is->clients->go_on(is->clients_owner, claim->holder);
+        }
+        list_remove(&registered->waiter.link);
+        registered_free(all, registered);
+    }
+}
+
+void registrations_forget_unserved(struct registrations *registrations)
+{
+    if (!delivery_has_homes(hub_of(registrations)))
+        return;
+    LIST_FOR_EACH (node, &registrations->tunnels->ins)
+        forget_unserved(registrations, &CONTAINER_OF(node, struct tunnel_in, node)->registered);
+    forget_unserved(registrations, &registrations->orphans);
 }
 
 void registrations_free(struct registrations *registrations)

@@ -414,6 +414,8 @@ static size_t received(struct stream *stream, struct bytes in)
             frame_fault(conn, result);
             break;
         }
+        if (worker->hub->remote != NULL && conn->state == CONN_CONNECTED && conn_hold_stalled(conn))
+            break;
         if (frame.type == PACKET_PUBLISH && worker->hub->remote != NULL &&
             conn->state == CONN_CONNECTED && conn_hold_publish(conn, &frame))
             break;

@@ -164,6 +164,10 @@ enum home_result {
 };
 enum home_result conn_find_home(struct conn *conn, const struct connect *connect, size_t consumed);
 
+/* Whether nothing of the client may be answered now, since others may have let it in elsewhere
+ * while this process did not run: then its packet is handed up again later. */
+bool conn_hold_stalled(struct conn *conn);
+
 /* Whether a PUBLISH that is to be acknowledged or retained has to wait, because it may not get to
  * everybody now: then it is handed up again later. */
 bool conn_hold_publish(struct conn *conn, const struct frame *frame);

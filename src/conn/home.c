@@ -121,6 +121,12 @@ static bool hold(struct conn *conn)
     return true;
 }
 
+bool conn_hold_stalled(struct conn *conn)
+{
+    const struct conn_worker *worker = conn->worker;
+    return delivery_has_stalled(worker->hub->remote, worker->loop->now_ms) && hold(conn);
+}
+
 bool conn_hold_publish(struct conn *conn, const struct frame *frame)
 {
     enum { QOS_OR_RETAIN = 7 };

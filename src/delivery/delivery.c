@@ -99,6 +99,27 @@ static void deliver_to_shard(struct routing *routing, struct share *share, uint1
         &(struct addressees){.routes = &route, .count = 1, .share = share, .member_shard = shard});
 }
 
+/* Without a shard it is for those whose sessions end with their connections, if there is one: the
+ * others live on when this node does not, and nobody would know that they have it. */
+static void deliver_to_clean_member(struct routing *routing, struct share *share)
+{
+    struct delivery_hub *hub = routing->hub;
+    const struct publication *p = routing->delivery.publication;
+    enum share_choice how = hub->router->share_choice;
+    struct subscription *member;
+    struct route route;
+    bool any =
+        share != NULL &&
+        (share_choose(share, how, SHARE_CLEAN, p->publisher_hash, p->topic, 0, &member, &route) ||
+         share_choose(share, how, SHARE_HERE, p->publisher_hash, p->topic, 0, &member, &route));
+    if (!any)
+        routing->source.rc = RC_NOT_FOUND;
+    else if (!high_water_chosen(hub, routing->delivery.outbox))
+        routing_to_batch(
+            routing, session_ref_worker(route.session),
+            &(struct addressees){.routes = &route, .count = 1, .member = member, .share = share});
+}
+
 /* One of our members of the share that the other node has chosen us for; the last one may have left
  * it in the meantime. */
 static void deliver_to_hashed_share(struct routing *routing, const struct route_set *set,
@@ -113,6 +134,8 @@ static void deliver_to_hashed_share(struct routing *routing, const struct route_
             routing->source.rc = RC_CLOSED;
         else if (share != NULL)
             deliver_to_shard(routing, share, to->shard);
+    } else if (routing->delivery.outbox.number != 0) {
+        deliver_to_clean_member(routing, share);
     } else if (share != NULL && share_choose(share, CHOOSE_RANDOM, SHARE_HERE, 0, bytes_of("", 0),
                                              0, &member, &route)) {
         routing_to_share(routing, share);
@@ -147,14 +170,18 @@ struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
 
 /* Whoever has got it, or is to get it, is of that shard, wherever that is at home now. */
 static void deliver_to_chosen_shard(struct routing *routing, struct share *share,
-                                    const struct outbox_share *chosen)
+                                    const struct outbox_choice *choice)
 {
     struct delivery_hub *hub = routing->hub;
+    const struct outbox_share *chosen = &choice->stored;
     struct route route = {.qos = routing->delivery.publication->qos, .flags = SUBSCRIPTION_DURABLE};
     uint32_t remote;
     enum delivery_place place = HOME_IS_HERE;
     if (chosen->shard == OUTBOX_SHARD_AWAY) {
-        routing_to_share(routing, share);
+        /* That node knows whether it has got it; unless it has gone, or is not known any more. */
+        if (!session_ref_is_remote(choice->route.session) ||
+            !routing_to_remote_member(routing, &choice->route, chosen))
+            routing_to_share(routing, share);
         return;
     }
     if (hub->remote != NULL)
@@ -176,7 +203,7 @@ static void replay_shares(struct routing *routing, const struct route_set *set,
         struct share *share = share_of_hash(set, choices[i].stored.filter_hash);
         routing->delivery.outbox.number = tag.number + 1 + i;
         if (share != NULL)
-            deliver_to_chosen_shard(routing, share, &choices[i].stored);
+            deliver_to_chosen_shard(routing, share, &choices[i]);
     }
     routing->delivery.outbox = tag;
 }
@@ -213,7 +240,7 @@ static void deliver_to_members(struct routing *routing, const struct route_set *
         if (session_ref_is_remote(choice->route.session)) {
             struct share *share = share_of_hash(set, stored->filter_hash);
             if (share != NULL)
-                deliver_to_chosen_shard(routing, share, stored);
+                deliver_to_chosen_shard(routing, share, choice);
             continue;
         }
         routing_to_batch(routing, session_ref_worker(choice->route.session),

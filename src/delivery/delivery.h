@@ -130,7 +130,22 @@ struct delivery_remote {
     _Atomic uint32_t headless;      /* groups of shards that no node is home of at the moment */
     _Atomic uint32_t moves;         /* so often some group had none */
     _Atomic uint32_t behind;        /* a bit for each group whose retained messages are old here */
+    _Atomic uint64_t pulse_ms; /* when this process was last seen to run; 0: it does not matter */
+    _Atomic bool stalled;      /* it did not, and has not heard yet what has happened meanwhile */
 };
+
+/* A process that has not run for so long does nothing for its clients before it has heard of others
+ * what has happened: less than any lease. */
+enum { DELIVERY_STALL_MS = 1000 };
+
+/* Now by the loop's clock. */
+static inline bool delivery_has_stalled(const struct delivery_remote *remote, uint64_t now_ms)
+{
+    /* acquire: partner of tell() in cluster/stall.c */
+    uint64_t pulse_ms = atomic_load_explicit(&remote->pulse_ms, memory_order_acquire);
+    return pulse_ms != 0 && (now_ms > pulse_ms + DELIVERY_STALL_MS ||
+                             atomic_load_explicit(&remote->stalled, memory_order_relaxed));
+}
 
 /* At start-up: the queue of a session that ended, which other members of its shares get. */
 struct orphan_queue {

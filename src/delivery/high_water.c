@@ -28,7 +28,10 @@ struct high_water_key {
     uint32_t shard, source;
 };
 
-enum { CLEAN = UINT32_MAX }; /* for a shard: sessions of this worker that are not stored */
+/* For a shard: sessions of this worker that are not stored, and shares of which this worker has
+ * chosen one of those, wherever in this node it is. */
+#define CLEAN_SHARES (UINT32_MAX - 1)
+#define CLEAN UINT32_MAX
 
 static uint32_t hash_of(uint32_t shard, uint32_t source)
 {
@@ -149,6 +152,16 @@ void high_water_set_clean(struct delivery_hub *hub, struct outbox_tag tag)
     (void)note(hub, CLEAN, tag);
 }
 
+bool high_water_chosen(struct delivery_hub *hub, struct outbox_tag tag)
+{
+    if (broken(BREAK_NO_DEDUPE))
+        return false;
+    bool before = covers(find(hub, CLEAN_SHARES, tag.shard), tag.number);
+    if (!before)
+        (void)note(hub, CLEAN_SHARES, tag);
+    return before;
+}
+
 bool high_water_load(struct delivery_hub *hub, uint32_t shard, uint32_t source, struct bytes value)
 {
     struct bytes numbers;
@@ -170,7 +183,7 @@ void high_water_forget(struct delivery_hub *hub, struct shard_group group)
     struct map left;
     map_init(&left);
     while ((mark = map_next(&hub->high_water, &cursor)) != NULL)
-        if (mark->shard != CLEAN && mark->shard % group.of == group.group)
+        if (mark->shard < CLEAN_SHARES && mark->shard % group.of == group.group)
             mark_free(mark);
         else
             map_insert(&left, hash_of(mark->shard, mark->source), mark);

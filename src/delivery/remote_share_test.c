@@ -217,6 +217,72 @@ static void message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member(voi
     part(n);
 }
 
+/* That node remembers whether it has got it. Here it has to be sent again for another share's sake.
+ */
+static void entry_that_may_have_been_sent_to_a_clean_member_goes_to_that_node_again(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S),
+                  *here[] = {come(n, "one", 0), come(n, "two", 0), come(n, "three", 0)};
+    static const struct subscription_options options = {.qos = 2};
+    meet(n);
+    struct subscription *there = join_there(n, 0);
+    struct subscription *stored =
+        router_subscribe(&n->f->router, there_in(1, SUBSCRIPTION_DURABLE), bytes_of_str("g"),
+                         bytes_of_str("other"), &options);
+    uint64_t team = bytes_hash(bytes_of_str("$share/team/g")), number = 0;
+    uint32_t times = 0;
+    other.is_home = true;
+    other.answer = RC_CLOSED;
+    publish_entry_to_team(n, publisher);
+    for (int i = 0; i < 3; i++)
+        subscribe_as(here[i], "g", "team", 2);
+    for (int i = 0; i < 8; i++)
+        later(n);
+    other.answer = RC_OK;
+    for (int i = 0; i < 4; i++)
+        later(n);
+    for (uint32_t i = 0; i < (uint32_t)other.count; i++) {
+        if (other.sent[i].share != team)
+            continue;
+        assert_int_equal(other.sent[i].shard, NO_SHARD);
+        assert_true(number == 0 || other.sent[i].outbox.number == number);
+        number = other.sent[i].outbox.number;
+        times++;
+    }
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(here[i]->count, 0);
+    assert_true(times >= 2);
+    router_unsubscribe(&n->f->router, stored);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+static void clean_member_gets_another_nodes_entry_once(void **state)
+{
+    struct node *n = *state;
+    struct client *clean = come(n, id_of(0), 0), *kept = come(n, id_of(1), LONG_S);
+    subscribe_as(clean, "g", "team", 2);
+    subscribe_as(kept, "g", "team", 2);
+    meet(n);
+    struct publication p = {
+        .topic = bytes_of_str("g"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
+    uint64_t share = bytes_hash(bytes_of_str("$share/team/g"));
+    struct outbox_tag tag = {.number = 5, .low = 1, .shard = 3, .replayed = true};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(
+            delivery_publish_remote(hub_of(clean->session), &p, share, NO_SHARD, tag).rc, RC_OK);
+        node_settle(n);
+    }
+    assert_int_equal(clean->count, 1);
+    tag.number++;
+    delivery_publish_remote(hub_of(clean->session), &p, share, NO_SHARD, tag);
+    node_settle(n);
+    assert_int_equal(clean->count, 2);
+    assert_int_equal(kept->count, 0);
+    part(n);
+}
+
 static void publication_waits_while_nobody_of_a_share_can_be_reached(void **state)
 {
     struct node *n = *state;
@@ -379,6 +445,8 @@ int main(void)
         RULE(stored_message_of_a_member_that_leaves_is_sent_until_another_node_has_it),
         RULE(publisher_waits_for_the_stored_member_that_gets_it_instead),
         RULE(message_of_qos_2_that_may_have_been_sent_goes_to_no_other_member),
+        RULE(entry_that_may_have_been_sent_to_a_clean_member_goes_to_that_node_again),
+        RULE(clean_member_gets_another_nodes_entry_once),
         RULE(publication_waits_while_nobody_of_a_share_can_be_reached),
         RULE(entry_goes_to_the_shard_that_was_chosen_until_that_has_it),
         RULE(entry_goes_to_the_shard_that_was_chosen_after_a_restart),

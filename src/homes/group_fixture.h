@@ -21,7 +21,7 @@ struct member {
     bool answers; /* as owner, to opened() and close() */
     bool holds;   /* no group may go yet */
     uint64_t serve, closes;
-    uint32_t opened, lost, closed, behind;
+    uint32_t opened, lost, closed, behind, committed;
     char source[HOMES_NAME_MAX]; /* of a copy, when it was asked for last */
 };
 
@@ -49,6 +49,14 @@ static inline void on_moved(void *owner, uint32_t group, const struct changelog_
     (void)owner;
     (void)group;
     (void)position;
+}
+
+static inline void on_committed(void *owner, uint32_t group,
+                                const struct changelog_position *position)
+{
+    (void)group;
+    (void)position;
+    ((struct member *)owner)->committed++;
 }
 
 static inline void on_opened(void *owner, uint32_t group, uint64_t epoch)
@@ -125,7 +133,7 @@ static const struct homes_ops ops = {
     .apply = on_apply,
     .moved = on_moved,
     .opened = on_opened,
-    .committed = on_moved,
+    .committed = on_committed,
     .close = on_close,
     .lost = on_lost,
     .behind = on_behind,

@@ -49,6 +49,9 @@
       "Other nodes of the cluster that are here.")                                                 \
     X(CLUSTER_MEMBERS_LOST, COUNTER, "nodes", "cluster_members_lost",                              \
       "Times that another node that was here went away.")                                          \
+    X(CLUSTER_STALLS, COUNTER, "times", "cluster_stalls",                                          \
+      "Times that this process did not run for more than a second, and its clients waited until "  \
+      "other nodes had said what had happened.")                                                   \
     X(ROAD_BYTES_SENT, COUNTER, "bytes", "road_bytes_sent",                                        \
       "Bytes of publications that were sent on to other nodes.")                                   \
     X(ROAD_UNDER_WAY, GAUGE, "bytes", "road_under_way",                                            \

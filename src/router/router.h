@@ -264,6 +264,7 @@ void route_block_drop(struct route_block *block);
 enum share_reach {
     SHARE_ANYWHERE, /* another node's members count as one, those of each shard apart */
     SHARE_HERE,     /* members of this node only */
+    SHARE_CLEAN,    /* ... whose sessions end with their connections */
     SHARE_NEAR,     /* those when one of them is online, else as SHARE_ANYWHERE */
 };
 

@@ -54,7 +54,7 @@ static uint64_t next_random(void)
 /* Who may take the message. */
 struct takers {
     session_ref not_this;
-    bool here_only, online_only;
+    bool here_only, online_only, clean_only;
 };
 
 /* The member of that slot if it may take the message. */
@@ -64,6 +64,7 @@ static struct subscription *taker(struct subscriber *slot, const struct takers *
     bool may =
         s != NULL && s->session != takers->not_this &&
         !(takers->here_only && session_ref_is_remote(s->session)) &&
+        !(takers->clean_only && (subscriber_route(slot).flags & SUBSCRIPTION_DURABLE)) &&
         (!takers->online_only || atomic_load_explicit(&s->member.online, memory_order_relaxed));
     return may ? s : NULL;
 }
@@ -125,9 +126,9 @@ bool share_choose(struct share *share, enum share_choice how, enum share_reach r
 
     uint32_t first = (uint32_t)(start % used), place = 0;
     struct subscription *chosen = NULL;
-    struct takers takers = {.not_this = not_this};
+    struct takers takers = {.not_this = not_this, .clean_only = reach == SHARE_CLEAN};
     for (int try = reach == SHARE_NEAR ? 0 : 1; try <= 2 && chosen == NULL; try++) {
-        takers.here_only = reach == SHARE_HERE || try == 0;
+        takers.here_only = reach == SHARE_HERE || reach == SHARE_CLEAN || try == 0;
         takers.online_only = try <= 1;
         chosen = how == CHOOSE_LEAST_INFLIGHT ? least_loaded(list, used, first, &takers, &place)
                                               : first_from(list, used, first, &takers, &place);
