@@ -237,7 +237,7 @@ static void entry_that_may_have_been_sent_to_a_clean_member_goes_to_that_node_ag
     publish_entry_to_team(n, publisher);
     for (int i = 0; i < 3; i++)
         subscribe_as(here[i], "g", "team", 2);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 4; i++)
         later(n);
     other.answer = RC_OK;
     for (int i = 0; i < 4; i++)
