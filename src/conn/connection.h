@@ -297,8 +297,9 @@ void conn_owe(struct conn *conn, struct bytes packet, struct publish_ticket *tic
 void conn_owe_ack(struct conn *conn, uint8_t type, uint16_t packet_id, enum mqtt_reason reason,
                   struct publish_ticket *ticket, enum owed_changes changes);
 
-/* PUBREC for a repeat of a publication: when that is safe, and not when it could not be kept. */
-void conn_owe_repeat(struct conn *conn, uint16_t packet_id);
+/* PUBREC for a repeat of a publication: when that is safe, and not when it could not be kept; and
+ * when it is retained, if it is to be. */
+void conn_owe_repeat(struct conn *conn, uint16_t packet_id, bool retained);
 
 /* A ticket that an owed packet waited for has been answered. */
 void conn_owed_published(struct publish_ticket *ticket, enum rc rc);

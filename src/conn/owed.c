@@ -241,11 +241,13 @@ static struct owed *find_pubrec(struct conn *conn, uint16_t packet_id)
     return NULL;
 }
 
-void conn_owe_repeat(struct conn *conn, uint16_t packet_id)
+void conn_owe_repeat(struct conn *conn, uint16_t packet_id, bool retained)
 {
     struct owed *first = find_pubrec(conn, packet_id);
     if (first == NULL) {
-        conn_owe_ack(conn, PACKET_PUBREC, packet_id, MQTT_SUCCESS, NULL, OWED_NO_CHANGES);
+        struct publish_ticket *ticket =
+            retained ? delivery_await_outbox(conn->worker->hub, conn->session) : NULL;
+        conn_owe_ack(conn, PACKET_PUBREC, packet_id, MQTT_SUCCESS, ticket, OWED_NO_CHANGES);
         return;
     }
     uint8_t packet[8];

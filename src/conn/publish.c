@@ -140,7 +140,7 @@ static bool begin_qos2(struct conn *conn, const struct publish *publish, enum du
         return true;
     case RC_EXISTS:           /* a repeat: acknowledge, do not deliver [MQTT-4.3.3-10] */
         conn->receive_open--; /* it was counted the first time */
-        conn_owe_repeat(conn, publish->packet_id);
+        conn_owe_repeat(conn, publish->packet_id, publish->retain);
         return false;
     default:
         refuse(conn, publish, MQTT_QUOTA_EXCEEDED);

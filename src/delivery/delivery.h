@@ -147,6 +147,14 @@ static inline bool delivery_has_stalled(const struct delivery_remote *remote, ui
                              atomic_load_explicit(&remote->stalled, memory_order_relaxed));
 }
 
+struct delivery_hub;
+
+/* Waits until everything that is in the outbox of the session's shard now has come to all, and is
+ * retained: so long is a publication that comes again not acknowledged. NULL: there is nothing. The
+ * ticket is the caller's as one of delivery_publish(). */
+struct publish_ticket *delivery_await_outbox(struct delivery_hub *hub,
+                                             const struct session *session);
+
 /* At start-up: the queue of a session that ended, which other members of its shares get. */
 struct orphan_queue {
     uint64_t session;

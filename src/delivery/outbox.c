@@ -45,6 +45,14 @@ struct outbox_entry {
 struct outbox_line {
     struct list entries; /* in the order of their numbers */
     uint64_t left_out;   /* the lowest number that waits for the next start; 0: none does */
+    struct list waiting; /* struct line_wait, in the order in which they came */
+};
+
+/* Somebody waits until everything up to that number has come to all. */
+struct line_wait {
+    struct list link;
+    struct publish_ticket *ticket;
+    uint64_t number;
 };
 
 static struct outbox_line *line_of(struct delivery_hub *hub, const struct store_shard *store)
@@ -55,6 +63,7 @@ static struct outbox_line *line_of(struct delivery_hub *hub, const struct store_
         for (uint32_t i = 0; i < count; i++) {
             list_init(&hub->outbox_lines[i].entries);
             hub->outbox_lines[i].left_out = 0;
+            list_init(&hub->outbox_lines[i].waiting);
         }
     }
     return &hub->outbox_lines[store->shard];
@@ -77,13 +86,6 @@ static void leave_out(struct outbox_entry *entry)
         line->left_out = entry->number;
 }
 
-void outbox_forget(struct delivery_hub *hub, struct shard_group group)
-{
-    for (uint32_t i = group.group; hub->outbox_lines != NULL && i < hub->sessions->shard_count;
-         i += group.of)
-        hub->outbox_lines[i].left_out = 0; /* they are read again where it is home next */
-}
-
 /* ---- entries -----------------------------------------------------------------------------------
  */
 
@@ -97,6 +99,47 @@ struct store_shard *outbox_for(struct delivery_hub *hub, const struct publicatio
         if (set->routes[i].qos > 0 && (set->routes[i].flags & SUBSCRIPTION_DURABLE))
             return publisher->store;
     return set->share_count > 0 ? publisher->store : NULL;
+}
+
+/* Those who need not wait any longer; or all, since the line goes on elsewhere, and the connections
+ * of those who wait end with it. */
+static void answer_waiting(struct outbox_line *line, bool all)
+{
+    uint64_t low = UINT64_MAX;
+    if (!all && !list_empty(&line->entries))
+        low = CONTAINER_OF(line->entries.next, struct outbox_entry, in_line)->number;
+    LIST_FOR_EACH_SAFE (link, &line->waiting) {
+        struct line_wait *wait = CONTAINER_OF(link, struct line_wait, link);
+        if (wait->number >= low)
+            return;
+        struct publish_ticket *ticket = wait->ticket;
+        list_remove(link);
+        mem_free(wait);
+        ticket_answered(ticket, RC_OK);
+    }
+}
+
+void outbox_forget(struct delivery_hub *hub, struct shard_group group)
+{
+    for (uint32_t i = group.group; hub->outbox_lines != NULL && i < hub->sessions->shard_count;
+         i += group.of) {
+        hub->outbox_lines[i].left_out = 0; /* they are read again where it is home next */
+        answer_waiting(&hub->outbox_lines[i], true);
+    }
+}
+
+struct publish_ticket *delivery_await_outbox(struct delivery_hub *hub,
+                                             const struct session *session)
+{
+    struct outbox_line *line = session_stored(session) ? line_of(hub, session->store) : NULL;
+    if (line == NULL || list_empty(&line->entries))
+        return NULL;
+    struct line_wait *wait = NEW(struct line_wait);
+    wait->number = CONTAINER_OF(line->entries.prev, struct outbox_entry, in_line)->number;
+    wait->ticket = NEW(struct publish_ticket);
+    *wait->ticket = (struct publish_ticket){.hub = hub, .remaining = 1};
+    list_add_last(&line->waiting, &wait->link);
+    return wait->ticket;
 }
 
 static void answer(struct outbox_entry *entry, enum rc rc)
@@ -116,13 +159,17 @@ static void entry_end(struct outbox_entry *entry, enum rc rc)
         key = record_key_of(entry->store->shard, RECORD_CHOICES, entry->number);
         store_delete(entry->store, STORE_STATE, &key);
     }
+    struct outbox_line *line = line_of(entry->hub, entry->store);
     answer(entry, rc);
+    answer_waiting(line, false);
 }
 
 /* It stays in the store, for the next start or the next home. */
 static void forget(struct outbox_entry *entry)
 {
+    struct outbox_line *line = line_of(entry->hub, entry->store);
     answer(entry, RC_OK);
+    answer_waiting(line, true);
 }
 
 static bool is_before(const struct outbox_entry *a, const struct outbox_entry *b)
@@ -257,6 +304,13 @@ void outbox_deinit(struct delivery_hub *hub)
         entry->asker = NULL;
         forget(entry);
     }
+    for (uint32_t i = 0; hub->outbox_lines != NULL && i < hub->sessions->shard_count; i++)
+        LIST_FOR_EACH_SAFE (node, &hub->outbox_lines[i].waiting) {
+            struct line_wait *wait = CONTAINER_OF(node, struct line_wait, link);
+            list_remove(node);
+            mem_free(wait->ticket); /* nobody is there to be told */
+            mem_free(wait);
+        }
     mem_free(hub->outbox_lines);
 }
 
@@ -270,7 +324,9 @@ static void committed(struct store_waiter *waiter, enum rc rc)
     } else if (rc == RC_OK) {
         dispatch(entry, false);
     } else if (rc == RC_CLOSED) { /* the next start finds it in the store, or does not */
+        struct outbox_line *line = line_of(entry->hub, entry->store);
         answer(entry, RC_CLOSED);
+        answer_waiting(line, true);
     } else if (entry->promise == OUTBOX_PROMISED) {
         store_wait_until_it_works(entry->store, &entry->waiter);
     } else {

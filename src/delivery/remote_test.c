@@ -461,6 +461,42 @@ static void publication_whose_home_has_moved_is_routed_anew_in_order_and_then_ac
     part(n);
 }
 
+/* One that comes again is not acknowledged before what it repeats is where it should be. */
+static void who_awaits_an_outbox_is_told_when_what_was_in_it_has_come_to_all(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    struct delivery_hub *hub = hub_of(publisher->session);
+    meet(n);
+    assert_null(delivery_await_outbox(hub, publisher->session));
+    other.answer = RC_CLOSED;
+    publish_twice_safe(n, publisher, "x");
+    uint32_t before = n->f->published_count;
+    struct publish_ticket *ticket = delivery_await_outbox(hub, publisher->session);
+    assert_non_null(ticket);
+    ticket->number = 4711;
+    later(n);
+    assert_int_equal(n->f->published_count, before);
+    publish_twice_safe(n, publisher, "y"); /* it is not waited for */
+    other.answer = RC_OK;
+    other.hangs = true;
+    later(n);
+    assert_int_equal(n->f->published_count, before);
+    for (uint32_t i = 0; i < (uint32_t)other.count; i++)
+        if (other.hanging[i] != NULL && strcmp(other.sent[i].payload, "x") == 0)
+            ticket_answered(other.hanging[i], RC_OK);
+    node_settle(n);
+    assert_int_equal(n->f->published_count, before + 1);
+    assert_int_equal(n->f->published[before].number, 4711);
+    assert_int_equal(n->f->published[before].rc, RC_OK);
+    for (uint32_t i = 0; i < (uint32_t)other.count; i++)
+        if (other.hanging[i] != NULL && strcmp(other.sent[i].payload, "y") == 0)
+            ticket_answered(other.hanging[i], RC_OK);
+    node_settle(n);
+    assert_null(delivery_await_outbox(hub, publisher->session));
+    part(n);
+}
+
 /* Routed anew, from an outbox, or on its way to another worker. */
 static void publication_that_expires_while_it_waits_goes_nowhere(void **state)
 {
@@ -582,6 +618,7 @@ int main(void)
         RULE(home_of_a_topic_retains_what_comes_from_another_node),
         RULE(publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged),
         RULE(publication_that_expires_while_it_waits_goes_nowhere),
+        RULE(who_awaits_an_outbox_is_told_when_what_was_in_it_has_come_to_all),
         RULE(what_follows_waits_until_it_is_known_what_came_where_when_sessions_move),
         RULE(publication_to_a_node_without_a_way_is_routed_anew),
         RULE(publication_is_refused_when_too_many_wait_to_be_routed_anew),

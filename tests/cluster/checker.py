@@ -347,7 +347,8 @@ def c5_order(model):
         message = delivery.message
         expired = message.expiry_s and delivery.t >= message.sent + message.expiry_s
         dropped = not delivery.connection.durable and not model.calm(message.sent, delivery.t)
-        return len(message.sends) > 1 and (expired or dropped)
+        again = len(message.sends) > 1 or not model.calm(message.sent, delivery.t)  # from a home to another
+        return again and (expired or dropped)
 
     for client in model.clients.values():
         own, seen, streams = {}, set(), collections.defaultdict(list)
