@@ -834,4 +834,7 @@ void group_count(struct group *group, struct metrics_shard *metrics)
     count(metrics, METRIC_CHANGELOG_RESENT, &counted->resent, counts->resent);
     count(metrics, METRIC_CHANGELOG_REFUSED, &counted->refused, counts->refused);
     count(metrics, METRIC_CHANGELOG_MENDED, &counted->mended, group->mended);
+    count(metrics, METRIC_CHANGELOG_REPLAYED, &counted->replayed, counts->replayed);
+    count(metrics, METRIC_CHANGELOG_TAIL, &counted->tail, group->log.tail.bytes);
+    count(metrics, METRIC_HOMES_WITHOUT_STANDBY, &counted->alone, group->alone);
 }

@@ -246,6 +246,7 @@ struct group {
     uint64_t leases_over, leases_over_counted;
     struct group_counted {
         uint64_t home, claims, deposed, changes, appended, empty, resent, refused, mended;
+        uint64_t replayed, tail, alone;
     } counted; /* in the metrics already */
     /* What the engine has accepted last, while it waits for a standby to have read it; and from
      * where on none has, which is then waited for no longer; 0: they have. */

@@ -109,6 +109,12 @@
       "Appends that a changelog refused because another record stood there.")                      \
     X(CHANGELOG_MENDED, COUNTER, "changelogs", "changelog_mended",                                \
       "Changelogs whose end the engine had lost, and that go on behind this node's store.")    \
+    X(CHANGELOG_REPLAYED, COUNTER, "records", "changelog_replayed",                                \
+      "Records that the engine had accepted and lost, and that this node appended again.")         \
+    X(CHANGELOG_TAIL, GAUGE, "bytes", "changelog_tail",                                            \
+      "Records that are kept in memory for that: at most 1 MiB a group.")                          \
+    X(HOMES_WITHOUT_STANDBY, COUNTER, "batches", "homes_without_standby",                          \
+      "Batches that were committed although no other node that was here had read them in time.")   \
     X(CHANGELOG_IN_FLIGHT, GAUGE, "records", "changelog_in_flight",                                \
       "Records that the engine was sent and has not answered: at most one a group.")               \
     X(CHANGELOG_WAIT, GAUGE, "milliseconds", "changelog_wait",                                     \
