@@ -33,28 +33,19 @@ static void ask(struct changelog *log, uint64_t now_ms)
     log->engine->ops->append(log->engine, log->group, &append);
 }
 
-static void look_at(struct changelog *log, uint64_t sequence, uint64_t now_ms)
+/* Looks at the record, or appends it: with an id of its own, since the engine may know the first
+ * one yet, and believe that it has it. */
+static void begin(struct changelog *log, uint64_t sequence, bool appending, uint64_t now_ms)
 {
     struct changelog_replay *replay = &log->replay;
 
     replay->token = engine_token(log->engine);
     replay->sequence = sequence;
-    replay->appending = false;
+    replay->appending = appending;
     replay->tries = 0;
-    ask(log, now_ms);
-}
-
-/* With an id of its own: the engine may know the first one yet, and believe that it has it. */
-static void append(struct changelog *log, uint64_t sequence, uint64_t now_ms)
-{
-    struct changelog_replay *replay = &log->replay;
-
-    replay->token = engine_token(log->engine);
-    replay->sequence = sequence;
-    replay->appending = true;
-    replay->tries = 0;
-    snprintf(replay->id, sizeof(replay->id), "again/%s/%" PRIx64 "/%" PRIu64, log->self.node,
-             log->self.incarnation, ++replay->attempts);
+    if (appending)
+        snprintf(replay->id, sizeof(replay->id), "again/%s/%" PRIx64 "/%" PRIu64, log->self.node,
+                 log->self.incarnation, ++replay->attempts);
     ask(log, now_ms);
 }
 
@@ -66,7 +57,7 @@ void replay_begin(struct changelog *log, uint64_t last, uint64_t now_ms)
     if (replay->token != 0 || !has_all || tail_at(&log->tail, last).data == NULL)
         return;
     replay->records = 0;
-    look_at(log, last, now_ms);
+    begin(log, last, false, now_ms);
 }
 
 void replay_drop(struct changelog *log)
@@ -81,7 +72,7 @@ static void go_on(struct changelog *log, uint64_t now_ms)
     uint64_t last = log->chain.at.sequence;
 
     if (replay->sequence < last) {
-        append(log, replay->sequence + 1, now_ms);
+        begin(log, replay->sequence + 1, true, now_ms);
         return;
     }
     log->missing = 0;
@@ -123,7 +114,7 @@ void replay_answered(struct changelog *log, const struct engine_answer *answer, 
         replay->records++;
         go_on(log, now_ms);
     } else if (answer->outcome == ENGINE_REFUSED) {
-        look_at(log, replay->sequence, now_ms);
+        begin(log, replay->sequence, false, now_ms);
     } else if (answer->outcome != ENGINE_FAILED) {
         replay_drop(log);
     }

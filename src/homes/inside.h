@@ -202,7 +202,7 @@ bool seed_turn(struct homes *homes);
 /* Behind them: this node is, or has been, home of all. */
 bool seed_done(const struct homes *homes);
 
-/* ---- group.c -----------------------------------------------------------------------------------
+/* ---- group.c, group_told.c ----------------------------------------------------------------------
  */
 
 enum group_state {
@@ -303,6 +303,27 @@ static inline void group_note_loss(struct group *group, enum homes_cause cause)
     if (group->state == GROUP_LOADING || group->state == GROUP_SERVING)
         group_note_cause(group, cause);
 }
+
+/* ---- group_away.c, group_home.c ----------------------------------------------------------------
+ */
+
+/* In a claim: what was before it is in the stores only. */
+#define HOMES_SEED_NOTE "seed"
+
+/* Every turn of a group that is AWAY, SERVING or RELEASING. */
+void group_turn_away(struct group *group, uint64_t now_ms, const struct candidate *ranked,
+                     uint32_t count);
+void group_turn_serving(struct group *group, uint64_t now_ms, const struct candidate *ranked,
+                        uint32_t count);
+void group_turn_releasing(struct group *group, uint64_t now_ms);
+/* Whether what the engine has accepted last is committed now: then its owner is told. */
+void group_look_whether_committed(struct group *group, uint64_t now_ms);
+void group_look_whether_to_mend(struct group *group, uint64_t now_ms);
+/* Of the engine's servers, too: it cannot accept anything here. */
+bool group_is_in_minority(const struct homes *homes);
+/* Most nodes may have another home for it by now, of which this one cannot hear. */
+bool group_has_to_abandon(const struct group *group, uint64_t now_ms);
+void group_give_up(struct group *group, const char *reason);
 
 /* ---- observe.c ---------------------------------------------------------------------------------
  */
@@ -406,6 +427,16 @@ void homes_say(struct homes *homes, const char *format, ...) __attribute__((form
 void homes_enter(struct homes *homes, enum homes_phase phase);
 /* What other threads see of homes is what is so now. `hurry`: the others are told in any case. */
 void homes_publish(struct homes *homes, bool hurry);
+static inline const struct homes_ops *group_ops(const struct group *group)
+{
+    return group->homes->options.ops;
+}
+
+static inline void *group_owner(const struct group *group)
+{
+    return group->homes->options.owner;
+}
+
 /* On the homes thread: at the end of this turn all is published, and told to others. */
 static inline void homes_hurry_here(struct homes *homes)
 {
