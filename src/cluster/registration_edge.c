@@ -343,6 +343,20 @@ void registration_end(struct registration *registration, enum cluster_will will)
 /* ---- frames and links --------------------------------------------------------------------------
  */
 
+/* Somebody else waits for the client id. A home that was thought to be none, and is asked for no
+ * longer, has to hear all the same that its client has gone, or it would wait for ever. */
+static void take_drop(struct tunnel_out *out, struct registration *registration,
+                      const struct registration_frame *said)
+{
+    bool is_its_home = registration != NULL && registration->out == out;
+    uint8_t body[REGISTRATION_MAX];
+    size_t len = registration_write(said->number, said->client_id, body);
+    if (registration != NULL)
+        drop(registration, true); /* may free it */
+    if (!is_its_home)
+        link_send(&out->link, LINK_UNREGISTER, UNREGISTER_ONLY, bytes_of(body, len));
+}
+
 bool registration_edge_frame(struct tunnel_out *out, const struct link_frame *frame)
 {
     struct registration_frame said;
@@ -350,6 +364,10 @@ bool registration_edge_frame(struct tunnel_out *out, const struct link_frame *fr
         return false;
     struct registration *registration =
         map_find(&out->tunnels->registrations->by_number, said.number, has_number, &said.number);
+    if (frame->kind == LINK_DROP) {
+        take_drop(out, registration, &said);
+        return true;
+    }
     if (registration != NULL && registration->out != out)
         registration = NULL; /* it has another home since then */
     switch (frame->kind) {
@@ -365,10 +383,6 @@ bool registration_edge_frame(struct tunnel_out *out, const struct link_frame *fr
     case LINK_UNREGISTERED:
         if (registration != NULL && registration->holder == NULL)
             registration_free(registration);
-        return true;
-    case LINK_DROP:
-        if (registration != NULL)
-            drop(registration, true);
         return true;
     default:
         return false;
