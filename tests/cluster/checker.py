@@ -251,7 +251,8 @@ def c3_in_flight(model):
 
     Cannot know: whether an acknowledgement that was sent arrived, so what was acknowledged may come again or
     not; of messages that were not acknowledged to their publisher, which may come early and be lost with a
-    node; of shares, where QoS 1 may go to another member; of messages that expire."""
+    node; of shares, where QoS 1 may go to another member; of messages that expire; who was subscribed when a
+    message that a fault had held up was routed."""
     for client in model.clients.values():
         held = {}
         for delivery in client.deliveries:
@@ -261,7 +262,7 @@ def c3_in_flight(model):
             elif delivery.qos == 2 and delivery.new:
                 held[delivery.pid] = delivery.id
         yield from _not_again(model, client)
-        yield from _unwanted(client)
+        yield from _unwanted(model, client)
 
 
 def _not_again(model, client):
@@ -282,7 +283,8 @@ def _not_again(model, client):
                             "again", id=delivery.id, t=model.end, since=delivery.t)
 
 
-def _unwanted(client):
+def _unwanted(model, client):
+    """What waited for a home or a link, while a fault was near, is routed to whoever subscribes then."""
     lives = {}
     for delivery in client.deliveries:
         message = delivery.message
@@ -290,7 +292,8 @@ def _unwanted(client):
             continue
         if delivery.topic not in lives:
             lives[delivery.topic] = client.matching(delivery.topic)
-        until = FOREVER if delivery.retain or message.will else message.done
+        waited = not model.calm(message.sent, delivery.t)
+        until = FOREVER if delivery.retain or message.will or waited else message.done
         if not any(life.possible(message.sent, min(until, delivery.t)) for life in lives[delivery.topic]):
             yield Violation("C3", client.name, f"{delivery.id} on {delivery.topic}, published when nothing was "
                             "subscribed that matches", id=delivery.id, t=delivery.t)

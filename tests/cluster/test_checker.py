@@ -395,6 +395,29 @@ def test_a_subscription_that_is_back(story):
     assert story.rules() == ["C3"]
 
 
+@pytest.mark.parametrize("fault, rules", [(True, []), (False, ["C3"])])
+def test_what_a_fault_has_held_up_goes_to_who_is_subscribed_then(story, fault, rules):
+    if fault:
+        story.fault("kill", ["n2"])
+    story.publish("p/1")
+    if fault:
+        story.over()
+    story.wait(1), story.subscribe("s", "c/#"), story.deliver("s", "p/1")
+    assert story.rules() == rules
+
+
+@pytest.mark.parametrize("fault, rules", [(True, []), (False, ["C5"])])
+def test_a_copy_that_the_brokers_make_has_no_order_when_the_first_may_have_expired(story, fault, rules):
+    story.subscribe("s", "c/#")
+    if fault:
+        story.fault("kill", ["n2"])
+    story.publish("p/1", expiry_s=2), story.publish("p/2")
+    if fault:
+        story.over()
+    story.wait(3 if fault else 1), story.deliver("s", "p/2"), story.deliver("s", "p/1")
+    assert story.rules() == rules
+
+
 def test_an_unsubscribe_without_answer_may_have_happened_or_not(story):
     story.subscribe("s", "c/#"), story.unsubscribe("s", "c/#", answered=False)
     story.publish("p/1"), story.publish("p/2"), story.deliver("s", "p/2")
