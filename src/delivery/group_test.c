@@ -105,6 +105,25 @@ static void share_chooses_again_when_the_member_left_on_the_way(void **state)
     assert_got(left, "x");
 }
 
+static void share_chooses_again_when_the_member_went_offline_on_the_way(void **state)
+{
+    struct fixture *f = *state;
+    struct client *gone = member_of(f, 1, DURABLE_S);
+    publish(f, 0, "a", "x", 1);
+    struct client *left = member_of(f, 0, 0);
+    disconnect(gone);
+    settle(f);
+    assert_got(left, "x");
+    publish(f, 0, "a", "y", 1); /* to the one that is online */
+    disconnect(left);
+    settle(f); /* nobody is: it waits with a session that is kept */
+    session_attach(gone->session, &gone->sink, DURABLE_S, 10);
+    gone->count = 0;
+    session_resume(gone->session);
+    settle(f);
+    assert_got(gone, "x y"); /* the first was not acknowledged */
+}
+
 static void share_chooses_again_with_the_whole_message(void **state)
 {
     static const size_t sizes[] = {10, ITEM_INLINE_MAX + 1, DELIVERY_MESSAGE_MIN};
@@ -391,6 +410,7 @@ int main(void)
         RULE(share_waits_for_the_store_of_the_member),
         RULE(share_chooses_again_when_the_session_ended_on_the_way),
         RULE(share_chooses_again_when_the_member_left_on_the_way),
+        RULE(share_chooses_again_when_the_member_went_offline_on_the_way),
         RULE(share_chooses_again_with_the_whole_message),
         RULE(share_without_members_left_gives_the_message_to_nobody),
         RULE(share_that_chooses_again_answers_the_publisher),

@@ -20,6 +20,20 @@ static struct share_member *member_of(struct delivery_hub *hub, const struct rou
     return NULL;
 }
 
+/* It was online when it was chosen, and is not any more, and another one is. */
+static bool has_gone_offline(struct delivery_hub *hub, const struct route *run,
+                             const struct delivery_item *item)
+{
+    const struct session *session = session_of_ref(hub->sessions, run->session);
+    const struct publication *p = &item->publication;
+    struct subscription *other;
+    struct route route;
+    return session->sink == NULL && item->outbox.number == 0 &&
+           share_choose(item->share, hub->router->share_choice, share_reach_of(hub->router),
+                        p->publisher_hash, p->topic, run->session, &other, &route) &&
+           atomic_load_explicit(&other->member.online, memory_order_relaxed);
+}
+
 /* The chosen member went away while the message was on its way: choose again. This goes behind what
  * is in the inbox, on whichever worker; a publisher that waits then waits for that member's shard.
  */
@@ -138,6 +152,8 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
         struct share_member *member = NULL;
         if (shared) {
             member = member_of(hub, run, item);
+            if (member != NULL && has_gone_offline(hub, run, item))
+                member = NULL;
             if (member == NULL) {
                 choose_again(hub, item);
                 delivery.message = item->message;
