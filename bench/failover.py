@@ -6,7 +6,8 @@ them; some of those are connected to another node and get messages from a third.
     ./dev bench failover [--sessions N] [--rounds N]
 
 For each connected session: from the kill to the first message that was published after it. Two ways to
-die: the broker's process alone, and with its engine, as when the machine dies.
+die: the broker's process alone, and with its engine, as when the machine dies. Beside it, how long the engine
+took until all streams had leaders again: what the broker cannot do anything about.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import asyncio
 import json
 import os
 import pathlib
+import re
 import signal
 import sys
 import time
@@ -148,6 +150,56 @@ class Source:
             await asyncio.sleep(0.01)
 
 
+class Engine:
+    """Asks a node's nats-server who leads the streams, twenty times a second."""
+
+    def __init__(self, folder):
+        configuration = (folder / "engine/nats.conf").read_text()
+        self.port = int(re.search(r'^listen: "[^"]*:(\d+)"', configuration, re.M).group(1))
+        self.user, self.password = re.search(r'SKEIN \{.*?user: "(\w+)", password: "(\w+)"', configuration,
+                                             re.S).groups()
+        self.leaders, self.since = {}, {}  # by stream: its name, and from when on it is that
+
+    async def _ask(self, subject, inbox):
+        self.writer.write(f"PUB {subject} {inbox} 0\r\n\r\n".encode())
+        await self.writer.drain()
+
+    async def _answers(self):
+        while line := await self.reader.readline():
+            words = line.decode().split()
+            if words[0] == "PING":
+                self.writer.write(b"PONG\r\n")
+            elif words[0] == "MSG":
+                body = json.loads(await self.reader.readexactly(int(words[-1])) or b"{}")
+                yield words[1].split(".", 1)[1], body
+
+    async def live(self):
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        hello = {"verbose": False, "pedantic": False, "user": self.user, "pass": self.password}
+        self.writer.write(f"CONNECT {json.dumps(hello)}\r\nSUB bench.> 1\r\n".encode())
+        await self._ask("$JS.API.STREAM.NAMES", "bench.names")
+        asking = None
+        async for about, body in self._answers():
+            if about == "names":
+                asking = asyncio.ensure_future(self._look(body["streams"]))
+            else:
+                leader = body.get("cluster", {}).get("leader")
+                if leader and leader != self.leaders.get(about):
+                    self.leaders[about], self.since[about] = leader, time.monotonic()
+        if asking is not None:
+            asking.cancel()
+
+    async def _look(self, streams):
+        while True:
+            for stream in streams:
+                await self._ask(f"$JS.API.STREAM.INFO.{stream}", f"bench.{stream}")
+            await asyncio.sleep(0.05)
+
+    def led_without(self, node):
+        """Whether all streams have leaders, and none is a server of that node."""
+        return bool(self.leaders) and not any(leader.startswith(f"{node}-") for leader in self.leaders.values())
+
+
 def ids_at_home(cluster):
     """Client ids, without end, whose home is the victim."""
     groups = json.loads(cluster.cluster("shards", "--json").stdout)["groups"]
@@ -188,6 +240,9 @@ async def play(cluster, way, options):
         await asyncio.wait_for(watcher.up.wait(), PATIENCE_S)
     tasks.append(asyncio.ensure_future(source.live()))
     await until(lambda: all(watcher.got for watcher in watchers), PATIENCE_S)
+    engine = Engine(cluster.folder / f"n{SOURCE}")
+    tasks.insert(0, asyncio.ensure_future(engine.live()))
+    await until(lambda: len(engine.leaders) == GROUPS, PATIENCE_S)
     killed_at = time.monotonic()
     for watcher in watchers:
         watcher.killed_at = killed_at
@@ -199,9 +254,12 @@ async def play(cluster, way, options):
     await until(lambda: not owed(), 10)
     for task in tasks:
         task.cancel()
+    elected = max((at - killed_at for at in engine.since.values() if at > killed_at), default=0.0)
+    if way == "machine" and not engine.led_without(f"n{VICTIM}"):
+        elected = float("inf")
     waits = sorted((watcher.first_after or float("inf")) - killed_at for watcher in watchers)
     return {"way": way, "sessions": len(ids), "watchers": len(watchers),
-            "first_s": waits[0], "median_s": waits[len(waits) // 2], "last_s": waits[-1],
+            "engine_elected_s": elected, "first_s": waits[0], "median_s": waits[len(waits) // 2], "last_s": waits[-1],
             "acknowledged": len(source.acknowledged), "lost": len(owed()),
             "sessions_lost": sum(watcher.lost_session for watcher in watchers)}
 

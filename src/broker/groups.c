@@ -45,7 +45,8 @@ struct groups {
     struct broker *broker;
     struct homes *homes;
     struct group_retained *retained;
-    _Atomic bool alone; /* the cluster has not been initialised: groups have epoch 0 */
+    _Atomic bool joined; /* shards have homes */
+    _Atomic bool alone;  /* the cluster has not been initialised: groups have epoch 0 */
     pthread_mutex_t lock;
     bool ended; /* workers have ended: no step is begun any more */
     struct group groups[HOMES_GROUPS];
@@ -301,12 +302,14 @@ static void shards_have_homes(struct groups *groups)
 /* The cluster has been initialised: what this node has served by itself belongs to homes now. */
 static void end_alone(struct groups *groups)
 {
-    if (!atomic_load_explicit(&groups->alone, memory_order_relaxed))
+    if (atomic_exchange_explicit(&groups->joined, true, memory_order_relaxed))
         return;
+    shards_have_homes(groups);
+    if (!atomic_load_explicit(&groups->alone, memory_order_relaxed))
+        return; /* it has waited for others, and served nobody */
     pthread_mutex_lock(&groups->lock);
     atomic_store_explicit(&groups->alone, false, memory_order_relaxed);
     LOG(LOG_INFO, "groups.joined");
-    shards_have_homes(groups);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
         groups->groups[i].lost = true;
         store_replica_lost(groups->broker->store, i);
@@ -317,6 +320,17 @@ static void end_alone(struct groups *groups)
 
 /* ---- homes says --------------------------------------------------------------------------------
  */
+
+static void alone(void *owner)
+{
+    struct groups *groups = owner;
+    pthread_mutex_lock(&groups->lock);
+    atomic_store_explicit(&groups->alone, true, memory_order_relaxed);
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        open_group(&groups->groups[i], 0);
+    open_next(groups);
+    pthread_mutex_unlock(&groups->lock);
+}
 
 static void opened(void *owner, uint32_t number, uint64_t epoch)
 {
@@ -475,6 +489,7 @@ const struct homes_ops groups_homes_ops = {
     .close = close_group,
     .lost = lost,
     .behind = behind,
+    .alone = alone,
     .is_blank = is_blank,
     .seed = seed,
     .changed = changed,
@@ -617,16 +632,9 @@ void groups_start(struct groups *groups)
 {
     struct homes_status *status = NEW(struct homes_status);
     homes_status(groups->homes, status);
-    if (status->phase == HOMES_ALONE || status->phase == HOMES_GATHERING) {
-        pthread_mutex_lock(&groups->lock);
-        atomic_store_explicit(&groups->alone, true, memory_order_relaxed);
-        for (uint32_t i = 0; i < HOMES_GROUPS; i++)
-            open_group(&groups->groups[i], 0);
-        open_next(groups);
-        pthread_mutex_unlock(&groups->lock);
-    } else {
-        shards_have_homes(groups);
-    }
+    if (status->phase > HOMES_GATHERING &&
+        !atomic_exchange_explicit(&groups->joined, true, memory_order_relaxed))
+        shards_have_homes(groups); /* else alone(), or end_alone() */
     mem_free(status);
 }
 

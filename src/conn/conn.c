@@ -392,6 +392,23 @@ static bool cannot_be_connect(const struct conn *conn, struct bytes in)
     return conn->state == CONN_WAIT_CONNECT && in.data[0] != PACKET_CONNECT << 4;
 }
 
+/* In a cluster: it waits for other nodes, and comes again. */
+static bool is_held(struct conn *conn, const struct frame *frame)
+{
+    if (conn_hold_stalled(conn))
+        return true;
+    switch (frame->type) {
+    case PACKET_PUBLISH:
+        return conn_hold_publish(conn, frame);
+    case PACKET_SUBSCRIBE:
+        return conn_hold_subscribe(conn);
+    case PACKET_PINGREQ:
+        return conn_hold_ping(conn);
+    default:
+        return false;
+    }
+}
+
 static size_t received(struct stream *stream, struct bytes in)
 {
     struct conn *conn = conn_of_stream(stream);
@@ -414,13 +431,7 @@ static size_t received(struct stream *stream, struct bytes in)
             frame_fault(conn, result);
             break;
         }
-        if (worker->hub->remote != NULL && conn->state == CONN_CONNECTED && conn_hold_stalled(conn))
-            break;
-        if (frame.type == PACKET_PUBLISH && worker->hub->remote != NULL &&
-            conn->state == CONN_CONNECTED && conn_hold_publish(conn, &frame))
-            break;
-        if (frame.type == PACKET_SUBSCRIBE && conn->state == CONN_CONNECTED &&
-            conn_hold_subscribe(conn))
+        if (worker->hub->remote != NULL && conn->state == CONN_CONNECTED && is_held(conn, &frame))
             break;
         packets++;
         if (__builtin_expect(conn->state == CONN_CONNECTED, 1))

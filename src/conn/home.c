@@ -127,6 +127,12 @@ bool conn_hold_stalled(struct conn *conn)
     return delivery_has_stalled(worker->hub->remote, worker->loop->now_ms) && hold(conn);
 }
 
+bool conn_hold_ping(struct conn *conn)
+{
+    const struct session *session = conn->session;
+    return session_stored(session) && home_of(conn, session->hash).place != CONN_HERE && hold(conn);
+}
+
 bool conn_hold_publish(struct conn *conn, const struct frame *frame)
 {
     enum { QOS_OR_RETAIN = 7 };

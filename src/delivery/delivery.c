@@ -178,9 +178,11 @@ static void deliver_to_chosen_shard(struct routing *routing, struct share *share
     uint32_t remote;
     enum delivery_place place = HOME_IS_HERE;
     if (chosen->shard == OUTBOX_SHARD_AWAY) {
-        /* That node knows whether it has got it; unless it has gone, or is not known any more. */
-        if (!session_ref_is_remote(choice->route.session) ||
-            !routing_to_remote_member(routing, &choice->route, chosen))
+        /* That node knows whether it has got it; unless it has gone, or has such members no more.
+         */
+        bool knows = session_ref_is_remote(choice->route.session) &&
+                     share_has_member(share, choice->route.session, NO_SHARD);
+        if (!knows || !routing_to_remote_member(routing, &choice->route, chosen))
             routing_to_share(routing, share);
         return;
     }

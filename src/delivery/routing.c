@@ -290,7 +290,11 @@ static bool send_to_share(struct routing *routing, const struct route *route,
     struct message *message = NULL;
     if (is_watched(routing, route))
         message = delivery_message(&routing->delivery);
-    struct asker asker = asker_of(routing, message != NULL || waits_for_commit(routing, route, 1));
+    /* Of an outbox: it is sent again, or to another member, unless that node says that it has it.
+     */
+    struct asker asker =
+        asker_of(routing, message != NULL || routing->delivery.outbox.number != 0 ||
+                              waits_for_commit(routing, route, 1));
     bool sent;
     if (message == NULL) {
         sent = send_away(routing, route, to, asker.ticket);

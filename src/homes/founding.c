@@ -314,10 +314,29 @@ static void end_seeding(struct homes *homes)
     (void)write_mark(homes);
 }
 
+/* Who holds nothing may be a node of a cluster that has lost its disk, and the others are dark:
+ * what it took in by itself would keep it out of that cluster. */
+static void look_whether_alone(struct homes *homes)
+{
+    if (homes->told_alone)
+        return;
+    bool nobody_has = homes->options.others == 0 || homes->phase == HOMES_GATHERING ||
+                      (homes->all_here && peers_have_spoken(homes));
+    if (!nobody_has && homes->options.ops->is_blank(homes->options.owner)) {
+        homes_say(homes, "this node holds nothing, and may be one of a cluster that has lost its "
+                         "disk: it takes no sessions in before all of cluster.addresses are here");
+        return;
+    }
+    homes->told_alone = true;
+    homes->options.ops->alone(homes->options.owner);
+}
+
 void founding_turn(struct homes *homes, uint64_t now_ms)
 {
     if (homes->phase == HOMES_REMOVED)
         managed_turn(&homes->process, now_ms);
+    if (homes->phase <= HOMES_GATHERING)
+        look_whether_alone(homes);
     if (homes->phase == HOMES_ALONE || homes->phase >= HOMES_REMOVED)
         return;
     bool connected = engine_turn(homes, now_ms);

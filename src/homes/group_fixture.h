@@ -99,6 +99,11 @@ static inline bool is_blank(void *owner)
     return true;
 }
 
+static inline void on_alone(void *owner)
+{
+    (void)owner;
+}
+
 static inline void on_seed(void *owner)
 {
     (void)owner;
@@ -137,6 +142,7 @@ static const struct homes_ops ops = {
     .close = on_close,
     .lost = on_lost,
     .behind = on_behind,
+    .alone = on_alone,
     .is_blank = is_blank,
     .seed = on_seed,
     .changed = on_changed,

@@ -97,6 +97,9 @@ struct homes_ops {
      * homes_copying(), and at last with homes_position_set(). Called again every HOMES_BEHIND_MS
      * until then, also while one is being taken. */
     void (*behind)(void *owner, uint32_t group, const char *why, const char *node);
+    /* No other node of the configuration belongs to a cluster: this one may serve by itself until
+     * there is one. Once, unless the node belongs to one. */
+    void (*alone)(void *owner);
     /* Whether the store holds nothing yet: only then can a node join a cluster for the first time.
      * One alone of those that begin it may hold something. Any thread. */
     bool (*is_blank)(void *owner);

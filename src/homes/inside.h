@@ -177,6 +177,8 @@ void peers_look_whether_cut_off(struct homes *homes, uint64_t now_ms);
 bool peers_are_cold(const struct homes *homes);
 
 /* All that are here say that they are of our cluster. */
+/* All that are here have said something. */
+bool peers_have_spoken(const struct homes *homes);
 bool peers_agree(const struct homes *homes);
 /* All that are here can be home, as far as is known. */
 bool peers_take_part(const struct homes *homes);
@@ -361,6 +363,7 @@ struct homes {
     bool founder;      /* the id is ours, and init goes on here */
     bool holds;        /* the store is not blank, and the node belongs to no cluster */
     bool id_holds;     /* the id is of a node that holds something */
+    bool told_alone;   /* ops->alone() has been called */
     bool seed_asked;   /* ops->seed() has been called */
     bool all_here;     /* all nodes that are configured */
     bool marked;       /* the file says what `mark` says */

@@ -282,6 +282,14 @@ const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_
     return home;
 }
 
+bool peers_have_spoken(const struct homes *homes)
+{
+    for (uint32_t i = 0; i < peer_count(homes); i++)
+        if (is_there(peer_at(homes, i)) && !peer_at(homes, i)->heard)
+            return false;
+    return true;
+}
+
 bool peers_agree(const struct homes *homes)
 {
     for (uint32_t i = 0; i < peer_count(homes); i++) {

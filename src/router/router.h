@@ -286,6 +286,9 @@ bool share_choose(struct share *share, enum share_choice how, enum share_reach r
 bool share_find_member(struct share *share, uint16_t shard, struct subscription **member,
                        struct route *route);
 
+/* Whether that session, or other node, has a member of that shard in it. */
+bool share_has_member(struct share *share, session_ref session, uint16_t shard);
+
 /* A member's share, to hand a message on to another member; NULL when it is in none. */
 static inline struct share *subscription_share(const struct subscription *subscription)
 {

@@ -143,6 +143,18 @@ bool share_choose(struct share *share, enum share_choice how, enum share_reach r
     return true;
 }
 
+bool share_has_member(struct share *share, session_ref session, uint16_t shard)
+{
+    struct subscriber_list *list = LOAD(&share->members);
+    uint32_t used = list == NULL ? 0 : LOAD(&list->used);
+    for (uint32_t i = 0; i < used; i++) {
+        const struct subscription *s = LOAD(&list->slots[i].subscription);
+        if (s != NULL && s->session == session && s->shard == shard)
+            return true;
+    }
+    return false;
+}
+
 bool share_find_member(struct share *share, uint16_t shard, struct subscription **member,
                        struct route *route)
 {
