@@ -17,6 +17,8 @@ static const char *fullness(const struct condition *condition)
         return "memory_full";
     if (condition->cut_off)
         return "cut_off";
+    if (condition->waits)
+        return "waits_for_nodes";
     return condition->connections >= condition->connections_max ? "connections_full" : NULL;
 }
 

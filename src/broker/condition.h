@@ -18,6 +18,7 @@ struct condition {
     bool stuck;       /* a worker has not turned for a while */
     bool memory_full; /* limits.memory_bytes */
     bool cut_off;     /* from most other nodes, and serves nobody */
+    bool waits;       /* holds nothing, and has not heard of all other nodes */
     bool drained;     /* an operator has said so */
     bool removed;     /* ... that it is not part of its cluster any more */
     uint32_t busy_percent;

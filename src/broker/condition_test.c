@@ -166,6 +166,8 @@ static void broker_that_is_cut_off_takes_nobody_for_now(void **state)
     struct condition c = well;
 
     (void)state;
+    c.waits = true;
+    assert_obstacle(&c, "waits_for_nodes");
     c.cut_off = true;
     assert_null(condition_failure(&c));
     assert_obstacle(&c, "cut_off");

@@ -638,6 +638,12 @@ void groups_start(struct groups *groups)
     mem_free(status);
 }
 
+bool groups_wait(const struct groups *groups)
+{
+    return !atomic_load_explicit(&groups->alone, memory_order_relaxed) &&
+           !atomic_load_explicit(&groups->joined, memory_order_relaxed);
+}
+
 bool groups_serve(const struct groups *groups, uint32_t shard)
 {
     return atomic_load_explicit(&groups->groups[shard % HOMES_GROUPS].serves, memory_order_acquire);

@@ -38,6 +38,10 @@ MUST_USE enum rc groups_begin(struct groups *groups, struct homes *homes);
 /* After homes_start(): while the cluster has not been initialised, this node is home of all. */
 void groups_start(struct groups *groups);
 
+/* Whether none is served, since other nodes may know of a cluster that this one belongs to. Any
+ * thread. */
+bool groups_wait(const struct groups *groups);
+
 /* Whether clients with a session of that shard are served here. Any thread. */
 bool groups_serve(const struct groups *groups, uint32_t shard);
 

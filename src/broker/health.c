@@ -41,6 +41,7 @@ static struct condition condition_now(struct broker *broker)
         .stuck = now_ms > turned_ms + HEALTH_PATIENCE_MS,
         .memory_full = atomic_load_explicit(&broker->shared.memory_full, memory_order_relaxed),
         .cut_off = serves_nobody(broker),
+        .waits = broker->groups != NULL && groups_wait(broker->groups),
         .drained = broker->homes != NULL && homes_drained(broker->homes),
         .removed = broker->homes != NULL && homes_is_removed(broker->homes),
         .busy_percent = atomic_load_explicit(&vitals->busy_percent, memory_order_relaxed),

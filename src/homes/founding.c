@@ -324,7 +324,7 @@ static void look_whether_alone(struct homes *homes)
                       (homes->all_here && peers_have_spoken(homes));
     if (!nobody_has && homes->options.ops->is_blank(homes->options.owner)) {
         homes_say(homes, "this node holds nothing, and may be one of a cluster that has lost its "
-                         "disk: it takes no sessions in before all of cluster.addresses are here");
+                         "disk: it lets no clients in before all of cluster.addresses are here");
         return;
     }
     homes->told_alone = true;

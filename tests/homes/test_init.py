@@ -10,11 +10,11 @@ import threading
 
 import pytest
 
-from kit import V5, Broker, connect_again, patience, unique
+from kit import V5, Broker, RawClient, connect_again, patience, unique, wire
 from kit.broker import free_port
 
 from .conftest import GROUPS
-from .test_sessions import come_back
+from .test_sessions import KEPT, come_back
 
 pytestmark = pytest.mark.xdist_group("homes-init")
 
@@ -52,6 +52,41 @@ def test_one_node_is_a_cluster(cluster_of):
     one[0].stop()
     one.restart(0)
     one.wait_until_settled()
+
+
+def test_a_node_that_holds_nothing_lets_nobody_in_before_the_others_have_spoken(cluster_of):
+    """It may be one of a cluster that has lost its disk."""
+    two = cluster_of(2, home_wait="500ms")
+    two.wait("they have met", lambda: two.ready(0) == "ready")
+    with RawClient(two[0], V5) as client:
+        client.connect(**KEPT)
+    two[1].kill()
+    two[0].stop()
+    shutil.rmtree(two[0].data)
+    two.restart(0)
+    assert two.ready(0) != "ready"
+    for fields in (KEPT, {}):
+        with RawClient(two[0], V5) as client:
+            client.send(wire.connect(unique(), **fields))
+            client.expect_refused(reason=0x88)
+    assert "lets no clients in" in two.status(0)["waits_for"]
+    two.restart(1)
+    two.wait("they have met", lambda: two.ready(0) == "ready")
+    with RawClient(two[0], V5) as client:
+        client.connect(**KEPT)
+
+
+def test_a_node_that_holds_something_serves_it_without_the_others(cluster_of):
+    two = cluster_of(2)
+    two.wait("they have met", lambda: two.ready(0) == "ready")
+    client_id = unique()
+    with RawClient(two[0], V5) as client:
+        client.connect(client_id, **KEPT)
+    two[1].kill()
+    two[0].stop()
+    two.restart(0)
+    with RawClient(two[0], V5) as client:
+        assert client.connect(client_id, **KEPT).session_present
 
 
 def test_nothing_of_an_engine_runs_before_init(cluster_of):
