@@ -9,7 +9,9 @@
  * as another. When all machines went down, all nodes are waited for; then all servers are thrown
  * away, and the changelogs are made again from the nodes' stores (founding.c). When some ran on,
  * but too few, or a node's disk is lost, what there is left is kept, and all nodes are waited for
- * before anything is claimed. One that is alone keeps it, too: no quorum's files can be torn. When
+ * before anything is claimed. So does a node that has come with an empty disk: its engine knows
+ * nothing, and must not keep the others from making the changelogs again. One that is alone keeps
+ * it, too: no quorum's files can be torn. When
  * it is to be alone no longer: growing.c.
  */
 #include "homes/inside.h"
@@ -52,7 +54,8 @@ static bool look(struct homes *homes)
     nats->route_count = homes->lone ? 0 : homes->options.others;
     managed_server_name(nats, homes->server);
     mark_read_text(homes->data_dir, KEPT_FILE, last, sizeof(last));
-    homes->cold = strcmp(last, homes->server) == 0 || strcmp(last, KEPT_ANY) == 0;
+    bool is_new = homes->emptied && homes->mark.founded && homes->store == MANAGED_STORE_NEW;
+    homes->cold = strcmp(last, homes->server) == 0 || strcmp(last, KEPT_ANY) == 0 || is_new;
     mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
     if (last[0] != '\0' && strcmp(last, homes->server) != 0)
         memcpy(homes->replaced, last, sizeof(last));

@@ -72,6 +72,7 @@ enum rc founding_start(struct homes *homes, char why[HOMES_WHY_MAX])
     if (homes->mark.instance == 0)
         homes->mark.instance = mark_draw_instance();
     homes->founder = rc == RC_OK && !homes->mark.founded && !homes->mark.seeding;
+    homes->emptied = rc == RC_NOT_FOUND;
     if (rc == RC_OK)
         homes_enter(homes, homes->founder ? HOMES_GATHERING : HOMES_JOINING);
     return RC_OK;

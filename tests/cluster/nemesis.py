@@ -187,6 +187,13 @@ class Nemesis:
         for node in nodes:
             await self._until(node.ready, f"{node.name} is ready")
 
+    async def _whole(self, *nodes):
+        """They serve, and have what was lost with a disk: the next one that is lost may be the last of all."""
+        for node in nodes:
+            await self._until(node.ready, f"{node.name} is ready")
+        for node in nodes:
+            await self._until(node.has_all, f"{node.name} has all")
+
     async def _lasts(self, step):
         """Everything that it does has begun."""
         await asyncio.sleep(step.for_s)
@@ -323,8 +330,7 @@ class Nemesis:
         await self._lasts(step)
         await self._hand(whole.machine.boot)
         await self._hand(whole.start)
-        for node in (emptied, behind, whole):
-            await self._until(node.ready, f"{node.name} is ready")
+        await self._whole(emptied, behind, whole)
 
     async def _store_back(self, step):
         node, = self._nodes(step)
@@ -346,8 +352,7 @@ class Nemesis:
         await self._lasts(step)
         await self._hand(whole.machine.boot)
         await self._hand(whole.start)
-        for node in (first, second, whole):
-            await self._until(node.ready, f"{node.name} is ready")
+        await self._whole(first, second, whole)
 
     # ---- members ----
 

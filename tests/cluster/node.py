@@ -173,6 +173,13 @@ class Node:
                               text=True)
         return said.returncode == 0 and all("home" in group for group in json.loads(said.stdout)["groups"])
 
+    def has_all(self):
+        """Whether it reads all logs on, so that it has what the others have: no copy is missing."""
+        said = subprocess.run([self.binary, "cluster", "shards", "--json", "-d", self.data], capture_output=True,
+                              text=True)
+        return said.returncode == 0 and all(group.get("state") in ("following", "serving")
+                                            for group in json.loads(said.stdout)["groups"])
+
     def meets(self, others):
         """Whether this life has met them all."""
         said = self.log[self._log_before:]

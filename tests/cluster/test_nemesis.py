@@ -76,6 +76,9 @@ def test_a_schedule_can_be_read_without_a_cluster():
 class StandIn(Node):
     """A program that says that it serves, and one called nats-server that is started again when it dies."""
 
+    def has_all(self):
+        return True
+
     def command(self):
         engine = self.folder / "nats-server"
         if not engine.exists():
