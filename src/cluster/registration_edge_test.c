@@ -108,15 +108,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void reach(struct fixture *f)
-{
-    int ends[2];
-    pair_open(ends);
-    far_free(&f->link);
-    f->link = (struct far){.fd = ends[1]};
-    tunnel_out_reached(f->tunnels, REMOTE, HOME_WORKER, ends[0], bytes_of(NULL, 0));
-}
-
 static uint64_t hear_of_client(struct edge *e, enum link_kind kind)
 {
     struct link_frame frame = hear(e->f, kind);

@@ -36,16 +36,6 @@ static void come_with(struct fixture *f, struct far *client, const char *unread)
     tunnels_client(f->tunnels, REMOTE, HOME_WORKER, ends[0], &who, NULL, taken, len);
 }
 
-/* The link that was asked for is there. */
-static void reach(struct fixture *f)
-{
-    int ends[2];
-    pair_open(ends);
-    far_free(&f->link);
-    f->link = (struct far){.fd = ends[1]};
-    tunnel_out_reached(f->tunnels, REMOTE, HOME_WORKER, ends[0], bytes_of(NULL, 0));
-}
-
 static void hear_opened(struct fixture *f, uint32_t id)
 {
     struct link_frame frame = hear(f, LINK_TUNNEL_OPEN);

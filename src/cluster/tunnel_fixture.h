@@ -212,6 +212,16 @@ static inline void far_send(struct fixture *f, struct far *far, struct bytes byt
     }
 }
 
+/* The link to its home that an edge has asked for is there. */
+static inline void reach(struct fixture *f)
+{
+    int ends[2];
+    pair_open(ends);
+    far_free(&f->link);
+    f->link = (struct far){.fd = ends[1]};
+    tunnel_out_reached(f->tunnels, REMOTE, HOME_WORKER, ends[0], bytes_of(NULL, 0));
+}
+
 /* ---- frames -------------------------------------------------------------------------------------
  */
 

@@ -229,9 +229,6 @@ def test_engine_that_is_not_there_is_said(cluster_of):
     asked.join()
 
 
-KEPT = {"clean_start": False, "properties": [("session_expiry_interval", 600)]}
-
-
 def wait_until_met(cluster):
     """... and have told each other whether they hold anything."""
     cluster.wait("they have met", lambda: all(
