@@ -451,6 +451,8 @@ static size_t received(struct stream *stream, struct bytes in)
     }
     if (packets > 0)
         conn->last_in_ms = worker->loop->now_ms;
+    if (!(conn->busy & CONN_BUSY_HOME))
+        conn->held_ms = 0; /* what comes next is read later */
     metric_add(worker->metrics, METRIC_PACKETS_RECEIVED, packets);
     metric_add(worker->metrics, METRIC_BYTES_RECEIVED, at);
     return conn->state == CONN_CLOSING ? in.len : at;

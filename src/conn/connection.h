@@ -61,6 +61,7 @@ struct conn {
     uint32_t stuck_bytes;              /* output at the last look, while CONN_BUSY_OUTPUT */
     uint32_t connected_s;              /* clock_ms() / 1000 at CONNACK */
     uint32_t packet_max_out;           /* what the client takes */
+    uint32_t held_ms;      /* since when packets wait for a home: the lower bits; 0: none does */
     uint32_t receive_open; /* QoS 1/2 publications of the client that are not acknowledged */
     uint16_t keep_alive_s; /* 0: none */
     uint16_t alias_out_max;
@@ -92,6 +93,13 @@ static inline struct conn *conn_of_sink(struct session_sink *sink)
 static inline uint32_t conn_keep_alive_ms(const struct conn *conn)
 {
     return conn->keep_alive_s * 1500u;
+}
+
+/* When what is handed up now was read: it may have waited for a home. */
+static inline uint64_t conn_received_ms(const struct conn *conn)
+{
+    uint64_t now_ms = conn->worker->loop->now_ms;
+    return conn->held_ms == 0 ? now_ms : now_ms - ((uint32_t)now_ms - conn->held_ms);
 }
 
 static inline const struct config *conn_config(const struct conn *conn)

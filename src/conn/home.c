@@ -115,6 +115,8 @@ static enum home_result await(struct conn *conn, uint32_t wait_ms)
 
 static bool hold(struct conn *conn)
 {
+    if (conn->held_ms == 0)
+        conn->held_ms = (uint32_t)conn->worker->loop->now_ms; /* 0 once in 49 days: not aged */
     conn_set_busy(conn, CONN_BUSY_HOME);
     list_remove(&conn->link);
     list_add_last(&conn->worker->homeless, &conn->link);

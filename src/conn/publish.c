@@ -172,7 +172,7 @@ static bool take_in(struct conn *conn, const struct publish *publish, enum durab
         .topic = publish->topic,
         .properties = publish->properties,
         .payload = publish->payload,
-        .received_ms = conn->worker->loop->now_ms,
+        .received_ms = conn_received_ms(conn),
         .expiry_s = publish->expiry_s,
         .qos = publish->qos,
         .retain = publish->retain,

@@ -7,6 +7,7 @@
 static void publish_will(struct session_table *table, struct session *session, struct message *will)
 {
     struct delivery_hub *hub = table->owner;
+    will->publication.received_ms = table->now_ms; /* it expires from now on */
     if (will->publication.retain)
         delivery_retain(hub, will);
     if (session_stored(session) && publication_is_awaited(&will->publication)) {

@@ -146,6 +146,7 @@ static void publish(struct delivery_hub *hub, struct testament *testament)
     map_remove(&hub->testaments, testament->hash, testament);
     delete_record(testament);
     metric_inc(hub->metrics, METRIC_WILLS_PUBLISHED);
+    testament->will->publication.received_ms = hub->sessions->now_ms; /* it expires from now on */
     if (testament->will->publication.retain)
         delivery_retain(hub, testament->will);
     outbox_add(hub, testament->store, testament->will, OUTBOX_PROMISED, NULL);

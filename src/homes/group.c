@@ -78,12 +78,21 @@ static void on_committed(struct changelog *log, uint64_t cookie,
         homes_hurry_here(group->homes);
 }
 
+/* What the engine has accepted and the owner was not told of is in the log, and not in the store:
+ * it is read from there, as what others append. */
+static void read_again(struct group *group)
+{
+    if (group->awaits_standby && group->log.state == CHANGELOG_IDLE)
+        changelog_start_at(&group->log, &group->before);
+    group->awaits_standby = false;
+}
+
 static void tell_lost(struct group *group, const char *why)
 {
     bool had = group->state != GROUP_AWAY;
 
     group->state = GROUP_AWAY;
-    group->awaits_standby = false;
+    read_again(group);
     if (!had)
         return;
     LOG(LOG_WARN, "homes.lost", log_uint("group", group->log.group),
@@ -106,7 +115,7 @@ static void on_released(struct changelog *log)
     struct group *group = group_of(log);
 
     group->state = GROUP_AWAY;
-    group->awaits_standby = false;
+    read_again(group);
     LOG(LOG_INFO, "homes.released", log_uint("group", log->group), log_uint("epoch", group->epoch));
 }
 
@@ -309,6 +318,7 @@ void group_append(struct group *group, uint64_t epoch, struct bytes batch, uint6
 {
     if (group->state == GROUP_AWAY || group->epoch != epoch)
         return; /* lost() has been called: it may be gone already */
+    group->before = *changelog_position(&group->log);
     enum rc rc = changelog_append_fenced(&group->log, batch, epoch, now_ms);
     CHECK(rc == RC_OK); /* one at a time, and not behind homes_closed() */
 }

@@ -21,7 +21,8 @@ struct member {
     bool answers; /* as owner, to opened() and close() */
     bool holds;   /* no group may go yet */
     uint64_t serve, closes;
-    uint32_t opened, lost, closed, behind, committed;
+    uint32_t opened, lost, closed, behind, committed, applied;
+    uint64_t moved;              /* the highest position that was told, but for batches */
     char source[HOMES_NAME_MAX]; /* of a copy, when it was asked for last */
 };
 
@@ -38,17 +39,18 @@ struct pair {
 static inline void on_apply(void *owner, uint32_t group, struct bytes batch,
                             const struct changelog_position *position)
 {
-    (void)owner;
     (void)group;
     (void)batch;
     (void)position;
+    ((struct member *)owner)->applied++;
 }
 
 static inline void on_moved(void *owner, uint32_t group, const struct changelog_position *position)
 {
-    (void)owner;
+    struct member *member = owner;
     (void)group;
-    (void)position;
+    if (position->sequence > member->moved)
+        member->moved = position->sequence;
 }
 
 static inline void on_committed(void *owner, uint32_t group,

@@ -100,8 +100,8 @@ static void tell_moved(struct group *group)
 {
     const struct changelog_position *whole = &group->log.chain.whole;
 
-    if (group->told_sequence == whole->sequence)
-        return;
+    if (group->told_sequence == whole->sequence || group->awaits_standby)
+        return; /* the store does not have yet what was accepted */
     group->told_sequence = whole->sequence;
     group_ops(group)->moved(group_owner(group), group->log.group, whole);
 }

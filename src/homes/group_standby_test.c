@@ -83,10 +83,30 @@ static void batch_of_a_home_that_is_lost_meanwhile_is_not_committed(void **state
     pair->second->node->cut = true;
     append_as_home(pair, home);
     advance(pair, SOON_MS);
+    uint32_t applied = home->applied;
     changelog_depose(&home->group->log);
     advance(pair, HOMES_STANDBY_MS + SOON_MS);
     assert_int_equal(home->committed, 0);
     assert_int_equal(home->lost, 1);
+    assert_int_equal(home->applied, applied + 1); /* it is in the log, and not in the store */
+    pair_free(pair);
+}
+
+/* A copy of the store would lack what its position has. */
+static void store_is_not_said_to_have_what_waits_for_a_standby(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct member *home = pair->first;
+    (void)state;
+
+    pair->second->node->cut = true;
+    append_as_home(pair, home);
+    advance(pair, HOMES_STANDBY_MS - SOON_MS); /* an empty record behind it, too */
+    assert_true(home->group->awaits_standby);
+    assert_true(home->moved < home->group->accepted.sequence);
+    advance(pair, 2 * SOON_MS + HOMES_TURN_MS);
+    assert_int_equal(home->committed, 1);
+    assert_true(home->moved >= home->group->accepted.sequence);
     pair_free(pair);
 }
 
@@ -153,6 +173,7 @@ int main(void)
         cmocka_unit_test(batch_waits_for_no_standby_for_ever),
         cmocka_unit_test(batch_waits_for_nobody_when_nobody_is_here_who_could_read),
         cmocka_unit_test(batch_of_a_home_that_is_lost_meanwhile_is_not_committed),
+        cmocka_unit_test(store_is_not_said_to_have_what_waits_for_a_standby),
         cmocka_unit_test(standbys_say_at_once_what_they_have_read),
         cmocka_unit_test(log_of_which_another_node_has_read_more_is_not_claimed_at_once),
         cmocka_unit_test(log_of_which_another_node_has_read_more_is_claimed_in_the_end),

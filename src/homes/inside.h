@@ -253,7 +253,7 @@ struct group {
     /* What the engine has accepted last, while it waits for a standby to have read it; and from
      * where on none has, which is then waited for no longer; 0: they have. */
     bool awaits_standby;
-    struct changelog_position accepted;
+    struct changelog_position accepted, before; /* behind it, and before it */
     uint64_t accepted_ms, alone_from;
     uint64_t alone;             /* batches that were committed without one that was here */
     bool stands_by;             /* this node is among those that say at once what they have read */

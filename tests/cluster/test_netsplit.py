@@ -90,7 +90,7 @@ class Split:
 
     def retained(self, node):
         """What a new subscriber gets at once."""
-        bob = self.connect(node)
+        bob = self.connect_again(node, unique())
         bob.subscribe([f"{self.topic}/retained", f"{self.topic}/minority"])
         came = []
         with contextlib.suppress(AssertionError):  # no more comes
