@@ -26,7 +26,7 @@ static bool all_have_told(const struct cluster *cluster, uint32_t group, uint64_
         return false;
     LIST_FOR_EACH (link, &cluster->members) {
         const struct member *member = CONTAINER_OF(link, struct member, link);
-        if (member_is_here(member) && member->gathered[group] < epoch)
+        if (member_may_serve(member) && member->gathered[group] < epoch)
             return false;
     }
     return true;

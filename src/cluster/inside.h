@@ -20,6 +20,9 @@ enum {
     HEARTBEAT_MS = 500,
     LEASE_MS = 3000,       /* a member that was not heard of for so long is away */
     HOMES_HEARD_MS = 1500, /* ... and is nobody's home */
+    /* ... and has noticed that it is cut off, if so: HOMES_HEARD_MS, HOMES_CUT_OFF_MS, and what
+     * timers and scheduling add */
+    MEMBER_SERVES_MS = 2500,
     DIAL_AGAIN_MS = 200,
     DIAL_AGAIN_MAX_MS = 5000,
     TARGETS_MAX = 2048,
@@ -167,6 +170,8 @@ void members_tell_homes(struct cluster *cluster);
 /* Both ways, and lately: sooner than the routes it hears that somebody is away, and later that
  * somebody is here. */
 bool member_is_here(const struct member *member);
+/* It is not, and may not have noticed: its clients are served still. */
+bool member_may_serve(const struct member *member);
 /* Tells the workers how many of our interests are in effect everywhere. */
 void members_settle(struct cluster *cluster);
 void members_free(struct cluster *cluster);

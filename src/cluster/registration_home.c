@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "cluster/inside.h"
 #include "delivery/testament.h"
 #include "session/session.h"
 #include "store/record.h"
@@ -18,6 +19,7 @@ struct claim {
     struct tunnel_in *in;
     struct message *will; /* that it leaves; NULL: none */
     uint64_t number;
+    uint64_t epoch; /* of the home that this node was when it was held */
     uint16_t len;
     uint8_t client_id[];
 };
@@ -97,6 +99,12 @@ static bool can_decide(const struct registrations *all, struct bytes client_id)
     return registrations_serve(all, shard) &&
            cluster_has_gathered(tunnels->owner, tunnels->worker, shard) &&
            cluster_may_act(tunnels->owner, shard);
+}
+
+static uint64_t epoch_of(const struct registrations *all, struct bytes client_id)
+{
+    const struct cluster *cluster = all->tunnels->owner;
+    return places_epoch(&cluster->places, shard_of(all, client_id) % CLUSTER_GROUPS);
 }
 
 static void claim_free(struct claim *claim)
@@ -195,6 +203,7 @@ static void admit(struct registrations *all, struct tunnel_in *in, uint64_t numb
     struct registered *before = find(all, client_id);
     if (!can_decide(all, client_id)) {
         struct claim *held = claim_new(all, in, number, client_id, will);
+        held->epoch = epoch_of(all, client_id);
         list_add_last(&all->held, &held->node);
         registrations_watch(all);
         return;
@@ -221,8 +230,9 @@ void registrations_admit_held(struct registrations *registrations)
     list_move_all(&all, &registrations->held);
     for (struct list *node; (node = list_take_first(&all)) != NULL;) {
         struct claim *claim = CONTAINER_OF(node, struct claim, node);
-        admit(registrations, claim->in, claim->number, bytes_of(claim->client_id, claim->len),
-              claim->will);
+        struct bytes client_id = bytes_of(claim->client_id, claim->len);
+        if (claim->epoch == epoch_of(registrations, client_id)) /* else it has asked the next one */
+            admit(registrations, claim->in, claim->number, client_id, claim->will);
         claim_free(claim);
     }
 }

@@ -409,6 +409,14 @@ static bool in_frame(struct link *link, const struct link_frame *frame)
     return true;
 }
 
+/* What has come while this process was stopped may be for clients that are connected elsewhere
+ * by now. */
+static bool in_ready(struct link *link)
+{
+    const struct roads *roads = road_in_of(link)->roads;
+    return !delivery_has_stalled(&roads->remote, roads->is.loop->now_ms);
+}
+
 static void in_received(struct link *link)
 {
     give_credit(road_in_of(link));
@@ -425,8 +433,11 @@ static void in_closed(struct link *link)
     mem_free(road_in_of(link));
 }
 
-static const struct link_ops in_ops = {
-    .frame = in_frame, .received = in_received, .ended = in_ended, .closed = in_closed};
+static const struct link_ops in_ops = {.ready = in_ready,
+                                       .frame = in_frame,
+                                       .received = in_received,
+                                       .ended = in_ended,
+                                       .closed = in_closed};
 
 static enum delivery_place home_of(struct delivery_hub *hub, uint32_t shard, uint32_t *remote)
 {
@@ -597,6 +608,17 @@ static void open_in_order(struct mail *mail, void *receiver)
     mem_free(order);
 }
 
+static void open_go_on_order(struct mail *mail, void *receiver)
+{
+    struct road_order *order = CONTAINER_OF(mail, struct road_order, mail);
+    struct roads *roads = order->roads;
+    (void)receiver;
+    for (uint32_t i = 0; i < roads->in_room; i++)
+        if (roads->in[i] != NULL)
+            link_resume(&roads->in[i]->link);
+    mem_free(order);
+}
+
 static void open_close_order(struct mail *mail, void *receiver)
 {
     struct road_order *order = CONTAINER_OF(mail, struct road_order, mail);
@@ -632,6 +654,11 @@ void roads_post_close(struct roads *roads, uint32_t remote, bool left)
          &(struct road_order){
              .mail.open = open_close_order, .remote = remote, .left = left, .fd = -1},
          bytes_of(NULL, 0));
+}
+
+void roads_post_go_on(struct roads *roads)
+{
+    post(roads, &(struct road_order){.mail.open = open_go_on_order, .fd = -1}, bytes_of(NULL, 0));
 }
 
 /* ---- make and unmake ---------------------------------------------------------------------------

@@ -42,6 +42,8 @@ void roads_post_in(struct roads *roads, uint32_t remote, uint32_t from, int fd,
 /* The node is not heard of any more: its roads are closed, without lost(). One that has left in
  * order closes those that it sends on itself, behind what it has sent. */
 void roads_post_close(struct roads *roads, uint32_t remote, bool left);
+/* This process has stalled, and may hand up again what has come (delivery_has_stalled()). */
+void roads_post_go_on(struct roads *roads);
 
 /* Adds what goes to that node. Any thread, no lock. */
 void roads_count(const struct roads *roads, uint32_t remote, struct road_counts *sum);

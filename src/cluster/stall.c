@@ -14,7 +14,11 @@
 #include "cluster/inside.h"
 #include "metrics/metrics.h"
 
-enum { STALL_SETTLE_MS = 2 * TICK_MS, STALL_MAX_MS = 5000 };
+enum {
+    STALL_SETTLE_MS = 2 * TICK_MS,
+    STALL_MAX_MS = 5000,
+    STALL_NEARLY_MS = DELIVERY_STALL_MS / 2, /* a worker may have felt it when the control did not */
+};
 
 static void tell(struct cluster *cluster, bool stalled, uint64_t pulse_ms)
 {
@@ -83,6 +87,9 @@ void stall_look(struct cluster *cluster)
         cluster->stalled_ms = 0;
     }
     tell(cluster, cluster->stalled_ms != 0, now_ms);
-    for (uint32_t i = 0; was && cluster->stalled_ms == 0 && i < cluster->worker_count; i++)
+    bool goes_on = cluster->stalled_ms == 0 && (was || late_ms > STALL_NEARLY_MS);
+    for (uint32_t i = 0; goes_on && i < cluster->worker_count; i++) {
         tunnels_post_homes_changed(cluster->tunnels[i]);
+        roads_post_go_on(cluster->roads[i]);
+    }
 }

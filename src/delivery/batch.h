@@ -317,6 +317,9 @@ void again_deinit(struct delivery_hub *hub);
  * The source waits for that when the publication is of QoS 1 or 2. */
 void retained_keep(struct delivery_hub *hub, const struct publication *publication,
                    struct commit_source *source);
+/* Before that, for one that may have been undone here meanwhile, or whose topic had its home
+ * elsewhere when it came. */
+void retained_have(struct delivery_hub *hub, struct message *message);
 
 /* ---- subscribe.c -------------------------------------------------------------------------------
  */

@@ -265,8 +265,7 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
     routing_begin(&routing, hub, publication, message, &wire, NULL);
     routing.delivery.outbox = tag;
     if (publication->retain && whom == OUTBOX_ALL && tag.keeps) {
-        if (tag.restored)
-            delivery_retain(hub, message);
+        retained_have(hub, message);
         retained_keep(hub, publication, &routing.source);
     }
     route_find(&hub->reader, publication->topic, ROUTE_AT_ONCE, &set);

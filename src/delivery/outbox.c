@@ -95,6 +95,8 @@ struct store_shard *outbox_for(struct delivery_hub *hub, const struct publicatio
     const struct session *publisher = session_of_ref(hub->sessions, publication->publisher);
     if (publisher == NULL || !session_stored(publisher))
         return NULL; /* when the broker ends, its client starts anew all the same */
+    if (publication->retain)
+        return publisher->store; /* it is retained by another shard */
     for (uint32_t i = 0; i < set->count; i++)
         if (set->routes[i].qos > 0 && (set->routes[i].flags & SUBSCRIPTION_DURABLE))
             return publisher->store;

@@ -392,6 +392,50 @@ static void entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_
     part(n);
 }
 
+static bool is_retained(const struct node *n, const char *topic)
+{
+    struct message *message = retained_get(&n->f->retained, bytes_of_str(topic), NOW_MS);
+    message_drop(message);
+    return message != NULL;
+}
+
+/* Nobody has subscribed: what is retained by another shard than the publisher's must come once, too,
+ * and its home may have become this node, or again, by the time that it is sent on its way. */
+static void publication_is_retained_when_its_topic_has_come_home_meanwhile(void **state)
+{
+    for (uint8_t qos = 1; qos <= 2; qos++) {
+        struct node *n = *state;
+        struct client *publisher = come(n, id_of(qos - 1), LONG_S);
+        meet(n);
+        other.is_home = true;
+        other.there = false;
+        struct publication p = {.topic = bytes_of_str(qos == 1 ? "b" : "c"),
+                                .payload = bytes_of_str("x"),
+                                .qos = qos,
+                                .retain = true,
+                                .received_ms = NOW_MS,
+                                .publisher = publisher->session->ref};
+        struct message *message = message_new(&p);
+        uint32_t before = n->f->published_count;
+        assert_int_equal(delivery_retain(hub_of(publisher->session), message), RC_OK);
+        assert_non_null(delivery_publish(hub_of(publisher->session), &p, message, NULL).ticket);
+        message_drop(message);
+        node_settle(n);
+        assert_false(is_retained(n, qos == 1 ? "b" : "c"));
+        other.is_home = false;
+        later(n);
+        even_later(n);
+        assert_int_equal(n->f->published_count, before); /* the other has not applied it */
+        assert_true(is_retained(n, qos == 1 ? "b" : "c"));
+        assert_int_equal(key_count(store_engine(n->store), STORE_RETAINED), qos);
+        other.applied = 17 * qos;
+        node_settle(n);
+        assert_int_equal(n->f->published_count, before + 1);
+        assert_int_equal(n->f->published[before].rc, RC_OK);
+        part(n);
+    }
+}
+
 static void home_of_a_topic_retains_what_comes_from_another_node(void **state)
 {
     struct node *n = *state;
@@ -615,6 +659,7 @@ int main(void)
         RULE(entries_that_come_in_order_never_reach_the_limit),
         RULE(retained_publication_goes_to_the_home_of_its_topic),
         RULE(entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_waits),
+        RULE(publication_is_retained_when_its_topic_has_come_home_meanwhile),
         RULE(home_of_a_topic_retains_what_comes_from_another_node),
         RULE(publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged),
         RULE(publication_that_expires_while_it_waits_goes_nowhere),

@@ -187,6 +187,15 @@ enum rc delivery_retain(struct delivery_hub *hub, struct message *message)
     return rc;
 }
 
+void retained_have(struct delivery_hub *hub, struct message *message)
+{
+    struct message *has = retained_get(hub->retained, message->publication.topic, 0);
+    bool is_it = has == message;
+    message_drop(has);
+    if (!is_it)
+        delivery_retain(hub, message);
+}
+
 struct publish_outcome delivery_retain_remote(struct delivery_hub *hub,
                                               const struct publication *publication)
 {

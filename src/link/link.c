@@ -13,6 +13,10 @@ static size_t received(struct stream *stream, struct bytes in)
 {
     struct link *link = link_of(stream);
     size_t consumed = 0;
+    if (link->ops->ready != NULL && !link->ops->ready(link)) {
+        stream_pause(stream);
+        return 0;
+    }
     while (link->open) {
         struct link_frame frame;
         size_t size;

@@ -14,6 +14,8 @@
 struct link;
 
 struct link_ops {
+    /* Whether what has come may be handed up now; else link_resume() says when. May be NULL. */
+    bool (*ready)(struct link *link);
     /* A frame has come; it is borrowed. False: it makes no sense, and the link ends. */
     bool (*frame)(struct link *link, const struct link_frame *frame);
     /* All that had come at once has been handed up. May be NULL. */
@@ -51,6 +53,11 @@ bool link_publish(struct link *link, const struct link_publish *publish, struct 
 static inline bool link_is_high(struct link *link)
 {
     return stream_is_high(&link->stream);
+}
+
+static inline void link_resume(struct link *link)
+{
+    stream_resume(&link->stream);
 }
 
 /* Closes now; ended() is called from here unless it was. */

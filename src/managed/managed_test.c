@@ -143,6 +143,7 @@ static void server_alone_has_no_cluster(void **state)
     assert_null(strstr(text, "cluster {"));
     assert_non_null(strstr(text, "listen: \"127.0.0.1:8883\"\n"));
     assert_non_null(strstr(text, "max_payload: 8388608\n"));
+    assert_non_null(strstr(text, "ping_interval: \"1s\"\nping_max: 2\n"));
     free(text);
     end(place);
 }

@@ -13,6 +13,11 @@
 
 enum { KEY_BYTES = 32 };
 
+/* A server that does not answer for PINGS_MAX + 1 of them has its connection closed, and is dialled
+ * again each second. What was under way when a network was cut would come back to life late: as
+ * long after the cut as it had lasted (TCP doubles its pauses). */
+enum { PING_S = 1, PINGS_MAX = 2 };
+
 static void derive_one(const char *secret, const char *cluster, const char *purpose,
                        char out[MANAGED_PASSWORD_MAX])
 {
@@ -98,6 +103,8 @@ enum rc managed_write_config(const struct managed_nats *nats, FILE *out)
             "server_name: \"%s\"\n"
             "listen: \"127.0.0.1:%u\"\n"
             "max_payload: %d\n"
+            "ping_interval: \"%ds\"\n"
+            "ping_max: %d\n"
             "log_file: \"%s/engine.log\"\n"
             "pid_file: \"%s/nats.pid\"\n"
             "\n"
@@ -113,7 +120,7 @@ enum rc managed_write_config(const struct managed_nats *nats, FILE *out)
             "  SYSTEM { users: [{ user: \"" MANAGED_SYSTEM_USER "\", password: \"%s\" }] }\n"
             "}\n"
             "system_account: SYSTEM\n",
-            name, (unsigned)nats->client_port, MANAGED_PAYLOAD_MAX, nats->folder, nats->folder,
+            name, (unsigned)nats->client_port, MANAGED_PAYLOAD_MAX, PING_S, PINGS_MAX, nats->folder, nats->folder,
             nats->folder, nats->store_bytes_max, nats->credentials.user, nats->credentials.system);
     if (nats->route_count > 0)
         write_cluster(nats, out);

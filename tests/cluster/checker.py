@@ -609,11 +609,16 @@ def c9_expiry(model):
 
     Cannot know: when a broker had begun to send a message that came late on a connection that was there in
     time, since that it may finish. A node that is cut off may send to a client of which it has not heard that
-    it is gone; that has begun, too, and what comes in the end says so (DUP)."""
+    it is gone; that has begun, too, and what comes in the end says so (DUP). Nor when a broker that held a
+    publisher back, for the sake of others, read what it had sent meanwhile: it did before it acknowledged that or
+    what came after it."""
     slack = SLACK_S * model.patience
 
     def over(message):
-        return message.sends[-1][0] + message.expiry_s + slack
+        sent = message.sends[-1][0]
+        read = min((later.acked for later in model.messages.values()
+                    if later.publisher == message.publisher and later.sends[-1][0] >= sent), default=FOREVER)
+        return (sent if read == FOREVER and message.qos == 0 else read) + message.expiry_s + slack
 
     def may_have_begun(client, delivery):
         message = delivery.message

@@ -22,6 +22,7 @@ from cluster.node import ENGINE, LINK  # noqa: E402
 
 READY_S = 60.0    # as long may a node take to serve again
 CALM_S = 1.0      # before the first fault
+QUIET_S = 20.0    # the same to read what was acknowledged
 
 
 class Kind:
@@ -194,6 +195,15 @@ class Nemesis:
         for node in nodes:
             await self._until(node.has_all, f"{node.name} has all")
 
+    async def _quiet(self, *nodes):
+        """Nobody publishes any more, and all of them have what was acknowledged: what one node alone has not read
+        yet is lost with the others' disks, and no broker could do anything about it."""
+        cut = await self._hand(self.lab.together, lambda: [self.lab.cut(self.lab.CLIENTS, node.name)
+                                                           for node in nodes], "clients")
+        for node in nodes:
+            await self._until(node.has_all, f"{node.name} has all", QUIET_S)
+        return cut
+
     async def _lasts(self, step):
         """Everything that it does has begun."""
         await asyncio.sleep(step.for_s)
@@ -321,9 +331,11 @@ class Nemesis:
         emptied, behind, whole = self._nodes(step)
         await self._hand(behind.cut_power)
         await self._lasts(step)
+        cut = await self._quiet(emptied, whole)
         await self._hand(emptied.cut_power)
         await self._hand(emptied.wipe)
         await self._hand(whole.cut_power)
+        await self._hand(cut.undo)
         for node in (emptied, behind):
             await self._hand(node.machine.boot)
             await self._hand(node.start)
@@ -343,8 +355,10 @@ class Nemesis:
 
     async def _store_majority(self, step):
         first, second, whole = self._nodes(step)
+        cut = await self._quiet(first, second, whole)
         for node in (first, second, whole):
             await self._hand(node.cut_power)
+        await self._hand(cut.undo)
         for node in (first, second):
             await self._hand(node.wipe)
             await self._hand(node.machine.boot)

@@ -174,11 +174,12 @@ class Node:
         return said.returncode == 0 and all("home" in group for group in json.loads(said.stdout)["groups"])
 
     def has_all(self):
-        """Whether it reads all logs on, so that it has what the others have: no copy is missing."""
+        """Whether it has read all logs to their ends, of groups that have homes: no copy is missing."""
         said = subprocess.run([self.binary, "cluster", "shards", "--json", "-d", self.data], capture_output=True,
                               text=True)
-        return said.returncode == 0 and all(group.get("state") in ("following", "serving")
-                                            for group in json.loads(said.stdout)["groups"])
+        return said.returncode == 0 and all(
+            group.get("state") in ("following", "serving") and group.get("home") and group["epoch"] > 0
+            and group["read_lag"] == 0 for group in json.loads(said.stdout)["groups"])
 
     def meets(self, others):
         """Whether this life has met them all."""

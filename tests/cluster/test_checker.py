@@ -906,6 +906,20 @@ def test_a_message_that_waited_longer_than_it_may(story):
     assert story.rules() == ["C9"]
 
 
+@pytest.mark.parametrize("acknowledged_after_s, rules", [(0, ["C9"]), (8, []), (None, [])])
+def test_a_message_that_its_broker_had_not_read(story, acknowledged_after_s, rules):
+    story.subscribe("s", "c/#"), story.close("s")
+    story.publish("p/1", expiry_s=5, acked=acknowledged_after_s == 0)
+    if acknowledged_after_s:
+        story.wait(acknowledged_after_s), story.publish("p/2")
+        story.add("acked", "p", conn=story.conns["p"], op=0, id="p/1", code=0)
+    story.wait(12 - (acknowledged_after_s or 0))
+    story.connect("s", "n3", present=True), story.deliver("s", "p/1")
+    if acknowledged_after_s:
+        story.deliver("s", "p/2")
+    assert story.rules() == rules
+
+
 def test_a_message_that_was_being_sent_to_a_client_which_was_gone(story):
     story.subscribe("s", "c/#")
     calm = story.fork()
