@@ -230,8 +230,7 @@ bool member_may_serve(const struct member *member)
     uint64_t now_ms = member->cluster->loop.now_ms;
     uint64_t silent_since_ms =
         member->heard_ms < member->told_ms ? member->heard_ms : member->told_ms;
-    return member_is_here(member) ||
-           (member->live && now_ms < silent_since_ms + MEMBER_SERVES_MS);
+    return member_is_here(member) || (member->live && now_ms < silent_since_ms + MEMBER_SERVES_MS);
 }
 
 static bool is_forgotten(const struct target *target)

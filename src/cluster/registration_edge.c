@@ -35,7 +35,6 @@ struct registration {
     bool counted;   /* in group->unknown */
     bool dropped;   /* drop() was called */
     bool is_here;   /* in all->here */
-    bool was_here;  /* its last home was this node */
     uint16_t len;
     uint8_t client_id[];
 };
@@ -276,7 +275,6 @@ static void settle_here(struct registration *registration)
 static void unlink_it(struct registration *registration)
 {
     struct registrations *all = registration->all;
-    registration->was_here = registration->is_here;
     registration->out = NULL;
     registration->is_here = false;
     if (registration->lost_ms == 0)
@@ -433,13 +431,12 @@ static bool is_vacant(const struct registration *registration)
                            tunnels->is.loop->now_ms);
 }
 
-/* How long it is kept without a home. The next home does not know that this node has it when this
- * one was its home itself; and should it be cut off, cannot be told. */
+/* How long it is kept without a home. Should this node be cut off, the next home cannot be told
+ * that it has it, and waits no longer than MEMBER_SERVES_MS (gather.c). */
 static uint32_t patience_ms(const struct registration *registration)
 {
     const struct cluster *cluster = registration->all->tunnels->owner;
-    return registration->was_here && cluster_is_cut_off(cluster) ? 0
-                                                                 : registration_lease_ms(cluster);
+    return cluster_is_cut_off(cluster) ? 0 : registration_lease_ms(cluster);
 }
 
 /* Nobody can let another one in meanwhile, or that is to be put up with. */
@@ -463,7 +460,7 @@ static void link_again(struct registration *registration)
     if (home.place == CLUSTER_HERE)
         settle_here(registration);
     else if (registration->lost_ms != 0 && registration->holder != NULL &&
-             now_ms - registration->lost_ms > patience_ms(registration))
+             now_ms - registration->lost_ms >= patience_ms(registration))
         drop(registration, false);
     else if (home.place == CLUSTER_AWAY && (!registration->dropped || registration->holder == NULL))
         tell_at(registration, home.remote, registration->shard % home.workers);

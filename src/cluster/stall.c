@@ -17,7 +17,8 @@
 enum {
     STALL_SETTLE_MS = 2 * TICK_MS,
     STALL_MAX_MS = 5000,
-    STALL_NEARLY_MS = DELIVERY_STALL_MS / 2, /* a worker may have felt it when the control did not */
+    STALL_NEARLY_MS =
+        DELIVERY_STALL_MS / 2, /* a worker may have felt it when the control did not */
 };
 
 static void tell(struct cluster *cluster, bool stalled, uint64_t pulse_ms)

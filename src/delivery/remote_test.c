@@ -399,8 +399,8 @@ static bool is_retained(const struct node *n, const char *topic)
     return message != NULL;
 }
 
-/* Nobody has subscribed: what is retained by another shard than the publisher's must come once, too,
- * and its home may have become this node, or again, by the time that it is sent on its way. */
+/* Nobody has subscribed: what is retained by another shard than the publisher's must come once,
+ * too, and its home may have become this node, or again, by the time that it is sent on its way. */
 static void publication_is_retained_when_its_topic_has_come_home_meanwhile(void **state)
 {
     for (uint8_t qos = 1; qos <= 2; qos++) {

@@ -232,7 +232,11 @@ bool engine_turn(struct homes *homes, uint64_t now_ms)
         if (!started || !connect_to_it(homes))
             homes->try_ms = now_ms + TRY_MS / 8;
     }
-    return homes->jetstream != NULL && jetstream_is_connected(homes->jetstream);
+    bool connected = homes->jetstream != NULL && jetstream_is_connected(homes->jetstream);
+    if (homes->connected && !connected && homes->options.program != NULL &&
+        managed_lost(&homes->process, now_ms))
+        metric_inc(homes->options.metrics, METRIC_ENGINE_HANGS);
+    return connected;
 }
 
 uint64_t engine_deadline_ms(const struct homes *homes)

@@ -287,6 +287,28 @@ static void store_that_was_in_use_when_the_machine_went_down_is_unclean(void **s
     end(place);
 }
 
+static void server_that_loses_its_connections_again_and_again_is_killed(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    pid_t pid = place->process.pid;
+    uint64_t now_ms = clock_ms(), first_ms = now_ms - MANAGED_HANGS_MS - 2;
+    place->process.since_ms = first_ms;
+    assert_false(managed_lost(&place->process, first_ms));
+    assert_false(managed_lost(&place->process, first_ms + 1000));
+    assert_false(managed_lost(&place->process, now_ms - 1)); /* too slowly */
+    kill(pid, SIGSTOP);                                      /* what it is told it does not do */
+    assert_true(managed_lost(&place->process, now_ms));
+    assert_false(managed_lost(&place->process, now_ms)); /* that is done */
+    AWAIT(place, starts(place) == 2);
+    assert_int_not_equal(place->process.pid, pid);
+    assert_false(managed_lost(&place->process, clock_ms())); /* those were of the last one */
+    end(place);
+}
+
 static void store_counts_as_used_before_its_server_runs(void **state)
 {
     struct place *place = place_new();
@@ -408,6 +430,7 @@ int main(void)
         cmocka_unit_test(server_was_alone_when_it_has_never_been_one_of_several),
         cmocka_unit_test(store_that_was_in_use_when_the_machine_went_down_is_unclean),
         cmocka_unit_test(store_counts_as_used_before_its_server_runs),
+        cmocka_unit_test(server_that_loses_its_connections_again_and_again_is_killed),
         cmocka_unit_test(process_of_the_same_configuration_is_taken_over),
         cmocka_unit_test(process_of_another_configuration_is_started_again),
         cmocka_unit_test(process_that_nobody_noted_is_found_and_started_again),

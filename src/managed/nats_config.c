@@ -120,8 +120,9 @@ enum rc managed_write_config(const struct managed_nats *nats, FILE *out)
             "  SYSTEM { users: [{ user: \"" MANAGED_SYSTEM_USER "\", password: \"%s\" }] }\n"
             "}\n"
             "system_account: SYSTEM\n",
-            name, (unsigned)nats->client_port, MANAGED_PAYLOAD_MAX, PING_S, PINGS_MAX, nats->folder, nats->folder,
-            nats->folder, nats->store_bytes_max, nats->credentials.user, nats->credentials.system);
+            name, (unsigned)nats->client_port, MANAGED_PAYLOAD_MAX, PING_S, PINGS_MAX, nats->folder,
+            nats->folder, nats->folder, nats->store_bytes_max, nats->credentials.user,
+            nats->credentials.system);
     if (nats->route_count > 0)
         write_cluster(nats, out);
     return RC_OK;

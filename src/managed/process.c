@@ -22,6 +22,7 @@
 
 enum {
     LOOK_MS = 250,
+    KILL_MS = 2000, /* as long may one that hangs take to end by itself */
     PAUSE_MIN_MS = 100,
     PAUSE_MAX_MS = 10000,
     CONFIG_HEAD = 4 * MANAGED_PATH_MAX + 4096, /* bytes of nats.conf; `cluster` begins in them */
@@ -155,8 +156,9 @@ static enum rc write_config(struct managed_process *process, const struct manage
     return rc;
 }
 
-/* A session of its own, no signal blocked or ignored, no file of ours. */
-static int spawn(const char *program, const char *config, pid_t *pid)
+/* A session of its own, no signal blocked or ignored, no file of ours. What it has to say without
+ * its log, when it ends in a panic, goes to `errors`. */
+static int spawn(const char *program, const char *config, int errors, pid_t *pid)
 {
     char option[] = "-c";
     char *const arguments[] = {(char *)program, option, (char *)config, NULL};
@@ -173,7 +175,7 @@ static int spawn(const char *program, const char *config, pid_t *pid)
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_adddup2(&files, 1, 2);
+    posix_spawn_file_actions_adddup2(&files, errors >= 0 ? errors : 1, 2);
     posix_spawn_file_actions_addclosefrom_np(&files, 3);
     int failed = posix_spawnp(pid, program, &files, &attributes, arguments, environ);
     posix_spawn_file_actions_destroy(&files);
@@ -181,15 +183,15 @@ static int spawn(const char *program, const char *config, pid_t *pid)
     return failed;
 }
 
-static int spawn_anywhere(const char *program, const char *config, pid_t *pid)
+static int spawn_anywhere(const char *program, const char *config, int errors, pid_t *pid)
 {
     char path[MANAGED_PATH_MAX];
-    int failed = spawn(program, config, pid);
+    int failed = spawn(program, config, errors, pid);
 
     if (failed != ENOENT || strchr(program, '/') != NULL)
         return failed;
     snprintf(path, sizeof(path), "/usr/sbin/%s", program);
-    return spawn(path, config, pid);
+    return spawn(path, config, errors, pid);
 }
 
 static void note_process(struct managed_process *process, uint64_t started)
@@ -213,16 +215,29 @@ static void pause_it(struct managed_process *process, uint64_t now_ms)
         process->pause_ms = PAUSE_MAX_MS;
 }
 
+/* So what the last one said is there to read, and of no other. */
+static void put_aside(const struct managed_process *process, const char *name,
+                      char path[MANAGED_PATH_MAX + 64])
+{
+    char old[MANAGED_PATH_MAX + 64];
+
+    snprintf(path, MANAGED_PATH_MAX + 64, "%s/%s", process->folder, name);
+    snprintf(old, sizeof(old), "%s/%s.1", process->folder, name);
+    (void)rename(path, old);
+}
+
 static void start_one(struct managed_process *process, uint64_t now_ms)
 {
-    char config[MANAGED_PATH_MAX + 64], old[MANAGED_PATH_MAX + 64], log[MANAGED_PATH_MAX + 64];
+    char config[MANAGED_PATH_MAX + 64], path[MANAGED_PATH_MAX + 64];
 
     snprintf(config, sizeof(config), "%s/nats.conf", process->folder);
-    snprintf(log, sizeof(log), "%s/engine.log", process->folder);
-    snprintf(old, sizeof(old), "%s/engine.log.1", process->folder);
-    (void)rename(log, old);   /* so the log of the last one is there to read, and no other */
+    put_aside(process, "engine.log", path);
+    put_aside(process, "engine.errors", path);
+    int errors = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600); /* or none */
     note_process(process, 1); /* it runs, as far as a loss of power from here on is concerned */
-    int failed = spawn_anywhere(process->program, config, &process->pid);
+    int failed = spawn_anywhere(process->program, config, errors, &process->pid);
+    if (errors >= 0)
+        close(errors);
     if (failed != 0) {
         LOG(LOG_ERROR, "engine.start_failed", log_text("program", process->program),
             log_text("error", strerror(failed)));
@@ -230,6 +245,7 @@ static void start_one(struct managed_process *process, uint64_t now_ms)
         return;
     }
     process->state = MANAGED_RUNS;
+    process->kill_ms = 0;
     process->child = true;
     process->starts++;
     process->since_ms = now_ms;
@@ -347,6 +363,27 @@ void managed_turn(struct managed_process *process, uint64_t now_ms)
         start_one(process, now_ms);
     else if (!lives(process))
         gone(process, now_ms);
+    else if (process->kill_ms != 0 && now_ms >= process->kill_ms)
+        kill(process->pid, SIGKILL);
+}
+
+bool managed_lost(struct managed_process *process, uint64_t now_ms)
+{
+    uint64_t *lost_ms = process->lost_ms, first_ms;
+
+    memmove(lost_ms + 1, lost_ms, (MANAGED_LOSSES - 1) * sizeof(*lost_ms));
+    lost_ms[0] = now_ms;
+    first_ms = lost_ms[MANAGED_LOSSES - 1];
+    if (process->state != MANAGED_RUNS || process->kill_ms != 0 || first_ms < process->since_ms ||
+        now_ms - first_ms > MANAGED_HANGS_MS)
+        return false;
+    LOG(LOG_ERROR, "engine.hangs", log_int("pid", process->pid),
+        log_uint("connections_lost", MANAGED_LOSSES), log_uint("within_ms", now_ms - first_ms),
+        log_text("meaning", "it runs and answers nobody, as it does when its disk was full; it is "
+                            "started again; what it was doing is in engine.errors.1"));
+    kill(process->pid, SIGQUIT);
+    process->kill_ms = now_ms + KILL_MS;
+    return true;
 }
 
 uint64_t managed_deadline_ms(const struct managed_process *process)

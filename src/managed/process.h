@@ -5,7 +5,7 @@
  * configuration, and takes it over as it runs; with another configuration it is started again. One
  * that dies is started again, a little later each time. All files are in one folder:
  *
- *     nats.conf  store/  store-id  engine.log  nats.pid   the server's
+ *     nats.conf  store/  store-id  engine.log  engine.errors  nats.pid   the server's
  *     process                                             what is noted of the one that runs, or
  * ran
  *
@@ -18,7 +18,11 @@
 
 #include <sys/types.h>
 
-enum { MANAGED_ERROR_MAX = 256 };
+enum {
+    MANAGED_ERROR_MAX = 256,
+    MANAGED_LOSSES = 3, /* so many connections lost in MANAGED_HANGS_MS: it hangs */
+    MANAGED_HANGS_MS = 20000,
+};
 
 enum managed_state {
     MANAGED_OFF,
@@ -45,7 +49,9 @@ struct managed_process {
     uint64_t started; /* by the kernel's clock, with the pid: which process it is */
     uint64_t since_ms, look_ms;
     uint32_t pause_ms;
-    uint32_t starts; /* of processes, by this object */
+    uint32_t starts;                  /* of processes, by this object */
+    uint64_t lost_ms[MANAGED_LOSSES]; /* when connections to it were lost, the last one first */
+    uint64_t kill_ms;                 /* it was told to end, and is killed then; 0: it was not */
 };
 
 /*
@@ -70,6 +76,12 @@ MUST_USE enum rc managed_start(struct managed_process *process, const char *prog
 /* Sees whether it lives, and starts it again when it is time. */
 void managed_turn(struct managed_process *process, uint64_t now_ms);
 uint64_t managed_deadline_ms(const struct managed_process *process);
+
+/* A connection to it has been lost. When it has become too many it hangs, though it runs: it is
+ * told to write down what it is doing (engine.errors, SIGQUIT) and to end, and is killed if it does
+ * not. nats-server 2.9 comes to that when its disk is full: it waits for a lock that it has itself,
+ * and takes the other servers' connections with it. True: it did. */
+bool managed_lost(struct managed_process *process, uint64_t now_ms);
 
 /* Ends it in order: the state is MANAGED_ENDS, and MANAGED_OFF when a turn finds it gone. */
 void managed_stop(struct managed_process *process, uint64_t now_ms);

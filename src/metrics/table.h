@@ -74,6 +74,8 @@
       "1: there is a connection to the cluster's engine.")                                         \
     X(ENGINE_STARTS, COUNTER, "processes", "engine_starts",                                        \
       "Times that this node's engine was started.")                                                \
+    X(ENGINE_HANGS, COUNTER, "processes", "engine_hangs",                                          \
+      "Times that this node's engine was killed because it answered nobody.")                      \
     X(HOMES_CLAIMED_VACANT, COUNTER, "groups", "homes_claimed_vacant",                             \
       "Groups that this node has claimed because they had no home.")                               \
     X(HOMES_CLAIMED_SILENT, COUNTER, "groups", "homes_claimed_silent",                             \
