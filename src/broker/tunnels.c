@@ -24,7 +24,8 @@ struct conn_home tunnels_home_of(void *owner, uint32_t hash)
          !cluster_has_gathered(broker->cluster, worker->index, shard) ||
          !cluster_may_act(broker->cluster, shard)))
         home.place = CLUSTER_NOWHERE; /* it is being loaded, or has just left, or has to be told */
-    if (home.place == CLUSTER_NOWHERE && cluster_is_cut_off(broker->cluster))
+    if (home.place == CLUSTER_NOWHERE &&
+        (cluster_is_cut_off(broker->cluster) || cluster_is_out_of_reach(broker->cluster, shard)))
         return (struct conn_home){.place = CONN_CUT_OFF};
     static const enum conn_place places[] = {
         [CLUSTER_HERE] = CONN_HERE, [CLUSTER_AWAY] = CONN_AWAY, [CLUSTER_NOWHERE] = CONN_NOWHERE};

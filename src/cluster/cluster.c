@@ -290,6 +290,14 @@ bool cluster_is_cut_off(const struct cluster *cluster)
     return cluster->homes != NULL && homes_is_cut_off(cluster->homes);
 }
 
+bool cluster_is_out_of_reach(const struct cluster *cluster, uint32_t shard)
+{
+    /* Relaxed: whoever hears of a change otherwise (homes_changed()) does so by mail. */
+    return atomic_load_explicit(&cluster->places.out_of_reach, memory_order_relaxed) >>
+               shard % CLUSTER_GROUPS &
+           1;
+}
+
 bool cluster_may_act(const struct cluster *cluster, uint32_t shard)
 {
     return cluster->homes == NULL || places_epoch(&cluster->places, shard % CLUSTER_GROUPS) == 0 ||

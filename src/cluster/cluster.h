@@ -130,6 +130,9 @@ struct cluster_home cluster_home_of(const struct cluster *cluster, uint32_t shar
 
 /* See homes_is_cut_off(). When that changes clients->homes_changed() is called. */
 bool cluster_is_cut_off(const struct cluster *cluster);
+/* Others know of a home of the shard's group that this node does not hear: that one cannot be told
+ * who is connected here, and lets others in under their client ids. The same. */
+bool cluster_is_out_of_reach(const struct cluster *cluster, uint32_t shard);
 
 /* Whether this node, the home of the shard, may act without asking anybody, at this moment. Any
  * thread. */

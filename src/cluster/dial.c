@@ -150,6 +150,25 @@ static uint32_t leased(const struct cluster *cluster)
     return bits;
 }
 
+enum { LOOK_AGAIN_MS = 500 };
+
+/* What waits for a home, or for a lease of ours, looks again whether it has waited for long enough.
+ */
+static bool is_time_to_look(struct cluster *cluster)
+{
+    uint64_t now_ms = cluster->loop.now_ms;
+    if (now_ms < cluster->look_ms)
+        return false;
+    cluster->look_ms = now_ms + LOOK_AGAIN_MS;
+    for (uint32_t group = 0; group < CLUSTER_GROUPS; group++) {
+        enum cluster_place place = places_get(&cluster->places, group).place;
+        bool leased = cluster->was_leased >> group & 1;
+        if (place == CLUSTER_NOWHERE || (place == CLUSTER_HERE && !leased))
+            return true;
+    }
+    return false;
+}
+
 void dial_look_at_homes(struct cluster *cluster)
 {
     bool changed = places_look(cluster);
@@ -159,6 +178,7 @@ void dial_look_at_homes(struct cluster *cluster)
     bool cut_off = cluster_is_cut_off(cluster);
     changed |= cut_off != cluster->was_cut_off;
     cluster->was_cut_off = cut_off;
+    changed |= is_time_to_look(cluster);
     if (!changed)
         return;
     for (uint32_t i = 0; i < cluster->worker_count; i++)

@@ -57,6 +57,7 @@ struct member {
     uint64_t settled;                      /* so many of our interests are in effect there */
     uint64_t home_epochs[CLUSTER_GROUPS];  /* of which groups it says it is home; 0: it does not */
     uint64_t taken_epochs[CLUSTER_GROUPS]; /* the same, from when it takes them over */
+    uint64_t read_epochs[CLUSTER_GROUPS];  /* the last claims to the others that it has read */
     uint64_t gathered[CLUSTER_GROUPS];     /* what it has said: see gather.c */
     struct tell *tell;                     /* the control link that we dialled, or NULL */
     struct hear *hear;                     /* the one that it dialled, or NULL */
@@ -102,6 +103,7 @@ struct cluster {
     bool homes_told;
     bool was_cut_off;              /* at the last look */
     uint32_t was_leased;           /* the same: groups of this node's whose lease was fresh */
+    uint64_t look_ms;              /* when workers look again, although nothing has changed */
     uint64_t pulse_ms, stalled_ms; /* stall.c; the latter 0: it is not */
     struct list members, targets;
     uint32_t member_count, target_count;

@@ -140,6 +140,7 @@ static void take_leave(struct member *member, const char *reason, bool left)
     member->gone |= left;
     memset(member->home_epochs, 0, sizeof(member->home_epochs));
     memset(member->taken_epochs, 0, sizeof(member->taken_epochs));
+    memset(member->read_epochs, 0, sizeof(member->read_epochs));
     memset(member->gathered, 0, sizeof(member->gathered));
     dial_look_at_homes(cluster);
     rcu_synchronize(); /* who looks for routes from now on knows that some are missing */

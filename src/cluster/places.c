@@ -7,7 +7,11 @@
 
 #include <stdio.h>
 
-enum { REMOTE_SHIFT = 8, WORKERS_SHIFT = 40 };
+enum {
+    REMOTE_SHIFT = 8,
+    WORKERS_SHIFT = 40,
+    PASSED_MS = 300, /* one who claims says so itself by then, if it is heard */
+};
 
 _Static_assert((int)CLUSTER_HERE == 0, "what nobody has said is here");
 
@@ -103,22 +107,57 @@ static struct cluster_home find(const struct cluster *cluster, uint32_t group)
     return (struct cluster_home){.place = CLUSTER_NOWHERE};
 }
 
+/* Some have read a claim that is younger than the last home known here, and nobody who is heard has
+ * made it. */
+static bool is_passed_over(const struct cluster *cluster, uint32_t group)
+{
+    uint64_t made = cluster->places.places[group].last_epoch, read = 0;
+    LIST_FOR_EACH (link, &cluster->members) {
+        const struct member *member = CONTAINER_OF(link, struct member, link);
+        if (!member->live)
+            continue;
+        made = member->taken_epochs[group] > made ? member->taken_epochs[group] : made;
+        read = member->read_epochs[group] > read ? member->read_epochs[group] : read;
+    }
+    return read > made;
+}
+
+static bool is_out_of_reach(struct cluster *cluster, uint32_t group)
+{
+    struct place *place = &cluster->places.places[group];
+    if (!is_passed_over(cluster, group)) {
+        place->passed_ms = 0;
+        return false;
+    }
+    uint64_t now_ms = clock_ms();
+    if (place->passed_ms == 0)
+        place->passed_ms = now_ms;
+    return now_ms >= place->passed_ms + PASSED_MS;
+}
+
 bool places_look(struct cluster *cluster)
 {
     struct places *places = &cluster->places;
     bool changed = false;
-    uint32_t headless = 0;
+    uint32_t headless = 0, out_of_reach = 0;
     pthread_mutex_lock(&places->lock);
     for (uint32_t group = 0; places->told && group < CLUSTER_GROUPS; group++) {
         struct cluster_home home = find(cluster, group);
         uint64_t now = packed(home);
         uint64_t epoch = home.place == CLUSTER_NOWHERE ? 0 : places->places[group].epoch;
         headless += home.place == CLUSTER_NOWHERE;
+        if (epoch != 0)
+            places->places[group].last_epoch = epoch;
+        if (is_out_of_reach(cluster, group) && home.place == CLUSTER_NOWHERE)
+            out_of_reach |= UINT32_C(1) << group;
         changed |= now != atomic_load_explicit(&places->now[group], memory_order_relaxed) ||
                    epoch != atomic_load_explicit(&places->epochs[group], memory_order_relaxed);
         atomic_store_explicit(&places->now[group], now, memory_order_relaxed);
         atomic_store_explicit(&places->epochs[group], epoch, memory_order_release);
     }
+    uint32_t was =
+        atomic_exchange_explicit(&places->out_of_reach, out_of_reach, memory_order_relaxed);
+    changed |= was != out_of_reach;
     set_headless(cluster, headless, changed);
     pthread_mutex_unlock(&places->lock);
     return changed;

@@ -15,11 +15,14 @@ struct places {
     /* Since when it is there, as homes count: what is read before `now` is not younger. */
     _Atomic uint64_t epochs[CLUSTER_GROUPS];
     _Atomic uint64_t gathered[CLUSTER_GROUPS]; /* of this epoch: see cluster_has_gathered() */
+    _Atomic uint32_t out_of_reach; /* a bit for each group: see cluster_is_out_of_reach() */
     pthread_mutex_t lock;
     bool told; /* under the lock, as what follows */
     struct place {
         char node[LINK_NAME_MAX + 1]; /* "": none is home */
         uint64_t epoch, since_ms;     /* by clock_ms() */
+        uint64_t last_epoch;          /* of the last home that was reached */
+        uint64_t passed_ms; /* since when others know of a later one, who is not heard; 0: none */
     } places[CLUSTER_GROUPS];
 };
 

@@ -117,14 +117,22 @@ static void registration_free(struct registration *registration)
     mem_free(registration);
 }
 
-static void be_held(struct registration *registration)
+/* The home knows the client. */
+static void be_known(struct registration *registration)
 {
     const struct cluster_worker *is = &registration->all->tunnels->is;
+    bool is_new = !registration->confirmed;
+    confirm(registration);
+    if (is_new && registration->holder != NULL)
+        is->clients->go_on(is->clients_owner, registration->holder);
+}
+
+static void be_held(struct registration *registration)
+{
     message_drop(registration->will);
     registration->will = NULL;
     set_state(registration, REGISTRATION_HELD);
-    confirm(registration);
-    is->clients->go_on(is->clients_owner, registration->holder);
+    be_known(registration);
 }
 
 static void drop(struct registration *registration, bool reached)
@@ -257,7 +265,7 @@ static void settle_here(struct registration *registration)
             !testament_claim(hub, client_id, number))
             drop(registration, true); /* it was given up for lost, and its will published */
         else
-            confirm(registration);
+            be_known(registration);
         return;
     }
     if (!registration->has_will)
@@ -320,7 +328,7 @@ struct registration *registration_new(struct tunnels *tunnels, const struct clus
 
 bool registration_is_held(const struct registration *registration)
 {
-    return registration->state == REGISTRATION_HELD;
+    return registration->state == REGISTRATION_HELD && registration->confirmed;
 }
 
 void registration_end(struct registration *registration, enum cluster_will will)
@@ -376,7 +384,7 @@ bool registration_edge_frame(struct tunnel_out *out, const struct link_frame *fr
         if (registration->state == REGISTRATION_ASKS)
             be_held(registration);
         else if (registration->state == REGISTRATION_HELD)
-            confirm(registration);
+            be_known(registration);
         return true;
     case LINK_UNREGISTERED:
         if (registration != NULL && registration->holder == NULL)
@@ -431,12 +439,14 @@ static bool is_vacant(const struct registration *registration)
                            tunnels->is.loop->now_ms);
 }
 
-/* How long it is kept without a home. Should this node be cut off, the next home cannot be told
- * that it has it, and waits no longer than MEMBER_SERVES_MS (gather.c). */
+/* How long it is kept without a home. One that this node does not hear cannot be told that it has
+ * it, and waits no longer than MEMBER_SERVES_MS (gather.c). */
 static uint32_t patience_ms(const struct registration *registration)
 {
     const struct cluster *cluster = registration->all->tunnels->owner;
-    return cluster_is_cut_off(cluster) ? 0 : registration_lease_ms(cluster);
+    bool is_lost =
+        cluster_is_cut_off(cluster) || cluster_is_out_of_reach(cluster, registration->shard);
+    return is_lost ? 0 : registration_lease_ms(cluster);
 }
 
 /* Nobody can let another one in meanwhile, or that is to be put up with. */
@@ -455,11 +465,12 @@ static void link_again(struct registration *registration)
     struct cluster_home home = home_of(registration, &registration->epoch);
     list_remove(&registration->node);
     list_add_last(&all->unlinked, &registration->node);
-    if (home.place == CLUSTER_NOWHERE && registration->lost_ms != 0 && stays(registration))
+    bool waits = home.place == CLUSTER_NOWHERE && registration->lost_ms != 0 && stays(registration);
+    if (waits)
         registration->lost_ms = now_ms;
     if (home.place == CLUSTER_HERE)
         settle_here(registration);
-    else if (registration->lost_ms != 0 && registration->holder != NULL &&
+    else if (!waits && registration->lost_ms != 0 && registration->holder != NULL &&
              now_ms - registration->lost_ms >= patience_ms(registration))
         drop(registration, false);
     else if (home.place == CLUSTER_AWAY && (!registration->dropped || registration->holder == NULL))

@@ -14,7 +14,8 @@ struct edge {
     struct member *members[2];
     struct registration *registration;
     char client_id[16];
-    uint32_t group, went_on, dropped;
+    uint32_t group, went_on;
+    uint32_t dropped, lost; /* since its home has asked for it, or there is none */
 };
 
 /* One test at a time. */
@@ -31,8 +32,10 @@ static void on_drop(void *owner, void *holder, bool reached)
 {
     (void)owner;
     assert_ptr_equal(holder, edge);
-    assert_true(reached);
-    edge->dropped++;
+    if (reached)
+        edge->dropped++;
+    else
+        edge->lost++;
 }
 
 static void on_homes_changed(void *owner)
@@ -198,6 +201,31 @@ static void home_that_was_given_up_and_asks_for_a_client_gets_it(void **state)
     assert_int_equal(e->dropped, 1);
 }
 
+/* Somebody who is heard has read that another node has claimed the group, and that one is not. */
+static void client_goes_when_the_next_home_is_out_of_reach(void **state)
+{
+    struct edge *e = *state;
+    be_registered(e);
+    e->members[1]->read_epochs[e->group] = EPOCH;
+    be_home(e, NULL, 0);
+    usleep(400 * 1000);
+    be_home(e, NULL, 0);
+    hear_nothing(e->f);
+    assert_int_equal(e->dropped, 0); /* that is of the home that there was */
+    e->members[1]->read_epochs[e->group] = EPOCH + 2;
+    be_home(e, NULL, 0);
+    hear_nothing(e->f);
+    assert_int_equal(e->dropped, 0); /* it may be about to say so itself */
+    assert_false(cluster_is_out_of_reach(&e->f->cluster, e->group));
+    usleep(400 * 1000);
+    be_home(e, NULL, 0);
+    TURN_UNTIL(e->f, e->lost == 1);
+    assert_true(cluster_is_out_of_reach(&e->f->cluster, e->group));
+    e->members[0]->taken_epochs[e->group] = EPOCH + 2;
+    be_home(e, NULL, 0);
+    assert_false(cluster_is_out_of_reach(&e->f->cluster, e->group));
+}
+
 #define RULE(rule) cmocka_unit_test_setup_teardown(rule, set_up, tear_down)
 
 int main(void)
@@ -208,6 +236,7 @@ int main(void)
         RULE(former_home_is_told_that_a_client_has_another_one),
         RULE(home_that_asks_for_a_client_that_has_gone_is_told_so),
         RULE(home_that_was_given_up_and_asks_for_a_client_gets_it),
+        RULE(client_goes_when_the_next_home_is_out_of_reach),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -427,11 +427,14 @@ static bool hear_news(struct member *member, const struct link_frame *frame)
         return true;
     bool moved = false;
     for (uint32_t group = 0; group < CLUSTER_GROUPS; group++) {
-        uint64_t epoch = home_epoch(&news, group), taken = news.groups[group].epoch;
+        uint64_t epoch = home_epoch(&news, group), last = news.groups[group].epoch;
+        bool follows = news.groups[group].part == HOMES_FOLLOWS;
+        uint64_t taken = follows ? 0 : last;
         moved |= member->home_epochs[group] != 0 && member->home_epochs[group] != epoch;
         moved |= taken > member->taken_epochs[group];
         member->home_epochs[group] = epoch;
         member->taken_epochs[group] = taken;
+        member->read_epochs[group] = follows ? last : 0;
     }
     dial_look_at_homes(cluster);
     if (moved)

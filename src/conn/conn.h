@@ -52,7 +52,7 @@ enum conn_place {
     CONN_HERE,
     CONN_AWAY,
     CONN_NOWHERE, /* no node has them at the moment */
-    CONN_CUT_OFF, /* nor can most be reached, who may have them */
+    CONN_CUT_OFF, /* nor can most be reached, who may have them, or the one that has them */
 };
 
 struct conn_home {
@@ -82,7 +82,7 @@ struct conn_worker_ops {
     struct registration *(*enroll)(void *owner, const struct conn_home *home,
                                    struct bytes client_id, struct conn *conn,
                                    enum conn_enrolment kind, struct message *will);
-    /* The home has let it in. */
+    /* The home has let it in, and there is no other since that has not heard of it. */
     bool (*is_enrolled)(void *owner, const struct registration *registration);
     /* The connection is over; its will, if it gave one, is to be published or not. */
     void (*withdraw)(void *owner, struct registration *registration, enum session_will will);

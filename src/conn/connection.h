@@ -176,8 +176,9 @@ enum home_result conn_find_home(struct conn *conn, const struct connect *connect
  * while this process did not run: then its packet is handed up again later. */
 bool conn_hold_stalled(struct conn *conn);
 
-/* Whether a PINGREQ has to wait: the client's session is stored, and this node cannot be sure to be
- * its home still, so another one may have let the client in. As above. */
+/* Whether a PINGREQ has to wait: this node cannot be sure to be the home of the client's session
+ * still, or has not heard of the home that it knows the client, so another one may have been let
+ * in. One whose session is not stored waits some seconds at most. As above. */
 bool conn_hold_ping(struct conn *conn);
 
 /* Whether a PUBLISH that is to be acknowledged or retained has to wait, because it may not get to

@@ -18,6 +18,11 @@ enum { ASSIGN_TRIES = 1024 };
 /* The home waits so long for a node that does not answer it, and a little. */
 enum { VACATE_MS = 9000 };
 
+/* So long is a clean client not answered while nobody knows who is the home of its client id, or
+ * that one has not said that the client is still the one. By then it is known, unless the engine
+ * has no leader. */
+enum { PING_HELD_MS = 4000 };
+
 /* ---- places ------------------------------------------------------------------------------------
  */
 
@@ -132,7 +137,17 @@ bool conn_hold_stalled(struct conn *conn)
 bool conn_hold_ping(struct conn *conn)
 {
     const struct session *session = conn->session;
-    return session_stored(session) && home_of(conn, session->hash).place != CONN_HERE && hold(conn);
+    enum conn_place place = home_of(conn, session->hash).place;
+    if (session_stored(session))
+        return place != CONN_HERE && hold(conn);
+    /* Another node may have become home, and let somebody else in under its name. */
+    const struct conn_worker *worker = conn->worker;
+    bool sure = conn->registration == NULL
+                    ? place != CONN_NOWHERE
+                    : worker->ops->is_enrolled(worker->owner, conn->registration);
+    uint64_t now_ms = worker->loop->now_ms;
+    return !sure && place != CONN_CUT_OFF && now_ms - conn_received_ms(conn) < PING_HELD_MS &&
+           hold(conn);
 }
 
 bool conn_hold_publish(struct conn *conn, const struct frame *frame)

@@ -445,6 +445,75 @@ static void will_of_a_client_that_was_not_let_in_is_not_due(void **state)
     uninitialise(f);
 }
 
+/* As if the store had taken it in. */
+static void number_session(struct fixture *f, const struct client *client, uint64_t number)
+{
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        struct session *session =
+            session_find(f->workers[i].conns.sessions, bytes_of_str(client->id));
+        if (session != NULL)
+            session->number = number;
+    }
+}
+
+static void answers_ping(struct fixture *f, struct client *client, bool now)
+{
+    SEND(client, "\xc0\0");
+    settle(f);
+    if (now)
+        expect(client, PACKET_PINGRESP);
+    else
+        expect_silence(client);
+}
+
+/* This node may not be the home of their ids any more: others may have been let in under them. */
+static void ping_is_answered_when_it_is_known_who_is_home(void **state)
+{
+    struct fixture *f = *state;
+    struct client *clean = asks(f, MQTT_V5, false), *durable = asks(f, MQTT_V5, true);
+    expect_connack(clean, 0);
+    expect_connack(durable, 0);
+    initialise(f);
+    number_session(f, durable, 1);
+    answers_ping(f, clean, true);
+    answers_ping(f, durable, true);
+    homes_are(f, CONN_NOWHERE);
+    answers_ping(f, clean, false);
+    answers_ping(f, durable, false);
+    homes_are(f, CONN_NOWHERE);
+    expect_silence(clean);
+    homes_are(f, CONN_HERE);
+    expect(clean, PACKET_PINGRESP);
+    expect(durable, PACKET_PINGRESP);
+    homes_are(f, CONN_NOWHERE);
+    answers_ping(f, clean, false);
+    answers_ping(f, durable, false);
+    for (uint32_t i = 0; i < WORKERS; i++) /* it has waited for long enough */
+        LIST_FOR_EACH (link, &f->workers[i].conns.homeless)
+            CONTAINER_OF(link, struct conn, link)->held_ms -= 4000;
+    homes_are(f, CONN_NOWHERE);
+    expect(clean, PACKET_PINGRESP);
+    expect_silence(durable);
+    number_session(f, durable, 0);
+    uninitialise(f);
+}
+
+static void ping_is_answered_when_the_home_knows_the_client(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = let_in(f);
+    initialise(f);
+    answers_ping(f, client, true);
+    cluster.is_enrolled = false; /* the home is another one */
+    answers_ping(f, client, false);
+    grant(f);
+    expect(client, PACKET_PINGRESP);
+    cluster.is_enrolled = false;
+    cluster.place = CONN_CUT_OFF;
+    answers_ping(f, client, true);
+    uninitialise(f);
+}
+
 static void will_of_a_stored_session_stays_with_it(void **state)
 {
     struct fixture *f = *state;
@@ -491,6 +560,8 @@ int main(void)
         TEST(will_of_a_session_that_ends_with_its_connection_is_kept_by_its_home),
         TEST(will_of_a_client_that_disconnects_is_not_due),
         TEST(will_of_a_client_that_was_not_let_in_is_not_due),
+        TEST(ping_is_answered_when_it_is_known_who_is_home),
+        TEST(ping_is_answered_when_the_home_knows_the_client),
         TEST(will_of_a_stored_session_stays_with_it),
         TEST(will_stays_here_while_the_cluster_is_not_initialised),
         TEST(who_is_dropped_is_told_that_another_came),

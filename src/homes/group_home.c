@@ -106,14 +106,13 @@ static void tell_moved(struct group *group)
     group_ops(group)->moved(group_owner(group), group->log.group, whole);
 }
 
-/* It cannot read so in a log whose end the engine has lost, claim and all. Both would wait for the
- * other one, as the home, to mend that. */
+/* Another one has claimed it, by the links. It cannot read so in a log whose end the engine has
+ * lost, claim and all: both would wait for the other one, as the home, to mend that. Nor when its
+ * engine is cut off from the others', and it hears somebody all the same who has read the claim. */
 static bool is_home_of_the_past(const struct group *group)
 {
-    uint64_t epoch;
-
     return group->log.state == CHANGELOG_OPEN &&
-           peers_home(group->homes, group->log.group, &epoch) != NULL && epoch > group->epoch;
+           peers_epoch(group->homes, group->log.group) > group->epoch;
 }
 
 bool group_has_to_abandon(const struct group *group, uint64_t now_ms)

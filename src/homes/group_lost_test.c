@@ -163,6 +163,32 @@ static void home_gives_way_to_a_later_one_of_which_the_log_says_nothing(void **s
     pair_free(pair);
 }
 
+/* Its engine is cut off from those of the others, and its link from the next home. */
+static void home_gives_way_to_a_claim_that_others_have_read(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct member *home = is_home(pair->first) ? pair->first : pair->second;
+    struct member *other = home == pair->first ? pair->second : pair->first;
+    struct peer *third = hear_third(home);
+    struct homes_group_news news, *said = &third->news.groups[WORLD_GROUP];
+    (void)state;
+
+    group_news(other->group, &news);
+    assert_int_equal(news.part, HOMES_FOLLOWS);
+    assert_int_equal(news.epoch, home->group->epoch);
+    third->news.founded = true;
+    memcpy(third->news.id, home->homes->mark.id, sizeof(third->news.id));
+    *said = news;
+    advance(pair, 1000);
+    assert_int_equal(home->group->deposed, 0);
+    said->epoch++;
+    uint32_t lost = home->lost;
+    while (home->lost == lost)
+        step(pair);
+    assert_int_equal(home->group->deposed, 1);
+    pair_free(pair);
+}
+
 static bool is_vacant(const struct pair *pair, const struct member *member)
 {
     return homes_is_vacant(member->homes, WORLD_GROUP, pair->world->now_ms);
@@ -301,6 +327,7 @@ int main(void)
         cmocka_unit_test(home_mends_the_log_that_the_engine_has_lost_under_it),
         cmocka_unit_test(home_that_is_leaving_mends_the_log_that_the_engine_has_lost_under_it),
         cmocka_unit_test(home_gives_way_to_a_later_one_of_which_the_log_says_nothing),
+        cmocka_unit_test(home_gives_way_to_a_claim_that_others_have_read),
         cmocka_unit_test(group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard),
         cmocka_unit_test(group_is_not_vacant_whose_home_is_not_heard_but_appends),
         cmocka_unit_test(group_is_abandoned_by_a_home_that_hears_few_when_its_lease_is_over),

@@ -76,6 +76,8 @@ void group_news(const struct group *group, struct homes_group_news *out)
     *out = (struct homes_group_news){.part = (uint8_t)part_of(group),
                                      .epoch = group->state == GROUP_AWAY ? 0 : group->epoch,
                                      .flushed = group->flushed};
+    if (out->part == HOMES_FOLLOWS) /* a home that does not hear the next one hears of it so */
+        out->epoch = group->log.chain.at.epoch;
     if (out->part == HOMES_COPIES)
         out->flushed = group->copy;
     if (group->attached)

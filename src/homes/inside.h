@@ -161,6 +161,8 @@ const struct peer *peers_source(const struct homes *homes, uint32_t group, bool 
 
 /* Who says that it is home of the group, with the highest epoch; NULL: nobody. */
 const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_t *epoch);
+/* The last claim to the group that any of them has made, or has read; 0: none. */
+uint64_t peers_epoch(const struct homes *homes, uint32_t group);
 
 /* Every node there is, removed ones not counted, is here and takes part. */
 bool peers_are_all(const struct homes *homes);

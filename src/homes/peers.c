@@ -282,6 +282,18 @@ const struct peer *peers_home(const struct homes *homes, uint32_t group, uint64_
     return home;
 }
 
+uint64_t peers_epoch(const struct homes *homes, uint32_t group)
+{
+    uint64_t epoch = 0;
+
+    for (uint32_t i = 0; i < peer_count(homes); i++) {
+        const struct peer *peer = peer_at(homes, i);
+        if (peer_takes_part(homes, peer) && peer->news.groups[group].epoch > epoch)
+            epoch = peer->news.groups[group].epoch;
+    }
+    return epoch;
+}
+
 bool peers_have_spoken(const struct homes *homes)
 {
     for (uint32_t i = 0; i < peer_count(homes); i++)

@@ -223,7 +223,8 @@ def _expected(model, connection, previous):
     if connection.clean or previous is None:
         return "none"
     if previous.closed > connection.t:  # taken over
-        return "there" if previous.durable else "either"
+        ended = max([previous.ended_from, *(t for t, code in previous.told if code == 0x8E)])
+        return "there" if connection.accepted - ended < previous.expiry_s else "either"
     if connection.accepted - previous.ended_from < previous.expiry_s:
         return "there"
     noticed = model.rest_after(previous.closed)
@@ -609,7 +610,8 @@ def c9_expiry(model):
 
     Cannot know: when a broker had begun to send a message that came late on a connection that was there in
     time, since that it may finish. A node that is cut off may send to a client of which it has not heard that
-    it is gone; that has begun, too, and what comes in the end says so (DUP). Nor when a broker that held a
+    it is gone; that has begun, too, and what comes in the end says so (DUP). Who was not let in may have been, for
+    all that the next home knows: its home was lost while it was noting that down. Nor when a broker that held a
     publisher back, for the sake of others, read what it had sent meanwhile: it did before it acknowledged that or
     what came after it."""
     slack = SLACK_S * model.patience
@@ -624,8 +626,10 @@ def c9_expiry(model):
         message = delivery.message
         if any(c.closed >= message.sent and c.accepted <= over(message) for c in client.accepted()):
             return True
-        return delivery.dup and any(not model.calm(c.closed, message.sent) and c.accepted < message.sent
-                                    for c in client.accepted())
+        return delivery.dup and (any(not model.calm(c.closed, message.sent) and c.accepted < message.sent
+                                     for c in client.accepted()) or
+                                 any(c.accepted == FOREVER and message.sent <= c.closed and c.t <= over(message)
+                                     for c in client.connections))
 
     for client in model.clients.values():
         for delivery in client.deliveries:

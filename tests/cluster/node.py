@@ -155,7 +155,7 @@ class Node:
     def roll_back_engine_store(self):
         """To the copy. Only while the engine is down."""
         assert not self.engine()
-        shutil.rmtree(self.data / ENGINE_STORE)
+        shutil.rmtree(self.data / ENGINE_STORE, ignore_errors=True)  # it may have been thrown away
         shutil.copytree(self.folder / "engine-copy", self.data / ENGINE_STORE)
 
     # ---- what it says ----

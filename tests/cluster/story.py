@@ -59,12 +59,12 @@ class Story(History):
         self.close(who)
         self.connect(who, node, present=present, **fields)
 
-    def take_over(self, who, node, told=0x8E, present=True, expiry_s=DURABLE_S, will=None):
-        """A second connection, while the first is there."""
+    def take_over(self, who, node, told=0x8E, present=True, expiry_s=DURABLE_S, will=None, late_s=0):
+        """A second connection, while the first is there; it is let in `late_s` after that has gone."""
         conn, op, old = self.conns[who] + 1, self.op(), self.conns[who]
         self.conns[who] = conn
         self.add("connect", who, conn=conn, node=node, op=op, clean=False, expiry_s=expiry_s, version=5, will=will)
-        self.close(who, conn=old, told=told)
+        self.close(who, conn=old, told=told), self.wait(late_s)
         self.add("connack", who, conn=conn, op=op, present=present, code=0)
 
     def ping(self, who, conn=None, answered=True):

@@ -1003,6 +1003,14 @@ def test_a_connection_may_have_ended_long_before_its_client_noticed():
         assert story.rules() == found
 
 
+@pytest.mark.parametrize("late_s, found", [(5, ["C3"]), (15, [])])
+def test_a_session_may_have_expired_before_the_one_that_takes_it_over_is_let_in(late_s, found):
+    story = Story()
+    story.connect("s", "n2", expiry_s=10)
+    story.take_over("s", "n1", present=False, expiry_s=10, late_s=late_s)
+    assert story.rules() == found
+
+
 def test_when_a_session_began_to_expire_is_not_known_near_a_fault():
     assert expiring(20, True, fault=True) == expiring(30, True, answered=False) == []
 
