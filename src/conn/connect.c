@@ -154,6 +154,8 @@ static struct session *take_session(struct conn *conn, const struct connect *con
     if (session->sink != NULL)
         session->sink->ops->taken_over(session->sink); /* [MQTT-3.1.4-3] */
     session->sink = NULL;
+    if (session_end_if_expired(session)) /* its timer may come later, after a home has moved */
+        return NULL;
     if (connect->clean_start || !session_durable(session)) {
         session_end(session); /* [MQTT-3.1.2-4] */
         return NULL;

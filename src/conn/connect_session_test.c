@@ -42,6 +42,22 @@ static void session_ends_at_a_clean_start(void **state)
     assert_int_equal(f->shared.sessions, 1);
 }
 
+/* As one that a new home has just read from its store. */
+static void session_that_has_expired_is_not_present_before_its_timer_has_fired(void **state)
+{
+    struct fixture *f = *state;
+    struct client *first = connected_durable(f, 0, MQTT_V5);
+    subscribe(first, "t", 1);
+    struct session *session = session_of(first);
+    client_close(first);
+    settle(f);
+    session->end_at_ms = 1;
+    struct client *again = reconnected(first);
+    assert_false(expect_connack(again, 0).session_present);
+    assert_int_equal(metric(f, METRIC_SESSIONS_EXPIRED), 1);
+    assert_int_equal(f->shared.sessions, 1);
+}
+
 static void session_of_a_3_1_client_is_kept_and_not_spoken_of(void **state)
 {
     struct fixture *f = *state;

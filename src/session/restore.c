@@ -14,6 +14,14 @@ static uint64_t left_ms(uint64_t interval_s, uint64_t since_wall_ms,
     return gone_ms >= whole_ms ? 0 : whole_ms - gone_ms;
 }
 
+/* When the interval is over, by now_ms: not 0. */
+static uint64_t over_at(uint64_t now_ms, uint64_t interval_s, uint64_t since_wall_ms,
+                        const struct record_clock *clock)
+{
+    uint64_t at_ms = now_ms + left_ms(interval_s, since_wall_ms, clock);
+    return at_ms == 0 ? 1 : at_ms;
+}
+
 enum rc session_restore(struct session_table *table, uint64_t number,
                         const struct session_record *record, const struct record_clock *clock,
                         struct session **out)
@@ -32,7 +40,7 @@ enum rc session_restore(struct session_table *table, uint64_t number,
     uint64_t since_ms = record->connected ? clock->wall_ms : record->left_wall_ms;
     session->will_at_ms = since_ms; /* until session_restored() knows whether there is a will */
     if (record->expiry_s != SESSION_NEVER_EXPIRES)
-        session->end_at_ms = table->now_ms + left_ms(record->expiry_s, since_ms, clock) + 1;
+        session->end_at_ms = over_at(table->now_ms, record->expiry_s, since_ms, clock);
     *out = session;
     return RC_OK;
 }
@@ -80,7 +88,7 @@ void session_restored(struct session *session, const struct record_clock *clock)
     uint64_t since_ms = session->will_at_ms;
     session->will_at_ms = 0;
     if (session->will != NULL)
-        session->will_at_ms = clock->now_ms + left_ms(session->will_delay_s, since_ms, clock) + 1;
+        session->will_at_ms = over_at(clock->now_ms, session->will_delay_s, since_ms, clock);
     if (session->was_connected) /* and if the broker ends now, it still left when it did */
         stored_session(session);
     session->was_connected = 0;

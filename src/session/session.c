@@ -379,14 +379,20 @@ void session_trim(struct session *session)
 /* ---- timers ------------------------------------------------------------------------------------
  */
 
+bool session_end_if_expired(struct session *session)
+{
+    if (session->end_at_ms == 0 || session->table->now_ms < session->end_at_ms)
+        return false;
+    metric_inc(session->table->metrics, METRIC_SESSIONS_EXPIRED);
+    session_end(session);
+    return true;
+}
+
 static void timer_due(struct session *session)
 {
     uint64_t now_ms = session->table->now_ms;
-    if (session->end_at_ms != 0 && now_ms >= session->end_at_ms) {
-        metric_inc(session->table->metrics, METRIC_SESSIONS_EXPIRED);
-        session_end(session);
+    if (session_end_if_expired(session))
         return;
-    }
     if (session->will_at_ms != 0 && now_ms >= session->will_at_ms) {
         session->will_at_ms = 0;
         session_will_now(session);

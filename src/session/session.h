@@ -255,6 +255,9 @@ void session_detach(struct session *session, enum session_will will);
  */
 void session_end(struct session *session);
 
+/* The timer of a session whose time is over may come later than its client does. */
+bool session_end_if_expired(struct session *session);
+
 /*
  * Takes a session that is not connected out of memory and leaves what is stored of it: another node
  * is home to its shard. Nobody is told: no will is published, no message handed over. The shard's

@@ -187,6 +187,25 @@ static void session_whose_expiry_has_passed_ends_at_once(void **state)
     assert_int_equal(s->f.ended, 1);
 }
 
+static void session_whose_expiry_has_passed_ends_before_its_timer_when_its_client_comes(
+    void **state)
+{
+    struct stored *s = *state;
+    struct session *session = session_of(&s->f, "one");
+    attach(&s->f, session, 100);
+    session_detach(session, SESSION_WILL_KEEP);
+    stored_crash(s);
+    stored_load(s, 200000);
+    assert_true(session_end_if_expired(found(s, "one")));
+    assert_int_equal(s->f.ended, 1);
+    assert_int_equal(stored_keys(s, STORE_STATE), 0);
+    session = session_of(&s->f, "one");
+    attach(&s->f, session, 100);
+    assert_false(session_end_if_expired(session));
+    session_detach(session, SESSION_WILL_KEEP);
+    assert_false(session_end_if_expired(session));
+}
+
 static void session_of_a_broker_that_crashed_has_been_away_since_then(void **state)
 {
     struct stored *s = *state;
@@ -452,6 +471,7 @@ int main(void)
         STORED_RULE(session_numbers_are_never_used_again),
         STORED_RULE(session_expiry_goes_on_while_the_broker_is_away),
         STORED_RULE(session_whose_expiry_has_passed_ends_at_once),
+        STORED_RULE(session_whose_expiry_has_passed_ends_before_its_timer_when_its_client_comes),
         STORED_RULE(session_of_a_broker_that_crashed_has_been_away_since_then),
         STORED_RULE(session_of_a_broker_that_crashed_twice_has_been_away_since_the_first),
         STORED_RULE(will_is_published_after_a_crash),
