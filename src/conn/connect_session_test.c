@@ -259,6 +259,7 @@ int main(void)
         RULE(session_is_present_when_it_stayed),
         RULE(session_is_not_present_when_it_ended_with_the_connection),
         RULE(session_ends_at_a_clean_start),
+        RULE(session_that_has_expired_is_not_present_before_its_timer_has_fired),
         RULE(session_of_a_3_1_client_is_kept_and_not_spoken_of),
         RULE(session_expiry_is_what_the_version_says),
         RULE(session_expiry_above_the_maximum_is_lowered_and_told),
