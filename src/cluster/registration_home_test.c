@@ -141,6 +141,24 @@ static void next_one_waits_until_the_one_before_has_gone(void **state)
     hear_of_client(h, LINK_REGISTERED, NUMBER + 1);
 }
 
+/* It is registered with the home that serves then, and told here no more. */
+static void home_that_is_none_any_more_forgets_who_was_registered(void **state)
+{
+    struct letting_in *h = *state;
+    be_home(h, EPOCH, true);
+    ask_for_client(h, NUMBER);
+    hear_of_client(h, LINK_REGISTERED, NUMBER);
+    ask_for_client(h, NUMBER + 1); /* it waits for the first */
+    hear_of_client(h, LINK_DROP, NUMBER);
+    h->remote.serving = 0;
+    be_home(h, EPOCH + 1, false);
+    h->remote.serving = UINT32_MAX;
+    be_home(h, EPOCH + 2, true);
+    hear_nothing(h->f);
+    ask_for_client(h, NUMBER + 2);
+    hear_of_client(h, LINK_REGISTERED, NUMBER + 2); /* no other is known of */
+}
+
 #define RULE(rule) cmocka_unit_test_setup_teardown(rule, set_up, tear_down)
 
 int main(void)
@@ -149,6 +167,7 @@ int main(void)
         RULE(home_lets_nobody_in_before_it_has_heard_of_all),
         RULE(who_has_asked_a_home_that_is_no_more_has_to_ask_the_next_one),
         RULE(next_one_waits_until_the_one_before_has_gone),
+        RULE(home_that_is_none_any_more_forgets_who_was_registered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
