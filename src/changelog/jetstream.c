@@ -234,19 +234,33 @@ static void add_base(uint64_t base, struct engine_answer *answer)
         answer->sequence += base;
 }
 
+static void take_server(struct jetstream *js, struct bytes json, uint64_t now_ms)
+{
+    char id[JETSTREAM_SERVER_ID_MAX], own[JETSTREAM_SERVER_ID_MAX] = "";
+
+    if (!connected(js) || !jetstream_answer_server(json, id) ||
+        natsConnection_GetConnectedServerId(js->connection, own, sizeof(own)) != NATS_OK)
+        return;
+    if (strcmp(id, own) != 0)
+        js->other_ms = now_ms;
+}
+
 static void read_answer(struct jetstream *js, natsMsg *message, uint64_t now_ms)
 {
     enum jetstream_question question;
     struct jetstream_answer read = {.answer.outcome = ENGINE_FAILED};
+    struct bytes json = bytes_of(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message));
     uint64_t token;
     uint32_t group;
 
     if (!parse_reply(js, natsMsg_GetSubject(message), &question, &group, &token))
         return;
+    if (question == JETSTREAM_SERVERS) {
+        take_server(js, json, now_ms);
+        return;
+    }
     if (!natsMsg_IsNoResponders(message)) { /* that is, the stream has no leader now */
-        jetstream_answer_read(
-            question, bytes_of(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)),
-            &read);
+        jetstream_answer_read(question, json, &read);
         if (read.answer.outcome == ENGINE_FAILED)
             tell_why(question, group, &read);
     }
@@ -545,6 +559,22 @@ struct jetstream_copies jetstream_copies(const struct jetstream *js, uint32_t gr
 {
     CHECK(group < CHANGELOG_GROUPS_MAX);
     return js->copies[group];
+}
+
+/* A service that each server has for each account, and answers by itself. */
+void jetstream_ask_servers(struct jetstream *js)
+{
+    char reply[JETSTREAM_NAME_MAX];
+
+    reply_subject(js, JETSTREAM_SERVERS, 0, 0, reply);
+    if (connected(js))
+        (void)natsConnection_PublishRequestString(js->connection, "$SYS.REQ.ACCOUNT.PING.STATZ",
+                                                  reply, "{\"include_unused\":true}");
+}
+
+uint64_t jetstream_other_ms(const struct jetstream *js)
+{
+    return js->other_ms;
 }
 
 bool jetstream_is_connected(const struct jetstream *js)

@@ -54,6 +54,11 @@ MUST_USE enum rc jetstream_create(struct jetstream *js, uint32_t count, uint32_t
                                   const uint64_t *bases, uint64_t timeout_ms,
                                   char error[JETSTREAM_ERROR_MAX]);
 
+/* Asks all servers of the engine to speak; jetstream_other_ms() says when one that this node is not
+ * connected to has done so last (0: never). Owner's thread. */
+void jetstream_ask_servers(struct jetstream *js);
+uint64_t jetstream_other_ms(const struct jetstream *js);
+
 /* Of a stream; 0: not known yet. */
 struct jetstream_copies {
     uint32_t wanted, current; /* current: have all of it and can be reached */

@@ -163,3 +163,14 @@ void jetstream_answer_read(enum jetstream_question question, struct bytes json,
         read_good(question, root, out);
     json_decref(root);
 }
+
+bool jetstream_answer_server(struct bytes json, char id[JETSTREAM_SERVER_ID_MAX])
+{
+    json_error_t where;
+    json_t *root = json_loadb((const char *)json.data, json.len, JSON_REJECT_DUPLICATES, &where);
+    const char *said = json_string_value(json_object_get(json_object_get(root, "server"), "id"));
+
+    snprintf(id, JETSTREAM_SERVER_ID_MAX, "%s", said == NULL ? "" : said);
+    json_decref(root);
+    return id[0] != '\0';
+}

@@ -12,6 +12,7 @@ enum jetstream_question {
     JETSTREAM_TRIM = 't',
     JETSTREAM_CREATE = 'c',
     JETSTREAM_COPIES = 'n',
+    JETSTREAM_SERVERS = 's',
 };
 
 enum { JETSTREAM_WHY_MAX = 128 };
@@ -28,6 +29,11 @@ struct jetstream_answer {
     char why[JETSTREAM_WHY_MAX]; /* ENGINE_FAILED: in the engine's words */
     int code;                    /* ENGINE_FAILED, ENGINE_REFUSED: its number for it; 0: none */
 };
+
+enum { JETSTREAM_SERVER_ID_MAX = 64 };
+
+/* Who has answered JETSTREAM_SERVERS; false: nobody can tell. */
+bool jetstream_answer_server(struct bytes json, char id[JETSTREAM_SERVER_ID_MAX]);
 
 void jetstream_answer_read(enum jetstream_question question, struct bytes json,
                            struct jetstream_answer *out);

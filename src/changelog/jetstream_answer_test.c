@@ -170,6 +170,20 @@ static void copies_are_those_that_are_current_and_can_be_reached(void **state)
     assert_int_equal(read_text(JETSTREAM_COPIES, "{}").answer.outcome, ENGINE_FAILED);
 }
 
+static void server_says_who_it_is(void **state)
+{
+    char id[JETSTREAM_SERVER_ID_MAX];
+    (void)state;
+
+    assert_true(jetstream_answer_server(
+        bytes_of_str("{\"server\":{\"name\":\"n1\",\"id\":\"NCE2\"},\"data\":{}}"), id));
+    assert_string_equal(id, "NCE2");
+    static const char *const others[] = {
+        "", "{}", "[]", "{\"server\":5}", "{\"server\":{\"id\":1}}", "{\"server\":{\"id\":\"\"}}"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        assert_false(jetstream_answer_server(bytes_of_str(others[i]), id));
+}
+
 static void what_is_no_answer_fails(void **state)
 {
     static const char *const texts[] = {"", "{", "[]", "5", "null", "{\"error\":5}"};
@@ -192,6 +206,7 @@ int main(void)
         cmocka_unit_test(info_tells_first_and_last),
         cmocka_unit_test(stream_says_behind_what_it_goes_on),
         cmocka_unit_test(copies_are_those_that_are_current_and_can_be_reached),
+        cmocka_unit_test(server_says_who_it_is),
         cmocka_unit_test(what_is_no_answer_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,7 @@ struct jetstream {
     uint64_t base[CHANGELOG_GROUPS_MAX]; /* sequences of the stream count from behind this */
     struct jetstream_copies copies[CHANGELOG_GROUPS_MAX];
     uint8_t copies_asked[CHANGELOG_GROUPS_MAX]; /* times, since they were told last */
+    uint64_t other_ms;                          /* when another server was heard last */
     uint64_t reopen_ms;                         /* not before, after the library has given up */
     sem_t ended;                                /* the library is done with us: two of them */
 };

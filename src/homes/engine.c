@@ -27,7 +27,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { TRY_MS = 2000, REMOVE_MS = 1000, COPIES_MS = 2000 };
+enum { TRY_MS = 2000, REMOVE_MS = 1000, COPIES_MS = 2000, ASK_SERVERS_MS = 250, REST_MS = 1500 };
 
 #define SERVER_FILE "engine-server"
 #define KEPT_FILE                                                                                  \
@@ -222,8 +222,39 @@ void engine_disconnect(struct homes *homes)
     homes->jetstream = NULL;
 }
 
+/* Neither other nodes are heard nor other servers: this one can do nothing, and asks to be elected
+ * all the same. Those that it cannot hear may hear it, or do when it is back, and lose their
+ * leaders to elections that it cannot win. The first comes 4 s after a leader was heard last. */
+static void rest_while_alone(struct homes *homes, uint64_t now_ms)
+{
+    bool alone = homes->mark.founded && homes->other_ms != 0 && now_ms > homes->other_ms;
+    struct managed_process *process = &homes->process;
+
+    if (!alone) {
+        if (process->rests || process->state == MANAGED_RESTS)
+            managed_wake(process, now_ms);
+        return;
+    }
+    if (process->state != MANAGED_RUNS || process->rests || homes->jetstream == NULL)
+        return;
+    uint64_t answered_ms = jetstream_other_ms(homes->jetstream);
+    uint64_t since_ms = answered_ms > homes->other_ms ? answered_ms : homes->other_ms;
+    if (now_ms >= since_ms + REST_MS) {
+        LOG(LOG_WARN, "engine.rests", log_int("pid", process->pid),
+            log_text("reason", "no other node is heard, and no other server; it is started again "
+                               "when one is"));
+        managed_rest(process, now_ms);
+        metric_inc(homes->options.metrics, METRIC_ENGINE_RESTS);
+    } else if (now_ms >= homes->servers_ms) {
+        homes->servers_ms = now_ms + ASK_SERVERS_MS;
+        jetstream_ask_servers(homes->jetstream);
+    }
+}
+
 bool engine_turn(struct homes *homes, uint64_t now_ms)
 {
+    if (homes->options.program != NULL)
+        rest_while_alone(homes, now_ms);
     managed_turn(&homes->process, now_ms);
     if (homes->jetstream != NULL)
         jetstream_turn(homes->jetstream);

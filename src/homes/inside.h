@@ -376,6 +376,8 @@ struct homes {
     uint64_t now_ms;   /* of this turn */
     uint64_t holds_ms; /* when it is looked at again */
     uint64_t most_ms, looked_ms; /* when most nodes were heard last, or the start */
+    uint64_t other_ms;           /* when any other was heard last; 0: none was, or there is none */
+    uint64_t servers_ms;         /* the engine's servers are asked to speak again then */
     uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms, copies_ms;
     uint32_t rebalance;    /* the highest that was heard of */
     uint64_t rebalance_ms; /* until then no stay counts */

@@ -107,6 +107,8 @@ void peers_look_whether_cut_off(struct homes *homes, uint64_t now_ms)
     homes->looked_ms = now_ms;
     if (!homes->mark.founded || 2 * heard > all || stalled)
         homes->most_ms = now_ms;
+    if (heard > 1 || all == 1 || (stalled && homes->other_ms != 0))
+        homes->other_ms = all == 1 ? 0 : now_ms;
     bool cut_off = now_ms >= homes->most_ms + HOMES_CUT_OFF_MS;
     if (cut_off != homes_is_cut_off(homes))
         LOG(LOG_WARN, cut_off ? "homes.cut_off" : "homes.not_cut_off", log_uint("heard", heard),

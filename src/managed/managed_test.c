@@ -309,6 +309,32 @@ static void server_that_loses_its_connections_again_and_again_is_killed(void **s
     end(place);
 }
 
+static void server_that_rests_is_started_when_it_is_woken(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    managed_rest(&place->process, clock_ms());
+    AWAIT(place, place->process.state == MANAGED_RESTS);
+    assert_int_equal(managed_find(place->folder), 0);
+    assert_true(managed_deadline_ms(&place->process) == UINT64_MAX);
+    managed_turn(&place->process, clock_ms() + 60 * 1000);
+    assert_int_equal(starts(place), 1);
+    look(place);
+    assert_int_equal(place->store, MANAGED_STORE_CLEAN);
+    managed_wake(&place->process, clock_ms());
+    AWAIT(place, starts(place) == 2);
+    kill(place->process.pid, SIGSTOP);
+    managed_rest(&place->process, clock_ms());
+    managed_wake(&place->process, clock_ms()); /* before it has ended */
+    AWAIT(place, starts(place) == 3);
+    managed_rest(&place->process, clock_ms());
+    AWAIT(place, place->process.state == MANAGED_RESTS);
+    end(place);
+}
+
 static void store_counts_as_used_before_its_server_runs(void **state)
 {
     struct place *place = place_new();
@@ -431,6 +457,7 @@ int main(void)
         cmocka_unit_test(store_that_was_in_use_when_the_machine_went_down_is_unclean),
         cmocka_unit_test(store_counts_as_used_before_its_server_runs),
         cmocka_unit_test(server_that_loses_its_connections_again_and_again_is_killed),
+        cmocka_unit_test(server_that_rests_is_started_when_it_is_woken),
         cmocka_unit_test(process_of_the_same_configuration_is_taken_over),
         cmocka_unit_test(process_of_another_configuration_is_started_again),
         cmocka_unit_test(process_that_nobody_noted_is_found_and_started_again),

@@ -246,6 +246,7 @@ static void start_one(struct managed_process *process, uint64_t now_ms)
     }
     process->state = MANAGED_RUNS;
     process->kill_ms = 0;
+    process->rests = false;
     process->child = true;
     process->starts++;
     process->since_ms = now_ms;
@@ -347,6 +348,12 @@ static void gone(struct managed_process *process, uint64_t now_ms)
         LOG(LOG_INFO, "engine.ended", log_text("folder", process->folder));
         return;
     }
+    if (process->rests) {
+        note_process(process, 0);
+        process->state = MANAGED_RESTS;
+        process->pid = 0;
+        return;
+    }
     LOG(LOG_WARN, "engine.died", log_int("pid", process->pid),
         log_text("log", "engine.log.1 in its folder"));
     if (now_ms - process->since_ms >= STEADY_MS)
@@ -356,7 +363,8 @@ static void gone(struct managed_process *process, uint64_t now_ms)
 
 void managed_turn(struct managed_process *process, uint64_t now_ms)
 {
-    if (process->state == MANAGED_OFF || now_ms < process->look_ms)
+    if (process->state == MANAGED_OFF || process->state == MANAGED_RESTS ||
+        now_ms < process->look_ms)
         return;
     process->look_ms = now_ms + LOOK_MS;
     if (process->state == MANAGED_PAUSES)
@@ -386,9 +394,27 @@ bool managed_lost(struct managed_process *process, uint64_t now_ms)
     return true;
 }
 
+void managed_rest(struct managed_process *process, uint64_t now_ms)
+{
+    if (process->state != MANAGED_RUNS || process->rests)
+        return;
+    process->rests = true;
+    process->look_ms = now_ms + LOOK_MS;
+    process->kill_ms = now_ms + KILL_MS;
+    kill(process->pid, SIGTERM);
+}
+
+void managed_wake(struct managed_process *process, uint64_t now_ms)
+{
+    process->rests = false; /* one that has not ended yet is started as if it had died */
+    if (process->state == MANAGED_RESTS)
+        start_one(process, now_ms);
+}
+
 uint64_t managed_deadline_ms(const struct managed_process *process)
 {
-    return process->state == MANAGED_OFF ? UINT64_MAX : process->look_ms;
+    bool idle = process->state == MANAGED_OFF || process->state == MANAGED_RESTS;
+    return idle ? UINT64_MAX : process->look_ms;
 }
 
 void managed_stop(struct managed_process *process, uint64_t now_ms)
@@ -397,7 +423,7 @@ void managed_stop(struct managed_process *process, uint64_t now_ms)
         process->state = MANAGED_ENDS;
         process->look_ms = now_ms + LOOK_MS;
         kill(process->pid, SIGTERM);
-    } else if (process->state == MANAGED_PAUSES) {
-        process->state = MANAGED_OFF; /* it died: what it left is not clean */
+    } else if (process->state == MANAGED_PAUSES || process->state == MANAGED_RESTS) {
+        process->state = MANAGED_OFF; /* what one that died left is not clean */
     }
 }

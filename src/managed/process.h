@@ -29,6 +29,7 @@ enum managed_state {
     MANAGED_RUNS,
     MANAGED_PAUSES, /* it has died, or could not be started; tried again when it is time */
     MANAGED_ENDS,   /* told to */
+    MANAGED_RESTS,  /* it has ended because it would only disturb others; started when woken */
 };
 
 /* What the store was left like. */
@@ -52,6 +53,7 @@ struct managed_process {
     uint32_t starts;                  /* of processes, by this object */
     uint64_t lost_ms[MANAGED_LOSSES]; /* when connections to it were lost, the last one first */
     uint64_t kill_ms;                 /* it was told to end, and is killed then; 0: it was not */
+    bool rests;                       /* MANAGED_RUNS: it was told to end, and rests then */
 };
 
 /*
@@ -82,6 +84,10 @@ uint64_t managed_deadline_ms(const struct managed_process *process);
  * not. nats-server 2.9 comes to that when its disk is full: it waits for a lock that it has itself,
  * and takes the other servers' connections with it. True: it did. */
 bool managed_lost(struct managed_process *process, uint64_t now_ms);
+
+/* Ends it in order, until it is woken. */
+void managed_rest(struct managed_process *process, uint64_t now_ms);
+void managed_wake(struct managed_process *process, uint64_t now_ms);
 
 /* Ends it in order: the state is MANAGED_ENDS, and MANAGED_OFF when a turn finds it gone. */
 void managed_stop(struct managed_process *process, uint64_t now_ms);

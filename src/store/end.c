@@ -504,6 +504,18 @@ static void tell_settled(struct store_end *end)
         await_all(end, CONTAINER_OF(link, struct store_waiter, link));
 }
 
+/* What they wait for may have been stored meanwhile, or wait with the group for its changelog: a
+ * new batch tells. */
+static void free_stuck(struct store_end *end)
+{
+    struct list now;
+    struct list *link;
+    list_init(&now);
+    list_move_all(&now, &end->stuck);
+    while ((link = list_take_first(&now)) != NULL)
+        await_all(end, CONTAINER_OF(link, struct store_waiter, link));
+}
+
 void store_end_turn(struct store_end *end, void (*commit_ns)(void *arg, uint64_t ns), void *arg)
 {
     struct letter *letter = mailbox_take_all(&end->answers);
@@ -521,7 +533,7 @@ void store_end_turn(struct store_end *end, void (*commit_ns)(void *arg, uint64_t
     }
     store_end_reads(end);
     if (store_state(end->store) == RC_OK)
-        tell_all(&end->stuck, RC_OK);
+        free_stuck(end);
 }
 
 bool store_end_has_news(const struct store_end *end)

@@ -234,12 +234,22 @@ static inline struct store_ref record(struct fixture *f, uint32_t shard, uint64_
     return store_put(&f->shards[shard], STORE_QUEUE, &key, &value, 1);
 }
 
-static inline enum rc wait(struct fixture *f, uint32_t shard, int which)
+static inline struct store_waiter *waiter_of(struct fixture *f, int which)
 {
     struct waiting *waiting = &f->waiting[which];
     *waiting = (struct waiting){.waiter = {.done = done}};
     list_init(&waiting->waiter.link);
-    return store_wait(&f->shards[shard], &waiting->waiter);
+    return &waiting->waiter;
+}
+
+static inline enum rc wait(struct fixture *f, uint32_t shard, int which)
+{
+    return store_wait(&f->shards[shard], waiter_of(f, which));
+}
+
+static inline void wait_until_it_works(struct fixture *f, uint32_t shard, int which)
+{
+    store_wait_until_it_works(&f->shards[shard], waiter_of(f, which));
 }
 
 static inline void await_answer(struct fixture *f, int which)

@@ -105,6 +105,28 @@ static void what_was_appended_by_a_home_that_is_none_any_more_is_nowhere(void **
     assert_int_equal(store_trouble(&f->shards[0]), RC_CLOSED);
 }
 
+/* The disk works again, but that does not mean that the changelog has it. */
+static void what_waits_until_the_store_works_waits_for_the_changelog(void **state)
+{
+    struct fixture *f = *state;
+    serve(f, 0);
+    record(f, 0, 1);
+    wait_until_it_works(f, 0, 0);
+    turn(f);
+    await_count(f, &f->asked[0].appended, 1);
+    turn(f);
+    assert_int_equal(f->waiting[0].answers, 0);
+    commit(f, 0, 1);
+    await_answer(f, 0);
+    assert_int_equal(f->waiting[0].rc, RC_OK);
+    record(f, 0, 2);
+    wait_until_it_works(f, 0, 1);
+    turn(f);
+    store_replica_lost(f->store, 0);
+    await_answer(f, 1);
+    assert_int_equal(f->waiting[1].rc, RC_CLOSED);
+}
+
 static void nobody_may_record_where_this_node_is_not_home(void **state)
 {
     struct fixture *f = *state;
@@ -293,6 +315,7 @@ int main(void)
         RULE(one_batch_is_on_its_way_and_the_next_one_waits),
         RULE(groups_do_not_wait_for_each_other),
         RULE(what_was_appended_by_a_home_that_is_none_any_more_is_nowhere),
+        RULE(what_waits_until_the_store_works_waits_for_the_changelog),
         RULE(nobody_may_record_where_this_node_is_not_home),
         RULE(a_group_is_ready_when_everything_before_is_written),
         RULE(positions_are_there_after_a_restart),

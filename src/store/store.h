@@ -126,8 +126,9 @@ static inline enum rc store_wait(struct store_shard *shard, struct store_waiter 
 enum rc store_wait_for(struct store_shard *shard, struct store_ref ref,
                        struct store_waiter *waiter);
 
-/* Shares the waiter until the store makes things safe (again): its done() then gets RC_OK, in a
- * later turn; or RC_CLOSED, when the store is closed before. For what store_wait() could not do. */
+/* Waits until the store makes things safe (again), and has made everything safe that is recorded by
+ * then: its done() gets RC_OK, in a later turn; or RC_CLOSED, when the store is closed before or
+ * the group has gone; or that it has failed again. For what store_wait() could not do. */
 void store_wait_until_it_works(struct store_shard *shard, struct store_waiter *waiter);
 
 /* RC_OK, or why nothing new is made safe at the moment: refuse it before anything is changed. */

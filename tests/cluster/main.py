@@ -94,6 +94,8 @@ def one_run(seed, seconds, nodes=3, only=None, calm=False, keep=False, config=No
                  make_socket=lab[lab.CLIENTS].socket, **options)
             for name, complaint in cluster.complaints().items():
                 history.add("trouble", what=f"in the log of {name}: {complaint}")
+            for node in cluster:
+                node.keep_engine_log()
         finally:
             cluster.close()
     result = Result(seed, folder, history, steps)

@@ -101,6 +101,11 @@ class Node:
         if self.disk:
             self.disk.cut(self.forgets)
 
+    def keep_engine_log(self):
+        """Beside the node's own, as its disk may go."""
+        for path in (self.data / "engine").glob("engine.[le]*"):
+            shutil.copy(path, self.folder)
+
     def close(self):
         """Nothing of it is left but its folder."""
         self.kill()
