@@ -4,7 +4,9 @@
  * node or is lost. Their publishers are told nothing: it is all one broker to them. When the homes
  * of all sessions are known again they are routed anew, to all that match, in the order in which
  * they came; so who had one already may get it twice. What is published after them waits
- * (conn_hold_publish()), or it would overtake them.
+ * (conn_hold_publish()), or it would overtake them; and what was on its way already, of the same
+ * publisher and topic, is routed anew behind them, or an older value would be the last to come, and
+ * be retained. So such a one is not done before those that are older.
  *
  *      forwarded, or stored here  --not home-->  hub->again  -->  routed anew  -->  PUBACK
  *
@@ -47,6 +49,46 @@ bool again_may_be_due(struct delivery_hub *hub)
     return hub->asked_before > 0;
 }
 
+/* ---- those of one publisher and topic ----------------------------------------------------------
+ */
+
+void again_init(struct delivery_hub *hub)
+{
+    list_init(&hub->again);
+    for (uint32_t i = 0; i < AGAIN_LINES; i++)
+        list_init(&hub->again_lines[i]);
+}
+
+static struct list *line_of(const struct publish_ticket *ticket)
+{
+    return &ticket->hub->again_lines[ticket->alike % AGAIN_LINES];
+}
+
+static struct publish_ticket *in_line(struct list *link)
+{
+    return CONTAINER_OF(link, struct publish_ticket, in_line);
+}
+
+static bool are_alike(const struct publish_ticket *a, const struct publish_ticket *b)
+{
+    const struct publication *one = &a->message->publication, *other = &b->message->publication;
+
+    return a->alike == b->alike && one->publisher_hash == other->publisher_hash &&
+           bytes_equal(one->topic, other->topic);
+}
+
+/* The oldest that is older; NULL: it is the oldest itself, as nearly always. */
+static const struct publish_ticket *elder_of(const struct publish_ticket *ticket)
+{
+    struct list *line = line_of(ticket);
+
+    for (struct list *link = line->next; link != line && link != &ticket->in_line;
+         link = link->next)
+        if (are_alike(in_line(link), ticket))
+            return in_line(link);
+    return NULL;
+}
+
 void again_keep(struct delivery_hub *hub, struct publish_ticket *ticket, struct message *message)
 {
     look_for_moves(hub);
@@ -54,6 +96,9 @@ void again_keep(struct delivery_hub *hub, struct publish_ticket *ticket, struct 
     ticket->serial = ++hub->again_serial;
     ticket->moves = hub->asked_moves;
     hub->asked++;
+    ticket->alike =
+        message->publication.publisher_hash ^ (uint32_t)bytes_hash(message->publication.topic);
+    list_add_last(line_of(ticket), &ticket->in_line);
 }
 
 /* One that may have come into the list does not any more. */
@@ -69,12 +114,10 @@ static void count_off(struct publish_ticket *ticket)
     hub->again_ended |= hub->asked_before == 0 && hub->again_bytes == 0;
 }
 
-bool again_take(struct publish_ticket *ticket)
+static bool put_into_list(struct publish_ticket *ticket)
 {
     struct delivery_hub *hub = ticket->hub;
 
-    if (ticket->message == NULL)
-        return false;
     if (!ticket->again) {
         if (hub->again_bytes + size_of(ticket) > AGAIN_BYTES_MAX) {
             metric_inc(hub->metrics, METRIC_PUBLISH_AGAIN_LIMIT);
@@ -88,6 +131,9 @@ bool again_take(struct publish_ticket *ticket)
            CONTAINER_OF(before, struct publish_ticket, link)->serial > ticket->serial)
         before = before->prev;
     list_insert_between(&ticket->link, before, before->next);
+    ticket->listed = true;
+    hub->again_waiting -= ticket->waits;
+    ticket->waits = false;
     ticket->rc = RC_OK;
     ticket->taken = ticket->refused = false;
     metric_inc(hub->metrics, METRIC_PUBLISH_AGAIN);
@@ -95,26 +141,74 @@ bool again_take(struct publish_ticket *ticket)
     return true;
 }
 
-void again_free(struct publish_ticket *ticket)
+bool again_take(struct publish_ticket *ticket, enum rc rc)
 {
+    if (ticket->message == NULL)
+        return false;
+    if (again_is_due(rc)) {
+        if (!put_into_list(ticket))
+            return false;
+        for (struct list *link = ticket->in_line.next;
+             ticket->hub->again_waiting > 0 && link != line_of(ticket); link = link->next)
+            if (in_line(link)->waits && are_alike(in_line(link), ticket))
+                (void)put_into_list(in_line(link)); /* else it stays as it is */
+        return true;
+    }
+    const struct publish_ticket *elder = elder_of(ticket);
+    if (elder == NULL || (elder->listed && put_into_list(ticket)))
+        return elder != NULL;
+    ticket->rc = rc;
+    ticket->waits = true;
+    ticket->hub->again_waiting++;
+    return true;
+}
+
+/* The next that has waited for it, and is done with that; NULL: there is none. */
+static struct publish_ticket *leave_line(struct publish_ticket *ticket)
+{
+    struct list *line = line_of(ticket), *next = ticket->in_line.next;
+
+    list_remove(&ticket->in_line);
+    for (; ticket->hub->again_waiting > 0 && next != line; next = next->next)
+        if (are_alike(in_line(next), ticket))
+            return in_line(next)->waits ? in_line(next) : NULL;
+    return NULL;
+}
+
+static void ticket_free(struct publish_ticket *ticket)
+{
+    struct delivery_hub *hub = ticket->hub;
+
     if (ticket->again)
-        ticket->hub->again_bytes -= size_of(ticket);
+        hub->again_bytes -= size_of(ticket);
+    hub->again_waiting -= ticket->waits;
     if (ticket->message != NULL) {
         count_off(ticket);
         message_drop(ticket->message);
     }
+    hub->again_ended |= ticket->again && hub->again_bytes == 0 && !again_may_be_due(hub);
     mem_free(ticket);
+}
+
+void again_free(struct publish_ticket *ticket)
+{
+    while (ticket != NULL) {
+        struct publish_ticket *next = ticket->message == NULL ? NULL : leave_line(ticket);
+        ticket_free(ticket);
+        if (next != NULL)
+            next->hub->ops->published(next->hub, next, next->rc);
+        ticket = next;
+    }
 }
 
 void again_answered(struct publish_ticket *ticket, enum rc rc)
 {
     struct delivery_hub *hub = ticket->hub;
 
-    if (again_is_due(rc) && again_take(ticket))
+    if (again_take(ticket, rc))
         return;
     hub->ops->published(hub, ticket, rc);
     again_free(ticket);
-    hub->again_ended |= hub->again_bytes == 0 && !again_may_be_due(hub);
 }
 
 static void route_anew(struct publish_ticket *ticket)
@@ -149,8 +243,11 @@ static void route_all_anew(struct delivery_hub *hub)
     }
     list_init(&now);
     list_move_all(&now, &hub->again);
-    while ((link = list_take_first(&now)) != NULL)
-        route_anew(CONTAINER_OF(link, struct publish_ticket, link));
+    while ((link = list_take_first(&now)) != NULL) {
+        struct publish_ticket *ticket = CONTAINER_OF(link, struct publish_ticket, link);
+        ticket->listed = false;
+        route_anew(ticket);
+    }
 }
 
 void again_turn(struct delivery_hub *hub)
@@ -164,8 +261,13 @@ void again_turn(struct delivery_hub *hub)
 
 void again_deinit(struct delivery_hub *hub)
 {
-    struct list *link;
-
-    while ((link = list_take_first(&hub->again)) != NULL)
-        again_free(CONTAINER_OF(link, struct publish_ticket, link));
+    for (uint32_t i = 0; i < AGAIN_LINES; i++)
+        LIST_FOR_EACH_SAFE (link, &hub->again_lines[i]) {
+            struct publish_ticket *ticket = in_line(link);
+            list_remove(link);
+            if (!ticket->listed && !ticket->waits)
+                continue; /* whoever has been asked has it */
+            message_drop(ticket->message);
+            mem_free(ticket);
+        }
 }

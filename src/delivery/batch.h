@@ -293,6 +293,7 @@ void high_water_deinit(struct delivery_hub *hub);
 /* What each worker keeps to route it anew, in bytes, and how long it waits between two tries. */
 enum { AGAIN_BYTES_MAX = 64 * 1024 * 1024, AGAIN_MS = 50 };
 
+void again_init(struct delivery_hub *hub);
 /* The publication of the ticket may be routed anew. Shares message. */
 void again_keep(struct delivery_hub *hub, struct publish_ticket *ticket, struct message *message);
 /* Some home was away: no way led to its node, or it is that no more. */
@@ -301,8 +302,9 @@ static inline bool again_is_due(enum rc rc)
     return rc == RC_CLOSED || rc == RC_AGAIN;
 }
 
-/* That is due. True: it waits, to be routed anew. */
-bool again_take(struct publish_ticket *ticket);
+/* It is done, with that. True: it is kept: to be routed anew, or because an older one of its
+ * publisher and topic may have to be, and then this one behind it. */
+bool again_take(struct publish_ticket *ticket, enum rc rc);
 /* What was routed anew has been answered. */
 void again_answered(struct publish_ticket *ticket, enum rc rc);
 void again_free(struct publish_ticket *ticket);

@@ -40,7 +40,7 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc)
         return;
     if (ticket->rc == RC_OK && ticket->refused && !ticket->taken)
         ticket->rc = RC_REFUSED;
-    if (again_is_due(ticket->rc) && again_take(ticket))
+    if (again_take(ticket, ticket->rc))
         return;
     if (ticket->outer != NULL)
         again_answered(ticket->outer, ticket->rc);
@@ -94,7 +94,7 @@ struct publish_ticket *commit_source_close(struct commit_source *source, enum rc
     if (--ticket->remaining > 0)
         return ticket;
     *rc = ticket->rc != RC_OK ? ticket->rc : ticket->refused && !ticket->taken ? RC_REFUSED : RC_OK;
-    if (again_is_due(*rc) && again_take(ticket)) {
+    if (again_take(ticket, *rc)) {
         *rc = RC_OK;
         return ticket;
     }

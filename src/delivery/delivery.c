@@ -13,7 +13,7 @@ void delivery_init(struct delivery_hub *hub)
     list_init(&hub->parked);
     list_init(&hub->unsettled);
     list_init(&hub->undelivered);
-    list_init(&hub->again);
+    again_init(hub);
     list_init(&hub->unspread);
     testaments_init(hub);
     hub->cost_min = hub->under_way_max == 0 ? 0 : BACKLOG_HIGH / hub->under_way_max;

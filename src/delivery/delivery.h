@@ -35,6 +35,8 @@ struct deliveries; /* a batch for one worker */
 struct answers;
 
 /* Somebody waits until a publication is safe everywhere. Freed by the hub after published(). */
+enum { AGAIN_LINES = 256 };
+
 struct publish_ticket {
     struct delivery_hub *hub;
     uint32_t remaining;          /* commits not answered yet */
@@ -49,8 +51,12 @@ struct publish_ticket {
     struct message *message;      /* to be routed anew when a home is away; NULL: it is not */
     struct publish_ticket *outer; /* who waits instead of the owner: this one is routed anew */
     struct list link;             /* in hub->again */
+    struct list in_line;          /* in one of hub->again_lines, by `alike` */
+    uint32_t alike;               /* a hash of publisher and topic */
     uint64_t serial;              /* in the order in which they were published */
     bool again;                   /* it has been in that list */
+    bool listed;                  /* it is in it */
+    bool waits;                   /* it is done; an older one of its topic is not */
     uint32_t moves;               /* hub->remote->moves, when it was published */
 };
 
@@ -195,7 +201,9 @@ struct delivery_hub {
     bool again_ended;   /* `again` has become empty, and none of it is under way: to be told */
     struct list again;  /* struct publish_ticket: to be routed anew */
     uint64_t again_bytes, again_serial, route_again_ms;
-    uint32_t asked_moves;         /* as hub->remote->moves, when that was looked at last */
+    struct list again_lines[AGAIN_LINES]; /* all that may come into it, in order */
+    uint64_t again_waiting;               /* tickets of them that wait for older ones */
+    uint32_t asked_moves;                 /* as hub->remote->moves, when that was looked at last */
     uint64_t asked, asked_before; /* tickets that may come into `again`, of since then and before */
     const struct hub_ops *ops;
     void *owner;

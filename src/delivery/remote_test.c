@@ -505,6 +505,65 @@ static void publication_whose_home_has_moved_is_routed_anew_in_order_and_then_ac
     part(n);
 }
 
+static void are_published(const struct node *n, uint32_t count)
+{
+    assert_int_equal(n->f->published_count, count);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(n->f->published[i].rc, RC_OK);
+        assert_int_equal(n->f->published[i].number, i + 1);
+    }
+}
+
+/* Else an older value would be the last that comes. */
+static void what_came_behind_one_that_is_routed_anew_comes_behind_it_again(void **state)
+{
+    for (int failed_first = 0; failed_first < 2; failed_first++) {
+        struct node *n = *state;
+        n->f->published_count = 0;
+        meet(n);
+        other.hangs = true;
+        publish_once_safe(n, "x", 1);
+        publish_once_safe(n, "y", 2);
+        publish_once_safe(n, "z", 3);
+        assert_int_equal(other.count, 3);
+        if (failed_first)
+            ticket_answered(other.hanging[0], RC_CLOSED);
+        ticket_answered(other.hanging[1], RC_OK);
+        node_settle(n);
+        assert_int_equal(n->f->published_count, 0);
+        if (!failed_first)
+            ticket_answered(other.hanging[0], RC_CLOSED);
+        ticket_answered(other.hanging[2], RC_OK);
+        other.hangs = false;
+        even_later(n);
+        assert_int_equal(other.count, 6);
+        assert_string_equal(other.sent[3].payload, "x");
+        assert_string_equal(other.sent[4].payload, "y");
+        assert_string_equal(other.sent[5].payload, "z");
+        are_published(n, 3);
+        assert_false(delivery_routes_again(&n->f->workers[0].hub));
+        part(n);
+    }
+}
+
+static void what_is_done_before_an_older_one_is_acknowledged_behind_it(void **state)
+{
+    struct node *n = *state;
+    meet(n);
+    other.hangs = true;
+    publish_once_safe(n, "x", 1);
+    publish_once_safe(n, "y", 2);
+    publish_once_safe(n, "z", 3);
+    ticket_answered(other.hanging[2], RC_OK);
+    ticket_answered(other.hanging[1], RC_OK);
+    assert_int_equal(n->f->published_count, 0);
+    ticket_answered(other.hanging[0], RC_OK);
+    are_published(n, 3);
+    even_later(n);
+    assert_int_equal(other.count, 3);
+    part(n);
+}
+
 /* One that comes again is not acknowledged before what it repeats is where it should be. */
 static void who_awaits_an_outbox_is_told_when_what_was_in_it_has_come_to_all(void **state)
 {
@@ -663,6 +722,8 @@ int main(void)
         RULE(home_of_a_topic_retains_what_comes_from_another_node),
         RULE(publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged),
         RULE(publication_that_expires_while_it_waits_goes_nowhere),
+        RULE(what_came_behind_one_that_is_routed_anew_comes_behind_it_again),
+        RULE(what_is_done_before_an_older_one_is_acknowledged_behind_it),
         RULE(who_awaits_an_outbox_is_told_when_what_was_in_it_has_come_to_all),
         RULE(what_follows_waits_until_it_is_known_what_came_where_when_sessions_move),
         RULE(publication_to_a_node_without_a_way_is_routed_anew),
