@@ -10,7 +10,8 @@
  *                         +-> shards: {queued message, high water} -> entry deleted
  *
  * One that did not get to all of them (a node or a disk was away) is tried again, and those of its
- * shard that are younger wait behind it, for the order.
+ * shard that are younger wait behind it, for the order. Of one topic that is retained those that
+ * were on their way already go there once more behind it, or the older value would stay.
  */
 #include "delivery/batch.h"
 
@@ -31,6 +32,8 @@ struct outbox_entry {
     uint32_t sent_after; /* hub->remote->moves, when it was sent on its way last */
     bool restored;       /* read from the store, and not sent on its way since */
     bool sent;           /* on its way, and not put off */
+    bool waits;          /* retained, and all have it; an older one of its topic is not done */
+    bool anew;           /* ... was put off while this one was on its way */
     bool chosen; /* its choices are known; else, when it is replayed, members are chosen anew */
     enum outbox_whom whom;
     enum outbox_promise promise;
@@ -153,7 +156,46 @@ static void answer(struct outbox_entry *entry, enum rc rc)
     mem_free(entry);
 }
 
-static void entry_end(struct outbox_entry *entry, enum rc rc)
+/* ---- retained ones of a topic -------------------------------------------------------------------
+ */
+
+static bool replaces(const struct outbox_entry *younger, const struct outbox_entry *older)
+{
+    const struct publication *one = &younger->message->publication,
+                             *other = &older->message->publication;
+    return one->retain && other->retain && bytes_equal(one->topic, other->topic);
+}
+
+static struct outbox_entry *in_line(struct list *link)
+{
+    return CONTAINER_OF(link, struct outbox_entry, in_line);
+}
+
+/* The oldest that it is to replace; NULL: none is left. */
+static const struct outbox_entry *elder_of(const struct outbox_entry *entry)
+{
+    const struct list *line = &line_of(entry->hub, entry->store)->entries;
+    if (!entry->message->publication.retain)
+        return NULL;
+    for (struct list *link = line->next; link != &entry->in_line && link != line; link = link->next)
+        if (replaces(entry, in_line(link)))
+            return in_line(link);
+    return NULL;
+}
+
+/* The next that is to replace it; NULL: none does. */
+static struct outbox_entry *heir_of(const struct outbox_entry *entry)
+{
+    const struct list *line = &line_of(entry->hub, entry->store)->entries;
+    if (!entry->message->publication.retain)
+        return NULL;
+    for (struct list *link = entry->in_line.next; link != line; link = link->next)
+        if (replaces(in_line(link), entry))
+            return in_line(link);
+    return NULL;
+}
+
+static void end_one(struct outbox_entry *entry, enum rc rc)
 {
     struct store_key key = record_key_of(entry->store->shard, RECORD_OUTBOX, entry->number);
     store_delete(entry->store, STORE_STATE, &key);
@@ -164,6 +206,17 @@ static void entry_end(struct outbox_entry *entry, enum rc rc)
     struct outbox_line *line = line_of(entry->hub, entry->store);
     answer(entry, rc);
     answer_waiting(line, false);
+}
+
+static void entry_end(struct outbox_entry *entry, enum rc rc)
+{
+    struct outbox_entry *heir = heir_of(entry);
+    end_one(entry, rc);
+    while (heir != NULL && heir->waits) {
+        struct outbox_entry *next = heir_of(heir);
+        end_one(heir, RC_OK);
+        heir = next;
+    }
 }
 
 /* It stays in the store, for the next start or the next home. */
@@ -186,11 +239,11 @@ static void wait_for_next_try(struct delivery_hub *hub)
     hub->sessions->wake_at(hub->sessions->wake_arg, hub->again_ms);
 }
 
-static void put_off(struct outbox_entry *entry)
+static void put_off_one(struct outbox_entry *entry)
 {
     struct delivery_hub *hub = entry->hub;
     struct list *before = hub->undelivered.prev;
-    entry->sent = false;
+    entry->sent = entry->waits = entry->anew = false;
     if (hub->undelivered_count == OUTBOX_UNDELIVERED_MAX) {
         metric_inc(hub->metrics, METRIC_OUTBOX_PUT_OFF_LIMIT);
         leave_out(entry);
@@ -204,6 +257,19 @@ static void put_off(struct outbox_entry *entry)
     hub->undelivered_count++;
     metric_inc(hub->metrics, METRIC_OUTBOX_PUT_OFF);
     wait_for_next_try(hub);
+}
+
+static void put_off(struct outbox_entry *entry)
+{
+    struct outbox_entry *heir = heir_of(entry);
+    put_off_one(entry);
+    while (heir != NULL) {
+        struct outbox_entry *next = heir_of(heir);
+        heir->anew = heir->sent && !heir->waits;
+        if (heir->waits)
+            put_off_one(heir);
+        heir = next;
+    }
 }
 
 static uint32_t moves(const struct delivery_hub *hub)
@@ -230,10 +296,13 @@ static bool has_to_wait(const struct outbox_entry *entry)
 
 void outbox_delivered(struct outbox_entry *entry, enum rc rc)
 {
-    if (rc == RC_OK || rc == RC_REFUSED)
-        entry_end(entry, rc);
-    else
+    bool is_done = (rc == RC_OK || rc == RC_REFUSED) && !entry->anew;
+    if (!is_done)
         put_off(entry);
+    else if (elder_of(entry) != NULL)
+        entry->waits = true; /* and stays in the store: both may have to be sent by the next home */
+    else
+        entry_end(entry, rc);
 }
 
 static void dispatch(struct outbox_entry *entry, bool replayed)
@@ -296,23 +365,30 @@ void outbox_try_again(struct delivery_hub *hub)
     }
 }
 
+static void forget_untold(struct outbox_entry *entry)
+{
+    if (entry->asker != NULL && --entry->asker->remaining == 0)
+        again_free(entry->asker); /* nobody is there to be told */
+    entry->asker = NULL;
+    forget(entry);
+}
+
 void outbox_deinit(struct delivery_hub *hub)
 {
     struct list *link;
-    while ((link = list_take_first(&hub->undelivered)) != NULL) {
-        struct outbox_entry *entry = CONTAINER_OF(link, struct outbox_entry, link);
-        if (entry->asker != NULL && --entry->asker->remaining == 0)
-            again_free(entry->asker); /* nobody is there to be told */
-        entry->asker = NULL;
-        forget(entry);
-    }
-    for (uint32_t i = 0; hub->outbox_lines != NULL && i < hub->sessions->shard_count; i++)
+    while ((link = list_take_first(&hub->undelivered)) != NULL)
+        forget_untold(CONTAINER_OF(link, struct outbox_entry, link));
+    for (uint32_t i = 0; hub->outbox_lines != NULL && i < hub->sessions->shard_count; i++) {
+        LIST_FOR_EACH_SAFE (node, &hub->outbox_lines[i].entries)
+            if (in_line(node)->waits)
+                forget_untold(in_line(node));
         LIST_FOR_EACH_SAFE (node, &hub->outbox_lines[i].waiting) {
             struct line_wait *wait = CONTAINER_OF(node, struct line_wait, link);
             list_remove(node);
             mem_free(wait->ticket); /* nobody is there to be told */
             mem_free(wait);
         }
+    }
     mem_free(hub->outbox_lines);
 }
 
