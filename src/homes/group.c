@@ -119,11 +119,28 @@ static void on_released(struct changelog *log)
     LOG(LOG_INFO, "homes.released", log_uint("group", log->group), log_uint("epoch", group->epoch));
 }
 
+/* The home is not heard, and goes on for others: they have read more. */
+static bool is_left_behind(struct group *group, uint64_t now_ms)
+{
+    const struct homes *homes = group->homes;
+    uint64_t read;
+    bool others_have_more = group->state == GROUP_AWAY && group_home(group).place == HOME_NOWHERE &&
+                            peers_stand_by(homes, group->log.group, &read) &&
+                            read > group->log.chain.at.sequence;
+
+    if (!others_have_more)
+        group->left_ms = 0;
+    else if (group->left_ms == 0)
+        group->left_ms = now_ms;
+    return group->left_ms != 0 && now_ms < group->left_ms + HOMES_OLD_MS;
+}
+
 static void note_behind(struct group *group, uint64_t now_ms)
 {
     struct homes *homes = group->homes;
     uint32_t bit = UINT32_C(1) << group->log.group;
-    bool behind = group->lacks && now_ms < group->lacks_from_ms + HOMES_OLD_MS;
+    bool behind = (group->lacks && now_ms < group->lacks_from_ms + HOMES_OLD_MS) ||
+                  is_left_behind(group, now_ms);
     uint32_t was = homes_behind(homes);
     uint32_t is = behind ? was | bit : was & ~bit;
 
@@ -276,6 +293,7 @@ void group_turn(struct group *group, uint64_t now_ms)
     }
     if (group_is_in_minority(homes))
         group_unclaim(group); /* or it is accepted when this node is cut off no longer */
+    note_behind(group, now_ms);
     if (now_ms < group->look_ms)
         return;
     group->look_ms = now_ms + HOMES_TURN_MS;
@@ -289,7 +307,6 @@ void group_turn(struct group *group, uint64_t now_ms)
     else if (group->state == GROUP_RELEASING)
         group_turn_releasing(group, now_ms);
     look_whether_vacant(group, now_ms);
-    note_behind(group, now_ms);
 }
 
 void group_unclaim(struct group *group)

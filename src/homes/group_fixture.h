@@ -184,11 +184,8 @@ static inline void hear(struct member *to, const struct member *from, bool here,
 {
     struct peer *peer = peer_get(to->homes, from->homes->node);
 
-    if (here && !peer->here)
-        peer->here_ms = now_ms;
-    if (!here)
-        peer->here_ms = 0;
-    peer->here = peer->heard = to->homes->all_here = here;
+    peer_seen(peer, here, peer->gone, now_ms);
+    peer->heard = to->homes->all_here = here;
     peer->news = (struct homes_news){.founded = true,
                                      .drained = homes_drained(from->homes),
                                      .engine = HOMES_ENGINE_UP,

@@ -189,6 +189,66 @@ static void home_gives_way_to_a_claim_that_others_have_read(void **state)
     pair_free(pair);
 }
 
+static bool waits_for_the_other(struct member *home)
+{
+    (void)peers_note_spread(home->homes);
+    return !homes_is_spread(home->homes, WORLD_GROUP, UINT32_MAX);
+}
+
+/* It may not know yet that it is not heard, and tells subscribers what it has. */
+static void publication_waits_a_little_for_a_node_that_has_fallen_silent(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct member *home = is_home(pair->first) ? pair->first : pair->second;
+    struct member *other = home == pair->first ? pair->second : pair->first;
+    (void)state;
+
+    assert_true(waits_for_the_other(home));
+    pair->linked = false;
+    step(pair);
+    assert_true(waits_for_the_other(home));
+    advance(pair, HOMES_SERVES_MS - 10);
+    assert_true(waits_for_the_other(home));
+    struct peer *silent = peer_find(home->homes, other->homes->node);
+    silent->gone = true; /* it has closed its links: it serves nobody */
+    assert_false(waits_for_the_other(home));
+    silent->gone = false;
+    advance(pair, 20);
+    assert_false(waits_for_the_other(home));
+    pair_free(pair);
+}
+
+static void who_does_not_hear_the_home_is_behind_when_another_has_read_more(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct member *home = is_home(pair->first) ? pair->first : pair->second;
+    struct member *other = home == pair->first ? pair->second : pair->first;
+    struct peer *third = hear_third(other);
+    struct homes_group_news *said = &third->news.groups[WORLD_GROUP];
+    (void)state;
+
+    third->news.founded = true;
+    third->news.engine = HOMES_ENGINE_UP;
+    memcpy(third->news.id, other->homes->mark.id, sizeof(third->news.id));
+    said->part = HOMES_FOLLOWS;
+    said->sequence = UINT32_MAX;
+    step(pair);
+    assert_int_equal(homes_behind(other->homes), 0); /* its home is heard */
+    pair->linked = false;
+    step(pair);
+    step(pair);
+    assert_int_equal(homes_behind(other->homes), 1u << WORLD_GROUP);
+    said->sequence = other->group->log.chain.at.sequence;
+    step(pair);
+    assert_int_equal(homes_behind(other->homes), 0);
+    said->sequence = UINT32_MAX;
+    step(pair);
+    assert_int_equal(homes_behind(other->homes), 1u << WORLD_GROUP);
+    advance(pair, HOMES_OLD_MS + 1);
+    assert_int_equal(homes_behind(other->homes), 0); /* nobody waits any longer */
+    pair_free(pair);
+}
+
 static bool is_vacant(const struct pair *pair, const struct member *member)
 {
     return homes_is_vacant(member->homes, WORLD_GROUP, pair->world->now_ms);
@@ -328,6 +388,8 @@ int main(void)
         cmocka_unit_test(home_that_is_leaving_mends_the_log_that_the_engine_has_lost_under_it),
         cmocka_unit_test(home_gives_way_to_a_later_one_of_which_the_log_says_nothing),
         cmocka_unit_test(home_gives_way_to_a_claim_that_others_have_read),
+        cmocka_unit_test(publication_waits_a_little_for_a_node_that_has_fallen_silent),
+        cmocka_unit_test(who_does_not_hear_the_home_is_behind_when_another_has_read_more),
         cmocka_unit_test(group_is_vacant_when_its_log_stands_still_and_most_nodes_are_heard),
         cmocka_unit_test(group_is_not_vacant_whose_home_is_not_heard_but_appends),
         cmocka_unit_test(group_is_abandoned_by_a_home_that_hears_few_when_its_lease_is_over),

@@ -268,14 +268,7 @@ static void open_members(struct homes *homes, struct homes_mail *mail, uint64_t 
         struct peer *peer = atomic_load_explicit(&homes->peers[i], memory_order_relaxed);
         uint32_t place = place_among(told, peer->node);
         bool here = place < told->count - told->gone;
-        if (here && !peer->here)
-            peer->here_ms = now_ms;
-        if (!here && peer->here) {
-            peer->here_ms = 0;
-            peer->heard = false; /* what it says when it is back counts */
-        }
-        peer->here = here;
-        peer->gone = !here && place < told->count;
+        peer_seen(peer, here, !here && place < told->count, now_ms);
     }
     pthread_mutex_unlock(&homes->lock);
 }

@@ -30,6 +30,8 @@ enum {
     HOMES_STILL_MS = 2000,  /* a home that acts appends more often, and others read it by then */
     HOMES_VACANT_MS = 1000, /* for so long is said what this thread saw last */
     HOMES_OLD_MS = 10000, /* as long does who asks for retained messages wait for a copy of them */
+    /* As long after it fell silent may a node serve: it hears as late as that that it is alone. */
+    HOMES_SERVES_MS = 1000,
     HOMES_CUT_OFF_MS = 300, /* so long after they fell silent: a lease and this are the margin */
     HOMES_MEND_MS = 5000,   /* an engine that has lost something says so for so long */
     /* Who has read more of a log than the engine has is given so long to append it again. */
@@ -114,12 +116,16 @@ struct peer {
     bool gone;        /* its process has ended, as far as is known */
     bool removed;     /* it is one that nobody should hear any more */
     uint64_t here_ms; /* since then */
+    uint64_t left_ms; /* when it fell silent, or ended; 0: it has not */
     struct homes_news news;
 };
 
 struct peer *peer_find(struct homes *homes, const char *node);
 /* Made when it is new; NULL: there are too many. */
 struct peer *peer_get(struct homes *homes, const char *node);
+
+/* It is heard of by the links, or not, or has closed them. */
+void peer_seen(struct peer *peer, bool here, bool gone, uint64_t now_ms);
 
 /* It is of this cluster, and its part in it can be counted on. */
 bool peer_takes_part(const struct homes *homes, const struct peer *peer);
@@ -241,7 +247,8 @@ struct group {
     uint64_t unfit_ms; /* until then it is not claimed from here */
     uint64_t trim_ms, trimmed, told_sequence;
     uint64_t
-        further_ms; /* since when others have read more of it than there is; 0: they have not */
+        further_ms;   /* since when others have read more of it than there is; 0: they have not */
+    uint64_t left_ms; /* the same, while its home is not heard; 0: they have not, or it is */
     uint64_t missing_ms; /* since when the log lacks its end, or was mended last; 0: it does not */
     char preferred[HOMES_NAME_MAX];
     uint64_t claims, deposed, changes, mended;

@@ -48,6 +48,19 @@ struct peer *peer_get(struct homes *homes, const char *node)
     return peer;
 }
 
+void peer_seen(struct peer *peer, bool here, bool gone, uint64_t now_ms)
+{
+    if (here && !peer->here)
+        peer->here_ms = now_ms;
+    if (!here && peer->here) {
+        peer->here_ms = 0;
+        peer->left_ms = peer->heard ? now_ms : 0;
+        peer->heard = false; /* what it says when it is back counts */
+    }
+    peer->here = here;
+    peer->gone = gone;
+}
+
 static bool is_there(const struct peer *peer)
 {
     return peer->here && !peer->removed;
@@ -227,6 +240,13 @@ uint64_t peers_lowest(const struct homes *homes, uint32_t group, const struct ca
     return lowest;
 }
 
+/* It may not have noticed yet that it hears us no more, and lets clients have what is retained. */
+static bool may_serve(const struct homes *homes, const struct peer *peer)
+{
+    return !peer->here && !peer->gone && !peer->removed && peer->left_ms != 0 &&
+           homes->now_ms < peer->left_ms + HOMES_SERVES_MS;
+}
+
 bool peers_note_spread(struct homes *homes)
 {
     bool more = false;
@@ -235,8 +255,8 @@ bool peers_note_spread(struct homes *homes)
         uint64_t lowest = UINT64_MAX;
         for (uint32_t i = 0; i < peer_count(homes); i++) {
             const struct peer *peer = peer_at(homes, i);
-            if (peer_takes_part(homes, peer) && !peer_lacks(peer, group) &&
-                peer->news.groups[group].sequence < lowest)
+            bool counts = peer_takes_part(homes, peer) || may_serve(homes, peer);
+            if (counts && !peer_lacks(peer, group) && peer->news.groups[group].sequence < lowest)
                 lowest = peer->news.groups[group].sequence;
         }
         _Atomic uint64_t *spread = &homes->groups[group].spread;
