@@ -75,8 +75,7 @@
     X(ENGINE_STARTS, COUNTER, "processes", "engine_starts",                                        \
       "Times that this node's engine was started.")                                                \
     X(ENGINE_RESTS, COUNTER, "processes", "engine_rests",                                          \
-      "Times that this node's engine was ended because no other node and no server was "            \
-      "heard.")                                                                                    \
+      "Times that this node's engine was ended because no other node was heard, nor a server.")    \
     X(ENGINE_HANGS, COUNTER, "processes", "engine_hangs",                                          \
       "Times that this node's engine was killed because it answered nobody.")                      \
     X(HOMES_CLAIMED_VACANT, COUNTER, "groups", "homes_claimed_vacant",                             \
