@@ -24,7 +24,7 @@ enum {
      * timers and scheduling add */
     MEMBER_SERVES_MS = 2500,
     DIAL_AGAIN_MS = 200,
-    DIAL_AGAIN_MAX_MS = 5000,
+    DIAL_AGAIN_MAX_MS = 1000, /* a network that is whole again is noticed so late */
     TARGETS_MAX = 2048,
     ROUTES_FRAME = 16 * 1024, /* bytes of filters in one frame, about */
 };

@@ -221,6 +221,9 @@ struct outbox_choice {
     struct route route;          /* ... and these mean nothing after a restart */
     struct subscription *member; /* an id, not to be followed */
     struct share *share;         /* the same */
+    bool sent;                   /* of no shard: it was given to that node, or member of this one */
+    bool is_over;                /* ... and that is all that is done [MQTT-4.8.2-5] */
+    bool unreached;              /* ... or could not be */
 };
 
 enum outbox_promise {
@@ -246,7 +249,7 @@ void outbox_try_again(struct delivery_hub *hub);
 void outbox_deinit(struct delivery_hub *hub);
 
 /* Every shard has it, or not all do (rc). */
-void outbox_delivered(struct outbox_entry *entry, enum rc rc);
+void outbox_delivered(struct outbox_entry *entry, enum rc rc, bool not_found);
 
 /* A message of a share has come to its new session, or has not (rc). Takes record. */
 void moved_delivered(struct moved_record *record, enum rc rc);
@@ -257,7 +260,7 @@ void share_watch_answered(struct share_watch *watch, enum rc rc);
 /* Delivers an entry: delivery.c. Its share number i goes with the tag's number + 1 + i; without
  * choices every share chooses now. Gives the ticket; NULL: *rc says what became of it. */
 struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
-                                         struct outbox_tag tag, const struct outbox_choice *choices,
+                                         struct outbox_tag tag, struct outbox_choice *choices,
                                          uint32_t count, enum outbox_whom whom, enum rc *rc);
 
 /* "$share/name/filter" of the member's share. */

@@ -36,6 +36,7 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc)
         ticket->refused = true;
     else if (ticket->rc == RC_OK)
         ticket->rc = rc;
+    ticket->not_found |= rc == RC_NOT_FOUND;
     if (--ticket->remaining > 0)
         return;
     if (ticket->rc == RC_OK && ticket->refused && !ticket->taken)
@@ -45,7 +46,7 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc)
     if (ticket->outer != NULL)
         again_answered(ticket->outer, ticket->rc);
     else if (ticket->outbox != NULL)
-        outbox_delivered(ticket->outbox, ticket->rc);
+        outbox_delivered(ticket->outbox, ticket->rc, ticket->not_found);
     else if (ticket->moved != NULL)
         moved_delivered(ticket->moved, ticket->rc);
     else if (ticket->watch != NULL)

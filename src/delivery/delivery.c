@@ -177,15 +177,6 @@ static void deliver_to_chosen_shard(struct routing *routing, struct share *share
     struct route route = {.qos = routing->delivery.publication->qos, .flags = SUBSCRIPTION_DURABLE};
     uint32_t remote;
     enum delivery_place place = HOME_IS_HERE;
-    if (chosen->shard == OUTBOX_SHARD_AWAY) {
-        /* That node knows whether it has got it; unless it has gone, or has such members no more.
-         */
-        bool knows = session_ref_is_remote(choice->route.session) &&
-                     share_has_member(share, choice->route.session, NO_SHARD);
-        if (!knows || !routing_to_remote_member(routing, &choice->route, chosen))
-            routing_to_share(routing, share);
-        return;
-    }
     if (hub->remote != NULL)
         place = hub->remote->ops->home_of(hub, chosen->shard, &remote);
     if (place == HOME_IS_REMOTE)
@@ -196,66 +187,76 @@ static void deliver_to_chosen_shard(struct routing *routing, struct share *share
         routing->source.rc = RC_CLOSED; /* it may have it, and nobody else */
 }
 
+static void deliver_to_member(struct routing *routing, const struct outbox_choice *choice)
+{
+    routing_to_batch(routing, session_ref_worker(choice->route.session),
+                     &(struct addressees){.routes = &choice->route,
+                                          .count = 1,
+                                          .member = choice->member,
+                                          .share = choice->share});
+}
+
+/* To one whose session ends with its connection, or to a node that knows which one has got it. */
+static void deliver_to_chosen_client(struct routing *routing, struct outbox_choice *choice)
+{
+    if (choice->is_over)
+        return;
+    choice->sent = true;
+    if (!session_ref_is_remote(choice->route.session)) {
+        deliver_to_member(routing, choice);
+    } else if (!routing_to_remote_member(routing, &choice->route, &choice->stored)) {
+        choice->sent = false;
+        choice->unreached = true;
+        routing->source.rc = RC_CLOSED; /* another member is chosen the next time */
+    }
+}
+
 /* Shares that are new since the entry was made get nothing of it. */
 static void replay_shares(struct routing *routing, const struct route_set *set,
-                          const struct outbox_choice *choices, uint32_t count)
+                          struct outbox_choice *choices, uint32_t count)
 {
     struct outbox_tag tag = routing->delivery.outbox;
     for (uint32_t i = 0; i < count; i++) {
         struct share *share = share_of_hash(set, choices[i].stored.filter_hash);
         routing->delivery.outbox.number = tag.number + 1 + i;
-        if (share != NULL)
+        if (choices[i].stored.shard == OUTBOX_SHARD_AWAY)
+            deliver_to_chosen_client(routing, &choices[i]);
+        else if (share != NULL)
             deliver_to_chosen_shard(routing, share, &choices[i]);
     }
     routing->delivery.outbox = tag;
 }
 
-/* Nothing is known of the shares of an entry: it had none, or it was imported. */
-static void replay_to_anybody(struct routing *routing, const struct route_set *set)
+/* No member was chosen, as it is no entry, or one without any. */
+static void deliver_to_anybody(struct routing *routing, const struct route_set *set)
 {
     routing->delivery.outbox = (struct outbox_tag){0}; /* tells nothing of a member */
     for (uint32_t i = 0; i < set->share_count; i++)
         routing_to_share(routing, set->shares[i]);
 }
 
-/* Nothing has been sent to the node that was chosen: another member does as well. */
-static void deliver_elsewhere(struct routing *routing, const struct route_set *set, uint64_t hash)
-{
-    struct share *share = share_of_hash(set, hash);
-    if (share != NULL)
-        routing_to_share(routing, share);
-}
-
 static void deliver_to_members(struct routing *routing, const struct route_set *set,
-                               const struct outbox_choice *choices, uint32_t count)
+                               struct outbox_choice *choices, uint32_t count)
 {
     struct outbox_tag tag = routing->delivery.outbox;
     for (uint32_t i = 0; i < count; i++) {
-        const struct outbox_choice *choice = &choices[i];
+        struct outbox_choice *choice = &choices[i];
         routing->delivery.outbox.number = tag.number + 1 + i;
-        const struct outbox_share *stored = &choice->stored;
-        if (stored->shard == OUTBOX_SHARD_AWAY) {
-            if (!routing_to_remote_member(routing, &choice->route, stored))
-                deliver_elsewhere(routing, set, stored->filter_hash);
-            continue;
-        }
-        if (session_ref_is_remote(choice->route.session)) {
-            struct share *share = share_of_hash(set, stored->filter_hash);
+        if (choice->stored.shard == OUTBOX_SHARD_AWAY) {
+            deliver_to_chosen_client(routing, choice);
+        } else if (session_ref_is_remote(choice->route.session)) {
+            struct share *share = share_of_hash(set, choice->stored.filter_hash);
             if (share != NULL)
                 deliver_to_chosen_shard(routing, share, choice);
-            continue;
+        } else {
+            deliver_to_member(routing, choice);
         }
-        routing_to_batch(routing, session_ref_worker(choice->route.session),
-                         &(struct addressees){.routes = &choice->route,
-                                              .count = 1,
-                                              .member = choice->member,
-                                              .share = choice->share});
     }
     routing->delivery.outbox = tag;
 }
 
 struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct message *message,
-                                         struct outbox_tag tag, const struct outbox_choice *choices,
+                                         struct outbox_tag tag, struct outbox_choice *choices,
                                          uint32_t count, enum outbox_whom whom, enum rc *rc)
 {
     struct routing routing;
@@ -272,7 +273,7 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
     if (whom == OUTBOX_ALL)
         routing_to_routes(&routing, &set);
     if (choices == NULL)
-        replay_to_anybody(&routing, &set);
+        deliver_to_anybody(&routing, &set);
     else if (tag.replayed)
         replay_shares(&routing, &set, choices, count);
     else

@@ -42,6 +42,7 @@ struct publish_ticket {
     uint32_t remaining;          /* commits not answered yet */
     enum rc rc;                  /* the first failure */
     bool taken, refused;         /* by some session */
+    bool not_found;              /* a node has nobody who would take it */
     struct outbox_entry *outbox; /* NULL, or who waits instead of the owner */
     struct moved_record *moved;  /* the same */
     struct share_watch *watch;   /* the same */

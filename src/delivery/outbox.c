@@ -13,7 +13,7 @@
  * shard that are younger wait behind it, for the order. Of one topic that is retained those that
  * were on their way already go there once more behind it, or the older value would stay.
  */
-#include "delivery/batch.h"
+#include "delivery/routing.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -31,14 +31,17 @@ struct outbox_entry {
     uint32_t count;
     uint32_t sent_after; /* hub->remote->moves, when it was sent on its way last */
     bool restored;       /* read from the store, and not sent on its way since */
+    bool replayed;       /* it may have been on its way before */
+    bool settles;        /* new choices are being stored */
+    bool not_found;      /* a node that was chosen had nobody, the last time */
     bool sent;           /* on its way, and not put off */
     bool waits;          /* retained, and all have it; an older one of its topic is not done */
     bool anew;           /* ... was put off while this one was on its way */
-    bool chosen; /* its choices are known; else, when it is replayed, members are chosen anew */
+    bool chosen;         /* its choices are known */
     enum outbox_whom whom;
     enum outbox_promise promise;
     struct publish_ticket *asker; /* waits until all have it; NULL: nobody does */
-    struct outbox_choice choices[];
+    struct outbox_choice *choices;
 };
 
 /* ---- what has not come to all ------------------------------------------------------------------
@@ -49,6 +52,7 @@ struct outbox_line {
     struct list entries; /* in the order of their numbers */
     uint64_t left_out;   /* the lowest number that waits for the next start; 0: none does */
     struct list waiting; /* struct line_wait, in the order in which they came */
+    uint32_t settling;   /* entries whose new choices are being stored */
 };
 
 /* Somebody waits until everything up to that number has come to all. */
@@ -66,6 +70,7 @@ static struct outbox_line *line_of(struct delivery_hub *hub, const struct store_
         for (uint32_t i = 0; i < count; i++) {
             list_init(&hub->outbox_lines[i].entries);
             hub->outbox_lines[i].left_out = 0;
+            hub->outbox_lines[i].settling = 0;
             list_init(&hub->outbox_lines[i].waiting);
         }
     }
@@ -153,6 +158,7 @@ static void answer(struct outbox_entry *entry, enum rc rc)
     if (entry->asker != NULL)
         ticket_answered(entry->asker, rc);
     message_drop(entry->message);
+    mem_free(entry->choices);
     mem_free(entry);
 }
 
@@ -244,6 +250,7 @@ static void put_off_one(struct outbox_entry *entry)
     struct delivery_hub *hub = entry->hub;
     struct list *before = hub->undelivered.prev;
     entry->sent = entry->waits = entry->anew = false;
+    entry->replayed = true;
     if (hub->undelivered_count == OUTBOX_UNDELIVERED_MAX) {
         metric_inc(hub->metrics, METRIC_OUTBOX_PUT_OFF_LIMIT);
         leave_out(entry);
@@ -287,6 +294,8 @@ static bool has_to_wait(const struct outbox_entry *entry)
     const struct outbox_entry *first = CONTAINER_OF(oldest, struct outbox_entry, in_line);
     if (first != entry && first->sent && first->sent_after != moves(entry->hub))
         return true;
+    if (line_of(entry->hub, entry->store)->settling > 0)
+        return true;
     LIST_FOR_EACH (link, &entry->hub->undelivered) {
         if (CONTAINER_OF(link, struct outbox_entry, link)->store == entry->store)
             return true;
@@ -294,8 +303,9 @@ static bool has_to_wait(const struct outbox_entry *entry)
     return false;
 }
 
-void outbox_delivered(struct outbox_entry *entry, enum rc rc)
+void outbox_delivered(struct outbox_entry *entry, enum rc rc, bool not_found)
 {
+    entry->not_found = not_found;
     bool is_done = (rc == RC_OK || rc == RC_REFUSED) && !entry->anew;
     if (!is_done)
         put_off(entry);
@@ -305,27 +315,124 @@ void outbox_delivered(struct outbox_entry *entry, enum rc rc)
         entry_end(entry, rc);
 }
 
-static void dispatch(struct outbox_entry *entry, bool replayed)
+/* ---- who is chosen for a share -----------------------------------------------------------------
+ */
+
+static void set_choice(struct delivery_hub *hub, struct outbox_choice *choice, struct share *share,
+                       struct subscription *member, const struct route *route)
+{
+    static_assert((int)OUTBOX_SHARD_AWAY == (int)NO_SHARD,
+                  "a member of no shard is on another node");
+    bool away = session_ref_is_remote(route->session) &&
+                !atomic_load_explicit(&hub->remote->shards_have_homes, memory_order_relaxed);
+    *choice = (struct outbox_choice){.stored = {.filter_hash = outbox_share_hash(member),
+                                                .shard = away ? OUTBOX_SHARD_AWAY : member->shard},
+                                     .route = *route,
+                                     .member = member,
+                                     .share = share};
+}
+
+static void put_choices(const struct outbox_entry *entry)
+{
+    struct store_key key = record_key_of(entry->store->shard, RECORD_CHOICES, entry->number);
+    struct outbox_share *shares = mem_new(entry->count * sizeof(*shares));
+    uint8_t *encoded = mem_new((size_t)entry->count * OUTBOX_SHARE_BYTES + 1);
+    for (uint32_t i = 0; i < entry->count; i++)
+        shares[i] = entry->choices[i].stored;
+    struct record_value value;
+    choices_record_encode(shares, entry->count, entry->whom, encoded, &value);
+    record_put(entry->store, STORE_STATE, &key, &value);
+    mem_free(encoded);
+    mem_free(shares);
+}
+
+/* Whether one of no shard is to get it still, or has got it: another node knows that, as long as it
+ * does not say that it has nobody. */
+static bool stands(const struct outbox_entry *entry, struct outbox_choice *choice,
+                   struct share *share)
+{
+    session_ref session = choice->route.session;
+    if (session == 0)
+        return choice->is_over; /* it is not known any more which node it was */
+    if (!session_ref_is_remote(session)) {
+        choice->is_over |= choice->sent;
+        return true;
+    }
+    bool is_there = share != NULL && share_has_member(share, session, NO_SHARD);
+    return !choice->unreached && (is_there || (choice->sent && !entry->not_found));
+}
+
+static bool choose_again(const struct outbox_entry *entry, struct outbox_choice *choice,
+                         struct share *share)
+{
+    const struct publication *p = &entry->message->publication;
+    const struct router *router = entry->hub->router;
+    struct subscription *member;
+    struct route route;
+    if (share == NULL ||
+        !share_choose(share, router->share_choice, share_reach_of(router), p->publisher_hash,
+                      p->topic, choice->route.session, &member, &route))
+        return false;
+    set_choice(entry->hub, choice, share, member, &route);
+    return true;
+}
+
+static bool choose_anew(struct outbox_entry *entry)
+{
+    struct route_set set;
+    bool changed = false;
+    route_find(&entry->hub->reader, entry->message->publication.topic, ROUTE_AT_ONCE, &set);
+    for (uint32_t i = 0; i < entry->count; i++) {
+        struct outbox_choice *choice = &entry->choices[i];
+        if (choice->stored.shard != OUTBOX_SHARD_AWAY)
+            continue;
+        struct share *share = share_of_hash(&set, choice->stored.filter_hash);
+        if (!stands(entry, choice, share))
+            changed |= choose_again(entry, choice, share);
+    }
+    entry->not_found = false;
+    return changed;
+}
+
+static void committed(struct store_waiter *waiter, enum rc rc);
+
+/* A member of no shard that has gone is replaced, and the choice stored before anybody gets it: or
+ * the next time another one would be chosen, and both have it. False: committed() goes on. */
+static bool settle_choices(struct outbox_entry *entry)
+{
+    if (entry->count == 0 || !choose_anew(entry))
+        return true;
+    put_choices(entry);
+    entry->settles = true;
+    line_of(entry->hub, entry->store)->settling++;
+    enum rc rc = store_wait(entry->store, &entry->waiter);
+    if (rc != RC_AGAIN)
+        committed(&entry->waiter, rc);
+    return false;
+}
+
+static void dispatch(struct outbox_entry *entry)
 {
     enum rc rc;
+    if (entry->replayed && !settle_choices(entry))
+        return;
     struct outbox_tag tag = {.number = entry->number,
                              .low = low_of(entry->hub, entry->store),
                              .shard = entry->store->shard,
-                             .replayed = replayed,
+                             .replayed = entry->replayed,
                              .restored = entry->restored,
                              .keeps = entry->restored || entry->asker != NULL ||
                                       entry->promise == OUTBOX_PROMISED};
     entry->restored = false;
     entry->sent = true;
     entry->sent_after = moves(entry->hub);
-    bool anew = replayed && !entry->chosen;
     struct publish_ticket *ticket =
-        delivery_dispatch(entry->hub, entry->message, tag, anew ? NULL : entry->choices,
+        delivery_dispatch(entry->hub, entry->message, tag, entry->chosen ? entry->choices : NULL,
                           entry->count, entry->whom, &rc);
     if (ticket != NULL)
         ticket->outbox = entry;
     else
-        outbox_delivered(entry, rc);
+        outbox_delivered(entry, rc, rc == RC_NOT_FOUND);
 }
 
 /* [MQTT-3.3.2-5] */
@@ -361,7 +468,7 @@ void outbox_try_again(struct delivery_hub *hub)
         else if (publication_overdue(&entry->message->publication, hub->sessions->now_ms))
             expire(entry);
         else
-            dispatch(entry, true);
+            dispatch(entry);
     }
 }
 
@@ -395,16 +502,21 @@ void outbox_deinit(struct delivery_hub *hub)
 static void committed(struct store_waiter *waiter, enum rc rc)
 {
     struct outbox_entry *entry = CONTAINER_OF(waiter, struct outbox_entry, waiter);
+    bool settles = entry->settles;
+    entry->settles = false;
+    line_of(entry->hub, entry->store)->settling -= settles;
     bool lacks_routes = delivery_lacks_routes(entry->hub);
     if (rc == RC_OK && (has_to_wait(entry) || lacks_routes)) {
         entry->hub->lacked_routes |= lacks_routes;
         put_off(entry);
     } else if (rc == RC_OK) {
-        dispatch(entry, false);
+        dispatch(entry);
     } else if (rc == RC_CLOSED) { /* the next start finds it in the store, or does not */
         struct outbox_line *line = line_of(entry->hub, entry->store);
         answer(entry, RC_CLOSED);
         answer_waiting(line, true);
+    } else if (settles) {
+        put_off(entry);
     } else if (entry->promise == OUTBOX_PROMISED) {
         store_wait_until_it_works(entry->store, &entry->waiter);
     } else {
@@ -415,7 +527,7 @@ static void committed(struct store_waiter *waiter, enum rc rc)
 static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_shard *store,
                                       struct message *message, uint64_t number, uint32_t shares)
 {
-    struct outbox_entry *entry = mem_new(sizeof(*entry) + shares * sizeof(entry->choices[0]));
+    struct outbox_entry *entry = NEW(struct outbox_entry);
     *entry = (struct outbox_entry){
         .waiter = {.done = committed,
                    .written_is_enough = message->publication.durability == DURABILITY_INTERVAL},
@@ -424,6 +536,7 @@ static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_sha
         .message = message_hold(message),
         .number = number,
         .chosen = true,
+        .choices = mem_new(shares * sizeof(entry->choices[0]) + 1),
     };
     list_init(&entry->waiter.link);
     list_init(&entry->link);
@@ -451,17 +564,7 @@ uint64_t outbox_share_hash(struct subscription *member)
 static void add_choice(struct outbox_entry *entry, struct share *share, struct subscription *member,
                        const struct route *route)
 {
-    static_assert((int)OUTBOX_SHARD_AWAY == (int)NO_SHARD,
-                  "a member of no shard is on another node");
-    const struct delivery_remote *remote = entry->hub->remote;
-    bool away = session_ref_is_remote(route->session) &&
-                !atomic_load_explicit(&remote->shards_have_homes, memory_order_relaxed);
-    entry->choices[entry->count++] =
-        (struct outbox_choice){.stored = {.filter_hash = outbox_share_hash(member),
-                                          .shard = away ? OUTBOX_SHARD_AWAY : member->shard},
-                               .route = *route,
-                               .member = member,
-                               .share = share};
+    set_choice(entry->hub, &entry->choices[entry->count++], share, member, route);
 }
 
 static void choose_members(struct outbox_entry *entry, const struct route_set *set)
@@ -475,20 +578,6 @@ static void choose_members(struct outbox_entry *entry, const struct route_set *s
                          p->publisher_hash, p->topic, 0, &member, &route))
             add_choice(entry, set->shares[i], member, &route);
     }
-}
-
-static void put_choices(const struct outbox_entry *entry)
-{
-    struct store_key key = record_key_of(entry->store->shard, RECORD_CHOICES, entry->number);
-    struct outbox_share *shares = mem_new(entry->count * sizeof(*shares));
-    uint8_t *encoded = mem_new((size_t)entry->count * OUTBOX_SHARE_BYTES + 1);
-    for (uint32_t i = 0; i < entry->count; i++)
-        shares[i] = entry->choices[i].stored;
-    struct record_value value;
-    choices_record_encode(shares, entry->count, entry->whom, encoded, &value);
-    record_put(entry->store, STORE_STATE, &key, &value);
-    mem_free(encoded);
-    mem_free(shares);
 }
 
 static void entry_put(const struct outbox_entry *entry)
@@ -552,7 +641,7 @@ static void replay(struct delivery_hub *hub, struct engine *engine, struct store
     uint32_t count = (uint32_t)(shares.len / OUTBOX_SHARE_BYTES);
     struct outbox_entry *entry = entry_new(hub, store, message, number, count);
     entry->chosen = value != NULL;
-    entry->restored = true;
+    entry->restored = entry->replayed = true;
     entry->whom = whom;
     while (entry->count < count)
         choices_record_next(&shares, &entry->choices[entry->count++].stored);
@@ -561,7 +650,7 @@ static void replay(struct delivery_hub *hub, struct engine *engine, struct store
     if (has_to_wait(entry) || delivery_lacks_routes(hub))
         put_off(entry);
     else
-        dispatch(entry, true);
+        dispatch(entry);
 }
 
 static enum rc replay_shard(struct delivery_hub *hub, struct engine *engine,
