@@ -312,6 +312,7 @@ static void server_that_loses_its_connections_again_and_again_is_killed(void **s
 static void server_that_rests_is_started_when_it_is_woken(void **state)
 {
     struct place *place = place_new();
+    struct managed_note note;
     (void)state;
 
     start(place);
@@ -324,6 +325,11 @@ static void server_that_rests_is_started_when_it_is_woken(void **state)
     assert_int_equal(starts(place), 1);
     look(place);
     assert_int_equal(place->store, MANAGED_STORE_CLEAN);
+    assert_true(managed_note_read(place->folder, &note));
+    snprintf(note.boot, sizeof(note.boot), "another-boot"); /* its files may not be on the disk */
+    assert_true(managed_note_write(place->folder, &note));
+    look(place);
+    assert_int_equal(place->store, MANAGED_STORE_UNCLEAN);
     managed_wake(&place->process, clock_ms());
     AWAIT(place, starts(place) == 2);
     kill(place->process.pid, SIGSTOP);

@@ -339,17 +339,27 @@ static bool lives(struct managed_process *process)
     return managed_started(process->pid) == process->started;
 }
 
+/* The server leaves that to the kernel, also when it ends. */
+static bool flush(const struct managed_process *process)
+{
+    int fd = open(process->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good = fd >= 0 && syncfs(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
 static void gone(struct managed_process *process, uint64_t now_ms)
 {
     if (process->state == MANAGED_ENDS) {
-        note_process(process, 0);
+        if (flush(process))
+            note_process(process, 0);
         process->state = MANAGED_OFF;
         process->pid = 0;
         LOG(LOG_INFO, "engine.ended", log_text("folder", process->folder));
         return;
     }
-    if (process->rests) {
-        note_process(process, 0);
+    if (process->rests) { /* its files are not on the disk yet: the note stays as it is */
         process->state = MANAGED_RESTS;
         process->pid = 0;
         return;
