@@ -341,6 +341,31 @@ static void server_that_rests_is_started_when_it_is_woken(void **state)
     end(place);
 }
 
+/* Else a node that has lost everything would say that it has run on. */
+static void store_that_never_got_to_the_disk_is_unclean_when_its_server_ran(void **state)
+{
+    struct place *place = place_new();
+    struct managed_note note;
+    char path[128];
+    (void)state;
+
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    managed_stop(&place->process, clock_ms());
+    AWAIT(place, place->process.state == MANAGED_OFF);
+    snprintf(path, sizeof(path), "%s/store/jetstream", place->folder);
+    (void)rmdir(path);
+    look(place);
+    assert_int_equal(place->store, MANAGED_STORE_NEW);
+    assert_true(managed_note_read(place->folder, &note));
+    note.started = 1;
+    snprintf(note.boot, sizeof(note.boot), "another-boot");
+    assert_true(managed_note_write(place->folder, &note));
+    look(place);
+    assert_int_equal(place->store, MANAGED_STORE_UNCLEAN);
+    end(place);
+}
+
 static void store_counts_as_used_before_its_server_runs(void **state)
 {
     struct place *place = place_new();
@@ -461,6 +486,7 @@ int main(void)
         cmocka_unit_test(server_is_named_after_its_store),
         cmocka_unit_test(server_was_alone_when_it_has_never_been_one_of_several),
         cmocka_unit_test(store_that_was_in_use_when_the_machine_went_down_is_unclean),
+        cmocka_unit_test(store_that_never_got_to_the_disk_is_unclean_when_its_server_ran),
         cmocka_unit_test(store_counts_as_used_before_its_server_runs),
         cmocka_unit_test(server_that_loses_its_connections_again_and_again_is_killed),
         cmocka_unit_test(server_that_rests_is_started_when_it_is_woken),

@@ -82,15 +82,17 @@ enum rc managed_look(const char *folder, struct managed_nats *nats, enum managed
     }
     snprintf(nats->folder, sizeof(nats->folder), "%s", whole);
     free(whole);
-    if (!store_is_there(nats->folder) || !read_store_id(nats->folder, nats->store_id)) {
-        *store = MANAGED_STORE_NEW;
-        return new_store_id(nats, error);
-    }
     managed_boot(boot);
     bool noted = managed_note_read(nats->folder, &note);
     bool clean = noted && (note.started == 0 || strcmp(note.boot, boot) == 0);
-    *store = clean ? MANAGED_STORE_CLEAN : MANAGED_STORE_UNCLEAN;
-    return RC_OK;
+    bool has_id = read_store_id(nats->folder, nats->store_id);
+    if (store_is_there(nats->folder) && has_id) {
+        *store = clean ? MANAGED_STORE_CLEAN : MANAGED_STORE_UNCLEAN;
+        return RC_OK;
+    }
+    /* One that ran when the machine went down may never have got anything to the disk. */
+    *store = noted && !clean ? MANAGED_STORE_UNCLEAN : MANAGED_STORE_NEW;
+    return *store == MANAGED_STORE_UNCLEAN && has_id ? RC_OK : new_store_id(nats, error);
 }
 
 bool managed_was_alone(const char *folder)
