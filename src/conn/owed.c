@@ -85,12 +85,8 @@ static void write_failure(struct conn *conn, struct owed *owed)
         conn_refuse(conn, MQTT_SERVER_UNAVAILABLE, NULL);
         return;
     }
-    if (type == PACKET_PUBCOMP || type == PACKET_PUBREL)
-        return;                     /* withheld: it is sent again when the client comes back */
-    if (conn->version != MQTT_V5) { /* that cannot be said: it is sent again, and what follows it */
-        conn_close(conn, conn_reason_of(owed->rc));
-        return;
-    }
+    if (conn->version != MQTT_V5 || type == PACKET_PUBCOMP || type == PACKET_PUBREL)
+        return; /* withheld: it is sent again when the client comes back */
     uint8_t packet[8];
     uint8_t *end =
         ack_write(packet, MQTT_V5, type, owed_packet_id(owed), (uint8_t)conn_reason_of(owed->rc));

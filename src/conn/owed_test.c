@@ -135,7 +135,7 @@ static void pubcomp_waits_when_the_identifier_was_known(void **state)
 
 /* ---- failure ------------------------------------------------------------------------------- */
 
-static void puback_of_what_could_not_be_kept_says_so_or_the_connection_ends(void **state)
+static void puback_of_what_could_not_be_kept_says_so_or_is_withheld(void **state)
 {
     struct fixture *f = *state;
     for (enum mqtt_version version = MQTT_V311; version <= MQTT_V5; version++) {
@@ -146,7 +146,7 @@ static void puback_of_what_could_not_be_kept_says_so_or_the_connection_ends(void
         if (version == MQTT_V5)
             expect_ack(client, PACKET_PUBACK, 7, MQTT_IMPLEMENTATION_SPECIFIC_ERROR);
         else
-            expect_end(client);
+            expect_silence(client);
         make_early(f);
         client_close(keeper);
     }
@@ -156,14 +156,13 @@ static void puback_of_what_could_not_be_kept_says_so_or_the_connection_ends(void
 static void failed_acknowledgement_holds_up_none_behind_it(void **state)
 {
     struct fixture *f = *state;
-    struct client *keeper, *client = pair_on_late_store(f, MQTT_V5, &keeper);
+    struct client *keeper, *client = pair_on_late_store(f, MQTT_V311, &keeper);
     send_publish(client, 1, 1, "x");
     settle(f);
     send_ack(client, PACKET_PUBREL, 9, 0);
     settle(f);
     answer_client(keeper, RC_IO);
-    expect_ack(client, PACKET_PUBACK, 1, MQTT_IMPLEMENTATION_SPECIFIC_ERROR);
-    expect_ack(client, PACKET_PUBCOMP, 9, MQTT_PACKET_IDENTIFIER_NOT_FOUND);
+    expect_ack(client, PACKET_PUBCOMP, 9, 0);
 }
 
 /* One of two shards is enough to fail, whichever answers first. */
@@ -574,7 +573,7 @@ int main(void)
         RULE(session_that_ends_with_the_connection_waits_for_no_store),
         RULE(retained_message_waits_for_the_shard_of_its_topic),
         RULE(pubcomp_waits_when_the_identifier_was_known),
-        RULE(puback_of_what_could_not_be_kept_says_so_or_the_connection_ends),
+        RULE(puback_of_what_could_not_be_kept_says_so_or_is_withheld),
         RULE(failed_acknowledgement_holds_up_none_behind_it),
         RULE(pubrec_fails_when_one_of_its_shards_does),
         RULE(failed_pubrec_gives_the_receive_maximum_back),

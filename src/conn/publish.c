@@ -98,8 +98,7 @@ static enum mqtt_reason refusal_of(const struct conn *conn, const struct publish
     return MQTT_SUCCESS;
 }
 
-/* Answers a refused publication: 5.0 says why. 3.x has no way to: what is not safe ends the
- * connection, or what follows would overtake it. */
+/* Answers a refused publication: 5.0 says why, 3.x has no way to. */
 static void refuse(struct conn *conn, const struct publish *publish, enum mqtt_reason reason)
 {
     if (publish->qos == 0) {
@@ -109,10 +108,8 @@ static void refuse(struct conn *conn, const struct publish *publish, enum mqtt_r
     }
     uint8_t type = publish->qos == 1 ? PACKET_PUBACK : PACKET_PUBREC;
     if (conn->version != MQTT_V5) {
-        if (reason == MQTT_QUOTA_EXCEEDED) { /* it is sent again, and what follows it */
-            conn_close(conn, reason);
-            return;
-        }
+        if (reason == MQTT_QUOTA_EXCEEDED)
+            return; /* withheld: it is not safe, and 3.x cannot say so */
         reason = MQTT_SUCCESS;
         if (publish->qos == 2)
             session_received_add(conn->session, publish->packet_id, /* for its PUBREL */
