@@ -54,8 +54,9 @@ static bool look(struct homes *homes)
     nats->route_count = homes->lone ? 0 : homes->options.others;
     managed_server_name(nats, homes->server);
     mark_read_text(homes->data_dir, KEPT_FILE, last, sizeof(last));
-    bool is_new = homes->emptied && homes->mark.founded && homes->store == MANAGED_STORE_NEW;
-    homes->cold = strcmp(last, homes->server) == 0 || strcmp(last, KEPT_ANY) == 0 || is_new;
+    homes->fresh = homes->emptied && homes->store == MANAGED_STORE_NEW;
+    homes->cold = strcmp(last, homes->server) == 0 || strcmp(last, KEPT_ANY) == 0 ||
+                  (homes->fresh && homes->mark.founded);
     mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
     if (last[0] != '\0' && strcmp(last, homes->server) != 0)
         memcpy(homes->replaced, last, sizeof(last));

@@ -280,6 +280,8 @@ static void look_for_streams(struct homes *homes, uint64_t now_ms)
     char error[JETSTREAM_ERROR_MAX] = "";
 
     enum rc rc = jetstream_look(homes->jetstream, HOMES_GROUPS, STEP_MS, error);
+    if (rc == RC_NOT_FOUND && homes->fresh && homes->mark.founded)
+        homes->cold = true; /* it has heard that the cluster is founded after its engine began */
     if (rc == RC_NOT_FOUND && (homes->cold || homes->mark.growing))
         rc = make_streams_again(homes, error);
     if (rc == RC_NOT_FOUND) {

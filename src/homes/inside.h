@@ -379,6 +379,7 @@ struct homes {
     bool lone;         /* the engine's store is of a server by itself, and there are others */
     bool grows;        /* ... which are here: the groups are given up */
     bool emptied;      /* there was nothing in the data directory at the start */
+    bool fresh;        /* ... and its engine is a new one */
     bool cold;         /* the store was kept though power was lost: groups wait for all nodes */
     uint64_t now_ms;   /* of this turn */
     uint64_t holds_ms; /* when it is looked at again */

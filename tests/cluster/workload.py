@@ -120,9 +120,9 @@ class Workload:
         return [each for each in found if each.rule in WAITING]
 
     async def _all(self, events, what):
-        for event in events:
-            if not await self._wait(event.is_set, SETTLE_S):
-                self.history.add("trouble", what=f"no {what} within {SETTLE_S:.0f} s")
+        if not await self._wait(lambda: all(event.is_set() for event in events), SETTLE_S):
+            lacking = sum(not event.is_set() for event in events)
+            self.history.add("trouble", what=f"no {what} within {SETTLE_S:.0f} s, of {lacking}")
 
     async def _wait(self, condition, seconds):
         deadline = self.loop.time() + seconds
