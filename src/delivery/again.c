@@ -133,7 +133,7 @@ static bool put_into_list(struct publish_ticket *ticket)
     list_insert_between(&ticket->link, before, before->next);
     ticket->listed = true;
     hub->again_waiting -= ticket->waits;
-    ticket->waits = false;
+    ticket->waits = ticket->anew = false;
     ticket->rc = RC_OK;
     ticket->taken = ticket->refused = false;
     metric_inc(hub->metrics, METRIC_PUBLISH_AGAIN);
@@ -148,12 +148,18 @@ bool again_take(struct publish_ticket *ticket, enum rc rc)
     if (again_is_due(rc)) {
         if (!put_into_list(ticket))
             return false;
-        for (struct list *link = ticket->in_line.next;
-             ticket->hub->again_waiting > 0 && link != line_of(ticket); link = link->next)
-            if (in_line(link)->waits && are_alike(in_line(link), ticket))
-                (void)put_into_list(in_line(link)); /* else it stays as it is */
+        for (struct list *link = ticket->in_line.next; link != line_of(ticket); link = link->next) {
+            struct publish_ticket *younger = in_line(link);
+            if (!are_alike(younger, ticket))
+                continue;
+            younger->anew = !younger->listed && !younger->waits;
+            if (younger->waits)
+                (void)put_into_list(younger); /* else it stays as it is */
+        }
         return true;
     }
+    if (ticket->anew && put_into_list(ticket))
+        return true;
     const struct publish_ticket *elder = elder_of(ticket);
     if (elder == NULL || (elder->listed && put_into_list(ticket)))
         return elder != NULL;
