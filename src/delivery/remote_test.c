@@ -392,71 +392,6 @@ static void entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_
     part(n);
 }
 
-static void retain_there(struct node *n, const struct client *publisher, const char *payload)
-{
-    struct publication p = {.topic = bytes_of_str("b"),
-                            .payload = bytes_of_str(payload),
-                            .qos = 2,
-                            .retain = true,
-                            .received_ms = NOW_MS,
-                            .publisher = publisher->session->ref};
-    assert_non_null(delivery_publish(hub_of(publisher->session), &p, NULL, NULL).ticket);
-    node_settle(n);
-}
-
-/* It went there first, and would leave the older value behind. */
-static void entry_that_replaces_a_retained_one_goes_there_again_behind_it(void **state)
-{
-    for (int failed_first = 0; failed_first < 2; failed_first++) {
-        struct node *n = *state;
-        struct client *publisher = come(n, id_of((uint32_t)failed_first), LONG_S);
-        meet(n);
-        other.is_home = other.hangs = true;
-        n->f->published_count = 0;
-        retain_there(n, publisher, "x");
-        retain_there(n, publisher, "y");
-        retain_there(n, publisher, "z");
-        assert_int_equal(other.count, 3);
-        if (failed_first)
-            ticket_answered(other.hanging[0], RC_CLOSED);
-        ticket_answered(other.hanging[1], RC_OK);
-        node_settle(n);
-        assert_int_equal(n->f->published_count, 0);
-        if (!failed_first)
-            ticket_answered(other.hanging[0], RC_CLOSED);
-        ticket_answered(other.hanging[2], RC_OK);
-        other.hangs = false;
-        later(n);
-        later(n);
-        later(n);
-        assert_int_equal(other.count, 6);
-        assert_string_equal(other.sent[3].payload, "x");
-        assert_string_equal(other.sent[4].payload, "y");
-        assert_string_equal(other.sent[5].payload, "z");
-        assert_int_equal(n->f->published_count, 3);
-        part(n);
-    }
-}
-
-static void entry_that_is_done_before_one_that_it_replaces_ends_behind_it(void **state)
-{
-    struct node *n = *state;
-    struct client *publisher = come(n, id_of(0), LONG_S);
-    meet(n);
-    other.is_home = other.hangs = true;
-    retain_there(n, publisher, "x");
-    retain_there(n, publisher, "y");
-    ticket_answered(other.hanging[1], RC_OK);
-    node_settle(n);
-    assert_int_equal(n->f->published_count, 0);
-    ticket_answered(other.hanging[0], RC_OK);
-    node_settle(n);
-    assert_int_equal(n->f->published_count, 2);
-    later(n);
-    assert_int_equal(other.count, 2);
-    part(n);
-}
-
 static bool is_retained(const struct node *n, const char *topic)
 {
     struct message *message = retained_get(&n->f->retained, bytes_of_str(topic), NOW_MS);
@@ -804,8 +739,6 @@ int main(void)
         RULE(entries_that_come_in_order_never_reach_the_limit),
         RULE(retained_publication_goes_to_the_home_of_its_topic),
         RULE(entry_is_retained_when_its_topic_has_a_home_again_and_its_publisher_waits),
-        RULE(entry_that_replaces_a_retained_one_goes_there_again_behind_it),
-        RULE(entry_that_is_done_before_one_that_it_replaces_ends_behind_it),
         RULE(publication_is_retained_when_its_topic_has_come_home_meanwhile),
         RULE(home_of_a_topic_retains_what_comes_from_another_node),
         RULE(publication_whose_home_has_moved_is_routed_anew_in_order_and_then_acknowledged),
