@@ -356,6 +356,12 @@ void changelog_claim(struct changelog *log, struct bytes note, uint64_t now_ms)
     log->self.note = bytes_of(NULL, 0); /* it has been copied into the record */
 }
 
+uint64_t changelog_claims(const struct changelog *log)
+{
+    bool is_between = log->state > CHANGELOG_CLAIMING && log->state < CHANGELOG_OPEN;
+    return is_between ? log->claim_sequence : 0;
+}
+
 enum rc changelog_append_fenced(struct changelog *log, struct bytes batch, uint64_t cookie,
                                 uint64_t now_ms)
 {

@@ -194,6 +194,9 @@ void changelog_depose(struct changelog *log);
  * the claim. */
 void changelog_claim(struct changelog *log, struct bytes note, uint64_t now_ms);
 
+/* The epoch that it is going to open, from when its claim is known to be in the log; else 0. */
+uint64_t changelog_claims(const struct changelog *log);
+
 /*
  * OPEN: appends a batch of 1 to CHANGELOG_BATCH_MAX bytes. RC_OK: borrows it until committed() or
  * deposed(). RC_AGAIN: one is on its way. RC_CLOSED: this node is not home. RC_FULL: too large.

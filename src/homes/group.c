@@ -291,6 +291,10 @@ void group_turn(struct group *group, uint64_t now_ms)
         changelog_abandon(&group->log);
         tell_lost(group, "this node hears few others, and its lease is over");
     }
+    if (changelog_claims(&group->log) > group->claimed) {
+        group->claimed = changelog_claims(&group->log);
+        homes_hurry_here(homes); /* others may read of it before it opens */
+    }
     if (group_is_in_minority(homes))
         group_unclaim(group); /* or it is accepted when this node is cut off no longer */
     note_behind(group, now_ms);

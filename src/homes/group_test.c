@@ -197,6 +197,27 @@ static struct homes_group_news news_of(const struct member *member)
     return news;
 }
 
+/* Others read of the claim meanwhile, and would think that a node that is out of reach has made it.
+ */
+static void node_says_what_it_has_claimed_before_it_opens_it(void **state)
+{
+    struct pair *pair = pair_settled();
+    struct member *second = pair->second;
+    (void)state;
+
+    pair->linked = false;
+    pair->first->node->cut = true;
+    while (second->group->log.state != CHANGELOG_WAITING)
+        step(pair);
+    struct homes_group_news said = news_of(second);
+    assert_int_equal(said.part, HOMES_NO_PART);
+    assert_true(said.epoch > pair->first->group->epoch);
+    assert_true(atomic_load(&second->homes->hurry));
+    until_home(pair, second);
+    assert_int_equal(second->group->epoch, said.epoch);
+    pair_free(pair);
+}
+
 static void group_whose_log_was_trimmed_waits_for_a_copy(void **state)
 {
     struct changelog_position copied;
@@ -451,6 +472,7 @@ int main(void)
         cmocka_unit_test(group_stays_when_only_the_links_break),
         cmocka_unit_test(group_comes_back_to_the_first_after_the_minimum_stay),
         cmocka_unit_test(group_is_released_by_a_node_that_leaves_and_claimed_at_once),
+        cmocka_unit_test(node_says_what_it_has_claimed_before_it_opens_it),
         cmocka_unit_test(group_is_not_released_before_its_owner_has_closed_it),
         cmocka_unit_test(group_that_its_node_cannot_go_on_with_goes_to_the_other_for_a_while),
         cmocka_unit_test(group_is_not_claimed_by_who_has_less_of_it_on_disk_than_another),

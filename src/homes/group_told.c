@@ -73,9 +73,9 @@ static enum homes_part part_of(const struct group *group)
 
 void group_news(const struct group *group, struct homes_group_news *out)
 {
-    *out = (struct homes_group_news){.part = (uint8_t)part_of(group),
-                                     .epoch = group->state == GROUP_AWAY ? 0 : group->epoch,
-                                     .flushed = group->flushed};
+    uint64_t epoch = group->state == GROUP_AWAY ? changelog_claims(&group->log) : group->epoch;
+    *out = (struct homes_group_news){
+        .part = (uint8_t)part_of(group), .epoch = epoch, .flushed = group->flushed};
     if (out->part == HOMES_FOLLOWS) /* a home that does not hear the next one hears of it so */
         out->epoch = group->log.chain.at.epoch;
     if (out->part == HOMES_COPIES)

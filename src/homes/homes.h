@@ -216,9 +216,10 @@ bool homes_is_cut_off(const struct homes *homes);
 enum homes_part { HOMES_NO_PART, HOMES_FOLLOWS, HOMES_IS_HOME, HOMES_LACKS, HOMES_COPIES };
 
 struct homes_group_news {
-    uint8_t part;   /* enum homes_part */
-    uint64_t epoch; /* HOMES_IS_HOME: of that; HOMES_FOLLOWS: of the last claim that it has read */
-    uint64_t sequence;                 /* what has been read of the log */
+    uint8_t part;      /* enum homes_part */
+    uint64_t epoch;    /* HOMES_IS_HOME: of that; HOMES_FOLLOWS: of the last claim that it has read;
+                        * HOMES_NO_PART: which it is going to be home of, or 0 */
+    uint64_t sequence; /* what has been read of the log */
     struct changelog_position flushed; /* COPIES: where the copy will stand */
 };
 

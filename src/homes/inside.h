@@ -268,6 +268,7 @@ struct group {
     bool stands_by;             /* this node is among those that say at once what they have read */
     _Atomic uint64_t home;      /* packed; partner of every store is homes_of() */
     _Atomic uint64_t committed; /* homes_sequence() */
+    uint64_t claimed;           /* the last that others were to hear of before it opens */
     uint64_t moved_ms;          /* the log was seen to grow last, by any node that is heard */
     _Atomic uint64_t vacant_ms; /* until then; partner of every store is homes_is_vacant() */
     _Atomic uint64_t spread;    /* the lowest that another node which is here has applied */
