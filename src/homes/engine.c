@@ -27,7 +27,15 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { TRY_MS = 2000, REMOVE_MS = 1000, COPIES_MS = 2000, ASK_SERVERS_MS = 250, REST_MS = 1500 };
+enum {
+    TRY_MS = 2000,
+    REMOVE_MS = 1000,
+    COPIES_MS = 2000,
+    ASK_SERVERS_MS = 250,
+    REST_MS = 1500,
+    JOINS_MS = 3000, /* as long does it take to read what the others have */
+    HEAR_MS = 1000,  /* as long does it take to hear all nodes that are there */
+};
 
 #define SERVER_FILE "engine-server"
 #define KEPT_FILE                                                                                  \
@@ -143,6 +151,12 @@ static bool settle_unclean(struct homes *homes)
     return false;
 }
 
+bool engine_is_behind(const struct homes *homes, uint64_t now_ms)
+{
+    const struct managed_process *process = &homes->process;
+    return process->joined && now_ms < process->since_ms + JOINS_MS;
+}
+
 bool engine_is_unclean(const struct homes *homes)
 {
     return homes->looked && homes->store == MANAGED_STORE_UNCLEAN;
@@ -163,6 +177,23 @@ static bool discard_lone(struct homes *homes)
     return true;
 }
 
+/* The engines of all others run, and are a quorum without this one. */
+static bool joins_quorum(const struct homes *homes)
+{
+    uint32_t up = peers_with_engine(homes, HOMES_ENGINE_UP);
+    return up >= majority(homes) && up >= homes->options.others;
+}
+
+/* Some nodes have not been heard yet, and may make that true. */
+static bool waits_to_join(struct homes *homes, uint64_t now_ms)
+{
+    bool may_join =
+        homes->options.others + 1 > majority(homes) && peers_heard(homes) < homes->options.others;
+    if (homes->wait_ms == 0)
+        homes->wait_ms = now_ms + HEAR_MS;
+    return may_join && now_ms < homes->wait_ms;
+}
+
 static bool start_process(struct homes *homes, uint64_t now_ms)
 {
     char error[MANAGED_ERROR_MAX] = "";
@@ -174,6 +205,9 @@ static bool start_process(struct homes *homes, uint64_t now_ms)
     if (growing_discards(homes) && !discard_lone(homes))
         return false;
     if (homes->store == MANAGED_STORE_UNCLEAN && !settle_unclean(homes))
+        return false;
+    if (homes->store == MANAGED_STORE_CLEAN && !homes->lone &&
+        managed_find(homes->options.nats.folder) == 0 && waits_to_join(homes, now_ms))
         return false;
     if (managed_start(&homes->process, homes->options.program, &homes->options.nats, now_ms,
                       error) == RC_OK)
@@ -232,10 +266,12 @@ static void rest_while_alone(struct homes *homes, uint64_t now_ms)
     struct managed_process *process = &homes->process;
 
     if (!alone) {
-        if (process->rests || process->state == MANAGED_RESTS)
+        bool rests = process->rests || process->state == MANAGED_RESTS;
+        if (rests && (process->joins || !waits_to_join(homes, now_ms)))
             managed_wake(process, now_ms);
         return;
     }
+    homes->wait_ms = 0;
     if (process->state != MANAGED_RUNS || process->rests || homes->jetstream == NULL)
         return;
     uint64_t answered_ms = jetstream_other_ms(homes->jetstream);
@@ -254,8 +290,10 @@ static void rest_while_alone(struct homes *homes, uint64_t now_ms)
 
 bool engine_turn(struct homes *homes, uint64_t now_ms)
 {
-    if (homes->options.program != NULL)
+    if (homes->options.program != NULL) {
+        homes->process.joins = joins_quorum(homes);
         rest_while_alone(homes, now_ms);
+    }
     managed_turn(&homes->process, now_ms);
     if (homes->jetstream != NULL)
         jetstream_turn(homes->jetstream);

@@ -323,7 +323,7 @@ bool homes_news_of(struct homes *homes, const char *node, struct homes_news *new
 
 static enum homes_engine engine_now(const struct homes *homes)
 {
-    if (homes->connected)
+    if (homes->connected && !engine_is_behind(homes, homes->now_ms))
         return homes->cold ? HOMES_ENGINE_KEPT : HOMES_ENGINE_UP;
     return engine_is_unclean(homes) ? HOMES_ENGINE_UNCLEAN : HOMES_ENGINE_OFF;
 }

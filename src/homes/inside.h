@@ -193,6 +193,8 @@ bool peers_take_part(const struct homes *homes);
 /* One that is here takes part in our cluster. */
 bool peers_any_takes_part(const struct homes *homes);
 uint32_t peers_here(const struct homes *homes);
+/* ... and has said what it has. */
+uint32_t peers_heard(const struct homes *homes);
 uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine);
 uint32_t peers_connected(const struct homes *homes);
 /* One that is here could be home of what this node gives up. */
@@ -387,6 +389,8 @@ struct homes {
     uint64_t most_ms, looked_ms; /* when most nodes were heard last, or the start */
     uint64_t other_ms;           /* when any other was heard last; 0: none was, or there is none */
     uint64_t servers_ms;         /* the engine's servers are asked to speak again then */
+    uint64_t wait_ms; /* until then the engine is not started for want of others that could say
+                       * whether theirs run; 0: it is not waited for */
     uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms, copies_ms;
     uint32_t rebalance;    /* the highest that was heard of */
     uint64_t rebalance_ms; /* until then no stay counts */
@@ -423,6 +427,8 @@ struct homes {
     char refusal[HOMES_WHY_MAX];
 };
 
+/* It has begun without the ends of its logs, and may not have read them yet. */
+bool engine_is_behind(const struct homes *homes, uint64_t now_ms);
 /* The machine went down while it ran, and what becomes of its store is not settled. */
 bool engine_is_unclean(const struct homes *homes);
 /* Sees to it that it runs and that there is a connection. True: there is. */

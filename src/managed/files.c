@@ -2,6 +2,7 @@
 /* The small files beside the store of a nats-server, and what the kernel says of a process. */
 #include "managed/files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -148,4 +149,39 @@ bool managed_note_write(const char *folder, const struct managed_note *note)
     int len = snprintf(text, sizeof(text), "%d %" PRIu64 " %s %s\n", (int)note->pid, note->started,
                        note->boot[0] != '\0' ? note->boot : "-", note->hash);
     return managed_write_file(folder, "process", text, (size_t)len);
+}
+
+/* ---- consensus logs ----------------------------------------------------------------------------
+ */
+
+static bool empty_folder(const char *path)
+{
+    DIR *folder = opendir(path);
+    bool any = false;
+
+    if (folder == NULL)
+        return false;
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        any = unlinkat(dirfd(folder), entry->d_name, 0) == 0 || any; /* not "." and ".." */
+    closedir(folder);
+    return any;
+}
+
+uint32_t managed_drop_ends(const char *folder)
+{
+    char logs[MANAGED_PATH_MAX + 64], log[MANAGED_PATH_MAX + 512];
+    uint32_t count = 0;
+
+    path_of(folder, "store/jetstream/SYSTEM/_js_", logs);
+    DIR *all = opendir(logs);
+    if (all == NULL)
+        return 0;
+    for (const struct dirent *entry; (entry = readdir(all)) != NULL;) {
+        if (strncmp(entry->d_name, "S-", 2) != 0)
+            continue; /* it is of no stream */
+        snprintf(log, sizeof(log), "%s/%s/msgs", logs, entry->d_name);
+        count += empty_folder(log);
+    }
+    closedir(all);
+    return count;
 }

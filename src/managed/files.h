@@ -30,4 +30,11 @@ bool managed_read_file(const char *folder, const char *name, char *out, size_t r
 /* Whole or not at all, for its owner's eyes, flushed to the disk. */
 bool managed_write_file(const char *folder, const char *name, const char *text, size_t len);
 
+/*
+ * Takes from the server's consensus logs of streams, of which there is a folder each, what came
+ * after their last snapshot. What snapshots and the streams themselves hold was accepted by a
+ * majority; behind that may be what was not. How many logs had anything there; nothing runs on it.
+ */
+uint32_t managed_drop_ends(const char *folder);
+
 #endif

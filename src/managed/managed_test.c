@@ -341,6 +341,67 @@ static void server_that_rests_is_started_when_it_is_woken(void **state)
     end(place);
 }
 
+/* A consensus log of the server: a snapshot, and what came after it. */
+static void make_log(const struct place *place, const char *name)
+{
+    static const char *const folders[] = {"store", "jetstream", "SYSTEM", "_js_",
+                                          NULL,    "snapshots"}; /* NULL: the log's own */
+    char at[256], end[300];
+
+    snprintf(at, sizeof(at), "%s", place->folder);
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        size_t len = strlen(at);
+        snprintf(at + len, sizeof(at) - len, "/%s", folders[i] == NULL ? name : folders[i]);
+        (void)mkdir(at, 0700);
+    }
+    assert_true(managed_write_file(at, "snap.1.3", "s", 1));
+    at[strlen(at) - strlen("/snapshots")] = '\0';
+    assert_true(managed_write_file(at, "tav.idx", "vote", 4));
+    snprintf(end, sizeof(end), "%s/msgs", at);
+    assert_int_equal(mkdir(end, 0700), 0);
+    assert_true(managed_write_file(end, "1.blk", "1", 1) &&
+                managed_write_file(end, "1.idx", "1", 1));
+}
+
+static bool log_has(const struct place *place, const char *log, const char *name)
+{
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/store/jetstream/SYSTEM/_js_/%s/%s", place->folder, log, name);
+    return access(path, F_OK) == 0;
+}
+
+static void server_that_joins_a_quorum_begins_without_the_ends_of_its_logs(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    make_log(place, "S-R3F-one");
+    make_log(place, "S-R3F-two");
+    make_log(place, "_meta_");
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    assert_false(place->process.joined);
+    assert_true(log_has(place, "S-R3F-one", "msgs/1.blk")); /* it may be needed for a quorum */
+    place->process.joins = true;
+    kill(place->process.pid, SIGKILL);
+    AWAIT(place, starts(place) == 2);
+    assert_true(place->process.joined);
+    static const char *const logs[] = {"S-R3F-one", "S-R3F-two"};
+    for (size_t i = 0; i < 2; i++) {
+        assert_false(log_has(place, logs[i], "msgs/1.blk") ||
+                     log_has(place, logs[i], "msgs/1.idx"));
+        assert_true(log_has(place, logs[i], "msgs") && log_has(place, logs[i], "tav.idx"));
+        assert_true(log_has(place, logs[i], "snapshots/snap.1.3"));
+    }
+    assert_true(log_has(place, "_meta_", "msgs/1.blk"));
+    place->process.joins = false;
+    kill(place->process.pid, SIGKILL);
+    AWAIT(place, starts(place) == 3);
+    assert_false(place->process.joined);
+    end(place);
+}
+
 /* Else a node that has lost everything would say that it has run on. */
 static void store_that_never_got_to_the_disk_is_unclean_when_its_server_ran(void **state)
 {
@@ -490,6 +551,7 @@ int main(void)
         cmocka_unit_test(store_counts_as_used_before_its_server_runs),
         cmocka_unit_test(server_that_loses_its_connections_again_and_again_is_killed),
         cmocka_unit_test(server_that_rests_is_started_when_it_is_woken),
+        cmocka_unit_test(server_that_joins_a_quorum_begins_without_the_ends_of_its_logs),
         cmocka_unit_test(process_of_the_same_configuration_is_taken_over),
         cmocka_unit_test(process_of_another_configuration_is_started_again),
         cmocka_unit_test(process_that_nobody_noted_is_found_and_started_again),

@@ -228,6 +228,22 @@ static void put_aside(const struct managed_process *process, const char *name,
     (void)rename(path, old);
 }
 
+/*
+ * What a leader that is cut off, or killed, has written and nobody has accepted stays in its log.
+ * nats-server 2.9 takes on the term of the next leader before it has given such records up, and so
+ * may be elected with them, or with less than the others have. What they had accepted is lost then.
+ */
+static void drop_ends(struct managed_process *process)
+{
+    process->joined = process->joins;
+    if (!process->joins)
+        return;
+    uint32_t count = managed_drop_ends(process->folder);
+    LOG(LOG_INFO, "engine.joins", log_uint("logs", count),
+        log_text("reason", "the other servers are a quorum without it; the ends of its logs are "
+                           "read from them"));
+}
+
 static void start_one(struct managed_process *process, uint64_t now_ms)
 {
     char config[MANAGED_PATH_MAX + 64], path[MANAGED_PATH_MAX + 64];
@@ -236,6 +252,7 @@ static void start_one(struct managed_process *process, uint64_t now_ms)
     put_aside(process, "engine.log", path);
     put_aside(process, "engine.errors", path);
     int errors = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600); /* or none */
+    drop_ends(process);
     note_process(process, 1); /* it runs, as far as a loss of power from here on is concerned */
     int failed = spawn_anywhere(process->program, config, errors, &process->pid);
     if (errors >= 0)
@@ -317,7 +334,8 @@ enum rc managed_start(struct managed_process *process, const char *program,
 {
     struct managed_note note;
 
-    *process = (struct managed_process){.program = program, .pause_ms = PAUSE_MIN_MS};
+    *process = (struct managed_process){
+        .program = program, .pause_ms = PAUSE_MIN_MS, .joins = process->joins};
     snprintf(process->folder, sizeof(process->folder), "%s", nats->folder);
     enum rc rc = write_config(process, nats, error);
     if (rc != RC_OK)

@@ -54,6 +54,9 @@ struct managed_process {
     uint64_t lost_ms[MANAGED_LOSSES]; /* when connections to it were lost, the last one first */
     uint64_t kill_ms;                 /* it was told to end, and is killed then; 0: it was not */
     bool rests;                       /* MANAGED_RUNS: it was told to end, and rests then */
+    bool joins;  /* the owner's word: the other servers are a quorum without it, and have all that
+                  * was accepted; one that starts then takes the ends of its logs from them */
+    bool joined; /* the one that runs did */
 };
 
 /*

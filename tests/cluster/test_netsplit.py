@@ -124,6 +124,8 @@ def together():
         finally:
             split.close()
         assert split.nodes.complaints() == {}
+        forked = {node.name for node in split.nodes if "changelog.not_replayed" in node.log}
+        assert not forked, f"{forked} had read what the engine has not any more, and cannot append it again"
 
 
 def everybody(split):
@@ -254,6 +256,7 @@ def test_a_node_that_was_cut_off_rejoins_by_itself(healed):
     alice.subscribe(f"{healed.topic}/back", qos=1)
     bob.publish(f"{healed.topic}/back", "from n1", 1, within=FAILOVER)
     alice.receive(payload="from n1", within=FAILOVER)
+    assert "engine.joins" in healed.nodes["n1"].log
 
 
 def test_what_was_held_is_acknowledged_and_comes(healed):
