@@ -34,7 +34,7 @@ enum {
     ASK_SERVERS_MS = 250,
     REST_MS = 1500,
     JOINS_MS = 3000, /* as long does it take to read what the others have */
-    HEAR_MS = 1000,  /* as long does it take to hear all nodes that are there */
+    HEAR_MS = 2000,  /* as long does it take to hear all nodes that are there */
 };
 
 #define SERVER_FILE "engine-server"

@@ -188,6 +188,14 @@ bool homes_lease_fresh(const struct homes *homes, uint32_t group, uint64_t now_m
 /* ---- other nodes -------------------------------------------------------------------------------
  */
 
+/* How far the log is known to be. Who only reads up to there shows no home that acts. */
+static uint64_t known_sequence(const struct homes *homes, uint32_t group)
+{
+    uint64_t known = homes->groups[group].log.chain.at.sequence;
+    uint64_t heard = peers_furthest(homes, group);
+    return heard > known ? heard : known;
+}
+
 static void open_news(struct homes *homes, struct homes_mail *mail, uint64_t now_ms)
 {
     const struct peers_mail *told = CONTAINER_OF(mail, struct peers_mail, mail);
@@ -197,7 +205,7 @@ static void open_news(struct homes *homes, struct homes_mail *mail, uint64_t now
         return;
     pthread_mutex_lock(&homes->lock);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
-        if (told->news.groups[i].sequence > peer->news.groups[i].sequence)
+        if (told->news.groups[i].sequence > known_sequence(homes, i))
             homes->groups[i].moved_ms = now_ms;
     peer->news = told->news;
     peer->heard = true;
