@@ -34,6 +34,7 @@ enum {
     ASK_SERVERS_MS = 250,
     REST_MS = 1500,
     JOINS_MS = 3000, /* as long does it take to read what the others have */
+    FLUSH_MS = 1000, /* for the servers to write down that there is another */
     HEAR_MS = 2000,  /* as long does it take to hear all nodes that are there */
 };
 
@@ -288,11 +289,29 @@ static void rest_while_alone(struct homes *homes, uint64_t now_ms)
     }
 }
 
+/* Which servers and streams there are has to be on the disk when the power goes, or those that come
+ * back found another engine, beside what ran on. What streams hold is in the nodes' stores. */
+static void flush_when_grown(struct homes *homes, uint64_t now_ms)
+{
+    uint32_t servers = peers_connected(homes) + 1;
+    if (homes->phase != HOMES_RUNNING || !homes->connected)
+        return;
+    if (servers > homes->servers) {
+        homes->servers = servers;
+        homes->flush_ms = now_ms + FLUSH_MS;
+    }
+    if (homes->flush_ms == 0 || now_ms < homes->flush_ms)
+        return;
+    homes->flush_ms = 0;
+    managed_flush(&homes->process);
+}
+
 bool engine_turn(struct homes *homes, uint64_t now_ms)
 {
     if (homes->options.program != NULL) {
         homes->process.joins = joins_quorum(homes);
         rest_while_alone(homes, now_ms);
+        flush_when_grown(homes, now_ms);
     }
     managed_turn(&homes->process, now_ms);
     if (homes->jetstream != NULL)

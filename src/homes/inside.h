@@ -389,6 +389,8 @@ struct homes {
     uint64_t most_ms, looked_ms; /* when most nodes were heard last, or the start */
     uint64_t other_ms;           /* when any other was heard last; 0: none was, or there is none */
     uint64_t servers_ms;         /* the engine's servers are asked to speak again then */
+    uint32_t servers;            /* the most that were here at a time */
+    uint64_t flush_ms;           /* what they agreed on is flushed then; 0: it is */
     uint64_t wait_ms; /* until then the engine is not started for want of others that could say
                        * whether theirs run; 0: it is not waited for */
     uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms, copies_ms;

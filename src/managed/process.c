@@ -3,6 +3,7 @@
 #include "managed/process.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "managed/files.h"
 
@@ -10,6 +11,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -359,20 +361,43 @@ static bool lives(struct managed_process *process)
     return managed_started(process->pid) == process->started;
 }
 
-/* The server leaves that to the kernel, also when it ends. */
-static bool flush(const struct managed_process *process)
+static bool flush(const char *folder)
 {
-    int fd = open(process->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool good = fd >= 0 && syncfs(fd) == 0;
     if (fd >= 0)
         close(fd);
     return good;
 }
 
+static void *flush_in_peace(void *arg)
+{
+    char *folder = arg;
+    uint64_t from_ms = clock_ms();
+    bool good = flush(folder);
+    LOG(good ? LOG_INFO : LOG_ERROR, "engine.flushed", log_text("folder", folder),
+        log_text("result", good ? "ok" : strerror(errno)), log_uint("ms", clock_ms() - from_ms));
+    free(folder);
+    return NULL;
+}
+
+void managed_flush(const struct managed_process *process)
+{
+    pthread_t thread;
+    char *folder = strdup(process->folder);
+    CHECK(folder != NULL);
+    if (pthread_create(&thread, NULL, flush_in_peace, folder) != 0) {
+        LOG(LOG_ERROR, "engine.flushed", log_text("result", "no thread could be started"));
+        free(folder);
+        return;
+    }
+    pthread_detach(thread);
+}
+
 static void gone(struct managed_process *process, uint64_t now_ms)
 {
     if (process->state == MANAGED_ENDS) {
-        if (flush(process))
+        if (flush(process->folder)) /* the server leaves that to the kernel */
             note_process(process, 0);
         process->state = MANAGED_OFF;
         process->pid = 0;

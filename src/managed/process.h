@@ -88,6 +88,10 @@ uint64_t managed_deadline_ms(const struct managed_process *process);
  * and takes the other servers' connections with it. True: it did. */
 bool managed_lost(struct managed_process *process, uint64_t now_ms);
 
+/* Has what the server has written until now got to the disk, by a thread of its own: it leaves that
+ * to the kernel, and to a clock that strikes every two minutes. */
+void managed_flush(const struct managed_process *process);
+
 /* Ends it in order, until it is woken. */
 void managed_rest(struct managed_process *process, uint64_t now_ms);
 void managed_wake(struct managed_process *process, uint64_t now_ms);

@@ -178,6 +178,12 @@ def healed(apart):
     return apart
 
 
+def test_what_the_engines_have_agreed_on_is_flushed_to_the_disks(together):
+    for node in together.nodes:
+        together.wait(f"{node.name}'s is flushed", lambda log=node: "engine.flushed" in log.log)
+        assert all("result=ok" in line for line in node.log.splitlines() if "engine.flushed" in line)
+
+
 # ---- apart ----
 
 
