@@ -166,9 +166,11 @@ class Engine:
 
     async def _answers(self):
         while line := await self.reader.readline():
-            words = line.decode().split()
+            words = line.decode().split() or [""]  # what follows a body
             if words[0] == "PING":
                 self.writer.write(b"PONG\r\n")
+            elif words[0] == "-ERR":
+                raise RuntimeError(f"the engine: {line.decode().strip()}")
             elif words[0] == "MSG":
                 body = json.loads(await self.reader.readexactly(int(words[-1])) or b"{}")
                 yield words[1].split(".", 1)[1], body
@@ -179,15 +181,17 @@ class Engine:
         self.writer.write(f"CONNECT {json.dumps(hello)}\r\nSUB bench.> 1\r\n".encode())
         await self._ask("$JS.API.STREAM.NAMES", "bench.names")
         asking = None
-        async for about, body in self._answers():
-            if about == "names":
-                asking = asyncio.ensure_future(self._look(body["streams"]))
-            else:
-                leader = body.get("cluster", {}).get("leader")
-                if leader and leader != self.leaders.get(about):
-                    self.leaders[about], self.since[about] = leader, time.monotonic()
-        if asking is not None:
-            asking.cancel()
+        try:
+            async for about, body in self._answers():
+                if about == "names":
+                    asking = asyncio.ensure_future(self._look(body["streams"]))
+                else:
+                    leader = body.get("cluster", {}).get("leader")
+                    if leader and leader != self.leaders.get(about):
+                        self.leaders[about], self.since[about] = leader, time.monotonic()
+        finally:
+            if asking is not None:
+                asking.cancel()
 
     async def _look(self, streams):
         while True:
@@ -242,7 +246,7 @@ async def play(cluster, way, options):
     await until(lambda: all(watcher.got for watcher in watchers), PATIENCE_S)
     engine = Engine(cluster.folder / f"n{SOURCE}")
     tasks.insert(0, asyncio.ensure_future(engine.live()))
-    await until(lambda: len(engine.leaders) == GROUPS, PATIENCE_S)
+    assert await until(lambda: len(engine.leaders) == GROUPS, PATIENCE_S), tasks[0]
     killed_at = time.monotonic()
     for watcher in watchers:
         watcher.killed_at = killed_at
