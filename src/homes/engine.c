@@ -130,6 +130,14 @@ static bool start_together(struct homes *homes, uint32_t unclean)
                           "in the nodes' stores");
 }
 
+/* So few have not lost their disks that their servers would never be a quorum again: the others'
+ * are new ones. Kept, they would go on looking for those that there were. */
+static bool few_are_left(const struct homes *homes)
+{
+    uint32_t left = homes->options.others + 1 - peers_emptied(homes);
+    return !homes->emptied && peers_are_all(homes) && left < majority(homes);
+}
+
 /* What becomes of a store that may lack what it has acknowledged. False: not known yet. */
 static bool settle_unclean(struct homes *homes)
 {
@@ -141,6 +149,11 @@ static bool settle_unclean(struct homes *homes)
         return keep(homes, "there are no other nodes");
     if (up >= majority(homes))
         return discard(homes, "the machine went down while it ran, and most others ran on");
+    if (few_are_left(homes))
+        return be_cold(homes, KEPT_ANY) &&
+               discard(homes,
+                       "most nodes have lost what they held, and their engines with it; what "
+                       "was in the changelogs is in the stores of the others");
     if (homes->options.others - unclean < majority(homes)) /* the rest are too few */
         return up > 0 ? keep(homes, "the machines of most nodes went down; nothing is claimed "
                                     "before all of them are back")

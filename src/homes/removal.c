@@ -41,10 +41,12 @@ static void read_list(struct homes *homes, const char *name, struct known_list *
 }
 
 /* It was met, or something of it is new. */
-static void note(struct homes *homes, const struct homes_known *node)
+static void note(struct homes *homes, struct peer *peer, const struct homes_known *node)
 {
     struct homes_known *noted = known_node(&homes->known, node->node);
 
+    if (noted != NULL && noted->instance != 0 && noted->instance != node->instance)
+        peer->emptied = true;
     if (noted != NULL && noted->instance == node->instance &&
         strcmp(noted->address, node->address) == 0 && strcmp(noted->server, node->server) == 0)
         return;
@@ -90,7 +92,7 @@ void removal_heard(struct homes *homes, struct peer *peer, const char *address)
     memcpy(node.node, peer->node, sizeof(node.node));
     memcpy(node.server, peer->news.server, sizeof(node.server));
     snprintf(node.address, sizeof(node.address), "%s", address);
-    note(homes, &node);
+    note(homes, peer, &node);
     expect_at(homes, address);
 }
 
