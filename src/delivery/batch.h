@@ -284,6 +284,8 @@ bool high_water_covers_clean(struct delivery_hub *hub, struct outbox_tag tag);
 void high_water_set_clean(struct delivery_hub *hub, struct outbox_tag tag);
 /* Whether a member that is not stored was chosen here for that before; from now on it was. */
 bool high_water_chosen(struct delivery_hub *hub, struct outbox_tag tag);
+/* It had gone before the message came: another one may be. */
+void high_water_not_chosen(struct delivery_hub *hub, struct outbox_tag tag);
 /* At start-up: as the store has it. False: the value cannot be read. */
 bool high_water_load(struct delivery_hub *hub, uint32_t shard, uint32_t source, struct bytes value);
 /* Those of the group's shards, which go elsewhere. */

@@ -39,6 +39,8 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc)
     ticket->not_found |= rc == RC_NOT_FOUND;
     if (--ticket->remaining > 0)
         return;
+    if (ticket->not_found && ticket->clean.number != 0)
+        high_water_not_chosen(ticket->hub, ticket->clean);
     if (ticket->rc == RC_OK && ticket->refused && !ticket->taken)
         ticket->rc = RC_REFUSED;
     if (again_take(ticket, ticket->rc))

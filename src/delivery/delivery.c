@@ -108,10 +108,8 @@ static void deliver_to_clean_member(struct routing *routing, struct share *share
     enum share_choice how = hub->router->share_choice;
     struct subscription *member;
     struct route route;
-    bool any =
-        share != NULL &&
-        (share_choose(share, how, SHARE_CLEAN, p->publisher_hash, p->topic, 0, &member, &route) ||
-         share_choose(share, how, SHARE_HERE, p->publisher_hash, p->topic, 0, &member, &route));
+    bool any = share != NULL && share_choose(share, how, SHARE_CLEAN, p->publisher_hash, p->topic,
+                                             0, &member, &route);
     if (!any)
         routing->source.rc = RC_NOT_FOUND;
     else if (!high_water_chosen(hub, routing->delivery.outbox))
@@ -164,6 +162,8 @@ struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
     else
         deliver_to_hashed_share(&routing, &set, &(struct outbox_share){share, member_shard});
     routing.outcome.ticket = commit_source_close(&routing.source, &routing.outcome.rc);
+    if (routing.outcome.ticket != NULL && share != 0 && member_shard == NO_SHARD)
+        routing.outcome.ticket->clean = outbox;
     routing_end(&routing, NULL);
     return routing.outcome;
 }

@@ -39,10 +39,11 @@ enum { AGAIN_LINES = 256 };
 
 struct publish_ticket {
     struct delivery_hub *hub;
-    uint32_t remaining;          /* commits not answered yet */
-    enum rc rc;                  /* the first failure */
-    bool taken, refused;         /* by some session */
-    bool not_found;              /* a node has nobody who would take it */
+    uint32_t remaining;      /* commits not answered yet */
+    enum rc rc;              /* the first failure */
+    bool taken, refused;     /* by some session */
+    bool not_found;          /* a node has nobody who would take it */
+    struct outbox_tag clean; /* of another node's entry, for a clean member; number 0: it is not */
     struct outbox_entry *outbox; /* NULL, or who waits instead of the owner */
     struct moved_record *moved;  /* the same */
     struct share_watch *watch;   /* the same */

@@ -162,6 +162,16 @@ bool high_water_chosen(struct delivery_hub *hub, struct outbox_tag tag)
     return before;
 }
 
+void high_water_not_chosen(struct delivery_hub *hub, struct outbox_tag tag)
+{
+    struct high_water *mark = find(hub, CLEAN_SHARES, tag.shard);
+    if (mark == NULL || tag.number <= mark->all || !covers(mark, tag.number))
+        return;
+    uint32_t at = place_of(mark, tag.number);
+    mark->count--;
+    memmove(mark->numbers + at, mark->numbers + at + 1, (mark->count - at) * sizeof(uint64_t));
+}
+
 bool high_water_load(struct delivery_hub *hub, uint32_t shard, uint32_t source, struct bytes value)
 {
     struct bytes numbers;

@@ -355,6 +355,8 @@ static bool stands(const struct outbox_entry *entry, struct outbox_choice *choic
     if (session == 0)
         return choice->is_over; /* it is not known any more which node it was */
     if (!session_ref_is_remote(session)) {
+        if (entry->not_found && entry->count == 1)
+            return false; /* it had gone */
         choice->is_over |= choice->sent;
         return true;
     }

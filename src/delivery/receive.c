@@ -34,6 +34,14 @@ static bool has_gone_offline(struct delivery_hub *hub, const struct route *run,
            atomic_load_explicit(&other->member.online, memory_order_relaxed);
 }
 
+/* Who gets an entry instead of a clean member is chosen where the entry is, and stored there first:
+ * its next home would choose yet another. */
+static bool is_for_clean_member(const struct delivery_item *item)
+{
+    return item->outbox.number != 0 && item->ticket != NULL &&
+           !(item->routes[item->next].flags & SUBSCRIPTION_DURABLE);
+}
+
 /* The chosen member went away while the message was on its way: choose again. This goes behind what
  * is in the inbox, on whichever worker; a publisher that waits then waits for that member's shard.
  */
@@ -154,7 +162,9 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
             member = member_of(hub, run, item);
             if (member != NULL && has_gone_offline(hub, run, item))
                 member = NULL;
-            if (member == NULL) {
+            if (member == NULL && is_for_clean_member(item)) {
+                item->source.rc = RC_NOT_FOUND;
+            } else if (member == NULL) {
                 choose_again(hub, item);
                 delivery.message = item->message;
             }

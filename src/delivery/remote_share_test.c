@@ -324,6 +324,36 @@ static void clean_member_gets_another_nodes_entry_once(void **state)
     part(n);
 }
 
+/* Nobody else here gets it: the entry's home chooses, and stores whom. */
+static void entry_for_a_clean_member_that_has_just_gone_is_sent_back(void **state)
+{
+    struct node *n = *state;
+    struct client *clean = come(n, id_of(0), 0), *kept = come(n, id_of(1), LONG_S);
+    subscribe_as(clean, "g", "team", 2);
+    subscribe_as(kept, "g", "team", 2);
+    meet(n);
+    struct publication p = {
+        .topic = bytes_of_str("g"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
+    uint64_t share = bytes_hash(bytes_of_str("$share/team/g"));
+    struct outbox_tag tag = {.number = 5, .low = 1, .shard = 3, .replayed = true};
+    struct delivery_hub *hub = hub_of(kept->session);
+    struct publish_outcome outcome = delivery_publish_remote(hub, &p, share, NO_SHARD, tag);
+    assert_non_null(outcome.ticket);
+    outcome.ticket->owner = 1;
+    uint32_t answered = n->f->published_count;
+    leave(clean);
+    node_settle(n);
+    assert_int_equal(n->f->published_count, answered + 1);
+    assert_int_equal(n->f->published[answered].rc, RC_NOT_FOUND);
+    assert_int_equal(kept->count, 0);
+    struct client *next = come(n, id_of(0), 0);
+    subscribe_as(next, "g", "team", 2);
+    delivery_publish_remote(hub, &p, share, NO_SHARD, tag);
+    node_settle(n);
+    assert_int_equal(next->count, 1);
+    part(n);
+}
+
 static void publication_waits_while_nobody_of_a_share_can_be_reached(void **state)
 {
     struct node *n = *state;
@@ -489,6 +519,7 @@ int main(void)
         RULE(entry_that_may_have_been_sent_to_a_clean_member_goes_to_that_node_again),
         RULE(member_that_gets_an_entry_instead_of_one_that_has_gone_is_the_only_one),
         RULE(clean_member_gets_another_nodes_entry_once),
+        RULE(entry_for_a_clean_member_that_has_just_gone_is_sent_back),
         RULE(publication_waits_while_nobody_of_a_share_can_be_reached),
         RULE(entry_goes_to_the_shard_that_was_chosen_until_that_has_it),
         RULE(entry_goes_to_the_shard_that_was_chosen_after_a_restart),

@@ -145,7 +145,9 @@ static void asker_give_back(struct routing *routing, struct asker asker)
 void routing_to_batch(struct routing *routing, uint32_t worker, const struct addressees *to)
 {
     struct delivery_hub *hub = routing->hub;
-    struct asker asker = asker_of(routing, waits_for_commit(routing, to->routes, to->count));
+    bool may_have_gone = to->member != NULL && routing->delivery.outbox.number != 0;
+    struct asker asker =
+        asker_of(routing, may_have_gone || waits_for_commit(routing, to->routes, to->count));
     if (!deliveries_add(hub, worker, &routing->delivery, routing->ready_made, asker, to)) {
         metric_add(hub->metrics, METRIC_PUBLISH_DROPPED_NO_MEMORY, 1);
         return;

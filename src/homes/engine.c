@@ -130,11 +130,11 @@ static bool start_together(struct homes *homes, uint32_t unclean)
                           "in the nodes' stores");
 }
 
-/* So few have not lost their disks that their servers would never be a quorum again: the others'
- * are new ones. Kept, they would go on looking for those that there were. */
+/* So few servers are left of those that there were that they would never be a quorum again: the
+ * disks of the others are lost. Kept, they would go on looking for them. */
 static bool few_are_left(const struct homes *homes)
 {
-    uint32_t left = homes->options.others + 1 - peers_emptied(homes);
+    uint32_t left = homes->options.others + 1 - peers_replaced(homes);
     return !homes->emptied && peers_are_all(homes) && left < majority(homes);
 }
 
@@ -142,6 +142,7 @@ static bool few_are_left(const struct homes *homes)
 static bool settle_unclean(struct homes *homes)
 {
     uint32_t up = peers_with_engine(homes, HOMES_ENGINE_UP);
+    uint32_t kept = peers_with_engine(homes, HOMES_ENGINE_KEPT) - peers_replaced(homes);
     uint32_t unclean = peers_with_engine(homes, HOMES_ENGINE_UNCLEAN) +
                        peers_with_engine(homes, HOMES_ENGINE_KEPT);
 
@@ -155,9 +156,10 @@ static bool settle_unclean(struct homes *homes)
                        "most nodes have lost what they held, and their engines with it; what "
                        "was in the changelogs is in the stores of the others");
     if (homes->options.others - unclean < majority(homes)) /* the rest are too few */
-        return up > 0 ? keep(homes, "the machines of most nodes went down; nothing is claimed "
-                                    "before all of them are back")
-                      : start_together(homes, unclean);
+        return up + kept > 0
+                   ? keep(homes, "the machines of most nodes went down; nothing is claimed "
+                                 "before all of them are back")
+                   : start_together(homes, unclean);
     homes_say(homes,
               "this machine went down while its engine ran: %u of %u other nodes have been heard "
               "of, and most of them have to say whether their engines ran on",

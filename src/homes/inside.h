@@ -115,7 +115,7 @@ struct peer {
     bool here, heard; /* by the links; its news have come */
     bool gone;        /* its process has ended, as far as is known */
     bool removed;     /* it is one that nobody should hear any more */
-    bool emptied;     /* it was known with another data directory, and so another engine's server */
+    bool replaced;    /* its engine's server is another than was known, and has not been up since */
     uint64_t here_ms; /* since then */
     uint64_t left_ms; /* when it fell silent, or ended; 0: it has not */
     struct homes_news news;
@@ -196,7 +196,8 @@ bool peers_any_takes_part(const struct homes *homes);
 uint32_t peers_here(const struct homes *homes);
 /* ... and has said what it has. */
 uint32_t peers_heard(const struct homes *homes);
-uint32_t peers_emptied(const struct homes *homes);
+/* Those that wait for the others with another server than they had. */
+uint32_t peers_replaced(const struct homes *homes);
 uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine);
 uint32_t peers_connected(const struct homes *homes);
 /* One that is here could be home of what this node gives up. */

@@ -368,13 +368,14 @@ uint32_t peers_heard(const struct homes *homes)
     return count;
 }
 
-uint32_t peers_emptied(const struct homes *homes)
+uint32_t peers_replaced(const struct homes *homes)
 {
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
-        count += is_there(peer) && peer->heard && peer->emptied;
+        count += is_there(peer) && peer->heard && peer->replaced &&
+                 peer->news.engine == HOMES_ENGINE_KEPT;
     }
     return count;
 }

@@ -45,8 +45,10 @@ static void note(struct homes *homes, struct peer *peer, const struct homes_know
 {
     struct homes_known *noted = known_node(&homes->known, node->node);
 
-    if (noted != NULL && noted->instance != 0 && noted->instance != node->instance)
-        peer->emptied = true;
+    if (peer->news.engine == HOMES_ENGINE_UP)
+        peer->replaced = false;
+    else if (noted != NULL && noted->server[0] != '\0' && strcmp(noted->server, node->server) != 0)
+        peer->replaced = true;
     if (noted != NULL && noted->instance == node->instance &&
         strcmp(noted->address, node->address) == 0 && strcmp(noted->server, node->server) == 0)
         return;
@@ -90,7 +92,10 @@ void removal_heard(struct homes *homes, struct peer *peer, const char *address)
     if (!peer_takes_part(homes, peer) || node.instance == 0)
         return;
     memcpy(node.node, peer->node, sizeof(node.node));
-    memcpy(node.server, peer->news.server, sizeof(node.server));
+    const struct homes_known *noted = known_node(&homes->known, peer->node);
+    bool unsaid = peer->news.server[0] == '\0'; /* it has not looked at what it has yet */
+    memcpy(node.server, unsaid && noted != NULL ? noted->server : peer->news.server,
+           sizeof(node.server));
     snprintf(node.address, sizeof(node.address), "%s", address);
     note(homes, peer, &node);
     expect_at(homes, address);
