@@ -33,6 +33,7 @@ enum {
     COPIES_MS = 2000,
     ASK_SERVERS_MS = 250,
     REST_MS = 1500,
+    DEATHS = 5,
     JOINS_MS = 3000, /* as long does it take to read what the others have */
     FLUSH_MS = 1000, /* for the servers to write down that there is another */
     HEAR_MS = 2000,  /* as long does it take to hear all nodes that are there */
@@ -321,12 +322,31 @@ static void flush_when_grown(struct homes *homes, uint64_t now_ms)
     managed_flush(&homes->process);
 }
 
+/* It dies at each start, as nats-server 2.9 does on files that a loss of power has torn. Most
+ * others run: it joins them as another server. */
+static void replace_if_it_dies(struct homes *homes, uint64_t now_ms)
+{
+    struct managed_process *process = &homes->process;
+    char error[MANAGED_ERROR_MAX] = "";
+
+    if (process->state != MANAGED_PAUSES || process->deaths < DEATHS ||
+        peers_connected(homes) < majority(homes))
+        return;
+    if (!discard(homes, "it dies at each start, and most others run"))
+        return;
+    homes->replace_ms = 0;
+    if (managed_start(process, homes->options.program, &homes->options.nats, now_ms, error) !=
+        RC_OK)
+        homes_say(homes, "the engine cannot be started: %s", error);
+}
+
 bool engine_turn(struct homes *homes, uint64_t now_ms)
 {
     if (homes->options.program != NULL) {
         homes->process.joins = joins_quorum(homes);
         rest_while_alone(homes, now_ms);
         flush_when_grown(homes, now_ms);
+        replace_if_it_dies(homes, now_ms);
     }
     managed_turn(&homes->process, now_ms);
     if (homes->jetstream != NULL)

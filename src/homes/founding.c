@@ -18,7 +18,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { STEP_MS = 1500, AGAIN_MS = 200, LOST_AGAIN_MS = 5000 };
+enum { STEP_MS = 1500, AGAIN_MS = 200, LOST_AGAIN_MS = 5000, MAKE_MS = 10000 };
 
 void homes_say(struct homes *homes, const char *format, ...)
 {
@@ -221,8 +221,8 @@ static enum rc create(struct homes *homes, const uint64_t *bases, uint32_t *repl
 
     *replicas = few ? nodes : HOMES_REPLICAS;
     enum rc rc = jetstream_create(homes->jetstream, HOMES_GROUPS, *replicas, bases, STEP_MS, error);
-    if (rc != RC_INVALID)
-        return rc;
+    if (rc != RC_INVALID || homes->options.program != NULL)
+        return rc; /* our own servers have only not found each other yet */
     *replicas = 1;
     return jetstream_create(homes->jetstream, HOMES_GROUPS, *replicas, bases, STEP_MS, error);
 }
@@ -251,11 +251,21 @@ static uint64_t highest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* One node alone makes them, as long as it does: nats-server 2.9 mixes up a stream that is made by
+ * several at once, and it never gets a leader. */
+static bool is_to_make_them(struct homes *homes, uint64_t now_ms)
+{
+    if (homes->make_ms == 0)
+        homes->make_ms = now_ms + MAKE_MS;
+    return homes->mark.growing || peers_are_behind_in_name(homes) || now_ms >= homes->make_ms;
+}
+
 /* Most machines went down at once, and the engines have started anew, or have not written before
  * that there are streams; or a cluster of one node has begun to grow. What was in them is in the
  * stores: when all nodes are back, each goes on behind what the store has that has most of it. Who
  * has less takes a copy from there. */
-static enum rc make_streams_again(struct homes *homes, char error[JETSTREAM_ERROR_MAX])
+static enum rc make_streams_again(struct homes *homes, uint64_t now_ms,
+                                  char error[JETSTREAM_ERROR_MAX])
 {
     uint64_t bases[HOMES_GROUPS];
     uint32_t replicas;
@@ -265,6 +275,10 @@ static enum rc make_streams_again(struct homes *homes, char error[JETSTREAM_ERRO
     if (!all) {
         snprintf(error, JETSTREAM_ERROR_MAX,
                  "it has no changelogs, and not all nodes and their engines are back");
+        return RC_AGAIN;
+    }
+    if (!is_to_make_them(homes, now_ms)) {
+        snprintf(error, JETSTREAM_ERROR_MAX, "another node is making its changelogs again");
         return RC_AGAIN;
     }
     LOG_LIMITED(LOG_WARN, "homes.changelogs_made_again", log_text("id", homes->mark.id),
@@ -283,7 +297,7 @@ static void look_for_streams(struct homes *homes, uint64_t now_ms)
     if (rc == RC_NOT_FOUND && homes->fresh && homes->mark.founded)
         homes->cold = true; /* it has heard that the cluster is founded after its engine began */
     if (rc == RC_NOT_FOUND && (homes->cold || homes->mark.growing))
-        rc = make_streams_again(homes, error);
+        rc = make_streams_again(homes, now_ms, error);
     if (rc == RC_NOT_FOUND) {
         homes_enter(homes, HOMES_LOST);
         homes_say(homes,
@@ -301,6 +315,7 @@ static void look_for_streams(struct homes *homes, uint64_t now_ms)
     if (!growing_end(homes) || !seed_turn(homes))
         return;
     homes->running_ms = now_ms;
+    homes->make_ms = 0;
     homes_enter(homes, HOMES_RUNNING);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         group_open(&homes->groups[i], jetstream_engine(homes->jetstream));

@@ -194,7 +194,9 @@ bool peers_take_part(const struct homes *homes);
 /* One that is here takes part in our cluster. */
 bool peers_any_takes_part(const struct homes *homes);
 uint32_t peers_here(const struct homes *homes);
-/* ... and has said what it has. */
+/* This node's name comes before those of all that are here. */
+bool peers_are_behind_in_name(const struct homes *homes);
+/* It is here, and has said what it has. */
 uint32_t peers_heard(const struct homes *homes);
 /* Those that wait for the others with another server than they had. */
 uint32_t peers_replaced(const struct homes *homes);
@@ -392,10 +394,11 @@ struct homes {
     uint64_t most_ms, looked_ms; /* when most nodes were heard last, or the start */
     uint64_t other_ms;           /* when any other was heard last; 0: none was, or there is none */
     uint64_t servers_ms;         /* the engine's servers are asked to speak again then */
-    uint32_t servers;            /* the most that were here at a time */
-    uint64_t flush_ms;           /* what they agreed on is flushed then; 0: it is */
-    uint64_t wait_ms; /* until then the engine is not started for want of others that could say
-                       * whether theirs run; 0: it is not waited for */
+    uint64_t make_ms; /* from then on this node makes the changelogs again, as no other has; or 0 */
+    uint32_t servers; /* the most that were here at a time */
+    uint64_t flush_ms; /* what they agreed on is flushed then; 0: it is */
+    uint64_t wait_ms;  /* until then the engine is not started for want of others that could say
+                        * whether theirs run; 0: it is not waited for */
     uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms, copies_ms;
     uint32_t rebalance;    /* the highest that was heard of */
     uint64_t rebalance_ms; /* until then no stay counts */

@@ -516,6 +516,7 @@ static void process_that_died_is_started_again_later_each_time(void **state)
     AWAIT(place, starts(place) == 3);
     assert_true(clock_ms() - from_ms >= 300); /* 100, 200 */
     assert_true(place->process.pause_ms >= 400);
+    assert_true(place->process.deaths >= 2);
     char path[128];
     snprintf(path, sizeof(path), "%s/die", place->folder);
     assert_int_equal(unlink(path), 0);

@@ -411,8 +411,11 @@ static void gone(struct managed_process *process, uint64_t now_ms)
     }
     LOG(LOG_WARN, "engine.died", log_int("pid", process->pid),
         log_text("log", "engine.log.1 in its folder"));
-    if (now_ms - process->since_ms >= STEADY_MS)
+    if (now_ms - process->since_ms >= STEADY_MS) {
         process->pause_ms = PAUSE_MIN_MS;
+        process->deaths = 0;
+    }
+    process->deaths++;
     pause_it(process, now_ms);
 }
 

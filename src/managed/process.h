@@ -51,6 +51,7 @@ struct managed_process {
     uint64_t since_ms, look_ms;
     uint32_t pause_ms;
     uint32_t starts;                  /* of processes, by this object */
+    uint32_t deaths;                  /* in a row, each soon after its start */
     uint64_t lost_ms[MANAGED_LOSSES]; /* when connections to it were lost, the last one first */
     uint64_t kill_ms;                 /* it was told to end, and is killed then; 0: it was not */
     bool rests;                       /* MANAGED_RUNS: it was told to end, and rests then */
