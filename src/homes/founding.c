@@ -251,13 +251,26 @@ static uint64_t highest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* One node alone makes them, as long as it does: nats-server 2.9 mixes up a stream that is made by
- * several at once, and it never gets a leader. */
-static bool is_to_make_them(struct homes *homes, uint64_t now_ms)
+/* One node alone makes them, and the next when that one does not: nats-server 2.9 mixes up a stream
+ * that is made by several at once, and it never gets a leader. */
+static bool is_to_make_them(const struct homes *homes, uint64_t now_ms)
 {
-    if (homes->make_ms == 0)
-        homes->make_ms = now_ms + MAKE_MS;
-    return homes->mark.growing || peers_are_behind_in_name(homes) || now_ms >= homes->make_ms;
+    uint64_t before = peers_before(homes);
+    return homes->mark.growing || now_ms >= homes->make_ms + before * MAKE_MS;
+}
+
+/* All have started anew; or most have, and the engines of the others, which ran on, have lost them,
+ * too. */
+static bool may_make_them(struct homes *homes, uint64_t now_ms)
+{
+    uint32_t kept = peers_with_engine(homes, HOMES_ENGINE_KEPT) + 1;
+    if (homes->mark.growing)
+        return growing_can_go_on(homes);
+    if (!peers_are_all(homes))
+        return false;
+    return peers_are_cold(homes) ||
+           (peers_connected(homes) == homes->options.others &&
+            2 * kept > homes->options.others + 1 && now_ms >= homes->make_ms + MAKE_MS);
 }
 
 /* Most machines went down at once, and the engines have started anew, or have not written before
@@ -269,10 +282,10 @@ static enum rc make_streams_again(struct homes *homes, uint64_t now_ms,
 {
     uint64_t bases[HOMES_GROUPS];
     uint32_t replicas;
-    bool all = homes->mark.growing ? growing_can_go_on(homes)
-                                   : peers_are_all(homes) && peers_are_cold(homes);
 
-    if (!all) {
+    if (homes->make_ms == 0)
+        homes->make_ms = now_ms;
+    if (!may_make_them(homes, now_ms)) {
         snprintf(error, JETSTREAM_ERROR_MAX,
                  "it has no changelogs, and not all nodes and their engines are back");
         return RC_AGAIN;

@@ -194,8 +194,8 @@ bool peers_take_part(const struct homes *homes);
 /* One that is here takes part in our cluster. */
 bool peers_any_takes_part(const struct homes *homes);
 uint32_t peers_here(const struct homes *homes);
-/* This node's name comes before those of all that are here. */
-bool peers_are_behind_in_name(const struct homes *homes);
+/* Those that are here and whose names come before this node's. */
+uint32_t peers_before(const struct homes *homes);
 /* It is here, and has said what it has. */
 uint32_t peers_heard(const struct homes *homes);
 /* Those that wait for the others with another server than they had. */
@@ -394,8 +394,8 @@ struct homes {
     uint64_t most_ms, looked_ms; /* when most nodes were heard last, or the start */
     uint64_t other_ms;           /* when any other was heard last; 0: none was, or there is none */
     uint64_t servers_ms;         /* the engine's servers are asked to speak again then */
-    uint64_t make_ms; /* from then on this node makes the changelogs again, as no other has; or 0 */
-    uint32_t servers; /* the most that were here at a time */
+    uint64_t make_ms;  /* since then the engine has been without changelogs; 0: it has them */
+    uint32_t servers;  /* the most that were here at a time */
     uint64_t flush_ms; /* what they agreed on is flushed then; 0: it is */
     uint64_t wait_ms;  /* until then the engine is not started for want of others that could say
                         * whether theirs run; 0: it is not waited for */

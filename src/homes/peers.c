@@ -359,12 +359,13 @@ uint32_t peers_here(const struct homes *homes)
     return count;
 }
 
-bool peers_are_behind_in_name(const struct homes *homes)
+uint32_t peers_before(const struct homes *homes)
 {
+    uint32_t count = 0;
+
     for (uint32_t i = 0; i < peer_count(homes); i++)
-        if (is_there(peer_at(homes, i)) && strcmp(peer_at(homes, i)->node, homes->node) < 0)
-            return false;
-    return true;
+        count += is_there(peer_at(homes, i)) && strcmp(peer_at(homes, i)->node, homes->node) < 0;
+    return count;
 }
 
 uint32_t peers_heard(const struct homes *homes)
