@@ -49,10 +49,11 @@ struct outbox_entry {
 
 /* The entries of one shard. */
 struct outbox_line {
-    struct list entries; /* in the order of their numbers */
-    uint64_t left_out;   /* the lowest number that waits for the next start; 0: none does */
-    struct list waiting; /* struct line_wait, in the order in which they came */
-    uint32_t settling;   /* entries whose new choices are being stored */
+    struct list entries;  /* in the order of their numbers */
+    uint64_t left_out;    /* the lowest number that waits for the next start; 0: none does */
+    struct list waiting;  /* struct line_wait, in the order in which they came */
+    uint32_t settling;    /* entries whose new choices are being stored */
+    uint32_t none_before; /* hub->remote->moves: none has been on its way since before that */
 };
 
 /* Somebody waits until everything up to that number has come to all. */
@@ -70,7 +71,7 @@ static struct outbox_line *line_of(struct delivery_hub *hub, const struct store_
         for (uint32_t i = 0; i < count; i++) {
             list_init(&hub->outbox_lines[i].entries);
             hub->outbox_lines[i].left_out = 0;
-            hub->outbox_lines[i].settling = 0;
+            hub->outbox_lines[i].settling = hub->outbox_lines[i].none_before = 0;
             list_init(&hub->outbox_lines[i].waiting);
         }
     }
@@ -286,15 +287,32 @@ static uint32_t moves(const struct delivery_hub *hub)
                                : atomic_load_explicit(&hub->remote->moves, memory_order_relaxed);
 }
 
+/* It may be on its way to where sessions have moved away from since. The walk is for as long as
+ * there are such entries. */
+static bool older_is_astray(const struct outbox_entry *entry)
+{
+    struct outbox_line *line = line_of(entry->hub, entry->store);
+    uint32_t now = moves(entry->hub);
+    bool is_older = true, any = false, older = false;
+    if (line->none_before == now)
+        return false;
+    for (struct list *link = line->entries.next; link != &line->entries; link = link->next) {
+        const struct outbox_entry *other = in_line(link);
+        bool astray = other->sent && !other->waits && other->sent_after != now;
+        is_older = is_older && other != entry;
+        any |= astray;
+        older |= astray && is_older;
+    }
+    if (!any)
+        line->none_before = now;
+    return older;
+}
+
 /* An older one of its shard has not come everywhere. While one is on its way the next may follow
  * it, but not when sessions have moved since: it might overtake the first. */
 static bool has_to_wait(const struct outbox_entry *entry)
 {
-    const struct list *oldest = line_of(entry->hub, entry->store)->entries.next;
-    const struct outbox_entry *first = CONTAINER_OF(oldest, struct outbox_entry, in_line);
-    if (first != entry && first->sent && first->sent_after != moves(entry->hub))
-        return true;
-    if (line_of(entry->hub, entry->store)->settling > 0)
+    if (older_is_astray(entry) || line_of(entry->hub, entry->store)->settling > 0)
         return true;
     LIST_FOR_EACH (link, &entry->hub->undelivered) {
         if (CONTAINER_OF(link, struct outbox_entry, link)->store == entry->store)

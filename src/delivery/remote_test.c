@@ -79,6 +79,32 @@ static void entry_waits_for_an_older_one_when_sessions_have_moved_since(void **s
     part(n);
 }
 
+/* The oldest has been sent again since; the one behind it has not been heard of. */
+static void entry_waits_for_any_older_one_that_was_sent_before_sessions_moved(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.hangs = true;
+    publish_twice_safe(n, publisher, "1");
+    publish_twice_safe(n, publisher, "2");
+    other.remote.moves++;
+    ticket_answered(other.hanging[0], RC_CLOSED);
+    later(n);
+    assert_int_equal(other.count, 3);
+    assert_string_equal(other.sent[2].payload, "1");
+    publish_twice_safe(n, publisher, "3");
+    assert_int_equal(other.count, 3);
+    other.hangs = false;
+    ticket_answered(other.hanging[2], RC_OK);
+    ticket_answered(other.hanging[1], RC_CLOSED);
+    later(n);
+    assert_int_equal(other.count, 5);
+    assert_string_equal(other.sent[3].payload, "2");
+    assert_string_equal(other.sent[4].payload, "3");
+    part(n);
+}
+
 static void entry_that_waited_for_routes_goes_as_soon_as_they_are_there(void **state)
 {
     struct node *n = *state;
@@ -725,6 +751,7 @@ int main(void)
         RULE(entry_that_did_not_get_there_is_sent_again_and_nothing_overtakes_it),
         RULE(entry_whose_fate_is_not_known_is_sent_again_with_the_same_tag),
         RULE(entry_waits_for_an_older_one_when_sessions_have_moved_since),
+        RULE(entry_waits_for_any_older_one_that_was_sent_before_sessions_moved),
         RULE(entry_that_waited_for_routes_goes_as_soon_as_they_are_there),
         RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
         RULE(entry_from_another_node_comes_once),
