@@ -103,6 +103,8 @@ struct conn_worker {
     struct job_queue *jobs;
     struct list connections; /* all of this worker, but for */
     struct list homeless;    /* those whose next packet waits until sessions have a home */
+    bool stalls;             /* it was found that the process had been stopped (conn/home.c) ... */
+    uint64_t stalled_ms;     /* ... and when last, or that this was over */
     session_ref *yielded;    /* have bytes to parse and did enough for this turn */
     uint32_t yielded_count, yielded_room;
     struct owed *spare_owed;

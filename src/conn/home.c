@@ -130,8 +130,12 @@ static bool hold(struct conn *conn)
 
 bool conn_hold_stalled(struct conn *conn)
 {
-    const struct conn_worker *worker = conn->worker;
-    return delivery_has_stalled(worker->hub->remote, worker->loop->now_ms) && hold(conn);
+    struct conn_worker *worker = conn->worker;
+    bool stalls = delivery_has_stalled(worker->hub->remote, worker->loop->now_ms);
+    if (stalls || worker->stalls)
+        worker->stalled_ms = worker->loop->now_ms;
+    worker->stalls = stalls;
+    return stalls && hold(conn);
 }
 
 bool conn_hold_ping(struct conn *conn)
@@ -143,11 +147,12 @@ bool conn_hold_ping(struct conn *conn)
     /* Another node may have become home, and let somebody else in under its name. */
     const struct conn_worker *worker = conn->worker;
     bool sure = conn->registration == NULL
-                    ? place != CONN_NOWHERE
+                    ? place == CONN_HERE /* elsewhere it is going to be enrolled */
                     : worker->ops->is_enrolled(worker->owner, conn->registration);
-    uint64_t now_ms = worker->loop->now_ms;
-    return !sure && place != CONN_CUT_OFF && now_ms - conn_received_ms(conn) < PING_HELD_MS &&
-           hold(conn);
+    uint64_t now_ms = worker->loop->now_ms, from_ms = conn_received_ms(conn);
+    if (from_ms < worker->stalled_ms)
+        from_ms = worker->stalled_ms; /* nothing could be known before */
+    return !sure && place != CONN_CUT_OFF && now_ms - from_ms < PING_HELD_MS && hold(conn);
 }
 
 bool conn_hold_publish(struct conn *conn, const struct frame *frame)

@@ -488,9 +488,16 @@ static void ping_is_answered_when_it_is_known_who_is_home(void **state)
     homes_are(f, CONN_NOWHERE);
     answers_ping(f, clean, false);
     answers_ping(f, durable, false);
-    for (uint32_t i = 0; i < WORKERS; i++) /* it has waited for long enough */
+    for (uint32_t i = 0; i < WORKERS; i++) { /* it has waited for long enough */
         LIST_FOR_EACH (link, &f->workers[i].conns.homeless)
             CONTAINER_OF(link, struct conn, link)->held_ms -= 4000;
+        f->workers[i].conns.stalled_ms =
+            f->workers[i].loop.now_ms; /* but this process stood still */
+    }
+    homes_are(f, CONN_NOWHERE);
+    expect_silence(clean);
+    for (uint32_t i = 0; i < WORKERS; i++)
+        f->workers[i].conns.stalled_ms = 0;
     homes_are(f, CONN_NOWHERE);
     expect(clean, PACKET_PINGRESP);
     expect_silence(durable);
