@@ -4,7 +4,9 @@ let its clients in, of which it knows nothing."""
 
 import contextlib
 import os
+import pathlib
 import signal
+import time
 
 import pytest
 
@@ -13,9 +15,17 @@ from kit import CONNACK, PINGRESP, V5, V311, RawClient, patience, unique, wire
 from .test_wills import client_of
 
 
+def all_threads_stand(pid):
+    """A signal is sent before the last thread has seen it, and what comes in between is answered."""
+    stats = pathlib.Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
 @contextlib.contextmanager
 def stopped(broker):
     os.kill(broker.process.pid, signal.SIGSTOP)
+    while not all_threads_stand(broker.process.pid):
+        time.sleep(0.001)
     try:
         yield
     finally:
