@@ -11,8 +11,12 @@
  * but too few, or a node's disk is lost, what there is left is kept, and all nodes are waited for
  * before anything is claimed. So does a node that has come with an empty disk: its engine knows
  * nothing, and must not keep the others from making the changelogs again. One that is alone keeps
- * it, too: no quorum's files can be torn. When
- * it is to be alone no longer: growing.c.
+ * it, too: no quorum's files can be torn. What was kept is thrown away all the same when most other
+ * servers are gone with their disks, or when the server dies on it again and again and most others
+ * run. When it is to be alone no longer: growing.c.
+ *
+ * One that comes back to others that are a quorum without it begins without the ends of its
+ * consensus logs (ADR 10); one that is alone rests (ADR 9).
  */
 #include "homes/inside.h"
 
@@ -322,14 +326,14 @@ static void flush_when_grown(struct homes *homes, uint64_t now_ms)
     managed_flush(&homes->process);
 }
 
-/* It dies at each start, as nats-server 2.9 does on files that a loss of power has torn. Most
- * others run: it joins them as another server. */
+/* Its store was kept, and it dies at each start, as nats-server 2.9 does on files that a loss of
+ * power has torn. Most others run: it joins them as another server. */
 static void replace_if_it_dies(struct homes *homes, uint64_t now_ms)
 {
     struct managed_process *process = &homes->process;
     char error[MANAGED_ERROR_MAX] = "";
 
-    if (process->state != MANAGED_PAUSES || process->deaths < DEATHS ||
+    if (!homes->cold || process->state != MANAGED_PAUSES || process->deaths < DEATHS ||
         peers_connected(homes) < majority(homes))
         return;
     if (!discard(homes, "it dies at each start, and most others run"))
