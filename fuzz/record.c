@@ -105,7 +105,7 @@ static void check_session(struct bytes value)
     CHECK(
         session_record_decode(bytes_of(written, joined(made.parts, made.count, written)), &again));
     CHECK(bytes_equal(again.client_id, session.client_id) && again.expiry_s == session.expiry_s);
-    CHECK(again.connected == session.connected && again.left_wall_ms == session.left_wall_ms);
+    CHECK(again.connected == session.connected && again.at_wall_ms == session.at_wall_ms);
     CHECK(again.next_sequence == session.next_sequence &&
           again.sent_sequence == session.sent_sequence);
 }

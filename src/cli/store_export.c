@@ -61,7 +61,7 @@ static bool put_session(struct export *e, json_t *line, struct bytes value)
     store_json_put(line, "client", record.client_id);
     json_object_set_new(line, "expiry_s", json_integer(record.expiry_s));
     json_object_set_new(line, "connected", json_boolean(record.connected));
-    json_object_set_new(line, "left_ms", json_integer((json_int_t)record.left_wall_ms));
+    json_object_set_new(line, "left_ms", json_integer((json_int_t)record.at_wall_ms));
     json_object_set_new(line, "next", json_integer((json_int_t)record.next_sequence));
     json_object_set_new(line, "sent", json_integer((json_int_t)record.sent_sequence));
     return true;

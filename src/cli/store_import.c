@@ -65,7 +65,7 @@ static enum rc import_session(struct import *m, const json_t *line)
     uint64_t expiry_s;
     void *owned;
     if (!store_json_number(line, "expiry_s", UINT32_MAX, &expiry_s) ||
-        !store_json_number(line, "left_ms", INT64_MAX, &session.left_wall_ms) ||
+        !store_json_number(line, "left_ms", INT64_MAX, &session.at_wall_ms) ||
         !store_json_number(line, "next", INT64_MAX, &session.next_sequence) ||
         !store_json_number(line, "sent", INT64_MAX, &session.sent_sequence) ||
         !store_json_get(line, "client", &session.client_id, &owned))

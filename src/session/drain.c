@@ -48,6 +48,12 @@ static bool make_kept(struct session *session, uint64_t sequence, const struct q
     }
     if (!message_record_decode(message, &clock, &publication, expired))
         return false;
+    const struct queue_told *told = &session->queue->tail.told;
+    if (publication.has_expiry && kept->seen && sequence >= told->sent &&
+        message_record_expired_by(message, told->wall_ms)) {
+        *expired = true; /* [MQTT-3.3.2-5] */
+        kept->seen = false;
+    }
     kept->message = message_new(&publication);
     if (kept->message == NULL)
         return false;

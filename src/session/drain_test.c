@@ -265,6 +265,46 @@ static void message_that_expired_on_disk_is_not_sent(void **state)
     assert_all_gone(s);
 }
 
+static void deliver_for(struct session *session, const char *payload, uint32_t expiry_s)
+{
+    struct publication p = {.topic = bytes_of_str("t"),
+                            .payload = bytes_of_str(payload),
+                            .qos = 1,
+                            .received_ms = START_MS,
+                            .has_expiry = true,
+                            .expiry_s = expiry_s};
+    deliver_publication(session, &p, &(struct deliver_as){.qos = 1});
+}
+
+static void message_is_not_sent_that_had_expired_before_a_home_that_died_could_send_it(void **state)
+{
+    struct stored *s = *state;
+    struct session *session = connected(&s->f, LONG_S);
+    session_detach(session, SESSION_WILL_KEEP);
+    deliver_for(session, "sent before", 100);
+    deliver_for(session, "too late", 100);
+    deliver_for(session, "perhaps sent", 250);
+    struct session_record record = {.client_id = session_client_id(session),
+                                    .expiry_s = LONG_S,
+                                    .connected = true,
+                                    .at_wall_ms = clock_wall_ms() + 200000,
+                                    .next_sequence = 4,
+                                    .sent_sequence = 2};
+    struct store_key key = record_key_of(session->store->shard, RECORD_SESSION, session->number);
+    struct record_value value;
+    session_record_encode(&record, &value);
+    record_put(session->store, STORE_STATE, &key, &value);
+    stored_crash(s);
+    stored_load(s, 300000);
+    session = found(s, "client");
+    come(s, session);
+    settle(s);
+    assert_sent(&s->f, "sent before perhaps sent");
+    assert_true(s->f.client.packets[0].dup);
+    assert_true(s->f.client.packets[1].dup);
+    assert_int_equal(metric(&s->f, METRIC_PUBLISH_DROPPED_EXPIRED), 1);
+}
+
 /* ---- damage --------------------------------------------------------------------------------- */
 
 /* Writes the queues' table and flips a byte of it; below 0: so far from its end. */
@@ -635,6 +675,7 @@ int main(void)
         STORED_RULE(message_acknowledged_out_of_order_does_not_come_again),
         STORED_RULE(qos0_of_an_absent_client_stays_in_memory),
         STORED_RULE(message_that_expired_on_disk_is_not_sent),
+        STORED_RULE(message_is_not_sent_that_had_expired_before_a_home_that_died_could_send_it),
         STORED_RULE(damage_in_a_queue_costs_what_is_in_it_and_is_counted),
         STORED_RULE(damage_at_the_end_of_a_queue_is_counted_too),
         STORED_RULE(queue_on_disk_has_the_limits_of_any),

@@ -13,6 +13,15 @@ enum queue_policy { QUEUE_REJECT_NEW, QUEUE_GIVE_UP_OLDEST, QUEUE_GIVE_UP_QOS0 }
 
 struct session;
 
+/*
+ * What a home that died had noted down last while the client was there: what came before `sent` had
+ * been sent at wall_ms. It may have sent everything else since, but nothing that had expired by
+ * then.
+ */
+struct queue_told {
+    uint64_t sent, wall_ms; /* wall_ms 0: nothing is known */
+};
+
 /* The part of a queue that is on disk alone: everything from a sequence number on. */
 struct queue_tail {
     uint64_t from;  /* the first that is not in memory */
@@ -21,6 +30,7 @@ struct queue_tail {
     uint32_t epoch; /* how often all that was in memory has been let go to here */
     bool reading;
     bool blocked; /* what is left is not on disk yet, and the store has trouble */
+    struct queue_told told;
 };
 
 struct queue {

@@ -37,8 +37,9 @@ enum rc session_restore(struct session_table *table, uint64_t number,
     session->was_connected = record->connected;
     session->receive_maximum = record->connected ? table->limits.inflight_max : 0;
     /* A client that was there when the broker ended has been away from now on. */
-    uint64_t since_ms = record->connected ? clock->wall_ms : record->left_wall_ms;
-    session->will_at_ms = since_ms; /* until session_restored() knows whether there is a will */
+    uint64_t since_ms = record->connected ? clock->wall_ms : record->at_wall_ms;
+    session->will_at_ms =
+        record->at_wall_ms; /* until session_restored() knows whether there is a will */
     if (record->expiry_s != SESSION_NEVER_EXPIRES)
         session->end_at_ms = over_at(table->now_ms, record->expiry_s, since_ms, clock);
     *out = session;
@@ -63,8 +64,12 @@ enum rc session_restore_received(struct session *session, uint16_t packet_id)
 void session_restore_queued(struct session *session, uint64_t sequence,
                             const struct queue_record *record)
 {
-    if (session->queue == NULL)
+    if (session->queue == NULL) {
         session->queue = queue_new(session);
+        if (session->was_connected)
+            session->queue->tail.told =
+                (struct queue_told){session->sent_sequence, session->will_at_ms};
+    }
     struct queue_tail *tail = &session->queue->tail;
     if (tail->count++ == 0)
         tail->from = sequence;
@@ -85,7 +90,7 @@ void session_restore_queued(struct session *session, uint64_t sequence,
 
 void session_restored(struct session *session, const struct record_clock *clock)
 {
-    uint64_t since_ms = session->will_at_ms;
+    uint64_t since_ms = session->was_connected ? clock->wall_ms : session->will_at_ms;
     session->will_at_ms = 0;
     if (session->will != NULL)
         session->will_at_ms = over_at(clock->now_ms, session->will_delay_s, since_ms, clock);

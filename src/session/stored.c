@@ -30,7 +30,7 @@ void stored_session(struct session *session)
         .client_id = session_client_id(session),
         .expiry_s = session->expiry_s,
         .connected = session->sink != NULL,
-        .left_wall_ms = session->sink != NULL ? 0 : clock_wall_ms(),
+        .at_wall_ms = clock_wall_ms(),
         .next_sequence = session->next_sequence,
         .sent_sequence = first_not_sent(session),
     };

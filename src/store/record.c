@@ -265,7 +265,7 @@ void session_record_encode(const struct session_record *session, struct record_v
     uint8_t *to = put_le(out->head, FORMAT, 1);
     to = put_le(to, session->connected ? SESSION_CONNECTED : 0, 1);
     to = put_le(to, session->expiry_s, 4);
-    to = put_le(to, session->left_wall_ms, 8);
+    to = put_le(to, session->at_wall_ms, 8);
     to = put_le(to, session->next_sequence, 8);
     head_only(out, put_le(to, session->sent_sequence, 8));
     add_part(out, session->client_id);
@@ -278,7 +278,7 @@ bool session_record_decode(struct bytes value, struct session_record *out)
         return false;
     out->connected = get_le(&reader, 1) & SESSION_CONNECTED;
     out->expiry_s = (uint32_t)get_le(&reader, 4);
-    out->left_wall_ms = get_le(&reader, 8);
+    out->at_wall_ms = get_le(&reader, 8);
     out->next_sequence = get_le(&reader, 8);
     out->sent_sequence = get_le(&reader, 8);
     out->client_id = get_rest(&reader);
@@ -353,6 +353,8 @@ void message_record_encode(const struct publication *publication, const struct r
 }
 
 /* What is left of the expiry interval counts from now on. A clock that went back adds nothing. */
+enum { ROUNDED_UP_MS = 1000 }; /* what expires() adds to what is left, at most */
+
 static bool expires(struct publication *p, uint64_t received_wall_ms,
                     const struct record_clock *clock)
 {
@@ -388,6 +390,15 @@ bool message_record_decode(struct bytes value, const struct record_clock *clock,
     out->payload = get_rest(&reader);
     *expired = expires(out, wall_ms, clock);
     return !reader.bad && out->qos <= 2 && out->topic.len > 0;
+}
+
+bool message_record_expired_by(struct bytes value, uint64_t wall_ms)
+{
+    struct record_clock then = {.wall_ms = wall_ms - ROUNDED_UP_MS};
+    struct publication publication;
+    bool expired = false;
+    return wall_ms > ROUNDED_UP_MS && message_record_decode(value, &then, &publication, &expired) &&
+           expired;
 }
 
 uint64_t message_record_wall_ms(struct bytes value)

@@ -121,9 +121,9 @@ struct session_record {
     struct bytes client_id;
     uint32_t expiry_s;
     bool connected;         /* when it was written */
-    uint64_t left_wall_ms;  /* when the client left; 0 while connected */
+    uint64_t at_wall_ms;    /* when the client left; while connected: when it was written, or 0 */
     uint64_t next_sequence; /* of its queue */
-    uint64_t sent_sequence; /* what comes before has been sent once; meaningless while connected */
+    uint64_t sent_sequence; /* what comes before had been sent once, then */
 };
 
 void session_record_encode(const struct session_record *session, struct record_value *out);
@@ -143,6 +143,10 @@ void message_record_encode(const struct publication *publication, const struct r
 /* The expiry interval is what is left of it at clock; `expired`: nothing. Borrows from value. */
 bool message_record_decode(struct bytes value, const struct record_clock *clock,
                            struct publication *out, bool *expired);
+
+/* Whether the message had expired at wall_ms. Who sends it may think it has up to a second more:
+ * what is left of an interval is whole seconds, rounded up. That second is allowed for. */
+bool message_record_expired_by(struct bytes value, uint64_t wall_ms);
 
 /* When the message came in, or the will was left, by the wall clock; 0: not readable. */
 uint64_t message_record_wall_ms(struct bytes value);

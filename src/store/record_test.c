@@ -81,7 +81,7 @@ static const struct session_record sample_session = {
     .client_id = {(const uint8_t *)"pump-7", 6},
     .expiry_s = 0xFFFFFFFF,
     .connected = true,
-    .left_wall_ms = 1700000000001,
+    .at_wall_ms = 1700000000001,
     .next_sequence = UINT64_MAX,
     .sent_sequence = 12345678901234,
 };
@@ -102,7 +102,7 @@ static void session_is_read_as_it_was_written(void **state)
     assert_bytes(session.client_id, sample_session.client_id);
     assert_int_equal(session.expiry_s, sample_session.expiry_s);
     assert_true(session.connected);
-    assert_int_equal(session.left_wall_ms, sample_session.left_wall_ms);
+    assert_int_equal(session.at_wall_ms, sample_session.at_wall_ms);
     assert_int_equal(session.next_sequence, sample_session.next_sequence);
     assert_int_equal(session.sent_sequence, sample_session.sent_sequence);
     free(value.data);
