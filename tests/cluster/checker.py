@@ -252,7 +252,7 @@ def c3_in_flight(model):
 
     Cannot know: whether an acknowledgement that was sent arrived, so what was acknowledged may come again or
     not; of messages that were not acknowledged to their publisher, which may come early and be lost with a
-    node; of shares, where QoS 1 may go to another member; of messages that expire; who was subscribed when a
+    node, and are owed to who is subscribed when they are sent again; of shares, where QoS 1 may go to another member; of messages that expire; who was subscribed when a
     message that a fault had held up was routed."""
     for client in model.clients.values():
         held = {}
@@ -276,6 +276,9 @@ def _not_again(model, client):
         if message.acked == FOREVER:
             continue
         lives = client.matching(delivery.topic)
+        early = message.sends[-1][0] > delivery.t and not model.calm(delivery.t, message.sends[-1][0])
+        if early and not any(life.held(delivery.t, message.acked) for life in lives):
+            continue
         after = [each for each in client.accepted() if each.accepted > delivery.t]
         if not after or not connection.durable or any(life.share or life.wiped for life in lives):
             continue

@@ -389,6 +389,19 @@ def test_what_came_before_it_was_acknowledged_may_be_lost_with_a_node(story):
     assert story.rules() == []
 
 
+@pytest.mark.parametrize("subscribed, rules", [(False, []), (True, ["C3"])])
+def test_what_came_early_and_was_lost_with_a_node_is_owed_to_who_is_subscribed_when_it_is_sent_again(story, subscribed,
+                                                                                                 rules):
+    story.subscribe("s", "c/#")
+    story.publish("p/1", acked=False), story.deliver("s", "p/1", answered=False)
+    story.fault("kill", ["n1"], for_s=1)
+    story.move("s", "n3")
+    if not subscribed:
+        story.unsubscribe("s", "c/#")
+    story.wait(20), story.publish("p/1", dup=True)
+    assert story.rules() == rules
+
+
 def test_a_subscription_that_is_back(story):
     story.subscribe("s", "c/#"), story.unsubscribe("s", "c/#")
     story.move("s", "n3"), story.publish("p/1"), story.deliver("s", "p/1")
