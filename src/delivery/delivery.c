@@ -108,14 +108,18 @@ static void deliver_to_clean_member(struct routing *routing, struct share *share
     enum share_choice how = hub->router->share_choice;
     struct subscription *member;
     struct route route;
+    if (high_water_chosen(hub, routing->delivery.outbox))
+        return; /* also when that one has gone since: it had got it, or has left it to another */
     bool any = share != NULL && share_choose(share, how, SHARE_CLEAN, p->publisher_hash, p->topic,
                                              0, &member, &route);
-    if (!any)
-        routing->source.rc = RC_NOT_FOUND;
-    else if (!high_water_chosen(hub, routing->delivery.outbox))
+    if (any) {
         routing_to_batch(
             routing, session_ref_worker(route.session),
             &(struct addressees){.routes = &route, .count = 1, .member = member, .share = share});
+    } else {
+        high_water_not_chosen(hub, routing->delivery.outbox);
+        routing->source.rc = RC_NOT_FOUND;
+    }
 }
 
 /* One of our members of the share that the other node has chosen us for; the last one may have left

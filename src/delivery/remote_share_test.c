@@ -320,6 +320,12 @@ static void clean_member_gets_another_nodes_entry_once(void **state)
     delivery_publish_remote(hub_of(clean->session), &p, share, NO_SHARD, tag);
     node_settle(n);
     assert_int_equal(clean->count, 2);
+    struct delivery_hub *hub = hub_of(clean->session);
+    leave(clean);
+    assert_int_equal(delivery_publish_remote(hub, &p, share, NO_SHARD, tag).rc, RC_OK);
+    tag.number++;
+    assert_int_equal(delivery_publish_remote(hub, &p, share, NO_SHARD, tag).rc, RC_NOT_FOUND);
+    node_settle(n);
     assert_int_equal(kept->count, 0);
     part(n);
 }
