@@ -18,7 +18,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { STEP_MS = 1500, AGAIN_MS = 200, LOST_AGAIN_MS = 5000, MAKE_MS = 10000 };
+enum { STEP_MS = 1500, AGAIN_MS = 200, LOST_AGAIN_MS = 5000 };
 
 void homes_say(struct homes *homes, const char *format, ...)
 {
@@ -251,26 +251,25 @@ static uint64_t highest(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* One node alone makes them, and the next when that one does not: nats-server 2.9 mixes up a stream
- * that is made by several at once, and it never gets a leader. */
 static bool is_to_make_them(const struct homes *homes, uint64_t now_ms)
 {
-    uint64_t before = peers_before(homes);
-    return homes->mark.growing || now_ms >= homes->make_ms + before * MAKE_MS;
+    struct judge_making making = {.waited_ms = now_ms - homes->make_ms,
+                                  .before = peers_before(homes),
+                                  .ran_on = !peers_are_cold(homes)};
+    return homes->mark.growing || judge_makes(&making);
 }
 
 /* All have started anew; or most have, and the engines of the others, which ran on, have lost them,
  * too. */
-static bool may_make_them(struct homes *homes, uint64_t now_ms)
+static bool may_make_them(struct homes *homes)
 {
     uint32_t kept = peers_with_engine(homes, HOMES_ENGINE_KEPT) + 1;
     if (homes->mark.growing)
         return growing_can_go_on(homes);
     if (!peers_are_all(homes))
         return false;
-    return peers_are_cold(homes) ||
-           (peers_connected(homes) == homes->options.others &&
-            2 * kept > homes->options.others + 1 && now_ms >= homes->make_ms + MAKE_MS);
+    return peers_are_cold(homes) || (peers_connected(homes) == homes->options.others &&
+                                     2 * kept > homes->options.others + 1);
 }
 
 /* Most machines went down at once, and the engines have started anew, or have not written before
@@ -283,9 +282,10 @@ static enum rc make_streams_again(struct homes *homes, uint64_t now_ms,
     uint64_t bases[HOMES_GROUPS];
     uint32_t replicas;
 
-    if (homes->make_ms == 0)
+    bool may = may_make_them(homes);
+    if (homes->make_ms == 0 || !may)
         homes->make_ms = now_ms;
-    if (!may_make_them(homes, now_ms)) {
+    if (!may) {
         snprintf(error, JETSTREAM_ERROR_MAX,
                  "it has no changelogs, and not all nodes and their engines are back");
         return RC_AGAIN;

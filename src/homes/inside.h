@@ -394,7 +394,7 @@ struct homes {
     uint64_t most_ms, looked_ms; /* when most nodes were heard last, or the start */
     uint64_t other_ms;           /* when any other was heard last; 0: none was, or there is none */
     uint64_t servers_ms;         /* the engine's servers are asked to speak again then */
-    uint64_t make_ms;  /* since then the engine has been without changelogs; 0: it has them */
+    uint64_t make_ms;  /* since then changelogs may be made again; 0: the engine has them */
     uint32_t servers;  /* the most that were here at a time */
     uint64_t flush_ms; /* what they agreed on is flushed then; 0: it is */
     uint64_t wait_ms;  /* until then the engine is not started for want of others that could say

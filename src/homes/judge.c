@@ -40,6 +40,12 @@ bool judge_gives_up(const struct judge_stay *s)
            s->now_ms >= s->preferred_ms + s->stay_ms && s->preferred_s + JUDGE_NEAR >= s->own;
 }
 
+bool judge_makes(const struct judge_making *m)
+{
+    uint64_t patience_ms = m->ran_on ? JUDGE_RAN_ON_MS : 0;
+    return m->waited_ms >= patience_ms + (uint64_t)m->before * JUDGE_MAKES_MS;
+}
+
 uint64_t judge_trim(uint64_t lowest, uint64_t trimmed, uint64_t keep)
 {
     if (lowest < trimmed + keep + (keep < JUDGE_TRIM_MIN ? keep : JUDGE_TRIM_MIN))

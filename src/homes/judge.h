@@ -15,6 +15,8 @@ enum {
     JUDGE_NEAR = 256,        /* records that a node may lack that is to become home */
     JUDGE_KEEP = 4096,       /* records that are kept although nobody needs them */
     JUDGE_TRIM_MIN = 256,    /* records that are worth a request */
+    JUDGE_RAN_ON_MS = 10000, /* an engine that has not started anew has so long to answer */
+    JUDGE_MAKES_MS = 20000,  /* who is next makes changelogs so much later */
     JUDGE_NEVER = UINT16_MAX /* a turn that does not come */
 };
 
@@ -50,6 +52,17 @@ struct judge_stay {
 };
 
 bool judge_gives_up(const struct judge_stay *stay);
+
+/* Changelogs that the engine has lost, with the engines of all nodes back. */
+struct judge_making {
+    uint64_t waited_ms; /* since this node has missed them */
+    uint32_t before;    /* nodes whose turn is earlier */
+    bool ran_on;        /* some engine has not started anew: it may only not have answered yet */
+};
+
+/* Whether this node makes them again. One node alone does, and the next long after that:
+ * nats-server 2.9 mixes up a stream that is made by several at once. */
+bool judge_makes(const struct judge_making *making);
 
 /* Up to which sequence the log may be trimmed, when everybody who needs it has `lowest` on disk, it
  * was trimmed to `trimmed` before, and `keep` records stay all the same; 0: it is not worth it. */

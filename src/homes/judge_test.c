@@ -182,6 +182,33 @@ static void judge_trims_when_it_is_worth_it_and_keeps_some(void **state)
     assert_int_equal(judge_trim(16, 0, 8), 8);
 }
 
+static void judge_lets_one_node_make_changelogs_again(void **state)
+{
+    (void)state;
+    struct judge_making first = {.waited_ms = 0}, second = {.waited_ms = 0, .before = 1};
+
+    assert_true(judge_makes(&first));
+    assert_false(judge_makes(&second));
+    second.waited_ms = JUDGE_MAKES_MS - 1;
+    assert_false(judge_makes(&second));
+    second.waited_ms++; /* the first has not done it */
+    assert_true(judge_makes(&second));
+}
+
+static void judge_gives_an_engine_that_ran_on_time_to_answer_and_keeps_the_order(void **state)
+{
+    (void)state;
+    struct judge_making first = {.ran_on = true}, second = {.ran_on = true, .before = 1};
+
+    for (uint64_t ms = 0; ms < JUDGE_RAN_ON_MS + JUDGE_MAKES_MS; ms += 500) {
+        first.waited_ms = second.waited_ms = ms;
+        assert_true(judge_makes(&first) == (ms >= JUDGE_RAN_ON_MS));
+        assert_false(judge_makes(&second));
+    }
+    second.waited_ms = JUDGE_RAN_ON_MS + JUDGE_MAKES_MS;
+    assert_true(judge_makes(&second));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +225,8 @@ int main(void)
         cmocka_unit_test(judge_waits_no_longer_than_the_stay_it_is_given),
         cmocka_unit_test(judge_gives_up_to_nobody_who_could_not_go_on),
         cmocka_unit_test(judge_trims_when_it_is_worth_it_and_keeps_some),
+        cmocka_unit_test(judge_lets_one_node_make_changelogs_again),
+        cmocka_unit_test(judge_gives_an_engine_that_ran_on_time_to_answer_and_keeps_the_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
