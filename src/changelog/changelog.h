@@ -49,6 +49,7 @@ enum {
     CHANGELOG_BYTES_PER_MS = 4096,   /* a large record is given so much more time */
     CHANGELOG_READ_MAX_MS = 4000,    /* the longest wait for a record that is read */
     CHANGELOG_RETRY_MS = 200,        /* after an answer that it could not be done now */
+    CHANGELOG_COPIES_MS = 1000,      /* so long copies are read before the leader is asked again */
     CHANGELOG_POLL_MS = 250,         /* a follower that has read everything looks again */
     CHANGELOG_INFO_MS = 2000,        /* ... and whether what it would read next has been trimmed */
     CHANGELOG_GONE_MS = 1000,        /* ... which the engine has to say twice, so long apart */
@@ -114,6 +115,8 @@ struct changelog_flight {
 struct changelog_slot {
     uint64_t sequence, token; /* token 0: free */
     uint64_t asked_ms;
+    bool copy;      /* the last time a copy was asked, and not the engine's leader ... */
+    bool of_copy;   /* ... or one of the times */
     uint8_t *bytes; /* has come before its turn; NULL: not yet */
     size_t len;
 };
@@ -149,6 +152,7 @@ struct changelog {
     uint32_t window;
     uint64_t read_wait_ms; /* doubles when one does not come: they may be large */
     uint64_t poll_ms, info_ms, info_token;
+    uint64_t copies_until_ms; /* until then copies are read, since the leader did not answer */
     uint64_t end_ms;      /* when the engine last said that nothing is behind what has been read */
     bool end_known;       /* it has said where the log ends since this node follows it */
     uint64_t end_told_ms; /* when it said so last */

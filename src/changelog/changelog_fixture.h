@@ -64,8 +64,10 @@ struct node {
     /* the connection */
     struct pending answers[WORLD_ANSWERS];
     uint32_t answer_count;
-    bool cut;              /* nothing arrives, either way */
-    bool failing;          /* everything is answered at once: nobody knows */
+    bool cut;         /* nothing arrives, either way */
+    bool failing;     /* everything is answered at once: nobody knows; copies can be read */
+    bool copies_fail; /* then they cannot */
+    uint32_t copies_read;
     bool forgets_ids;      /* too long ago for the engine to know a record again */
     uint32_t lost_answers; /* so many of appends do not come back */
     uint32_t wrong_infos;  /* so many say that nothing is in the log any more */
@@ -188,6 +190,18 @@ static void fake_read(struct engine *engine, uint32_t group, uint64_t token, uin
     fake_answer(node, answer, record);
 }
 
+/* A copy does not follow when its leader has failed. */
+static void fake_read_copy(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence)
+{
+    struct node *node = CONTAINER_OF(engine, struct node, engine);
+    bool failing = node->failing;
+
+    node->failing &= node->copies_fail;
+    node->copies_read++;
+    fake_read(engine, group, token, sequence);
+    node->failing = failing;
+}
+
 static void fake_info(struct engine *engine, uint32_t group, uint64_t token)
 {
     struct node *node = CONTAINER_OF(engine, struct node, engine);
@@ -234,6 +248,7 @@ static const struct engine_ops fake_ops = {
     .attach = fake_attach,
     .append = fake_append,
     .read = fake_read,
+    .read_copy = fake_read_copy,
     .info = fake_info,
     .trim = fake_trim,
     .record_max = fake_record_max,

@@ -46,6 +46,54 @@ static void follower_that_is_told_does_not_wait_to_look(void **state)
     world_free(world);
 }
 
+static void follower_reads_a_copy_while_the_engines_leader_does_not_answer(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    follow(b);
+    world_advance(world, 500);
+    assert_int_equal(b->copies_read, 0);
+    b->failing = true;
+    uint64_t end_ms = b->changelog.end_ms;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(append(a, "x", (uint64_t)i), RC_OK);
+        world_advance(world, 500);
+    }
+    assert_int_equal(b->applied_count, 20);
+    assert_int_equal(b->changelog.end_ms, end_ms); /* a copy does not say where the log ends */
+    b->failing = false;
+    uint32_t copies = b->copies_read;
+    world_advance(world, 5000);
+    assert_true(b->changelog.end_ms > end_ms);
+    assert_true(b->copies_read <= copies + CHANGELOG_COPIES_MS / CHANGELOG_POLL_MS);
+    world_free(world);
+}
+
+static void follower_asks_leader_and_copies_in_turns_while_neither_answers(void **state)
+{
+    struct world *world = world_new();
+    struct node *a = node_new(world, 0, "a"), *b = node_new(world, 1, "b");
+    (void)state;
+
+    claim(a);
+    follow(b);
+    world_advance(world, 500);
+    for (int cut = 0; cut < 2; cut++) {
+        uint32_t reads = b->reads_seen, copies = b->copies_read;
+        b->cut = cut; /* then nothing comes back at all */
+        b->failing = b->copies_fail = !cut;
+        world_advance(world, 20000);
+        copies = b->copies_read - copies;
+        reads = b->reads_seen - reads - copies;
+        assert_in_range(copies, 2, 50);
+        assert_in_range(reads, 2, 50);
+    }
+    world_free(world);
+}
+
 static void follower_goes_on_behind_the_position_that_its_store_holds(void **state)
 {
     struct world *world = world_new();
@@ -192,6 +240,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(follower_applies_everything_in_order),
         cmocka_unit_test(follower_that_is_told_does_not_wait_to_look),
+        cmocka_unit_test(follower_reads_a_copy_while_the_engines_leader_does_not_answer),
+        cmocka_unit_test(follower_asks_leader_and_copies_in_turns_while_neither_answers),
         cmocka_unit_test(follower_goes_on_behind_the_position_that_its_store_holds),
         cmocka_unit_test(follower_whose_next_record_is_trimmed_needs_a_copy),
         cmocka_unit_test(follower_does_not_believe_at_once_that_its_next_record_is_gone),

@@ -52,6 +52,9 @@ struct engine_ops {
     void (*attach)(struct engine *engine, uint32_t group, struct engine_sink *sink);
     void (*append)(struct engine *engine, uint32_t group, const struct engine_append *append);
     void (*read)(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence);
+    /* The same of any copy of the log, for when who leads it does not answer. A copy may be behind:
+     * what it does not have may be there all the same. */
+    void (*read_copy)(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence);
     void (*info)(struct engine *engine, uint32_t group, uint64_t token);
     /* Forgets what is before `sequence`, which is the next one when there is less; no answer: it is
      * asked for again later anyway. */

@@ -101,6 +101,16 @@ static void js_read(struct engine *engine, uint32_t group, uint64_t token, uint6
     jetstream_ask(js, JETSTREAM_READ, "STREAM.MSG.GET", group, token, json);
 }
 
+static void js_read_copy(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence)
+{
+    struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
+    uint64_t own = own_sequence(js, group, sequence);
+    char json[64];
+
+    snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", own > 0 ? own : INT64_MAX);
+    jetstream_ask(js, JETSTREAM_COPY, "DIRECT.GET", group, token, json);
+}
+
 static void js_info(struct engine *engine, uint32_t group, uint64_t token)
 {
     struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
@@ -245,6 +255,23 @@ static void take_server(struct jetstream *js, struct bytes json, uint64_t now_ms
         js->other_ms = now_ms;
 }
 
+/* The record as it is, its number among the headers; or a status. */
+static void read_copy(natsMsg *message, struct jetstream_answer *out)
+{
+    const char *sequence = NULL, *status = NULL;
+    char *end;
+
+    if (natsMsgHeader_Get(message, "Status", &status) == NATS_OK) {
+        out->answer.outcome = strcmp(status, "404") == 0 ? ENGINE_NOT_FOUND : ENGINE_FAILED;
+        snprintf(out->why, sizeof(out->why), "a copy answers %s", status);
+    } else if (natsMsgHeader_Get(message, "Nats-Sequence", &sequence) == NATS_OK) {
+        out->answer.outcome = ENGINE_RECORD;
+        out->answer.sequence = strtoull(sequence, &end, 10);
+        out->answer.record =
+            bytes_of(natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message));
+    }
+}
+
 static void read_answer(struct jetstream *js, natsMsg *message, uint64_t now_ms)
 {
     enum jetstream_question question;
@@ -260,7 +287,10 @@ static void read_answer(struct jetstream *js, natsMsg *message, uint64_t now_ms)
         return;
     }
     if (!natsMsg_IsNoResponders(message)) { /* that is, the stream has no leader now */
-        jetstream_answer_read(question, json, &read);
+        if (question == JETSTREAM_COPY)
+            read_copy(message, &read);
+        else
+            jetstream_answer_read(question, json, &read);
         if (read.answer.outcome == ENGINE_FAILED)
             tell_why(question, group, &read);
     }
@@ -329,6 +359,7 @@ static const struct engine_ops jetstream_ops = {
     .attach = js_attach,
     .append = js_append,
     .read = js_read,
+    .read_copy = js_read_copy,
     .info = js_info,
     .trim = js_trim,
     .record_max = js_record_max,

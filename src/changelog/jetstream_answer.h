@@ -8,6 +8,7 @@
 enum jetstream_question {
     JETSTREAM_APPEND = 'a',
     JETSTREAM_READ = 'r',
+    JETSTREAM_COPY = 'd', /* answered with the record itself, and not in JSON */
     JETSTREAM_INFO = 'i',
     JETSTREAM_TRIM = 't',
     JETSTREAM_CREATE = 'c',

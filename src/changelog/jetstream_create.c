@@ -22,13 +22,14 @@ enum {
 };
 
 /* Nothing is ever dropped by itself (discard new, no age), nothing in between can be taken out
- * (deny delete), and only the leader answers reads (no direct ones). */
+ * (deny delete). Copies answer reads, too, for when the servers have no leader of their meta data.
+ */
 static const char stream_form[] =
     "{\"name\":\"%s\",\"description\":\"%s\",\"subjects\":[\"%s\"],\"retention\":\"limits\",\"max_"
     "consumers\":-1,"
     "\"max_msgs\":-1,\"max_bytes\":-1,\"max_age\":0,\"max_msg_size\":-1,\"storage\":\"file\","
     "\"discard\":\"new\",\"num_replicas\":%u,\"duplicate_window\":120000000000,"
-    "\"deny_delete\":true,\"allow_direct\":false,\"allow_rollup_hdrs\":false}";
+    "\"deny_delete\":true,\"allow_direct\":true,\"allow_rollup_hdrs\":false}";
 
 /* What is being made or looked for, and how far it is. */
 struct creation {

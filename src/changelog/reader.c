@@ -2,8 +2,10 @@
 /*
  * Reads the log behind the position, a few records ahead, and hands them on in order. A replica may
  * be behind: "not found" means only that it is asked again, until the claim that has to be reached
- * is. Records that have been trimmed are told from those that are not there yet by the engine's
- * oldest, which may be old but never too new.
+ * is. When who leads the log does not answer, as nats-server's while they have no leader of their
+ * meta data, any copy is read; it never says where the log ends. Records that have been trimmed are
+ * told from those that are not there yet by the engine's oldest, which may be old but never too
+ * new.
  */
 #include "changelog/inside.h"
 
@@ -26,7 +28,7 @@ void reader_start(struct changelog *log)
     reader_stop(log);
     log->window = 1;
     log->read_wait_ms = CHANGELOG_ANSWER_MS;
-    log->poll_ms = log->info_ms = 0;
+    log->poll_ms = log->info_ms = log->copies_until_ms = 0;
     log->end_known = false;
     log->gone_sequence = 0;
 }
@@ -51,14 +53,32 @@ static uint64_t ask_until(const struct changelog *log)
     return bounded ? log->claim_sequence : until;
 }
 
+static void ask_for(struct changelog *log, struct changelog_slot *slot, uint64_t now_ms)
+{
+    bool copy = now_ms < log->copies_until_ms;
+
+    slot->asked_ms = now_ms;
+    slot->copy = copy;
+    slot->of_copy |= copy;
+    (copy ? log->engine->ops->read_copy : log->engine->ops->read)(log->engine, log->group,
+                                                                  slot->token, slot->sequence);
+}
+
 static void ask(struct changelog *log, uint64_t sequence, uint64_t now_ms)
 {
     struct changelog_slot *slot = slot_of(log, sequence);
 
     slot->sequence = sequence;
     slot->token = engine_token(log->engine);
-    slot->asked_ms = now_ms;
-    log->engine->ops->read(log->engine, log->group, slot->token, sequence);
+    slot->of_copy = false;
+    ask_for(log, slot, now_ms);
+}
+
+/* Whoever was asked has not answered: the others, in turns. */
+static void turn(struct changelog *log, bool copy, uint64_t now_ms)
+{
+    if (copy == (now_ms < log->copies_until_ms)) /* or it has been turned already */
+        log->copies_until_ms = copy ? 0 : now_ms + CHANGELOG_COPIES_MS;
 }
 
 static void ask_ahead(struct changelog *log, uint64_t now_ms)
@@ -132,6 +152,8 @@ static void record_came(struct changelog *log, struct changelog_slot *slot,
         return;
     }
     log->window = log->window * 2 < CHANGELOG_READS ? log->window * 2 : CHANGELOG_READS;
+    if (slot->of_copy)
+        log->read_wait_ms = CHANGELOG_ANSWER_MS; /* it was not the record that took long */
     if (slot->sequence == next(log)) {
         take_all(log, answer->record, now_ms);
     } else {
@@ -145,12 +167,13 @@ static void record_came(struct changelog *log, struct changelog_slot *slot,
     }
 }
 
-static void not_found(struct changelog *log, uint64_t sequence, uint64_t now_ms)
+static void not_found(struct changelog *log, uint64_t sequence, bool of_copy, uint64_t now_ms)
 {
     log->window = 1;
     if (sequence != next(log))
         return;
-    log->end_ms = now_ms;
+    if (!of_copy)
+        log->end_ms = now_ms;
     log->poll_ms = now_ms + CHANGELOG_POLL_MS;
     reader_ask_info(log, now_ms);
 }
@@ -193,6 +216,12 @@ void reader_info_answered(struct changelog *log, const struct engine_answer *ans
     log->ops->behind(log, answer->first);
 }
 
+static void read_failed(struct changelog *log, bool copy, uint64_t now_ms)
+{
+    log->poll_ms = now_ms + CHANGELOG_POLL_MS;
+    turn(log, copy, now_ms);
+}
+
 bool reader_answered(struct changelog *log, const struct engine_answer *answer, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < CHANGELOG_READS; i++) {
@@ -200,14 +229,15 @@ bool reader_answered(struct changelog *log, const struct engine_answer *answer, 
         if (slot->token != answer->token || slot->bytes != NULL || slot->token == 0)
             continue;
         uint64_t sequence = slot->sequence;
+        bool copy = slot->copy, of_copy = slot->of_copy;
         if (answer->outcome == ENGINE_RECORD)
             record_came(log, slot, answer, now_ms);
         else
             slot_free(slot);
         if (answer->outcome == ENGINE_NOT_FOUND)
-            not_found(log, sequence, now_ms);
+            not_found(log, sequence, of_copy, now_ms);
         else if (answer->outcome == ENGINE_FAILED)
-            log->poll_ms = now_ms + CHANGELOG_POLL_MS;
+            read_failed(log, copy, now_ms);
         if (changelog_reads(log))
             ask_ahead(log, now_ms);
         return true;
@@ -228,9 +258,9 @@ static void ask_again(struct changelog *log, uint64_t now_ms)
         struct changelog_slot *slot = &log->slots[i];
         if (slot->token == 0 || slot->bytes != NULL || now_ms < slot->asked_ms + log->read_wait_ms)
             continue;
+        turn(log, slot->copy, now_ms);
         late = true;
-        slot->asked_ms = now_ms;
-        log->engine->ops->read(log->engine, log->group, slot->token, slot->sequence);
+        ask_for(log, slot, now_ms);
     }
     if (!late)
         return;

@@ -137,6 +137,19 @@ def test_no_acknowledged_record_is_lost_when_servers_are_killed(servers, node, g
     assert follow(b, group, last) == [*texts, "last"]
 
 
+def test_records_are_read_from_a_copy_while_the_log_has_no_leader(servers, node, group):
+    """Two of three servers are gone, so nobody leads the stream: what the third has is read all the same."""
+    a = node(0, "a")
+    claim(a, group)
+    last = [a.append(group, f"m{i}") for i in range(50)][-1]
+    follow(node(0, "c"), group, last)
+    back = [servers.killed(n) for n in (1, 2)]
+    assert follow(node(0, "b"), group, last) == [f"m{i}" for i in range(50)]
+    for each in back:
+        each()
+    assert a.append(group, "with a leader again") > last
+
+
 def test_home_that_is_killed_loses_nothing_that_was_acknowledged(node, group):
     a, b = node(0, "a"), node(1, "b")
     b.say(f"attach {group}")
