@@ -9,8 +9,8 @@
  * as another. When all machines went down, all nodes are waited for; then all servers are thrown
  * away, and the changelogs are made again from the nodes' stores (founding.c). When some ran on,
  * but too few, or a node's disk is lost, what there is left is kept, and all nodes are waited for
- * before anything is claimed. So does a node that has come with an empty disk: its engine knows
- * nothing, and must not keep the others from making the changelogs again. One that is alone keeps
+ * before anything is claimed. So does a node that has come with an empty disk to a cluster that is founded: it
+ * waits for the others in the same way, since one that begins anew must not take part in what others keep. One that is alone keeps
  * it, too: no quorum's files can be torn. What was kept is thrown away all the same when most other
  * servers are gone with their disks, or when the server dies on it again and again and most others
  * run. When it is to be alone no longer: growing.c.
@@ -62,6 +62,7 @@ static bool look(struct homes *homes)
         homes_say(homes, "the engine cannot be started: %s", error);
         return false;
     }
+    bool first = !homes->looked;
     homes->looked = true;
     homes->lone =
         homes->options.others > 0 && homes->store != MANAGED_STORE_NEW && managed_was_alone(folder);
@@ -71,6 +72,8 @@ static bool look(struct homes *homes)
     homes->fresh = homes->emptied && homes->store == MANAGED_STORE_NEW;
     homes->cold = strcmp(last, homes->server) == 0 || strcmp(last, KEPT_ANY) == 0 ||
                   (homes->fresh && homes->mark.founded);
+    if (first && homes->fresh && homes->mark.founded)
+        homes->store = MANAGED_STORE_UNCLEAN; /* it lacks all that its server had acknowledged */
     mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
     if (last[0] != '\0' && strcmp(last, homes->server) != 0)
         memcpy(homes->replaced, last, sizeof(last));
@@ -117,6 +120,17 @@ static bool keep(struct homes *homes, const char *reason)
     return true;
 }
 
+/* There is nothing of it yet. */
+static bool begin(struct homes *homes, const char *reason)
+{
+    if (!be_cold(homes, KEPT_ANY))
+        return false;
+    LOG(LOG_INFO, "engine.store_begun", log_text("server", homes->server),
+        log_text("reason", reason));
+    homes->store = MANAGED_STORE_CLEAN;
+    return true;
+}
+
 /* Most machines went down, and no engine is known that ran on. */
 static bool start_together(struct homes *homes, uint32_t unclean)
 {
@@ -130,6 +144,8 @@ static bool start_together(struct homes *homes, uint32_t unclean)
     }
     if (unclean < homes->options.others) /* what a disk had that is lost may still be in the logs */
         return keep(homes, "all machines went down, and a node was removed since");
+    if (homes->fresh)
+        return begin(homes, "all others begin anew, too");
     return be_cold(homes, KEPT_ANY) &&
            discard(homes, "all machines went down while theirs ran; what was in the changelogs is "
                           "in the nodes' stores");
@@ -153,6 +169,8 @@ static bool settle_unclean(struct homes *homes)
 
     if (homes->options.others == 0 || homes->lone)
         return keep(homes, "there are no other nodes");
+    if (homes->fresh && up > homes->options.others / 2) /* it may not have been one of them */
+        return begin(homes, "most others ran on");
     if (up >= majority(homes))
         return discard(homes, "the machine went down while it ran, and most others ran on");
     if (few_are_left(homes))
