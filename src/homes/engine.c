@@ -9,16 +9,18 @@
  * as another. When all machines went down, all nodes are waited for; then all servers are thrown
  * away, and the changelogs are made again from the nodes' stores (founding.c). When some ran on,
  * but too few, or a node's disk is lost, what there is left is kept, and all nodes are waited for
- * before anything is claimed. So does a node that has come with an empty disk to a cluster that is founded: it
- * waits for the others in the same way, since one that begins anew must not take part in what others keep. One that is alone keeps
- * it, too: no quorum's files can be torn. What was kept is thrown away all the same when most other
- * servers are gone with their disks, or when the server dies on it again and again and most others
- * run. When it is to be alone no longer: growing.c.
+ * before anything is claimed. So does a node that has come with an empty disk to a cluster that is
+ * founded: it waits for the others in the same way, since one that begins anew must not take part
+ * in what others keep. One that is alone keeps it, too: no quorum's files can be torn. What was
+ * kept is thrown away all the same when most other servers are gone with their disks, or when the
+ * server dies on it again and again and most others run. When it is to be alone no longer:
+ * growing.c.
  *
  * One that comes back to others that are a quorum without it begins without the ends of its
  * consensus logs (ADR 10); one that is alone rests (ADR 9).
  */
 #include "homes/inside.h"
+#include "homes/remnant.h"
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -93,6 +95,7 @@ static bool discard(struct homes *homes, const char *reason)
     snprintf(folder, sizeof(folder), "%s/engine", homes->data_dir);
     LOG(LOG_WARN, "engine.store_discarded", log_text("server", homes->server),
         log_text("reason", reason));
+    homes->servers = 0; /* what they agree on is flushed again */
     if (managed_discard(folder, error) != RC_OK) {
         homes_say(homes, "the engine's store cannot be thrown away: %s", error);
         return false;
@@ -178,7 +181,16 @@ static bool settle_unclean(struct homes *homes)
                discard(homes,
                        "most nodes have lost what they held, and their engines with it; what "
                        "was in the changelogs is in the stores of the others");
-    if (homes->options.others - unclean < majority(homes)) /* the rest are too few */
+    bool few = homes->options.others - unclean < majority(homes); /* the rest are too few */
+    if (few && up > 0 && remnant_is_possible(peers_nodes(homes))) {
+        homes_say(homes,
+                  "the machines of most nodes went down while their engines ran: the engines "
+                  "that ran on have to be given up first");
+        return false;
+    }
+    if (few && remnant_is_possible(peers_nodes(homes)))
+        return start_together(homes, unclean);
+    if (few)
         return up + kept > 0
                    ? keep(homes, "the machines of most nodes went down; nothing is claimed "
                                  "before all of them are back")

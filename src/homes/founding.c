@@ -378,6 +378,8 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
         end_seeding(homes);
         engine_copies(homes, now_ms);
         growing_turn(homes, now_ms);
+        if (homes->phase == HOMES_RUNNING)
+            remnant_turn(homes, now_ms);
         return;
     }
     if (now_ms < homes->step_ms)

@@ -226,6 +226,18 @@ void groups_close(struct homes *homes)
     }
 }
 
+bool group_abandon(struct group *group, const char *why)
+{
+    group_unclaim(group);
+    if (group->state == GROUP_AWAY)
+        return true;
+    if (group->log.state != CHANGELOG_OPEN)
+        return false;
+    changelog_abandon(&group->log);
+    tell_lost(group, why);
+    return true;
+}
+
 void group_place(struct group *group, const struct changelog_position *position)
 {
     if (!group->attached) {

@@ -200,6 +200,8 @@ uint32_t peers_before(const struct homes *homes);
 uint32_t peers_heard(const struct homes *homes);
 /* Those that wait for the others with another server than they had. */
 uint32_t peers_replaced(const struct homes *homes);
+/* All that belong to the cluster as far as is known, this one among them. */
+uint32_t peers_nodes(const struct homes *homes);
 uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine);
 uint32_t peers_connected(const struct homes *homes);
 /* One that is here could be home of what this node gives up. */
@@ -299,6 +301,8 @@ void group_closed(struct group *group, uint64_t epoch, uint64_t now_ms);
 void group_flushed(struct group *group, const struct changelog_position *position);
 /* Lets a claim go that has not opened yet. */
 void group_unclaim(struct group *group);
+/* Is home no longer, without asking the engine. False: not yet. */
+bool group_abandon(struct group *group, const char *why);
 /* Begins to give it up when this node is home. True: it is, or is becoming it. */
 bool group_leave(struct group *group, uint64_t now_ms);
 void group_status(const struct group *group, struct homes_group_status *out);
@@ -394,6 +398,7 @@ struct homes {
     uint64_t most_ms, looked_ms; /* when most nodes were heard last, or the start */
     uint64_t other_ms;           /* when any other was heard last; 0: none was, or there is none */
     uint64_t servers_ms;         /* the engine's servers are asked to speak again then */
+    uint64_t remnant_ms;         /* since then our engine is what is left of one; 0: it is not */
     uint64_t make_ms;  /* since then changelogs may be made again; 0: the engine has them */
     uint32_t servers;  /* the most that were here at a time */
     uint64_t flush_ms; /* what they agreed on is flushed then; 0: it is */
@@ -497,5 +502,11 @@ void founding_turn(struct homes *homes, uint64_t now_ms);
 void founding_begin(struct homes *homes);
 /* News of another node have come: it may know the cluster's id. */
 void founding_heard(struct homes *homes, const struct peer *peer);
+
+/* ---- remnant.c ---------------------------------------------------------------------------------
+ */
+
+/* When the cluster runs: gives the engine up when it is what is left of one. */
+void remnant_turn(struct homes *homes, uint64_t now_ms);
 
 #endif

@@ -103,6 +103,14 @@ static void count_nodes(const struct homes *homes, uint32_t *heard, uint32_t *al
     *all = 1 + (homes->known.count > others ? homes->known.count : others) - gone;
 }
 
+uint32_t peers_nodes(const struct homes *homes)
+{
+    uint32_t heard, all;
+
+    count_nodes(homes, &heard, &all);
+    return all > homes->options.others + 1 ? all : homes->options.others + 1;
+}
+
 bool peers_may_go_on(const struct homes *homes)
 {
     uint32_t heard, all;
