@@ -546,8 +546,8 @@ def c8_shares(model):
 
     Cannot know: what came to a client by a share or by another subscription that matches too; who should have
     been chosen, and so whether local members are preferred; of QoS 1, whether an acknowledgement near a fault
-    arrived; of QoS 2, what was sent to a session that then ended, and is lost with it; order, which shares do not
-    promise."""
+    arrived; of QoS 2, what was sent to a session that then ended, and is lost with it, or had ended with a node of
+    which nobody had noticed that; order, which shares do not promise."""
     shares = collections.defaultdict(list)
     for client in model.clients.values():
         for life in client.lives:
@@ -583,12 +583,17 @@ def _shared_twice(model, filter, message, came, lives):
                         "acknowledged it", id=message.id, t=second.t)
 
 
+def _noticed(model, life):
+    """When all nodes knew that it was over: late of a session whose node a fault took along."""
+    return life.gone if life.durable else model.rest_after(life.gone)
+
+
 def _shared_lost(model, filter, message, came, lives):
     if message.acked == FOREVER or message.expiry_s:
         return
     if any(d.answered < FOREVER or not d.qos for d in came):
         return
-    ended = [life for life in lives if life.possible(message.sent, message.acked)
+    ended = [life for life in lives if life.asked < message.acked and message.sent < _noticed(model, life)
              and (life.wiped or not life.durable and life.connection.closed < FOREVER)]
     if message.qos == 2 and ended:
         return  # it may have been sent to that session, and stays with it [MQTT-4.8.2-5]

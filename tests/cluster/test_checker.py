@@ -883,6 +883,16 @@ def test_a_qos_2_message_may_be_lost_with_the_session_that_it_was_sent_to(crew):
     assert crew.rules() == [] and other.rules() == ["C8"]
 
 
+def test_a_qos_2_message_may_be_lost_with_a_node_of_which_nobody_has_noticed_that_it_is_gone(crew):
+    crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
+    calm = crew.fork()
+    crew.fault("power", ["n3"])
+    for each in crew, calm:
+        each.close("clean", "abort"), each.wait(0.5), each.publish("p/1", qos=2)
+    crew.wait(3), crew.over()
+    assert crew.rules() == [] and calm.rules() == ["C8"]
+
+
 def test_near_a_fault_qos_0_comes_to_one_member_too(crew):
     crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
     crew.fault("kill", ["n1"], for_s=1)
