@@ -92,10 +92,13 @@ static bool is_taken_over(const struct cluster *cluster, uint32_t group)
 static struct cluster_home find(const struct cluster *cluster, uint32_t group)
 {
     const struct place *place = &cluster->places.places[group];
-    if (strcmp(place->node, cluster->own.node) == 0)
-        return (struct cluster_home){.place = CLUSTER_HERE};
+    /* Also when this node is home and has not read yet that it is not: what its sessions want comes
+     * from there at once, and would get younger messages before those that are on their way to
+     * where they were. */
     if (is_taken_over(cluster, group))
         return (struct cluster_home){.place = CLUSTER_NOWHERE};
+    if (strcmp(place->node, cluster->own.node) == 0)
+        return (struct cluster_home){.place = CLUSTER_HERE};
     LIST_FOR_EACH (link, &cluster->members) {
         const struct member *member = CONTAINER_OF(link, struct member, link);
         /* What it says now counts: homes/ may not have heard yet that it is home no longer. */

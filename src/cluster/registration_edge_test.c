@@ -226,6 +226,21 @@ static void client_goes_when_the_next_home_is_out_of_reach(void **state)
     assert_false(cluster_is_out_of_reach(&e->f->cluster, e->group));
 }
 
+/* What its sessions want comes from the other node from then on, at once. */
+static void group_of_this_node_has_no_home_from_when_another_says_that_it_has_claimed_it(
+    void **state)
+{
+    struct edge *e = *state;
+    struct cluster *cluster = &e->f->cluster;
+    be_home(e, cluster->own.node, EPOCH);
+    assert_int_equal(places_get(&cluster->places, e->group).place, CLUSTER_HERE);
+    e->members[0]->taken_epochs[e->group] = EPOCH - 1; /* long ago */
+    assert_false(places_look(cluster));
+    e->members[0]->taken_epochs[e->group] = EPOCH + 1;
+    assert_true(places_look(cluster));
+    assert_int_equal(places_get(&cluster->places, e->group).place, CLUSTER_NOWHERE);
+}
+
 #define RULE(rule) cmocka_unit_test_setup_teardown(rule, set_up, tear_down)
 
 int main(void)
@@ -237,6 +252,7 @@ int main(void)
         RULE(home_that_asks_for_a_client_that_has_gone_is_told_so),
         RULE(home_that_was_given_up_and_asks_for_a_client_gets_it),
         RULE(client_goes_when_the_next_home_is_out_of_reach),
+        RULE(group_of_this_node_has_no_home_from_when_another_says_that_it_has_claimed_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

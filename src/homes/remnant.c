@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is left of an engine when most of its machines went down at once, in clusters that have more servers
- * than a log has copies. What ran on is no quorum, and lacks logs of which it had no copy; what comes back may
- * have lost what it had acknowledged. Put together, they are an engine with two opinions of itself. So those that
- * come back wait, and those that ran on give their engines up: what was in the changelogs is in the nodes' stores,
- * as when all machines went down (engine.c).
+ * What is left of an engine when most of its machines went down at once, in clusters that have more
+ * servers than a log has copies. What ran on is no quorum, and lacks logs of which it had no copy;
+ * what comes back may have lost what it had acknowledged. Put together, they are an engine with two
+ * opinions of itself. So those that come back wait, and those that ran on give their engines up:
+ * what was in the changelogs is in the nodes' stores, as when all machines went down (engine.c).
  *
- *     RUNNING -> (so many say so for a while) -> (groups given up) -> (all flushed) -> JOINING, unclean
+ *     RUNNING -> (so many say so for a while) -> (groups given up) -> (all flushed) -> JOINING,
+ * unclean
  *
- * With as many copies as servers each that ran on has everything, and is put together with the others.
+ * With as many copies as servers each that ran on has everything, and is put together with the
+ * others.
  */
 #include "homes/inside.h"
 
@@ -60,6 +62,7 @@ static void give_up(struct homes *homes, uint64_t now_ms)
     homes->connected = false;
     homes->replace_ms = 0;
     homes->store = MANAGED_STORE_UNCLEAN;
+    homes->fresh = false; /* there is something of it by now */
     managed_stop(&homes->process, now_ms);
     homes_enter(homes, HOMES_JOINING);
 }

@@ -9,7 +9,8 @@
 /* Whether there are more nodes than a log has copies. */
 bool remnant_is_possible(uint32_t nodes);
 
-/* Of so many nodes, this one among them, whose engine runs, so many others say that theirs are unclean. */
+/* Of so many nodes, this one among them, whose engine runs, so many others say that theirs are
+ * unclean. */
 bool remnant_is_one(uint32_t nodes, uint32_t unclean);
 
 #endif

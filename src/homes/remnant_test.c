@@ -24,7 +24,7 @@ static void what_is_left_is_given_up_when_it_is_no_majority(void **state)
     static const struct {
         uint32_t nodes, unclean;
         bool one;
-    } rows[] = {{4, 0, false}, {4, 1, false}, {4, 2, true},  {4, 3, true},  {5, 2, false},
+    } rows[] = {{4, 0, false}, {4, 1, false}, {4, 2, true},  {4, 3, true}, {5, 2, false},
                 {5, 3, true},  {5, 4, true},  {7, 3, false}, {7, 4, true}};
     (void)state;
 
