@@ -91,24 +91,25 @@ static uint64_t own_sequence(const struct jetstream *js, uint32_t group, uint64_
     return sequence >= js->base[group] ? sequence - js->base[group] : INT64_MAX;
 }
 
-static void js_read(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence)
+static void read_by(struct engine *engine, enum jetstream_question question, const char *call,
+                    uint32_t group, uint64_t token, uint64_t sequence)
 {
     struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
     uint64_t own = own_sequence(js, group, sequence);
     char json[64];
 
     snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", own > 0 ? own : INT64_MAX);
-    jetstream_ask(js, JETSTREAM_READ, "STREAM.MSG.GET", group, token, json);
+    jetstream_ask(js, question, call, group, token, json);
+}
+
+static void js_read(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence)
+{
+    read_by(engine, JETSTREAM_READ, "STREAM.MSG.GET", group, token, sequence);
 }
 
 static void js_read_copy(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence)
 {
-    struct jetstream *js = CONTAINER_OF(engine, struct jetstream, engine);
-    uint64_t own = own_sequence(js, group, sequence);
-    char json[64];
-
-    snprintf(json, sizeof(json), "{\"seq\":%" PRIu64 "}", own > 0 ? own : INT64_MAX);
-    jetstream_ask(js, JETSTREAM_COPY, "DIRECT.GET", group, token, json);
+    read_by(engine, JETSTREAM_COPY, "DIRECT.GET", group, token, sequence);
 }
 
 static void js_info(struct engine *engine, uint32_t group, uint64_t token)

@@ -481,6 +481,21 @@ void engine_copies(struct homes *homes, uint64_t now_ms)
     }
 }
 
+/* ---- it begins anew ----------------------------------------------------------------------------
+ */
+
+void engine_let_go(struct homes *homes, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        homes->groups[i].start = homes->groups[i].flushed;
+    groups_close(homes);
+    engine_disconnect(homes);
+    homes->connected = false;
+    homes->replace_ms = 0;
+    managed_stop(&homes->process, now_ms);
+    homes_enter(homes, HOMES_JOINING);
+}
+
 /* ---- the end -----------------------------------------------------------------------------------
  */
 

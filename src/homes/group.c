@@ -238,6 +238,20 @@ bool group_abandon(struct group *group, const char *why)
     return true;
 }
 
+bool groups_are_flushed(struct homes *homes)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
+        const struct changelog_position *end = changelog_position(&homes->groups[i].log);
+        if (homes->groups[i].flushed.sequence >= end->sequence)
+            continue;
+        all = false;
+        homes->options.ops->moved(homes->options.owner, i, end);
+    }
+    return all;
+}
+
 void group_place(struct group *group, const struct changelog_position *position)
 {
     if (!group->attached) {

@@ -66,22 +66,13 @@ static bool all_serve(const struct homes *homes)
     return true;
 }
 
-/* Up to the release, behind which nobody has written. */
-static bool all_flushed(struct homes *homes)
+/* Behind which nobody has written. */
+static bool all_released(const struct homes *homes)
 {
-    bool all = true;
-
-    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
-        const struct group *group = &homes->groups[i];
-        const struct changelog_position *end = changelog_position(&group->log);
-        if (!group->log.chain.released)
+    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
+        if (!homes->groups[i].log.chain.released)
             return false;
-        if (group->flushed.sequence >= end->sequence)
-            continue;
-        all = false;
-        homes->options.ops->moved(homes->options.owner, i, end);
-    }
-    return all;
+    return true;
 }
 
 /* From here on the store is all there is. */
@@ -99,14 +90,7 @@ static void begin(struct homes *homes, uint64_t now_ms)
     LOG(LOG_INFO, "homes.engine_anew", log_text("id", mark.id),
         log_uint("nodes", peers_here(homes) + 1));
     fault_point("homes.grow");
-    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
-        homes->groups[i].start = homes->groups[i].flushed;
-    groups_close(homes);
-    engine_disconnect(homes);
-    homes->connected = false;
-    homes->replace_ms = 0;
-    managed_stop(&homes->process, now_ms);
-    homes_enter(homes, HOMES_JOINING);
+    engine_let_go(homes, now_ms);
 }
 
 void growing_turn(struct homes *homes, uint64_t now_ms)
@@ -129,7 +113,7 @@ void growing_turn(struct homes *homes, uint64_t now_ms)
     homes->grows = true;
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         left += group_leave(&homes->groups[i], now_ms);
-    if (left == 0 && all_flushed(homes))
+    if (left == 0 && all_released(homes) && groups_are_flushed(homes))
         begin(homes, now_ms);
 }
 

@@ -286,6 +286,8 @@ struct group {
 /* Begins at `start`. */
 void group_open(struct group *group, struct engine *engine);
 void groups_close(struct homes *homes);
+/* Whether the store has been flushed up to where the logs have been read; asks for it when not. */
+bool groups_are_flushed(struct homes *homes);
 void group_place(struct group *group, const struct changelog_position *position);
 void group_lacks(struct group *group);
 void group_copying(struct group *group, const struct changelog_position *position);
@@ -449,6 +451,9 @@ bool engine_turn(struct homes *homes, uint64_t now_ms);
 uint64_t engine_deadline_ms(const struct homes *homes);
 /* The id is another one now. */
 void engine_disconnect(struct homes *homes);
+/* The groups are closed and it ends: it is started, and the logs are followed, again from what the
+ * store has. */
+void engine_let_go(struct homes *homes, uint64_t now_ms);
 /* Takes out the server that ours has replaced, if there is one. */
 void engine_replace(struct homes *homes, uint64_t now_ms);
 /* Asks how many copies of the changelogs there are, and sees to it that there are more when nodes

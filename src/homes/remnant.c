@@ -35,36 +35,14 @@ static bool is_one(const struct homes *homes)
            remnant_is_one(peers_nodes(homes), peers_with_engine(homes, HOMES_ENGINE_UNCLEAN));
 }
 
-/* Up to where their logs have been read. */
-static bool all_flushed(struct homes *homes)
-{
-    bool all = true;
-
-    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
-        const struct changelog_position *end = changelog_position(&homes->groups[i].log);
-        if (homes->groups[i].flushed.sequence >= end->sequence)
-            continue;
-        all = false;
-        homes->options.ops->moved(homes->options.owner, i, end);
-    }
-    return all;
-}
-
 static void give_up(struct homes *homes, uint64_t now_ms)
 {
     LOG(LOG_WARN, "engine.given_up", log_text("server", homes->server),
         log_text("reason", "the machines of most nodes went down, and it is no quorum; what was in "
                            "the changelogs is in the nodes' stores"));
-    for (uint32_t i = 0; i < HOMES_GROUPS; i++)
-        homes->groups[i].start = homes->groups[i].flushed;
-    groups_close(homes);
-    engine_disconnect(homes);
-    homes->connected = false;
-    homes->replace_ms = 0;
     homes->store = MANAGED_STORE_UNCLEAN;
     homes->fresh = false; /* there is something of it by now */
-    managed_stop(&homes->process, now_ms);
-    homes_enter(homes, HOMES_JOINING);
+    engine_let_go(homes, now_ms);
 }
 
 void remnant_turn(struct homes *homes, uint64_t now_ms)
@@ -81,6 +59,6 @@ void remnant_turn(struct homes *homes, uint64_t now_ms)
         return;
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         all_left &= group_abandon(&homes->groups[i], "the engine is given up");
-    if (all_left && all_flushed(homes))
+    if (all_left && groups_are_flushed(homes))
         give_up(homes, now_ms);
 }
