@@ -82,6 +82,11 @@ static bool look(struct homes *homes)
     return true;
 }
 
+void engine_look(struct homes *homes)
+{
+    (void)look(homes); /* what does not work now is said, and tried again */
+}
+
 /* A majority of this node and the others in the configuration. */
 static uint32_t majority(const struct homes *homes)
 {
@@ -190,6 +195,8 @@ static bool settle_unclean(struct homes *homes)
     }
     if (few && remnant_is_possible(peers_nodes(homes)))
         return start_together(homes, unclean);
+    if (few && homes->fresh && up + kept > 0)
+        return begin(homes, "others have decided what becomes of theirs");
     if (few)
         return up + kept > 0
                    ? keep(homes, "the machines of most nodes went down; nothing is claimed "

@@ -75,6 +75,8 @@ enum rc founding_start(struct homes *homes, char why[HOMES_WHY_MAX])
     homes->emptied = rc == RC_NOT_FOUND;
     if (rc == RC_OK)
         homes_enter(homes, homes->founder ? HOMES_GATHERING : HOMES_JOINING);
+    if (rc == RC_OK && homes->options.program != NULL)
+        engine_look(homes); /* what is told from the first moment on depends on it */
     return RC_OK;
 }
 

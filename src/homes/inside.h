@@ -451,6 +451,8 @@ bool engine_turn(struct homes *homes, uint64_t now_ms);
 uint64_t engine_deadline_ms(const struct homes *homes);
 /* The id is another one now. */
 void engine_disconnect(struct homes *homes);
+/* What there is of its store. */
+void engine_look(struct homes *homes);
 /* The groups are closed and it ends: it is started, and the logs are followed, again from what the
  * store has. */
 void engine_let_go(struct homes *homes, uint64_t now_ms);

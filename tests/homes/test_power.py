@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from .test_copies import Stored
+from .test_copies import Stored, wipe
 
 pytestmark = pytest.mark.xdist_group("homes")
 
@@ -78,6 +78,47 @@ def test_engines_are_kept_when_most_went_down_and_one_ran_on(three):
     for number in range(2):  # one may have found most of them running when it looked, on a busy machine both
         assert (server(three, number) == names[number]) == (number in kept)
         assert number in kept or "engine.store_discarded" in three[number].log[seen[number]:]
+
+
+def test_engines_start_anew_when_all_went_down_and_one_has_lost_its_disk(cluster_of, topic):
+    """The one that is empty takes no part before the others have decided."""
+    three = cluster_of(3).init()
+    stored = Stored(topic, sessions=16)
+    stored.fill(three)
+    for number in range(3):
+        power_off(three, number)
+    wipe(three[1])
+    seen = [len(node.log) for node in three]
+    three.restart(1)
+    three.wait("it runs", lambda: "broker.started" in three[1].log[seen[1]:])
+    for number in (0, 2):
+        three.restart(number)
+    three.wait_until_settled()
+    for number in (0, 2):
+        assert "engine.store_discarded" in three[number].log[seen[number]:]
+    assert "engine.store_begun" in three[1].log[seen[1]:]
+    made = [n for n in range(3) if "homes.changelogs_made_again" in three[n].log[seen[n]:]]
+    assert len(made) == 1, made
+    assert all(stored.retained(node) == stored.expected("kept") for node in three)
+    stored.look(three[1])
+
+
+def test_engine_that_ran_on_is_given_up_in_a_cluster_of_more_than_three_when_most_went_down(cluster_of, topic):
+    four = cluster_of(4).init()
+    stored = Stored(topic, sessions=16)
+    stored.fill(four)
+    four.wait_until_settled()
+    for number in range(3):
+        power_off(four, number)
+    seen = [len(node.log) for node in four]
+    for number in range(3):
+        four.restart(number)
+    four.wait("the fourth gives its engine up", lambda: "engine.given_up" in four[3].log[seen[3]:])
+    four.wait_until_settled()
+    for node, start in zip(four, seen):
+        assert "engine.store_discarded" in node.log[start:]
+    assert all(stored.retained(node) == stored.expected("kept") for node in four)
+    stored.look(four[3])
 
 
 def test_files_that_a_power_cut_has_torn_do_not_keep_a_cluster_from_coming_back(cluster_of, topic):
