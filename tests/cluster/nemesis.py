@@ -380,6 +380,8 @@ class Nemesis:
         node = self.added.pop()
         await self._hand(node.terminate)
         await self._until(node.ended, f"{node.name} has left")
+        others = [each for each in self.cluster if each is not node]
+        await self._until(lambda: any(each.gives_up_on(node.name) for each in others), f"{node.name} is forgotten")
         await self._hand(self.cluster.drop, node.name)
         await self._lasts(step)
 

@@ -186,6 +186,11 @@ class Node:
             group.get("state") in ("following", "serving") and group.get("home") and group["epoch"] > 0
             and group["read_lag"] == 0 for group in json.loads(said.stdout)["groups"])
 
+    def gives_up_on(self, name):
+        """Tells it that a node will not come back, as a person does; whether it has taken that."""
+        said = subprocess.run([self.binary, "cluster", "remove", name, "-d", self.data], capture_output=True)
+        return said.returncode == 0
+
     def meets(self, others):
         """Whether this life has met them all."""
         said = self.log[self._log_before:]
@@ -230,9 +235,13 @@ class Cluster:
         return node
 
     def drop(self, name):
-        """It is no longer one of them."""
+        """It is no longer one of them. Another may come under its name."""
         self.nodes.pop(name).close()
         del self.addresses[name]
+        folder, number = self.folder / name, 1
+        while (self.folder / f"{name}-{number}").exists():
+            number += 1
+        folder.rename(self.folder / f"{name}-{number}")
 
     @property
     def spare(self):
