@@ -42,14 +42,14 @@
 
 enum {
     CHANGELOG_LEASE_MS = 1500,
-    CHANGELOG_LEASE_MARGIN_MS = 500, /* for clocks that do not run alike */
+    CHANGELOG_LEASE_MARGIN_MS = 250, /* for clocks that do not run alike */
     CHANGELOG_REFRESH_MS = 600,      /* an idle home appends an empty record so often */
     CHANGELOG_ANSWER_MS = 500,       /* then it is asked again ... */
     CHANGELOG_ANSWER_MAX_MS = 1000,  /* ... later each time, up to this */
     CHANGELOG_BYTES_PER_MS = 4096,   /* a large record is given so much more time */
     CHANGELOG_READ_MAX_MS = 4000,    /* the longest wait for a record that is read */
     CHANGELOG_RETRY_MS = 200,        /* after an answer that it could not be done now */
-    CHANGELOG_COPIES_MS = 1000,      /* so long copies are read before the leader is asked again */
+    CHANGELOG_COPIES_MS = 500,       /* so long copies are read before the leader is asked again */
     CHANGELOG_POLL_MS = 250,         /* a follower that has read everything looks again */
     CHANGELOG_INFO_MS = 2000,        /* ... and whether what it would read next has been trimmed */
     CHANGELOG_GONE_MS = 1000,        /* ... which the engine has to say twice, so long apart */

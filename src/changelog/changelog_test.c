@@ -57,9 +57,9 @@ static void claim_of_a_follower_counts_from_the_last_record_it_has_read(void **s
     uint64_t read_ms = b->changelog.holder_read_ms;
     assert_true(read_ms < world->now_ms - 500);
     claim(b);
-    world_advance(world, 500);
+    world_advance(world, 250);
     assert_int_equal(b->opened, 0);
-    world_advance(world, 700);
+    world_advance(world, 950);
 
     assert_int_equal(b->opened, 1);
     assert_in_range(b->opened_ms - read_ms, CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS,

@@ -172,7 +172,9 @@ static void not_found(struct changelog *log, uint64_t sequence, bool of_copy, ui
     log->window = 1;
     if (sequence != next(log))
         return;
-    if (!of_copy)
+    if (of_copy)
+        log->read_wait_ms = CHANGELOG_ANSWER_MS; /* or it took long to see that who leads is back */
+    else
         log->end_ms = now_ms;
     log->poll_ms = now_ms + CHANGELOG_POLL_MS;
     reader_ask_info(log, now_ms);

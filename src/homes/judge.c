@@ -22,8 +22,7 @@ static uint64_t silent_ms(const struct judge_vacancy *v)
 
 bool judge_claims(const struct judge_vacancy *v)
 {
-    uint64_t lease_ms =
-        v->home_lives ? CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS : CHANGELOG_LEASE_MS;
+    uint64_t lease_ms = v->home_lives ? CHANGELOG_LEASE_MS + JUDGE_LIVES_MS : CHANGELOG_LEASE_MS;
     uint64_t patience_ms = (uint64_t)v->turn * JUDGE_TURN_MS;
 
     if (v->turn == JUDGE_NEVER || v->behind || v->watch.end_ms < v->read_ms ||
@@ -31,7 +30,10 @@ bool judge_claims(const struct judge_vacancy *v)
         return false; /* there may be more that has not been read */
     if (v->vacant)
         return v->now_ms >= v->read_ms + patience_ms;
-    return silent_ms(v) >= lease_ms + patience_ms;
+    /* When the engine has been silent for longer, all see at once that the home is: in their order.
+     */
+    return silent_ms(v) >= lease_ms + patience_ms &&
+           v->watch.end_ms - v->watch.from_ms >= patience_ms;
 }
 
 bool judge_gives_up(const struct judge_stay *s)

@@ -11,6 +11,7 @@
 
 enum {
     JUDGE_GAP_MS = 1000,     /* the engine has said nothing for longer: watching begins anew */
+    JUDGE_LIVES_MS = 500,    /* a home that is heard has so much longer than its lease to append */
     JUDGE_TURN_MS = 1000,    /* the second in order waits so much longer than the first */
     JUDGE_NEAR = 256,        /* records that a node may lack that is to become home */
     JUDGE_KEEP = 4096,       /* records that are kept although nobody needs them */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-enum { LONG = CHANGELOG_LEASE_MS + CHANGELOG_LEASE_MARGIN_MS };
+enum { LONG = CHANGELOG_LEASE_MS + JUDGE_LIVES_MS };
 
 /* A home whose last record was read at 10,000, as seen at `now_ms` by who is first in order; the
  * engine has answered all the time. */
@@ -85,6 +85,20 @@ static void judge_lets_those_before_it_in_order_claim_first(void **state)
     assert_true(judge_claims(&v));
     v.turn = JUDGE_NEVER;
     assert_false(judge_claims(&v));
+}
+
+static void judge_keeps_the_order_when_the_engine_has_been_silent_for_longer(void **state)
+{
+    struct judge_vacancy first = silent_at(20000), second = first;
+    (void)state;
+
+    first.home_lives = second.home_lives = false;
+    first.watch.from_ms = second.watch.from_ms = 20000; /* it answers again */
+    second.turn = 1;
+    assert_true(judge_claims(&first));
+    assert_false(judge_claims(&second));
+    second.now_ms = second.watch.end_ms = 20000 + JUDGE_TURN_MS;
+    assert_true(judge_claims(&second));
 }
 
 static void judge_claims_what_nobody_has_at_once_when_it_is_first(void **state)
@@ -218,6 +232,7 @@ int main(void)
         cmocka_unit_test(judge_claims_nothing_while_the_engine_does_not_answer),
         cmocka_unit_test(judge_claims_nothing_before_it_has_seen_the_end_of_the_log),
         cmocka_unit_test(judge_lets_those_before_it_in_order_claim_first),
+        cmocka_unit_test(judge_keeps_the_order_when_the_engine_has_been_silent_for_longer),
         cmocka_unit_test(judge_claims_what_nobody_has_at_once_when_it_is_first),
         cmocka_unit_test(judge_claims_nothing_that_somebody_else_has_more_of),
         cmocka_unit_test(judge_begins_to_watch_anew_after_a_gap),
