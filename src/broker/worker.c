@@ -168,25 +168,20 @@ static void record_commit(void *arg, uint64_t ns)
 /* What the store has answered. */
 static void open_answers(struct worker *worker)
 {
-    for (uint32_t i = 0; i < worker->end_count; i++) {
-        store_end_turn(worker->ends[i], record_commit, worker);
-        struct store_figures figures = store_end_figures(worker->ends[i]);
-        metric_add(worker->hub.metrics, METRIC_STORE_COMMITS, figures.commits);
-        metric_add(worker->hub.metrics, METRIC_STORE_SYNCS, figures.syncs);
-        metric_add(worker->hub.metrics, METRIC_STORE_RECORDS, figures.records);
-        metric_add(worker->hub.metrics, METRIC_STORE_BYTES, figures.bytes);
-        metric_add(worker->hub.metrics, METRIC_STORE_SPARED, figures.spared);
-    }
+    struct store_figures figures = {0};
+    store_ends_turn(&worker->ends, record_commit, worker, &figures);
+    if (figures.commits + figures.spared == 0)
+        return;
+    metric_add(worker->hub.metrics, METRIC_STORE_COMMITS, figures.commits);
+    metric_add(worker->hub.metrics, METRIC_STORE_SYNCS, figures.syncs);
+    metric_add(worker->hub.metrics, METRIC_STORE_RECORDS, figures.records);
+    metric_add(worker->hub.metrics, METRIC_STORE_BYTES, figures.bytes);
+    metric_add(worker->hub.metrics, METRIC_STORE_SPARED, figures.spared);
 }
 
 static void post_records(struct worker *worker)
 {
-    uint32_t again_ms = 0;
-    for (uint32_t i = 0; i < worker->end_count; i++) {
-        uint32_t held_ms = store_end_post(worker->ends[i]);
-        if (held_ms > 0 && (again_ms == 0 || held_ms < again_ms))
-            again_ms = held_ms;
-    }
+    uint32_t again_ms = store_ends_post(&worker->ends);
     if (again_ms > 0 && !timer_running(&worker->store_timer.timer))
         loop_timer_start(&worker->loop, &worker->store_timer, worker->loop.now_ms + again_ms);
 }
@@ -195,22 +190,6 @@ static void post_records(struct worker *worker)
 static void store_timer_fired(struct loop_timer *timer)
 {
     (void)timer;
-}
-
-static bool store_has_news(const struct worker *worker)
-{
-    for (uint32_t i = 0; i < worker->end_count; i++)
-        if (store_end_has_news(worker->ends[i]))
-            return true;
-    return false;
-}
-
-static bool store_is_busy(const struct worker *worker)
-{
-    for (uint32_t i = 0; i < worker->end_count; i++)
-        if (store_end_busy(worker->ends[i]))
-            return true;
-    return false;
 }
 
 static bool worker_turn(void *owner)
@@ -228,7 +207,7 @@ static bool worker_turn(void *owner)
     more |= delivery_turn(&worker->hub);
     post_records(worker);
     more |= stores_wait(worker); /* after the deliveries, which start waits */
-    more |= store_has_news(worker);
+    more |= store_ends_have_news(&worker->ends);
     more |= drain(worker);
     arm_session_timer(worker);
     if (!worker->hub.walking)
@@ -315,18 +294,20 @@ static enum queue_policy queue_policy(const struct config *config)
 static void init_stores(struct worker *worker, struct session_table *table)
 {
     struct store *store = worker->broker->store;
-    worker->end_count = store == NULL ? 0 : store_groups(store);
-    worker->ends = mem_new(worker->end_count * sizeof(*worker->ends));
-    for (uint32_t i = 0; i < worker->end_count; i++) {
-        worker->ends[i] = store_end_of(store, worker->index, i);
-        store_end_wake_by(worker->ends[i], wake, worker);
+    uint32_t groups = store == NULL ? 0 : store_groups(store);
+    store_ends_init(&worker->ends);
+    for (uint32_t i = 0; i < groups; i++) {
+        struct store_end *end = store_end_of(store, worker->index, i);
+        store_end_wake_by(end, wake, worker);
+        store_ends_add(&worker->ends, end);
     }
     table->stores = mem_new(table->shard_count * sizeof(*table->stores));
     /* "DELAY_MS,FAIL_EVERY": the store of the acknowledgement tests */
     const char *late = getenv("SKEIN_TEST_STORE");
     for (uint32_t i = 0; i < table->shard_count; i++) {
         if (late == NULL && store != NULL) {
-            store_durable_init(&table->stores[i], i, worker->ends[i % store_groups(store)]);
+            store_durable_init(&table->stores[i], i,
+                               store_end_of(store, worker->index, i % groups));
         } else if (late == NULL) {
             store_memory_init(&table->stores[i], i);
         } else {
@@ -503,7 +484,7 @@ bool worker_clean_up(struct worker *worker)
     delivery_finish_walk(&worker->hub);
     post_records(worker);
     more |= stores_wait(worker);
-    if (store_is_busy(worker)) {
+    if (store_ends_busy(&worker->ends)) {
         nanosleep(&(struct timespec){.tv_nsec = COMMIT_LOOK_NS}, NULL);
         more = true;
     }
@@ -522,6 +503,5 @@ void worker_deinit(struct worker *worker)
     delivery_deinit(&worker->hub);
     mem_free(worker->hub.peers);
     mem_free(worker->sessions.stores);
-    mem_free(worker->ends);
     loop_deinit(&worker->loop);
 }

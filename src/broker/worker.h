@@ -13,6 +13,7 @@
 #include "delivery/delivery.h"
 #include "net/listener.h"
 #include "session/session.h"
+#include "store/durable.h"
 
 #include <pthread.h>
 
@@ -26,8 +27,7 @@ struct worker {
     struct mailbox mailbox;
     struct job_queue jobs;
     struct session_table sessions;
-    struct store_end **ends;         /* of the store, one for each group of shards */
-    uint32_t end_count;              /* 0: the store is in memory */
+    struct store_ends ends;          /* of the store */
     struct loop_timer store_timer;   /* the store holds something back */
     struct loop_timer session_timer; /* wakes the loop for the session table's wheel */
     struct delivery_hub hub;

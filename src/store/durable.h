@@ -74,6 +74,14 @@ uint32_t store_groups(const struct store *store);
 struct store_end *store_end_of(struct store *store, uint32_t worker, uint32_t group);
 void store_end_wake_by(struct store_end *end, void (*wake)(void *owner), void *owner);
 
+/* Those of a worker's ends for which there is something to do: in nearly all turns few of many. */
+struct store_ends {
+    struct list active; /* struct store_end */
+};
+
+void store_ends_init(struct store_ends *ends);
+void store_ends_add(struct store_ends *ends, struct store_end *end);
+
 /* What one worker has seen of the commits that were answered since it last asked. */
 struct store_figures {
     uint64_t commits, syncs; /* syncs: those that were flushed too */
@@ -91,11 +99,16 @@ struct store_figures store_end_figures(struct store_end *end);
  * over in time if this is called again after so many ms as it gives; 0: nothing is. */
 uint32_t store_end_post(struct store_end *end);
 
-/* True: somebody is to be told something by store_end_turn(); do not wait before. */
-bool store_end_has_news(const struct store_end *end);
-
 /* True while something is on its way: records, somebody who waits, a read. */
 bool store_end_busy(struct store_end *end);
+
+/* The same for all of a worker. store_ends_turn() adds to `figures`. */
+void store_ends_turn(struct store_ends *ends, void (*commit_ns)(void *arg, uint64_t ns), void *arg,
+                     struct store_figures *figures);
+uint32_t store_ends_post(struct store_ends *ends);
+bool store_ends_busy(struct store_ends *ends);
+/* True: somebody is to be told something by store_ends_turn(); do not wait before. */
+bool store_ends_have_news(const struct store_ends *ends);
 
 /* A consistent copy in the new folder `to`. Any thread but a worker: it takes its time. */
 enum rc store_checkpoint(struct store *store, const char *to, char error[ENGINE_ERROR_MAX]);

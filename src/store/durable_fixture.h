@@ -18,6 +18,7 @@ struct durable {
     char dir[DIR_ROOM];
     struct store *store;
     struct store_end *end;
+    struct store_ends ends;
     int woken; /* an eventfd */
     bool never_at_once;
 };
@@ -43,6 +44,8 @@ static inline void durable_open(struct durable *d, uint32_t shards)
     d->end = store_end_of(d->store, 0, 0);
     d->woken = eventfd(0, EFD_CLOEXEC);
     store_end_wake_by(d->end, durable_wake, d);
+    store_ends_init(&d->ends);
+    store_ends_add(&d->ends, d->end);
 }
 
 static inline void durable_close(struct durable *d)

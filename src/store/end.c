@@ -77,6 +77,7 @@ static void claim(struct store_end *end)
 
 static struct batch *open_batch(struct store_end *end)
 {
+    store_end_touch(end);
     claim(end);
     if (end->open != NULL)
         return end->open;
@@ -274,6 +275,7 @@ static bool take_back(struct store_shard *shard, struct store_ref ref, bool sett
     if (waiter == NULL)
         return true;
     list_remove(&waiter->link);
+    store_end_touch(end);
     if (settled)
         list_add_last(&end->settled, &waiter->link);
     else /* what has come in its place may be younger */
@@ -294,6 +296,7 @@ bool store_settle(struct store_shard *shard, struct store_ref ref)
 void store_wait_until_it_works(struct store_shard *shard, struct store_waiter *waiter)
 {
     struct store_end *end = shard->end;
+    store_end_touch(end);
     list_add_last(&end->stuck, &waiter->link);
     if (store_trouble(shard) == RC_OK) /* it has been mended meanwhile */
         end->answers.wake(end->answers.owner);
@@ -536,11 +539,6 @@ void store_end_turn(struct store_end *end, void (*commit_ns)(void *arg, uint64_t
         free_stuck(end);
 }
 
-bool store_end_has_news(const struct store_end *end)
-{
-    return !list_empty(&end->settled);
-}
-
 bool store_end_busy(struct store_end *end)
 {
     return !list_empty(&end->waiting) || !list_empty(&end->settled) || end->reads > 0 ||
@@ -552,6 +550,84 @@ struct store_figures store_end_figures(struct store_end *end)
     struct store_figures figures = end->figures;
     end->figures = (struct store_figures){0};
     return figures;
+}
+
+/* ---- all of a worker ---------------------------------------------------------------------------
+ */
+
+static struct store_end *active(struct list *link)
+{
+    return CONTAINER_OF(link, struct store_end, active);
+}
+
+void store_end_touch(struct store_end *end)
+{
+    if (end->ends == NULL || list_linked(&end->active))
+        return;
+    end->now_ns = clock_ns(); /* there was no turn for it before */
+    list_add_last(&end->ends->active, &end->active);
+}
+
+void store_ends_init(struct store_ends *ends)
+{
+    list_init(&ends->active);
+}
+
+void store_ends_add(struct store_ends *ends, struct store_end *end)
+{
+    end->ends = ends;
+}
+
+void store_ends_turn(struct store_ends *ends, void (*commit_ns)(void *arg, uint64_t ns), void *arg,
+                     struct store_figures *figures)
+{
+    LIST_FOR_EACH_SAFE (link, &ends->active) {
+        store_end_turn(active(link), commit_ns, arg);
+        struct store_figures of_one = store_end_figures(active(link));
+        figures->commits += of_one.commits;
+        figures->syncs += of_one.syncs;
+        figures->records += of_one.records;
+        figures->bytes += of_one.bytes;
+        figures->spared += of_one.spared;
+        figures->failures += of_one.failures;
+    }
+}
+
+static bool is_done(const struct store_end *end)
+{
+    return end->open == NULL && end->held.first == NULL && end->posted == end->answered &&
+           end->reads == 0 && list_empty(&end->waiting) && list_empty(&end->settled) &&
+           list_empty(&end->stuck) && end->figures.spared == 0;
+}
+
+uint32_t store_ends_post(struct store_ends *ends)
+{
+    uint32_t again_ms = 0;
+    LIST_FOR_EACH_SAFE (link, &ends->active) {
+        uint32_t held_ms = store_end_post(active(link));
+        if (held_ms > 0 && (again_ms == 0 || held_ms < again_ms))
+            again_ms = held_ms;
+        if (is_done(active(link)))
+            list_remove(link);
+    }
+    return again_ms;
+}
+
+bool store_ends_busy(struct store_ends *ends)
+{
+    LIST_FOR_EACH_SAFE (link, &ends->active) {
+        if (store_end_busy(active(link)))
+            return true;
+    }
+    return false;
+}
+
+bool store_ends_have_news(const struct store_ends *ends)
+{
+    for (const struct list *link = ends->active.next; link != &ends->active; link = link->next)
+        if (!list_empty(&CONTAINER_OF(link, const struct store_end, active)->settled))
+            return true;
+    return false;
 }
 
 /* ---- life ---------------------------------------------------------------------------------------
@@ -575,6 +651,7 @@ void store_end_init(struct store_end *end, struct store *store)
     list_init(&end->waiting);
     list_init(&end->settled);
     list_init(&end->stuck);
+    list_init(&end->active);
     store_end_wake_by(end, no_wake, NULL);
 }
 

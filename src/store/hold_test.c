@@ -50,6 +50,29 @@ static void turn_until_all_are_answered(struct fixture *f, int count)
     }
 }
 
+static void end_for_which_there_is_nothing_to_do_is_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct store_ends *ends = &f->d.ends;
+    struct store_figures figures = {0};
+    store_start(f->d.store);
+    assert_int_equal(store_ends_post(ends), 0);
+    assert_true(list_empty(&ends->active));
+    struct store_ref ref = record(f, 0, 1);
+    assert_int_equal(wait_for(f, 0, ref), RC_AGAIN);
+    assert_true(store_ends_busy(ends));
+    uint64_t until_ms = clock_ms() + DEADLINE_MS;
+    while (!list_empty(&ends->active)) {
+        assert_true(clock_ms() < until_ms);
+        (void)store_ends_post(ends);
+        poll(NULL, 0, 1);
+        store_ends_turn(ends, NULL, NULL, &figures);
+    }
+    assert_int_equal(answers(f), 1);
+    assert_false(store_ends_busy(ends));
+    assert_int_equal(figures.records, 1);
+}
+
 static void settled_records_are_never_written_and_nobody_waits_for_them(void **state)
 {
     struct fixture *f = *state;
@@ -58,11 +81,11 @@ static void settled_records_are_never_written_and_nobody_waits_for_them(void **s
     for (int i = 0; i < MANY; i++)
         assert_true(store_settle(&f->shards[0], refs[i]));
     assert_int_equal(answers(f), 0); /* not from inside of what settles them */
-    assert_true(store_end_has_news(f->d.end));
+    assert_true(store_ends_have_news(&f->d.ends));
     assert_true(store_end_busy(f->d.end));
     durable_turn(&f->d);
     assert_int_equal(answers(f), MANY);
-    assert_false(store_end_has_news(f->d.end));
+    assert_false(store_ends_have_news(&f->d.ends));
     assert_false(store_end_busy(f->d.end));
     struct store_figures figures = store_end_figures(f->d.end);
     assert_int_equal(figures.commits, 0);
@@ -246,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RULE(settled_records_are_never_written_and_nobody_waits_for_them),
+        RULE(end_for_which_there_is_nothing_to_do_is_left_out),
         RULE(few_records_are_not_held_back),
         RULE(records_that_nobody_settles_are_stored_in_time),
         RULE(whoever_waits_for_everything_waits_for_nothing_held_back),

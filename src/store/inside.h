@@ -39,7 +39,9 @@ struct store_end {
     struct mailbox read_answers;   /* struct read_job */
     uint32_t reads;                /* under way */
     struct store_figures figures;
-    bool breaks_promises; /* a test's: says "safe" before it is */
+    struct list active;      /* in ends->active, while there is something to do for it */
+    struct store_ends *ends; /* NULL: nobody lists it */
+    bool breaks_promises;    /* a test's: says "safe" before it is */
 };
 
 struct replicas;
@@ -130,5 +132,7 @@ void store_end_deinit(struct store_end *end);
 
 /* Calls done() of the reads that were answered. */
 void store_end_reads(struct store_end *end);
+/* On the worker: there is something to do for it from now on. */
+void store_end_touch(struct store_end *end);
 
 #endif

@@ -41,6 +41,7 @@ bool store_read_start(struct store_shard *shard, struct store_read *read)
     read->unreadable = 0;
     read->unreadable_from = UINT64_MAX;
     end->reads++;
+    store_end_touch(end);
     mailbox_post(&end->store->requests, &job->letter);
     return true;
 }
