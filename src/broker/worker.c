@@ -307,7 +307,7 @@ static void init_stores(struct worker *worker, struct session_table *table)
     for (uint32_t i = 0; i < table->shard_count; i++) {
         if (late == NULL && store != NULL) {
             store_durable_init(&table->stores[i], i,
-                               store_end_of(store, worker->index, i % groups));
+                               store_end_of(store, worker->index, i % store_groups(store)));
         } else if (late == NULL) {
             store_memory_init(&table->stores[i], i);
         } else {
