@@ -190,7 +190,7 @@ static void fake_read(struct engine *engine, uint32_t group, uint64_t token, uin
     fake_answer(node, answer, record);
 }
 
-/* A copy does not follow when its leader has failed. */
+/* Copies can be read while who leads fails, unless they fail, too. */
 static void fake_read_copy(struct engine *engine, uint32_t group, uint64_t token, uint64_t sequence)
 {
     struct node *node = CONTAINER_OF(engine, struct node, engine);

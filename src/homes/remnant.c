@@ -13,9 +13,9 @@
  * others.
  */
 #include "homes/inside.h"
+#include "homes/remnant.h"
 
 #include "base/log.h"
-#include "homes/remnant.h"
 
 enum { SURE_MS = 3000 };
 

@@ -37,7 +37,7 @@ ALL = {each.name: each for each in [
     # While groups are between two homes nobody knows who of their sessions has subscribed to what.
     Broken("no_lease", "broker.stop", "C1 C3 C4 C5", 8, ["11", "69", "102"]),
     # What had been sent and was not confirmed comes once more.
-    # A schedule shows it in every second or third run: so they have three turns each.
+    # Whether a run shows it hangs on the moment of the kill: so each schedule has three turns.
     Broken("no_dedupe", "broker.kill", "C4", 5, ["3", "89", "111"] * 3),
     # A message that was refused, and sent again by its publisher, is there twice when its node is home again.
     Broken("keep_refused", "broker.stop", "C4", 10, ["265", "341", "461", "333"], {"cluster": {"home_stay": "1s"}}),
