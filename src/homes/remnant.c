@@ -12,8 +12,8 @@
  * With as many copies as servers each that ran on has everything, and is put together with the
  * others.
  */
-#include "homes/inside.h"
 #include "homes/remnant.h"
+#include "homes/inside.h"
 
 #include "base/log.h"
 
