@@ -14,7 +14,8 @@ enum { INIT_WAIT_MS = 60000 };
 static const char *const engine_names[] = {[HOMES_ENGINE_OFF] = "off",
                                            [HOMES_ENGINE_UNCLEAN] = "unclean",
                                            [HOMES_ENGINE_KEPT] = "kept",
-                                           [HOMES_ENGINE_UP] = "up"};
+                                           [HOMES_ENGINE_UP] = "up",
+                                           [HOMES_ENGINE_JOINS] = "joins"};
 
 /* ---- the cluster -------------------------------------------------------------------------------
  */
@@ -60,10 +61,10 @@ static const struct admin_field member_members[] = {
     {.name = "engine",
      .type = ADMIN_TEXT,
      .presence = ADMIN_OPTIONAL,
-     .help = "`up`: it has a connection to its engine. `unclean`: its machine went down while its "
-             "engine ran, and it waits to hear what the others' did; `kept`: it runs, most others' "
-             "went down too, and "
-             "not all nodes have been back. `off`: none of these."},
+     .help = "`up`: it has a connection to its engine. `joins`: the same, and the engine has lost "
+             "what it had, and not all logs have a copy again. `unclean`: its machine went down "
+             "while its engine ran, and it waits to hear what the others' did; `kept`: it runs, "
+             "most others' went down too, and not all nodes have been back. `off`: none of these."},
     {.name = "groups",
      .type = ADMIN_INTEGER,
      .presence = ADMIN_OPTIONAL,

@@ -22,13 +22,19 @@ static uint8_t *write_group(uint8_t *out, const struct homes_group_news *group)
     return out;
 }
 
-size_t news_write(const struct homes_news *news, uint8_t out[NEWS_BYTES])
+static uint8_t engine_of(const struct homes_news *news, uint16_t version)
+{
+    bool unknown = version < LINK_VERSION_JOINS && news->engine == HOMES_ENGINE_JOINS;
+    return unknown ? HOMES_ENGINE_UP : news->engine;
+}
+
+size_t news_write(const struct homes_news *news, uint16_t version, uint8_t out[NEWS_BYTES])
 {
     uint8_t *at = link_write_text(out, bytes_of_str(news->id));
 
     *at++ = (uint8_t)((news->founded ? FOUNDED : 0) | (news->holds ? HOLDS : 0) |
                       (news->standby ? STANDBY : 0) | (news->drained ? DRAINED : 0));
-    *at++ = news->engine;
+    *at++ = engine_of(news, version);
     at = link_write_u16(at, news->weight);
     at = link_write_u16(at, news->workers);
     at = link_write_u32(at, news->rebalance);
@@ -37,6 +43,8 @@ size_t news_write(const struct homes_news *news, uint8_t out[NEWS_BYTES])
     at = link_write_u16(at, HOMES_GROUPS);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         at = write_group(at, &news->groups[i]);
+    if (version >= LINK_VERSION_JOINS)
+        at = link_write_text(at, bytes_of_str(news->left));
     return (size_t)(at - out);
 }
 
@@ -76,7 +84,7 @@ static void read_name(struct link_reader *reader, char *out, size_t room)
     out[name.len] = '\0';
 }
 
-bool news_read(struct bytes body, struct homes_news *news)
+bool news_read(struct bytes body, uint16_t version, struct homes_news *news)
 {
     struct link_reader reader = link_reader_of(body);
 
@@ -97,11 +105,13 @@ bool news_read(struct bytes body, struct homes_news *news)
     news->rebalance = link_read_u32(&reader);
     news->instance = link_read_u64(&reader);
     read_name(&reader, news->server, sizeof(news->server));
-    if (link_read_u16(&reader) != HOMES_GROUPS || news->engine > HOMES_ENGINE_UP ||
+    if (link_read_u16(&reader) != HOMES_GROUPS || news->engine >= HOMES_ENGINES ||
         news->weight == 0 || memchr(news->id, 0, id.len) != NULL)
         return false;
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         read_group(&reader, &news->groups[i]);
+    if (version >= LINK_VERSION_JOINS)
+        read_name(&reader, news->left, sizeof(news->left));
     return link_reader_ok(&reader);
 }
 

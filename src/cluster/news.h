@@ -9,15 +9,15 @@
 
 enum {
     NEWS_GROUP = 1 + 8 + 8 + 8 + 8 + 8 + 16 + 1,
-    NEWS_BYTES = 32 + 10 + HOMES_SERVER_MAX + HOMES_GROUPS * NEWS_GROUP,
+    NEWS_BYTES = 32 + 10 + 2 * HOMES_SERVER_MAX + HOMES_GROUPS * NEWS_GROUP,
     NEWS_REMOVED_BYTES = 16 + HOMES_NAME_MAX + HOMES_ADDRESS_MAX + HOMES_SERVER_MAX
 };
 
-/* Gives the body's length. */
-size_t news_write(const struct homes_news *news, uint8_t out[NEWS_BYTES]);
+/* Gives the body's length. `version` of the protocol is what both ends speak. */
+size_t news_write(const struct homes_news *news, uint16_t version, uint8_t out[NEWS_BYTES]);
 
 /* False: it is malformed. */
-bool news_read(struct bytes body, struct homes_news *news);
+bool news_read(struct bytes body, uint16_t version, struct homes_news *news);
 
 /* The same for a node that was removed. */
 size_t news_write_removed(const struct homes_known *removed, uint8_t out[NEWS_REMOVED_BYTES]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What nodes say of their groups, there and back, and what is refused of it. */
 #include "cluster/news.h"
+#include "link/handshake.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +19,7 @@ static struct homes_news some_news(void)
                               .rebalance = 7,
                               .instance = 0xfedcba9876543210,
                               .server = "n1-0123456789abcdef",
+                              .left = "n2-00000000000000aa",
                               .engine = HOMES_ENGINE_UP,
                               .weight = 250,
                               .workers = 8};
@@ -37,11 +39,12 @@ static void news_say_the_same_when_they_have_been_read(void **state)
     uint8_t body[NEWS_BYTES];
     (void)state;
 
-    size_t len = news_write(&news, body);
-    assert_true(len <= NEWS_BYTES && news_read(bytes_of(body, len), &read));
+    size_t len = news_write(&news, LINK_VERSION_MAX, body);
+    assert_true(len <= NEWS_BYTES && news_read(bytes_of(body, len), LINK_VERSION_MAX, &read));
     assert_string_equal(read.id, news.id);
     assert_true(read.drained && read.rebalance == 7 && read.instance == news.instance);
     assert_string_equal(read.server, news.server);
+    assert_string_equal(read.left, news.left);
     assert_true(read.founded && read.holds && read.standby && read.engine == HOMES_ENGINE_UP);
     assert_int_equal(read.weight, 250);
     assert_int_equal(read.workers, 8);
@@ -56,16 +59,34 @@ static void news_say_the_same_when_they_have_been_read(void **state)
     }
 }
 
+static void news_for_an_older_node_say_what_it_understands(void **state)
+{
+    struct homes_news news = some_news(), read;
+    uint8_t body[NEWS_BYTES];
+    (void)state;
+
+    news.engine = HOMES_ENGINE_JOINS;
+    size_t len = news_write(&news, LINK_VERSION_JOINS - 1, body);
+    assert_false(news_read(bytes_of(body, len), LINK_VERSION_JOINS, &read));
+    assert_true(news_read(bytes_of(body, len), LINK_VERSION_JOINS - 1, &read));
+    assert_int_equal(read.engine, HOMES_ENGINE_UP);
+    assert_string_equal(read.left, "");
+    assert_string_equal(read.server, news.server);
+    len = news_write(&news, LINK_VERSION_JOINS, body);
+    assert_true(news_read(bytes_of(body, len), LINK_VERSION_JOINS, &read));
+    assert_int_equal(read.engine, HOMES_ENGINE_JOINS);
+}
+
 static void news_that_end_early_or_late_are_refused(void **state)
 {
     struct homes_news news = some_news(), read;
     uint8_t body[NEWS_BYTES + 1] = {0};
     (void)state;
 
-    size_t len = news_write(&news, body);
+    size_t len = news_write(&news, LINK_VERSION_MAX, body);
     for (size_t cut = 0; cut < len; cut++)
-        assert_false(news_read(bytes_of(body, cut), &read));
-    assert_false(news_read(bytes_of(body, len + 1), &read));
+        assert_false(news_read(bytes_of(body, cut), LINK_VERSION_MAX, &read));
+    assert_false(news_read(bytes_of(body, len + 1), LINK_VERSION_MAX, &read));
 }
 
 static void refused(struct homes_news news)
@@ -73,7 +94,8 @@ static void refused(struct homes_news news)
     struct homes_news read;
     uint8_t body[NEWS_BYTES];
 
-    assert_false(news_read(bytes_of(body, news_write(&news, body)), &read));
+    assert_false(news_read(bytes_of(body, news_write(&news, LINK_VERSION_MAX, body)),
+                           LINK_VERSION_MAX, &read));
 }
 
 static void news_with_what_cannot_be_are_refused(void **state)
@@ -84,7 +106,7 @@ static void news_with_what_cannot_be_are_refused(void **state)
     news.weight = 0;
     refused(news);
     news = some_news();
-    news.engine = HOMES_ENGINE_UP + 1;
+    news.engine = HOMES_ENGINES;
     refused(news);
     news = some_news();
     news.groups[4].part = HOMES_COPIES + 1;
@@ -119,6 +141,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(news_say_the_same_when_they_have_been_read),
+        cmocka_unit_test(news_for_an_older_node_say_what_it_understands),
         cmocka_unit_test(news_that_end_early_or_late_are_refused),
         cmocka_unit_test(news_with_what_cannot_be_are_refused),
         cmocka_unit_test(removed_node_is_read_as_it_was_written_and_not_when_it_cannot_be_one),

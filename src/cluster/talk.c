@@ -203,7 +203,7 @@ static void send_news(struct tell *tell, const struct homes_news *news, const ui
     }
     send_removed(tell);
     send_collected(tell);
-    link_send(&tell->link, LINK_HOMES, 0, bytes_of(body, news_write(&said, body)));
+    link_send(&tell->link, LINK_HOMES, 0, bytes_of(body, news_write(&said, tell->version, body)));
 }
 
 void tell_open(struct member *member, int fd, struct bytes unread)
@@ -421,7 +421,7 @@ static bool hear_news(struct member *member, const struct link_frame *frame)
 {
     struct cluster *cluster = member->cluster;
     struct homes_news news;
-    if (!news_read(frame->body, &news))
+    if (!news_read(frame->body, member->version, &news))
         return false;
     if (cluster->homes == NULL)
         return true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The engine of this node and the connection to it. Managed, it is a nats-server that is started
- * when the cluster is initialised and from then on. Its name is kept in the file `engine-server`:
- * one that comes up under another name has lost its store, and the old one is taken out.
+ * when the cluster is initialised and from then on. One that has lost its store comes up under
+ * another name, and takes the place of the old one (replace.c).
  *
  * A server whose machine went down may have lost what it had acknowledged, or may not even start on
  * what is left of its files. It is thrown away when most of the others ran on meanwhile, and joins
@@ -20,12 +20,11 @@
  * consensus logs (ADR 10); one that is alone rests (ADR 9).
  */
 #include "homes/inside.h"
-#include "homes/remnant.h"
+#include "homes/unclean.h"
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "changelog/jetstream_servers.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -35,7 +34,6 @@
 
 enum {
     TRY_MS = 2000,
-    REMOVE_MS = 1000,
     COPIES_MS = 2000,
     ASK_SERVERS_MS = 250,
     REST_MS = 1500,
@@ -45,7 +43,6 @@ enum {
     HEAR_MS = 2000,  /* as long does it take to hear all nodes that are there */
 };
 
-#define SERVER_FILE "engine-server"
 #define KEPT_FILE                                                                                  \
     "engine-kept"    /* as long as not all nodes have been back: the server's name, or             \
                       */
@@ -76,9 +73,7 @@ static bool look(struct homes *homes)
                   (homes->fresh && homes->mark.founded);
     if (first && homes->fresh && homes->mark.founded)
         homes->store = MANAGED_STORE_UNCLEAN; /* it lacks all that its server had acknowledged */
-    mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
-    if (last[0] != '\0' && strcmp(last, homes->server) != 0)
-        memcpy(homes->replaced, last, sizeof(last));
+    replace_look(homes);
     return true;
 }
 
@@ -139,73 +134,41 @@ static bool begin(struct homes *homes, const char *reason)
     return true;
 }
 
-/* Most machines went down, and no engine is known that ran on. */
-static bool start_together(struct homes *homes, uint32_t unclean)
+static uint32_t with_engine(const struct homes *homes, enum homes_engine engine)
 {
-    if (!peers_are_all(homes) || unclean < peers_here(homes)) {
-        homes_say(homes,
-                  "the machines of most nodes went down while their engines ran: all nodes have to "
-                  "be here before the engines start again; %u of %u others are. If the disk of one "
-                  "is lost for ever: skein cluster recover --without it",
-                  peers_here(homes), homes->options.others);
-        return false;
-    }
-    if (unclean < homes->options.others) /* what a disk had that is lost may still be in the logs */
-        return keep(homes, "all machines went down, and a node was removed since");
-    if (homes->fresh)
-        return begin(homes, "all others begin anew, too");
-    return be_cold(homes, KEPT_ANY) &&
-           discard(homes, "all machines went down while theirs ran; what was in the changelogs is "
-                          "in the nodes' stores");
-}
-
-/* So few servers are left of those that there were that they would never be a quorum again: the
- * disks of the others are lost. Kept, they would go on looking for them. */
-static bool few_are_left(const struct homes *homes)
-{
-    uint32_t left = homes->options.others + 1 - peers_replaced(homes);
-    return !homes->emptied && peers_are_all(homes) && left < majority(homes);
+    return peers_with_engine(homes, engine);
 }
 
 /* What becomes of a store that may lack what it has acknowledged. False: not known yet. */
 static bool settle_unclean(struct homes *homes)
 {
-    uint32_t up = peers_with_engine(homes, HOMES_ENGINE_UP);
-    uint32_t kept = peers_with_engine(homes, HOMES_ENGINE_KEPT) - peers_replaced(homes);
-    uint32_t unclean = peers_with_engine(homes, HOMES_ENGINE_UNCLEAN) +
-                       peers_with_engine(homes, HOMES_ENGINE_KEPT);
+    const char *why = "";
+    struct unclean unclean = {.others = homes->options.others,
+                              .nodes = peers_nodes(homes),
+                              .here = peers_here(homes),
+                              .all_here = peers_are_all(homes),
+                              .up = with_engine(homes, HOMES_ENGINE_UP),
+                              .joins = with_engine(homes, HOMES_ENGINE_JOINS),
+                              .kept = with_engine(homes, HOMES_ENGINE_KEPT),
+                              .unclean = with_engine(homes, HOMES_ENGINE_UNCLEAN),
+                              .replaced = peers_replaced(homes),
+                              .lone = homes->lone,
+                              .fresh = homes->fresh,
+                              .emptied = homes->emptied};
 
-    if (homes->options.others == 0 || homes->lone)
-        return keep(homes, "there are no other nodes");
-    if (homes->fresh && up > homes->options.others / 2) /* it may not have been one of them */
-        return begin(homes, "most others ran on");
-    if (up >= majority(homes))
-        return discard(homes, "the machine went down while it ran, and most others ran on");
-    if (few_are_left(homes))
-        return be_cold(homes, KEPT_ANY) &&
-               discard(homes,
-                       "most nodes have lost what they held, and their engines with it; what "
-                       "was in the changelogs is in the stores of the others");
-    bool few = homes->options.others - unclean < majority(homes); /* the rest are too few */
-    if (few && up > 0 && remnant_is_possible(peers_nodes(homes))) {
-        homes_say(homes,
-                  "the machines of most nodes went down while their engines ran: the engines "
-                  "that ran on have to be given up first");
+    switch (unclean_judge(&unclean, &why)) {
+    case UNCLEAN_WAITS:
+        homes_say(homes, "%s; %u of %u others are here", why, unclean.here, unclean.others);
         return false;
+    case UNCLEAN_IS_KEPT:
+        return keep(homes, why);
+    case UNCLEAN_BEGINS:
+        return begin(homes, why);
+    case UNCLEAN_JOINS:
+        return discard(homes, why);
+    case UNCLEAN_STARTS_ANEW:
+        return be_cold(homes, KEPT_ANY) && discard(homes, why);
     }
-    if (few && remnant_is_possible(peers_nodes(homes)))
-        return start_together(homes, unclean);
-    if (few && homes->fresh && up + kept > 0)
-        return begin(homes, "others have decided what becomes of theirs");
-    if (few)
-        return up + kept > 0
-                   ? keep(homes, "the machines of most nodes went down; nothing is claimed "
-                                 "before all of them are back")
-                   : start_together(homes, unclean);
-    homes_say(homes,
-              "this machine went down while its engine ran: %u of %u other nodes have been heard "
-              "of, and most of them have to say whether their engines ran on",
-              peers_here(homes), homes->options.others);
     return false;
 }
 
@@ -231,7 +194,7 @@ static bool discard_lone(struct homes *homes)
     }
     if (!discard(homes, "it was a server by itself, and becomes one of several"))
         return false;
-    homes->replaced[0] = '\0'; /* nobody has heard of it */
+    replace_forget(homes); /* nobody has heard of it */
     return true;
 }
 
@@ -409,35 +372,8 @@ uint64_t engine_deadline_ms(const struct homes *homes)
     return managed_deadline_ms(&homes->process);
 }
 
-/* ---- a server that was replaced ----------------------------------------------------------------
+/* ---- after a loss of power ---------------------------------------------------------------------
  */
-
-void engine_replace(struct homes *homes, uint64_t now_ms)
-{
-    char error[JETSTREAM_ERROR_MAX] = "", url[64], last[HOMES_SERVER_MAX] = "";
-    const struct managed_nats *nats = &homes->options.nats;
-
-    if (homes->options.program == NULL || now_ms < homes->replace_ms)
-        return;
-    homes->replace_ms = UINT64_MAX;
-    if (homes->replaced[0] != '\0' && nats->route_count > 0) {
-        snprintf(url, sizeof(url), "nats://127.0.0.1:%u", nats->client_port);
-        enum rc rc = jetstream_remove_server(url, MANAGED_SYSTEM_USER, nats->credentials.system,
-                                             homes->replaced, REMOVE_MS, error);
-        LOG(rc == RC_OK ? LOG_INFO : LOG_WARN, "engine.server_replaced",
-            log_text("old", homes->replaced), log_text("new", homes->server),
-            log_text("result", rc_name(rc)), log_text("why", error));
-        if (rc == RC_AGAIN) {
-            homes->replace_ms = now_ms + 4 * TRY_MS;
-            return;
-        }
-        homes->replaced[0] = '\0';
-    }
-    mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
-    if (strcmp(last, homes->server) != 0 &&
-        mark_write_text(homes->data_dir, SERVER_FILE, homes->server) != RC_OK)
-        LOG(LOG_ERROR, "engine.note_failed", log_text("folder", homes->data_dir));
-}
 
 void engine_warm(struct homes *homes)
 {

@@ -375,7 +375,7 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
     bool connected = engine_turn(homes, now_ms);
     homes->connected = connected;
     if (homes->phase == HOMES_RUNNING) {
-        engine_replace(homes, now_ms);
+        replace_turn(homes, now_ms);
         engine_warm(homes);
         end_seeding(homes);
         engine_copies(homes, now_ms);

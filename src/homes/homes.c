@@ -214,6 +214,7 @@ static void open_news(struct homes *homes, struct homes_mail *mail, uint64_t now
     if (peer->removed)
         return;
     founding_heard(homes, peer);
+    replace_heard(homes, peer);
     orders_heard(homes, peer, now_ms);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         if (homes->groups[i].attached)
@@ -331,7 +332,10 @@ bool homes_news_of(struct homes *homes, const char *node, struct homes_news *new
 
 static enum homes_engine engine_now(const struct homes *homes)
 {
-    if (homes->connected && !engine_is_behind(homes, homes->now_ms))
+    bool runs = homes->connected && !engine_is_behind(homes, homes->now_ms);
+    if (runs && homes->replaces && !homes->cold)
+        return HOMES_ENGINE_JOINS;
+    if (runs)
         return homes->cold ? HOMES_ENGINE_KEPT : HOMES_ENGINE_UP;
     return engine_is_unclean(homes) ? HOMES_ENGINE_UNCLEAN : HOMES_ENGINE_OFF;
 }
@@ -349,6 +353,7 @@ static void make_news(const struct homes *homes, struct homes_news *news)
                                 .workers = (uint16_t)homes->options.workers};
     memcpy(news->id, homes->mark.id, sizeof(news->id));
     memcpy(news->server, homes->server, sizeof(news->server));
+    removal_left(homes, news->left);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         group_news(&homes->groups[i], &news->groups[i]);
 }

@@ -225,7 +225,14 @@ struct homes_group_news {
 
 /* KEPT: it runs, and its machine went down with most others': not all nodes have been back since.
  */
-enum homes_engine { HOMES_ENGINE_OFF, HOMES_ENGINE_UNCLEAN, HOMES_ENGINE_KEPT, HOMES_ENGINE_UP };
+enum homes_engine {
+    HOMES_ENGINE_OFF,
+    HOMES_ENGINE_UNCLEAN,
+    HOMES_ENGINE_KEPT,
+    HOMES_ENGINE_UP,
+    HOMES_ENGINE_JOINS, /* it runs, and has not got yet what the others have */
+    HOMES_ENGINES,
+};
 
 /* What a node says of itself. */
 struct homes_news {
@@ -238,6 +245,7 @@ struct homes_news {
     uint16_t weight, workers;
     uint64_t instance;             /* of its data directory */
     char server[HOMES_SERVER_MAX]; /* of its engine; "": none of ours */
+    char left[HOMES_SERVER_MAX]; /* one that another node had, and has one in its place; "": none */
     uint32_t rebalance; /* goes up with each homes_rebalance(); the highest is everybody's */
     struct homes_group_news groups[HOMES_GROUPS];
 };

@@ -82,6 +82,7 @@ struct homes_order {
     enum rc rc;
     char *why;
     char server[HOMES_SERVER_MAX]; /* what is to be taken out of the engine; "": nothing */
+    char joins[HOMES_SERVER_MAX];  /* and what was to take its place; "": nothing */
 };
 
 /* Has it done on the homes thread and waits for orders_answer(); gives its rc. Any thread. */
@@ -104,6 +105,8 @@ void orders_heard(struct homes *homes, const struct peer *peer, uint64_t now_ms)
 void removal_start(struct homes *homes);
 /* News of another node have come: it is noted, or was removed. */
 void removal_heard(struct homes *homes, struct peer *peer, const char *address);
+/* A server that another node had, as far as this one knows, and has not replaced yet; "": none. */
+void removal_left(const struct homes *homes, char server[HOMES_SERVER_MAX]);
 
 /* ---- peers.c -----------------------------------------------------------------------------------
  */
@@ -329,6 +332,18 @@ static inline void group_note_loss(struct group *group, enum homes_cause cause)
         group_note_cause(group, cause);
 }
 
+/* ---- replace.c ---------------------------------------------------------------------------------
+ */
+
+/* Whether our server, whose name is known now, is another than there was. */
+void replace_look(struct homes *homes);
+/* Nobody has heard of the one that there was. */
+void replace_forget(struct homes *homes);
+/* Others say which one there was. */
+void replace_heard(struct homes *homes, const struct peer *peer);
+/* Takes the old one out, and notes when ours has got everything. */
+void replace_turn(struct homes *homes, uint64_t now_ms);
+
 /* ---- group_away.c, group_home.c ----------------------------------------------------------------
  */
 
@@ -414,6 +429,9 @@ struct homes {
     bool looked;                     /* managed_look() has filled options.nats */
     char server[HOMES_SERVER_MAX];   /* of ours */
     char replaced[HOMES_SERVER_MAX]; /* one that has to be taken out; "": none */
+    bool taken_out;                  /* it has been */
+    bool replaces;                   /* ours has not got yet what the others have */
+    uint64_t whole_ms; /* since then nothing is seen that lacks a copy; 0: something is */
     struct jetstream *jetstream;
     bool connected, connected_counted;
     uint32_t starts_counted;
@@ -456,8 +474,6 @@ void engine_look(struct homes *homes);
 /* The groups are closed and it ends: it is started, and the logs are followed, again from what the
  * store has. */
 void engine_let_go(struct homes *homes, uint64_t now_ms);
-/* Takes out the server that ours has replaced, if there is one. */
-void engine_replace(struct homes *homes, uint64_t now_ms);
 /* Asks how many copies of the changelogs there are, and sees to it that there are more when nodes
  * have joined. */
 void engine_copies(struct homes *homes, uint64_t now_ms);

@@ -410,7 +410,8 @@ uint32_t peers_with_engine(const struct homes *homes, enum homes_engine engine)
 
 uint32_t peers_connected(const struct homes *homes)
 {
-    return peers_with_engine(homes, HOMES_ENGINE_UP) + peers_with_engine(homes, HOMES_ENGINE_KEPT);
+    return peers_with_engine(homes, HOMES_ENGINE_UP) + peers_with_engine(homes, HOMES_ENGINE_KEPT) +
+           peers_with_engine(homes, HOMES_ENGINE_JOINS);
 }
 
 bool peers_could_take_over(const struct homes *homes)

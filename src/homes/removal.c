@@ -41,14 +41,15 @@ static void read_list(struct homes *homes, const char *name, struct known_list *
 }
 
 /* It was met, or something of it is new. */
-static void note(struct homes *homes, struct peer *peer, const struct homes_known *node)
+static void note(struct homes *homes, struct peer *peer, struct homes_known *node)
 {
     struct homes_known *noted = known_node(&homes->known, node->node);
 
-    if (peer->news.engine == HOMES_ENGINE_UP)
-        peer->replaced = false;
-    else if (noted != NULL && noted->server[0] != '\0' && strcmp(noted->server, node->server) != 0)
-        peer->replaced = true;
+    bool other =
+        noted != NULL && noted->server[0] != '\0' && strcmp(noted->server, node->server) != 0;
+    peer->replaced = other && peer->news.engine != HOMES_ENGINE_UP;
+    if (peer->replaced) /* it has to be taken out first, and this node tells its name */
+        memcpy(node->server, noted->server, sizeof(node->server));
     if (noted != NULL && noted->instance == node->instance &&
         strcmp(noted->address, node->address) == 0 && strcmp(noted->server, node->server) == 0)
         return;
@@ -99,6 +100,20 @@ void removal_heard(struct homes *homes, struct peer *peer, const char *address)
     snprintf(node.address, sizeof(node.address), "%s", address);
     note(homes, peer, &node);
     expect_at(homes, address);
+}
+
+void removal_left(const struct homes *homes, char server[HOMES_SERVER_MAX])
+{
+    uint32_t count = atomic_load_explicit(&homes->peer_count, memory_order_relaxed);
+
+    server[0] = '\0';
+    for (uint32_t i = 0; i < count && server[0] == '\0'; i++) {
+        const struct peer *peer = atomic_load_explicit(&homes->peers[i], memory_order_relaxed);
+        const struct homes_known *noted =
+            peer->replaced ? known_node(&homes->known, peer->node) : NULL;
+        if (noted != NULL)
+            memcpy(server, noted->server, sizeof(noted->server));
+    }
 }
 
 bool homes_removed(struct homes *homes, uint32_t at, struct homes_known *removed)
@@ -297,6 +312,9 @@ static void open_remove(struct homes *homes, struct homes_mail *mail, uint64_t n
     struct homes_known node = *found;
     enum rc rc = add_removed(homes, &node);
     memcpy(order->server, node.server, sizeof(order->server));
+    const struct peer *peer = peer_find(homes, node.node);
+    if (peer != NULL && peer->replaced && peer->news.instance == node.instance)
+        memcpy(order->joins, peer->news.server, sizeof(order->joins));
     if (rc == RC_FULL)
         orders_answer(homes, order, rc, "More than %d nodes have been removed already.",
                       HOMES_REMOVED_MAX);
@@ -340,5 +358,6 @@ enum rc homes_remove(struct homes *homes, const char *node, enum homes_farewell 
     enum rc rc = orders_ask(homes, &order, open_remove);
     if (rc != RC_OK || homes->options.program == NULL || order.server[0] == '\0')
         return rc;
-    return take_out(homes, order.server, why);
+    rc = take_out(homes, order.server, why);
+    return rc == RC_OK && order.joins[0] != '\0' ? take_out(homes, order.joins, why) : rc;
 }

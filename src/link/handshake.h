@@ -19,13 +19,15 @@
 
 enum {
     LINK_VERSION_MIN = 1,
-    LINK_VERSION_MAX = 4,
+    LINK_VERSION_MAX = 5,
     LINK_VERSION_LOW = 2, /* from then on publications of an outbox say which is the oldest there */
     LINK_VERSION_SHARDS =
         3, /* ... and shares are told, and chosen, by the shards of their members */
     LINK_VERSION_ORDERS = 4, /* ... and a node does what an operator of another one asks of it */
-    LINK_NAME_MAX = 64,      /* bytes of a cluster's or a node's name */
-    LINK_ADDRESS_MAX = 264,  /* bytes of "host:port" */
+    LINK_VERSION_JOINS =
+        5,              /* ... and says of its engine that it joins, and which servers have gone */
+    LINK_NAME_MAX = 64, /* bytes of a cluster's or a node's name */
+    LINK_ADDRESS_MAX = 264, /* bytes of "host:port" */
     LINK_NONCE = 32,
     LINK_PROOF_SIZE = 32,
 };

@@ -31,7 +31,7 @@ def server(cluster, number):
 
 
 def test_engine_is_thrown_away_and_replaced_when_most_others_ran_on(three):
-    three.wait("its name is known", lambda: server(three, 1) != "")
+    three.wait("their engines have everything", lambda: all(server(three, n) != "" for n in range(3)))
     old = server(three, 1)
     power_off(three, 1)
     three.restart(1)
@@ -147,3 +147,20 @@ def test_engine_of_a_node_that_is_alone_is_kept(cluster_of):
     one.wait_until_settled()
     assert "engine.store_kept" in one[0].log
     assert all(new["epoch"] > old for new, old in zip(one.shards(0), epochs))
+
+
+def test_machines_are_replaced_one_after_the_other(three, topic):
+    """Each by one of its name with an empty disk. The engine's servers are others then, and no less of them."""
+    stored = Stored(topic, sessions=16)
+    stored.fill(three)
+    for number in (1, 2, 0):
+        power_off(three, number)
+        wipe(three[number])
+        three.restart(number)
+        three.wait_until_settled()
+        three.wait("nothing lacks a copy", lambda: three.ask(
+            (number + 1) % 3, "/v1/metrics")[1]["metrics"]["engine_copies_missing"] == 0)
+    os.kill(three.engine(1), signal.SIGKILL)
+    three.wait_until_logs_go_on(0)
+    three.wait_until_settled()
+    stored.look(three[2])

@@ -9,7 +9,7 @@ from kit import V5, unique
 
 from .test_sessions import FAILOVER, come_back, kept
 
-@pytest.fixture(params=["1", "2", "3"])
+@pytest.fixture(params=["1", "3", "4"])
 def previous(request):
     """The protocol before the upgrade."""
     return request.param
