@@ -40,7 +40,7 @@ struct delivery_item {
     struct publish_ticket *ticket;
     struct subscription *member; /* of a share: the one chosen; an id here, not to be followed */
     struct share *share;         /* the same */
-    uint16_t member_shard; /* a share without a member: one of this shard got it, or will get it */
+    uint16_t member_shard; /* of an entry, and a share: one of this shard got it, or will get it */
     struct commit_source source;
     uint64_t *copies; /* of its delivery, between slices */
     struct outbox_tag outbox;

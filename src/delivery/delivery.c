@@ -197,7 +197,8 @@ static void deliver_to_member(struct routing *routing, const struct outbox_choic
                      &(struct addressees){.routes = &choice->route,
                                           .count = 1,
                                           .member = choice->member,
-                                          .share = choice->share});
+                                          .share = choice->share,
+                                          .member_shard = choice->stored.shard});
 }
 
 /* To one whose session ends with its connection, or to a node that knows which one has got it. */

@@ -38,6 +38,7 @@ struct outbox_entry {
     bool waits;          /* retained, and all have it; an older one of its topic is not done */
     bool anew;           /* ... was put off while this one was on its way */
     bool chosen;         /* its choices are known */
+    bool left;           /* its shard has gone to another node, or is read again by this one */
     enum outbox_whom whom;
     enum outbox_promise promise;
     struct publish_ticket *asker; /* waits until all have it; NULL: nobody does */
@@ -127,15 +128,6 @@ static void answer_waiting(struct outbox_line *line, bool all)
         list_remove(link);
         mem_free(wait);
         ticket_answered(ticket, RC_OK);
-    }
-}
-
-void outbox_forget(struct delivery_hub *hub, struct shard_group group)
-{
-    for (uint32_t i = group.group; hub->outbox_lines != NULL && i < hub->sessions->shard_count;
-         i += group.of) {
-        hub->outbox_lines[i].left_out = 0; /* they are read again where it is home next */
-        answer_waiting(&hub->outbox_lines[i], true);
     }
 }
 
@@ -234,6 +226,34 @@ static void forget(struct outbox_entry *entry)
     answer_waiting(line, true);
 }
 
+/* Were it kept while its shard is read again, both would be delivered, and choose for themselves.
+ */
+static void leave(struct outbox_entry *entry)
+{
+    struct delivery_hub *hub = entry->hub;
+    bool put_off = list_linked(&entry->link);
+    if (put_off || entry->waits) {
+        list_remove(&entry->link);
+        hub->undelivered_count -= put_off;
+        forget(entry);
+        return;
+    }
+    entry->left = true; /* it is on its way, or being stored */
+    list_remove(&entry->in_line);
+}
+
+void outbox_forget(struct delivery_hub *hub, struct shard_group group)
+{
+    for (uint32_t i = group.group; hub->outbox_lines != NULL && i < hub->sessions->shard_count;
+         i += group.of) {
+        struct outbox_line *line = &hub->outbox_lines[i];
+        line->left_out = 0; /* they are read again where it is home next */
+        LIST_FOR_EACH_SAFE (link, &line->entries)
+            leave(in_line(link));
+        answer_waiting(line, true);
+    }
+}
+
 static bool is_before(const struct outbox_entry *a, const struct outbox_entry *b)
 {
     uint32_t shard = a->store->shard, other = b->store->shard;
@@ -323,6 +343,10 @@ static bool has_to_wait(const struct outbox_entry *entry)
 
 void outbox_delivered(struct outbox_entry *entry, enum rc rc, bool not_found)
 {
+    if (entry->left) {
+        answer(entry, rc);
+        return;
+    }
     entry->not_found = not_found;
     bool is_done = (rc == RC_OK || rc == RC_REFUSED) && !entry->anew;
     if (!is_done)
@@ -526,6 +550,10 @@ static void committed(struct store_waiter *waiter, enum rc rc)
     entry->settles = false;
     line_of(entry->hub, entry->store)->settling -= settles;
     bool lacks_routes = delivery_lacks_routes(entry->hub);
+    if (entry->left) {
+        answer(entry, rc);
+        return;
+    }
     if (rc == RC_OK && (has_to_wait(entry) || lacks_routes)) {
         entry->hub->lacked_routes |= lacks_routes;
         put_off(entry);

@@ -42,6 +42,12 @@ static bool is_for_clean_member(const struct delivery_item *item)
            !(item->routes[item->next].flags & SUBSCRIPTION_DURABLE);
 }
 
+/* It was not to be a member whose session ends with its connection. */
+static bool is_for_shard(const struct delivery_item *item)
+{
+    return item->outbox.number != 0 && (item->routes[item->next].flags & SUBSCRIPTION_DURABLE);
+}
+
 /* The chosen member went away while the message was on its way: choose again. This goes behind what
  * is in the inbox, on whichever worker; a publisher that waits then waits for that member's shard.
  */
@@ -60,6 +66,34 @@ static void choose_again(struct delivery_hub *hub, struct delivery_item *item)
             routing_to_share(&routing, set.shares[i]);
     item->message = routing.delivery.message;
     mem_free(routing.delivery.copies);
+}
+
+/* Nobody of the shard that was chosen is a member any more. In one batch the shard has got the
+ * entry and has one of its own, for another member: were that one only told, the entry, when it has
+ * to be sent again, would find yet another. */
+static void hand_over(struct delivery_hub *hub, struct delivery_item *item)
+{
+    const struct publication *p = &item->publication;
+    struct store_shard *store = &hub->sessions->stores[item->member_shard];
+    struct subscription *member;
+    struct route route;
+    if (item->message == NULL)
+        item->message = message_new(p);
+    if (item->message == NULL) {
+        item->source.rc = RC_FULL;
+        return;
+    }
+    bool any = share_choose(item->share, hub->router->share_choice, share_reach_of(hub->router),
+                            p->publisher_hash, p->topic, 0, &member, &route);
+    if (any && member->shard == item->member_shard) {
+        item->source.rc = RC_CLOSED; /* another node tells that, which has been its home */
+        return;
+    }
+    if (any)
+        outbox_hand_over(hub, store, item->message, item->share, member, &route);
+    high_water_set(hub, store, item->outbox);
+    if (item->ticket != NULL)
+        commit_source_await(&item->source, store, (struct store_ref){0});
 }
 
 /* Every shard that has sessions among the routes has got the entry, and so have the sessions that
@@ -164,6 +198,9 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
                 member = NULL;
             if (member == NULL && is_for_clean_member(item)) {
                 item->source.rc = RC_NOT_FOUND;
+            } else if (member == NULL && is_for_shard(item)) {
+                hand_over(hub, item);
+                delivery.message = item->message;
             } else if (member == NULL) {
                 choose_again(hub, item);
                 delivery.message = item->message;

@@ -510,6 +510,105 @@ static void entry_for_a_shard_that_is_not_here_is_sent_back(void **state)
     part(n);
 }
 
+static void unloaded(void *arg)
+{
+    (*(uint32_t *)arg)++;
+}
+
+/* The group is lost, and comes back to this node. */
+static void lose_and_load(struct node *n)
+{
+    struct shard_group all = {0, 1};
+    uint32_t done = 0;
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        delivery_unload(&n->f->workers[worker].hub, all, unloaded, &done);
+    node_settle(n);
+    assert_int_equal(done, WORKERS);
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        assert_int_equal(delivery_restore(&n->f->workers[worker].hub, store_engine(n->store), all,
+                                          RESTORE_ALL, &n->counts),
+                         RC_OK);
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        assert_int_equal(delivery_replay(&n->f->workers[worker].hub, store_engine(n->store), all),
+                         RC_OK);
+}
+
+static void entries_that_wait_are_one_each_when_their_shard_was_lost_and_came_back(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S), *members[STORES];
+    meet(n);
+    n->f->router.share_choice = CHOOSE_RANDOM;
+    struct subscription *there = join_there(n, 0);
+    other.is_home = true;
+    other.remote.headless = 1;
+    for (int i = 0; i < 8; i++)
+        publish_entry_to_team(n, publisher);
+    router_unsubscribe(&n->f->router, there);
+    other.is_home = false;
+    lose_and_load(n);
+    for (uint32_t i = 0; i < STORES; i++) { /* of one shard each */
+        members[i] = come(n, id_of(i), LONG_S);
+        subscribe_as(members[i], "g", "team", 2);
+    }
+    other.remote.headless = 0;
+    for (int i = 0; i < 20; i++)
+        later(n);
+    assert_int_equal(members[0]->count + members[1]->count, 8);
+    part(n);
+}
+
+static void entry_that_is_under_way_is_one_when_its_shard_was_lost_and_came_back(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    struct subscription *there = join_there(n, SUBSCRIPTION_DURABLE);
+    other.hangs = true;
+    publish_entry_to_team(n, publisher);
+    assert_int_equal(other.count, 1);
+    lose_and_load(n);
+    node_settle(n);
+    assert_int_equal(other.count, 2); /* by the one that was read again */
+    ticket_answered(other.hanging[0], RC_CLOSED);
+    other.hangs = false;
+    for (int i = 0; i < 4; i++)
+        later(n);
+    assert_int_equal(other.count, 2);
+    ticket_answered(other.hanging[1], RC_CLOSED);
+    later(n);
+    assert_int_equal(other.count, 3);
+    for (int i = 0; i < 4; i++)
+        later(n);
+    assert_int_equal(other.count, 3);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
+/* It came there once, and is sent again for another share's sake. */
+static void entry_for_a_shard_without_a_member_goes_to_the_same_one_each_time(void **state)
+{
+    struct node *n = *state;
+    struct client *members[4];
+    char name[16];
+    uint32_t met = 0, shard = 1;
+    meet(n);
+    for (uint32_t i = 0; met < 4; i++) {
+        snprintf(name, sizeof(name), "client%u", i);
+        if (client_id_hash(bytes_of_str(name)) % STORES == shard)
+            continue;
+        members[met] = come(n, name, LONG_S);
+        subscribe_as(members[met++], "g", "team", 2);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(arrive(n, (uint16_t)shard, 7), RC_OK);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        count += members[i]->count;
+    assert_int_equal(count, 1);
+    part(n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +631,9 @@ int main(void)
         RULE(entry_for_a_shard_comes_to_one_of_its_members_once),
         RULE(entry_for_a_shard_whose_member_has_gone_goes_to_another),
         RULE(entry_for_a_shard_that_is_not_here_is_sent_back),
+        RULE(entry_for_a_shard_without_a_member_goes_to_the_same_one_each_time),
+        RULE(entries_that_wait_are_one_each_when_their_shard_was_lost_and_came_back),
+        RULE(entry_that_is_under_way_is_one_when_its_shard_was_lost_and_came_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
