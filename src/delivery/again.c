@@ -89,12 +89,27 @@ static const struct publish_ticket *elder_of(const struct publish_ticket *ticket
     return NULL;
 }
 
+/* An older one is on its way to where sessions have moved away from since, and may come back: what
+ * is routed anew now would be there first. */
+static bool elder_is_astray(const struct publish_ticket *ticket)
+{
+    struct list *line = line_of(ticket);
+
+    for (struct list *link = line->next; link != &ticket->in_line; link = link->next) {
+        const struct publish_ticket *elder = in_line(link);
+        if (are_alike(elder, ticket) && !elder->listed && !elder->waits &&
+            elder->sent_after != ticket->hub->asked_moves)
+            return true;
+    }
+    return false;
+}
+
 void again_keep(struct delivery_hub *hub, struct publish_ticket *ticket, struct message *message)
 {
     look_for_moves(hub);
     ticket->message = message_hold(message);
     ticket->serial = ++hub->again_serial;
-    ticket->moves = hub->asked_moves;
+    ticket->moves = ticket->sent_after = hub->asked_moves;
     hub->asked++;
     ticket->alike =
         message->publication.publisher_hash ^ (uint32_t)bytes_hash(message->publication.topic);
@@ -114,6 +129,17 @@ static void count_off(struct publish_ticket *ticket)
     hub->again_ended |= hub->asked_before == 0 && hub->again_bytes == 0;
 }
 
+/* In the order in which they were published. */
+static void insert(struct delivery_hub *hub, struct publish_ticket *ticket)
+{
+    struct list *before = hub->again.prev;
+    while (before != &hub->again &&
+           CONTAINER_OF(before, struct publish_ticket, link)->serial > ticket->serial)
+        before = before->prev;
+    list_insert_between(&ticket->link, before, before->next);
+    wait_for_next_try(hub);
+}
+
 static bool put_into_list(struct publish_ticket *ticket)
 {
     struct delivery_hub *hub = ticket->hub;
@@ -126,18 +152,13 @@ static bool put_into_list(struct publish_ticket *ticket)
         ticket->again = true;
         hub->again_bytes += size_of(ticket);
     }
-    struct list *before = hub->again.prev;
-    while (before != &hub->again &&
-           CONTAINER_OF(before, struct publish_ticket, link)->serial > ticket->serial)
-        before = before->prev;
-    list_insert_between(&ticket->link, before, before->next);
+    insert(hub, ticket);
     ticket->listed = true;
     hub->again_waiting -= ticket->waits;
     ticket->waits = ticket->anew = false;
     ticket->rc = RC_OK;
     ticket->taken = ticket->refused = false;
     metric_inc(hub->metrics, METRIC_PUBLISH_AGAIN);
-    wait_for_next_try(hub);
     return true;
 }
 
@@ -228,6 +249,7 @@ static void route_anew(struct publish_ticket *ticket)
         again_answered(ticket, RC_OK);
         return;
     }
+    ticket->sent_after = hub->asked_moves;
     struct publish_ticket *inner =
         delivery_dispatch(hub, ticket->message, tag, NULL, 0, OUTBOX_ALL, &rc);
 
@@ -247,10 +269,15 @@ static void route_all_anew(struct delivery_hub *hub)
         wait_for_next_try(hub);
         return;
     }
+    look_for_moves(hub);
     list_init(&now);
     list_move_all(&now, &hub->again);
     while ((link = list_take_first(&now)) != NULL) {
         struct publish_ticket *ticket = CONTAINER_OF(link, struct publish_ticket, link);
+        if (elder_is_astray(ticket)) {
+            insert(hub, ticket);
+            continue;
+        }
         ticket->listed = false;
         route_anew(ticket);
     }

@@ -61,6 +61,7 @@ struct publish_ticket {
     bool waits;                   /* it is done; an older one of its topic is not */
     bool anew;                    /* an older one was put into the list while it was on its way */
     uint32_t moves;               /* hub->remote->moves, when it was published */
+    uint32_t sent_after;          /* the same, when it was sent on its way last */
 };
 
 enum delivery_output { OUTPUT_PROMPT, OUTPUT_BULK };

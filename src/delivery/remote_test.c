@@ -593,6 +593,30 @@ static void what_was_on_its_way_when_an_older_one_was_routed_anew_follows_it(voi
     part(n);
 }
 
+/* Sessions have moved, and it may be that the older one is not where they are now. */
+static void what_is_routed_anew_waits_for_an_older_one_that_may_be_astray(void **state)
+{
+    struct node *n = *state;
+    meet(n);
+    other.hangs = true;
+    publish_once_safe(n, "x", 1);
+    publish_once_safe(n, "y", 2);
+    other.remote.moves++;
+    ticket_answered(other.hanging[1], RC_CLOSED);
+    other.hangs = false;
+    even_later(n);
+    even_later(n);
+    assert_int_equal(other.count, 2);
+    ticket_answered(other.hanging[0], RC_CLOSED);
+    even_later(n);
+    assert_int_equal(other.count, 4);
+    assert_string_equal(other.sent[2].payload, "x");
+    assert_string_equal(other.sent[3].payload, "y");
+    are_published(n, 2);
+    assert_false(delivery_routes_again(&n->f->workers[0].hub));
+    part(n);
+}
+
 static void what_is_done_before_an_older_one_is_acknowledged_behind_it(void **state)
 {
     struct node *n = *state;
@@ -772,6 +796,7 @@ int main(void)
         RULE(publication_that_expires_while_it_waits_goes_nowhere),
         RULE(what_came_behind_one_that_is_routed_anew_comes_behind_it_again),
         RULE(what_was_on_its_way_when_an_older_one_was_routed_anew_follows_it),
+        RULE(what_is_routed_anew_waits_for_an_older_one_that_may_be_astray),
         RULE(what_is_done_before_an_older_one_is_acknowledged_behind_it),
         RULE(who_awaits_an_outbox_is_told_when_what_was_in_it_has_come_to_all),
         RULE(what_follows_waits_until_it_is_known_what_came_where_when_sessions_move),
