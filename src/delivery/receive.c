@@ -77,6 +77,10 @@ static void hand_over(struct delivery_hub *hub, struct delivery_item *item)
     struct store_shard *store = &hub->sessions->stores[item->member_shard];
     struct subscription *member;
     struct route route;
+    if (!shard_is_here(hub, item->member_shard)) {
+        item->source.rc = RC_CLOSED; /* it has moved since the member was chosen */
+        return;
+    }
     if (item->message == NULL)
         item->message = message_new(p);
     if (item->message == NULL) {

@@ -510,6 +510,34 @@ static void entry_for_a_shard_that_is_not_here_is_sent_back(void **state)
     part(n);
 }
 
+/* Its shard has moved while the entry was being stored. */
+static void entry_for_a_member_that_has_moved_on_the_way_goes_to_its_shard(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S), *gone = come(n, id_of(1), LONG_S);
+    uint32_t shard = gone->session->store->shard;
+    subscribe_as(gone, "g", "team", 2);
+    meet(n);
+    struct publication p = {.topic = bytes_of_str("g"),
+                            .payload = bytes_of_str("x"),
+                            .qos = 2,
+                            .received_ms = NOW_MS,
+                            .publisher = publisher->session->ref};
+    publish_as(n->f, 0, &p);
+    session_end(gone->session);
+    struct client *left = come(n, "left", LONG_S);
+    subscribe_as(left, "g", "team", 2);
+    other.is_home = true;
+    node_settle(n);
+    struct subscription *there = join_there_in(n, (uint16_t)shard);
+    later(n);
+    assert_int_equal(left->count, 0);
+    assert_int_equal(other.count, 1);
+    assert_int_equal(other.sent[0].shard, shard);
+    router_unsubscribe(&n->f->router, there);
+    part(n);
+}
+
 static void unloaded(void *arg)
 {
     (*(uint32_t *)arg)++;
@@ -631,6 +659,7 @@ int main(void)
         RULE(entry_for_a_shard_comes_to_one_of_its_members_once),
         RULE(entry_for_a_shard_whose_member_has_gone_goes_to_another),
         RULE(entry_for_a_shard_that_is_not_here_is_sent_back),
+        RULE(entry_for_a_member_that_has_moved_on_the_way_goes_to_its_shard),
         RULE(entry_for_a_shard_without_a_member_goes_to_the_same_one_each_time),
         RULE(entries_that_wait_are_one_each_when_their_shard_was_lost_and_came_back),
         RULE(entry_that_is_under_way_is_one_when_its_shard_was_lost_and_came_back),
