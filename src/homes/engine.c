@@ -25,6 +25,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "managed/files.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -39,7 +40,8 @@ enum {
     REST_MS = 1500,
     DEATHS = 5,
     JOINS_MS = 3000, /* as long does it take to read what the others have */
-    FLUSH_MS = 1000, /* for the servers to write down that there is another */
+    AGREED_LOOK_MS = 500,
+    FLUSH_MS = 1000, /* for the servers to write down what has changed */
     HEAR_MS = 2000,  /* as long does it take to hear all nodes that are there */
 };
 
@@ -95,7 +97,6 @@ static bool discard(struct homes *homes, const char *reason)
     snprintf(folder, sizeof(folder), "%s/engine", homes->data_dir);
     LOG(LOG_WARN, "engine.store_discarded", log_text("server", homes->server),
         log_text("reason", reason));
-    homes->servers = 0; /* what they agree on is flushed again */
     if (managed_discard(folder, error) != RC_OK) {
         homes_say(homes, "the engine's store cannot be thrown away: %s", error);
         return false;
@@ -310,16 +311,17 @@ static void rest_while_alone(struct homes *homes, uint64_t now_ms)
 }
 
 /* Which servers and streams there are has to be on the disk when the power goes, or those that come
- * back found another engine, beside what ran on. What streams hold is in the nodes' stores. */
-static void flush_when_grown(struct homes *homes, uint64_t now_ms)
+ * back found another engine, beside what ran on. It may be written anew at any time, as when a
+ * server takes another's place. What streams hold is in the nodes' stores. */
+static void flush_what_is_agreed(struct homes *homes, uint64_t now_ms)
 {
-    uint32_t servers = peers_connected(homes) + 1;
-    if (homes->phase != HOMES_RUNNING || !homes->connected)
+    if (!homes->connected || now_ms < homes->agreed_look_ms)
         return;
-    if (servers > homes->servers) {
-        homes->servers = servers;
+    homes->agreed_look_ms = now_ms + AGREED_LOOK_MS;
+    uint64_t changed = managed_meta_changed(homes->process.folder);
+    if (changed != homes->agreed && homes->flush_ms == 0)
         homes->flush_ms = now_ms + FLUSH_MS;
-    }
+    homes->agreed = changed;
     if (homes->flush_ms == 0 || now_ms < homes->flush_ms)
         return;
     homes->flush_ms = 0;
@@ -349,7 +351,7 @@ bool engine_turn(struct homes *homes, uint64_t now_ms)
     if (homes->options.program != NULL) {
         homes->process.joins = joins_quorum(homes);
         rest_while_alone(homes, now_ms);
-        flush_when_grown(homes, now_ms);
+        flush_what_is_agreed(homes, now_ms);
         replace_if_it_dies(homes, now_ms);
     }
     managed_turn(&homes->process, now_ms);

@@ -416,11 +416,12 @@ struct homes {
     uint64_t other_ms;           /* when any other was heard last; 0: none was, or there is none */
     uint64_t servers_ms;         /* the engine's servers are asked to speak again then */
     uint64_t remnant_ms;         /* since then our engine is what is left of one; 0: it is not */
-    uint64_t make_ms;  /* since then changelogs may be made again; 0: the engine has them */
-    uint32_t servers;  /* the most that were here at a time */
-    uint64_t flush_ms; /* what they agreed on is flushed then; 0: it is */
-    uint64_t wait_ms;  /* until then the engine is not started for want of others that could say
-                        * whether theirs run; 0: it is not waited for */
+    uint64_t make_ms; /* since then changelogs may be made again; 0: the engine has them */
+    uint64_t agreed;  /* when what the engine's servers agree on was written last, in its clock */
+    uint64_t agreed_look_ms; /* that is looked at again then */
+    uint64_t flush_ms;       /* what they agree on is flushed then; 0: it is */
+    uint64_t wait_ms; /* until then the engine is not started for want of others that could say
+                       * whether theirs run; 0: it is not waited for */
     uint64_t running_ms, leave_ms, try_ms, step_ms, replace_ms, tell_ms, copies_ms;
     uint32_t rebalance;    /* the highest that was heard of */
     uint64_t rebalance_ms; /* until then no stay counts */

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void path_of(const char *folder, const char *name, char out[MANAGED_PATH_MAX + 64])
@@ -184,4 +185,40 @@ uint32_t managed_drop_ends(const char *folder)
     }
     closedir(all);
     return count;
+}
+
+/* ---- what servers agree on ---------------------------------------------------------------------
+ */
+
+static uint64_t newest_in(const char *path, uint64_t newest)
+{
+    DIR *folder = opendir(path);
+
+    if (folder == NULL)
+        return newest;
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        struct stat status;
+        if (strcmp(entry->d_name, "..") == 0 ||
+            fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        uint64_t changed =
+            (uint64_t)status.st_mtim.tv_sec * 1000000000 + (uint64_t)status.st_mtim.tv_nsec;
+        newest = changed > newest ? changed : newest;
+    }
+    closedir(folder);
+    return newest;
+}
+
+uint64_t managed_meta_changed(const char *folder)
+{
+    static const char *const parts[] = {"", "/msgs", "/snapshots"};
+    char meta[MANAGED_PATH_MAX + 64], path[MANAGED_PATH_MAX + 128];
+    uint64_t newest = 0;
+
+    path_of(folder, "store/jetstream/SYSTEM/_js_/_meta_", meta);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        snprintf(path, sizeof(path), "%s%s", meta, parts[i]);
+        newest = newest_in(path, newest);
+    }
+    return newest;
 }

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -402,6 +403,35 @@ static void server_that_joins_a_quorum_begins_without_the_ends_of_its_logs(void 
     end(place);
 }
 
+static void touch(const struct place *place, const char *name, time_t s)
+{
+    char path[256];
+    struct timespec times[2] = {{.tv_sec = s}, {.tv_sec = s}};
+
+    snprintf(path, sizeof(path), "%s/store/jetstream/SYSTEM/_js_/_meta_/%s", place->folder, name);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void what_servers_agree_on_has_changed_with_any_of_its_files(void **state)
+{
+    struct place *place = place_new();
+    static const char *const names[] = {"tav.idx", "msgs/1.blk", "snapshots/snap.1.3", "snapshots"};
+    time_t later = time(NULL) + 1000;
+    (void)state;
+
+    assert_int_equal(managed_meta_changed(place->folder), 0);
+    make_log(place, "_meta_");
+    uint64_t before = managed_meta_changed(place->folder);
+    assert_true(before > 0);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        touch(place, names[i], later + (time_t)i);
+        assert_true(managed_meta_changed(place->folder) > before);
+        before = managed_meta_changed(place->folder);
+        assert_int_equal(managed_meta_changed(place->folder), before);
+    }
+    end(place);
+}
+
 /* Else a node that has lost everything would say that it has run on. */
 static void store_that_never_got_to_the_disk_is_unclean_when_its_server_ran(void **state)
 {
@@ -553,6 +583,7 @@ int main(void)
         cmocka_unit_test(server_that_loses_its_connections_again_and_again_is_killed),
         cmocka_unit_test(server_that_rests_is_started_when_it_is_woken),
         cmocka_unit_test(server_that_joins_a_quorum_begins_without_the_ends_of_its_logs),
+        cmocka_unit_test(what_servers_agree_on_has_changed_with_any_of_its_files),
         cmocka_unit_test(process_of_the_same_configuration_is_taken_over),
         cmocka_unit_test(process_of_another_configuration_is_started_again),
         cmocka_unit_test(process_that_nobody_noted_is_found_and_started_again),

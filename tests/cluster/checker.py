@@ -719,7 +719,8 @@ def _durable(model, operation, connection):
 def answers(model):
     """Concludes: an operation had no answer within ANSWER_S, while its connection was there and no fault near.
 
-    Cannot know: how long an answer may take near a fault, since what waits for a lease or an election is right."""
+    Cannot know: how long an answer may take near a fault, since what waits for a lease or an election is right, and
+    an election takes long when one fault comes upon another."""
     for operation in model.operations:
         sent = operation.sent
         by = operation.start + ANSWER_S * model.patience
@@ -728,7 +729,7 @@ def answers(model):
         connection = model.connection(sent)
         there = min(connection.closed, connection.disconnected, model.end) > by
         current = sent.kind == "connect" or connection is model.client(sent.who).at(by)
-        if there and current and model.calm(operation.start, by):
+        if there and current and model.answers_calm(operation.start, by):
             yield Violation("answer", sent.who, f"{operation} has none", t=by)
 
 

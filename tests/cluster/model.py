@@ -10,6 +10,8 @@ import functools
 from .history import FOREVER, operations
 
 SETTLE_S = 15.0  # as long after a fault is over its effects are not counted
+PILED_S = 45.0   # the same for answers, when an earlier fault may still have been felt: nats-server 2.9 may elect for
+                 # half a minute then, as the guide says
 LATE_S = 3.0     # as long, with no fault, an operation that had no answer may take to happen
 
 
@@ -203,6 +205,14 @@ class Model:
     def calm(self, since, until):
         """No fault, and none so short before that it may still be felt."""
         return not any(f.since < until and since < f.until + SETTLE_S for f in self.faults)
+
+    def answers_calm(self, since, until):
+        """The same for what waits for an election."""
+        return not any(f.since < until and since < f.until + self._elects_s(f) for f in self.faults)
+
+    def _elects_s(self, fault):
+        piled = any(f.since < fault.since < f.until + SETTLE_S for f in self.faults)
+        return PILED_S if piled else SETTLE_S
 
     def rest_after(self, t):
         """From when on nothing that was under way at t can still be held up by a fault."""

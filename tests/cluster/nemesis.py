@@ -22,7 +22,7 @@ from cluster.node import ENGINE, LINK  # noqa: E402
 
 READY_S = 60.0    # as long may a node take to serve again
 CALM_S = 1.0      # before the first fault
-QUIET_S = 20.0    # the same to read what was acknowledged
+QUIET_S = 60.0    # the same to read what was acknowledged
 
 
 class Kind:
@@ -246,12 +246,14 @@ class Nemesis:
 
     async def _engine_kill(self, step):
         node, = self._nodes(step)
+        await self._until(node.engine, f"the engine of {node.name} runs")
         await self._hand(node.kill_engine)
         await self._lasts(step)
         await self._until(node.engine, f"the engine of {node.name} runs again")
 
     async def _engine_stop(self, step):
         node, = self._nodes(step)
+        await self._until(node.engine, f"the engine of {node.name} runs")
         await self._hand(node.freeze_engine)
         await self._lasts(step)
         await self._hand(node.thaw_engine)

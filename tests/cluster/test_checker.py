@@ -217,6 +217,12 @@ def test_an_old_connection_that_is_told_something_else(story, told):
     assert story.rules() == ["C2"]
 
 
+def test_an_old_connection_that_was_told_something_else_before(story):
+    story.add("told", "s", conn=1, code=0x89)
+    story.connect("s", "n3", present=True), story.close("s", "lost", conn=1)
+    assert story.rules() == []
+
+
 def test_an_old_connection_that_is_just_closed(story):
     story.connect("s", "n3", present=True), story.close("s", "lost", conn=1)
     assert story.rules() == ["C2"]
@@ -1184,6 +1190,14 @@ def test_an_operation_that_has_no_answer(story):
     near.fault("stop", ["n3"], for_s=1), near.subscribe("s", "c/#", answered=False), near.end()
     gone.subscribe("s", "c/#", answered=False), gone.move("s", "n3"), gone.end()
     assert checker.check(near.events) == checker.check(gone.events) == []
+
+
+@pytest.mark.parametrize("between_s, wait_s, rules", [
+    (30, 16, ["answer"]), (5, 16, []), (5, 46, ["answer"])])
+def test_an_answer_may_take_longer_when_one_fault_has_come_upon_another(story, between_s, wait_s, rules):
+    story.fault("cut", ["n3"], for_s=1), story.wait(between_s), story.fault("cut", ["n2"], for_s=1)
+    story.wait(wait_s), story.subscribe("s", "c/#", answered=False), story.end()
+    assert [violation.rule for violation in checker.check(story.events)] == rules
 
 
 def test_a_slow_machine_gets_the_patience_it_needs(story):

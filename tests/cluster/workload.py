@@ -85,9 +85,12 @@ class Workload:
                 role.end()
             await self._end()
         finally:
-            for task in [*tasks, *self._looking]:
-                task.cancel()
-            outcomes = await asyncio.gather(*tasks, *self._looking, return_exceptions=True)
+            everything = left = {*tasks, *self._looking}
+            while left:  # asyncio.wait_for() of Python 3.11 may swallow it
+                for task in left:
+                    task.cancel()
+                _, left = await asyncio.wait(left, timeout=1)
+            outcomes = await asyncio.gather(*everything, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, Exception) and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
