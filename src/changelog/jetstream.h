@@ -61,7 +61,9 @@ uint64_t jetstream_other_ms(const struct jetstream *js);
 
 /* Of a stream; 0: not known yet. */
 struct jetstream_copies {
-    uint32_t wanted, current; /* current: have all of it and can be reached */
+    uint32_t wanted;
+    uint32_t current; /* have all of it and can be reached */
+    uint32_t away;    /* cannot be reached */
 };
 
 /* Asks the engine; jetstream_copies() gives it when it has answered. Owner's thread. */

@@ -119,8 +119,9 @@ static void read_copies(json_t *root, struct jetstream_answer *out)
     out->copies_current = cluster == NULL || json_object_get(cluster, "leader") != NULL;
     json_array_foreach(json_object_get(cluster, "replicas"), i, copy)
     {
-        out->copies_current += json_is_true(json_object_get(copy, "current")) &&
-                               !json_is_true(json_object_get(copy, "offline"));
+        bool away = json_is_true(json_object_get(copy, "offline"));
+        out->copies_away += away;
+        out->copies_current += !away && json_is_true(json_object_get(copy, "current"));
     }
 }
 

@@ -328,15 +328,16 @@ static void flush_what_is_agreed(struct homes *homes, uint64_t now_ms)
     managed_flush(&homes->process);
 }
 
-/* Its store was kept, and it dies at each start, as nats-server 2.9 does on files that a loss of
- * power has torn. Most others run: it joins them as another server. */
+/* It dies at each start, as nats-server 2.9 does on files that a loss of power has torn. Most
+ * others have all that there is, or, as long as not all have been back, at least run: it joins them
+ * as another server. */
 static void replace_if_it_dies(struct homes *homes, uint64_t now_ms)
 {
     struct managed_process *process = &homes->process;
     char error[MANAGED_ERROR_MAX] = "";
 
-    if (!homes->cold || process->state != MANAGED_PAUSES || process->deaths < DEATHS ||
-        peers_connected(homes) < majority(homes))
+    uint32_t others = homes->cold ? peers_connected(homes) : with_engine(homes, HOMES_ENGINE_UP);
+    if (process->state != MANAGED_PAUSES || process->deaths < DEATHS || others < majority(homes))
         return;
     if (!discard(homes, "it dies at each start, and most others run"))
         return;

@@ -432,7 +432,7 @@ struct homes {
     char replaced[HOMES_SERVER_MAX]; /* one that has to be taken out; "": none */
     bool taken_out;                  /* it has been */
     bool replaces;                   /* ours has not got yet what the others have */
-    uint64_t whole_ms; /* since then nothing is seen that lacks a copy; 0: something is */
+    uint64_t whole_ms;               /* since then no stream is seen that lacks a copy; 0: one is */
     struct jetstream *jetstream;
     bool connected, connected_counted;
     uint32_t starts_counted;

@@ -76,12 +76,14 @@ static bool take_out(struct homes *homes)
     return homes->taken_out;
 }
 
-/* As far as the engine has been asked: engine_copies(). */
-static bool nothing_lacks_a_copy(const struct homes *homes)
+/* As far as the engine has been asked: engine_copies(). That another server is down is no matter of
+ * ours. */
+static bool all_have_copies(const struct homes *homes)
 {
     for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
         struct jetstream_copies copies = jetstream_copies(homes->jetstream, i);
-        if (copies.wanted == 0 || copies.current < copies.wanted)
+        if (copies.wanted == 0 || copies.current < copies.wanted / 2 + 1 ||
+            copies.current + copies.away < copies.wanted)
             return false;
     }
     return true;
@@ -96,7 +98,7 @@ void replace_turn(struct homes *homes, uint64_t now_ms)
         homes->replace_ms = now_ms + REMOVE_AGAIN_MS;
         return;
     }
-    if (!nothing_lacks_a_copy(homes))
+    if (!all_have_copies(homes))
         homes->whole_ms = 0;
     else if (homes->whole_ms == 0)
         homes->whole_ms = now_ms;

@@ -46,6 +46,18 @@ def test_engine_is_thrown_away_and_replaced_when_most_others_ran_on(three):
     three.wait("the homes as before", lambda: three.homes() == before)  # on a busy machine one may move
 
 
+def test_engine_that_dies_at_each_start_is_replaced_when_most_others_run(three):
+    three.wait("their engines have everything", lambda: all(server(three, n) != "" for n in range(3)))
+    old = server(three, 1)
+    for path in list((three[1].data / "engine").rglob("_js_/*/peers.idx")):
+        path.unlink()
+        path.mkdir()  # it can do nothing with that
+    os.kill(three.engine(1), signal.SIGKILL)
+    three.wait("another server has its place", lambda: server(three, 1) not in ("", old))
+    assert "engine.died" in three[1].log and "engine.store_discarded" in three[1].log
+    three.wait_until_settled()
+
+
 def test_engines_start_anew_when_all_went_down_and_not_before_all_are_back(three):
     names = [server(three, number) for number in range(3)]
     epochs = [group["epoch"] for group in three.shards(0)]
