@@ -125,12 +125,26 @@ class Skein(Cluster):
                 "listeners": [{"address": f"127.0.0.1:{port}"}],
                 "cluster": {"name": "bench", "node": f"n{number}", "listen": f"127.0.0.1:{links[number]}",
                             "addresses": [f"127.0.0.1:{link}" for link in links if link != links[number]]}}
-            path = self.folder / f"n{number}.yaml"
-            path.write_text(json.dumps(configuration))
-            self.run(number, [self.options.binary, "serve", "-c", path, "-d", self.folder / f"n{number}"])
+            (self.folder / f"n{number}.yaml").write_text(json.dumps(configuration))
+            self.begin(number)
         self.wait("listening", self.listen)
         self.cluster("init")
         self.wait("settled", self.settled)
+
+    def begin(self, number):
+        """A node, with the configuration that is there."""
+        self.run(number, [self.options.binary, "serve", "-c", self.folder / f"n{number}.yaml",
+                          "-d", self.folder / f"n{number}"])
+
+    def end(self, number):
+        """In order, with its engine."""
+        process = self.processes.pop(number)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+    def homes(self):
+        done = self.cluster("shards", "--json")
+        return {each.get("home") for each in json.loads(done.stdout)["groups"]} if done.returncode == 0 else set()
 
     def cluster(self, *words, number=0):
         return subprocess.run([self.options.binary, "cluster", "-d", self.folder / f"n{number}", *words],

@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""How long stored sessions stand still when their node dies. Three nodes, many sessions at home on one of
-them; some of those are connected to another node and get messages from a third. Then the node dies.
+"""How long stored sessions stand still when their node dies, or when a node joins. Three nodes, many sessions
+at home on one of them; some of those are connected to another node and get messages from a third. Then the
+node dies; or it had ended before there were any sessions, and comes back, and takes its groups.
 
     ./dev bench failover [--sessions N] [--rounds N]
 
 For each connected session: from the kill to the first message that was published after it. Two ways to
 die: the broker's process alone, and with its engine, as when the machine dies. Beside it, how long the engine
-took until all streams had leaders again: what the broker cannot do anything about.
+took until all streams had leaders again: what the broker cannot do anything about. When it joins: the longest that
+any of them waited for its next message, beside the longest in as much time before.
 """
 
 import argparse
@@ -31,7 +33,9 @@ VICTIM, EDGE, SOURCE = 1, 2, 0
 CONNECTING = 100      # at a time
 RATE = 500            # publications a second in all
 PATIENCE_S = 40
-WAYS = {"broker": "its broker's process", "machine": "the broker and its engine at once"}
+JOINING_WATCHERS = 32  # each gets more messages
+WAYS = {"broker": "its broker's process", "machine": "the broker and its engine at once",
+        "join": "it comes back, and takes its groups"}
 
 
 class Link(asyncio.Protocol):
@@ -94,6 +98,13 @@ class Watcher:
         self.link, self.killed_at = None, None
         self.closed = asyncio.Event()
         self.up = asyncio.Event()
+        self.last_at, self.longest_s = None, 0.0
+
+    def look_again(self):
+        """The longest wait so far, and it counts anew. One that has not ended counts."""
+        now, longest_s = time.monotonic(), self.longest_s
+        self.longest_s = 0.0
+        return max(longest_s, now - (self.last_at or now))
 
     def handle(self, packet):
         if packet.type == wire.CONNACK and packet.reason == 0:
@@ -103,6 +114,9 @@ class Watcher:
             self.link.send(wire.puback(packet.id))
             sent = float(packet.payload.split()[1])
             self.got.add(int(packet.payload.split()[0]))
+            now = time.monotonic()
+            self.longest_s = max(self.longest_s, now - (self.last_at or now))
+            self.last_at = now
             if self.killed_at and self.first_after is None and sent > self.killed_at:
                 self.first_after = time.monotonic()
 
@@ -232,7 +246,51 @@ async def until(condition, seconds):
     return condition()
 
 
+async def until_told(condition, seconds):
+    """The same for what asks another process, which takes its time."""
+    deadline = time.monotonic() + seconds
+    while not (is_so := await asyncio.get_running_loop().run_in_executor(None, condition)):
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.5)
+    return is_so
+
+
+async def play_joining(cluster, options):
+    ids = [client_id for client_id, _ in zip(ids_at_home(cluster), range(options.sessions))]
+    cluster.end(VICTIM)
+    assert await until_told(lambda: cluster.homes() == {f"n{SOURCE}", f"n{EDGE}"}, PATIENCE_S)
+    await make_sessions(cluster.ports[EDGE], ids)
+    watchers = [Watcher(cluster.ports[EDGE], client_id) for client_id in ids[::len(ids) // JOINING_WATCHERS]]
+    source = Source(cluster.ports[SOURCE], watchers)
+    tasks = [asyncio.ensure_future(each.live()) for each in watchers]
+    for watcher in watchers:
+        await asyncio.wait_for(watcher.up.wait(), PATIENCE_S)
+    tasks.append(asyncio.ensure_future(source.live()))
+    await until(lambda: all(watcher.got for watcher in watchers), PATIENCE_S)
+    await asyncio.sleep(2)
+    for watcher in watchers:
+        watcher.look_again()
+    await asyncio.sleep(10)
+    before = max(watcher.look_again() for watcher in watchers)
+    cluster.begin(VICTIM)
+    joined = await until_told(lambda: f"n{VICTIM}" in cluster.homes() and cluster.settled(), 3 * PATIENCE_S)
+    await asyncio.sleep(2)
+    waits = sorted(watcher.look_again() for watcher in watchers)
+    tasks.pop().cancel()
+    owed = lambda: [n for n, watcher in source.acknowledged.items() if n not in watcher.got]  # noqa: E731
+    await until(lambda: not owed(), 10)
+    for task in tasks:
+        task.cancel()
+    return {"way": "join", "sessions": len(ids), "watchers": len(watchers), "joined": bool(joined),
+            "before_s": before, "median_s": waits[len(waits) // 2], "last_s": waits[-1],
+            "acknowledged": len(source.acknowledged), "lost": len(owed()),
+            "sessions_lost": sum(watcher.lost_session for watcher in watchers)}
+
+
 async def play(cluster, way, options):
+    if way == "join":
+        return await play_joining(cluster, options)
     ids = [client_id for client_id, _ in zip(ids_at_home(cluster), range(options.sessions))]
     began = time.monotonic()
     await make_sessions(cluster.ports[VICTIM], ids)
@@ -282,7 +340,7 @@ def main():
             with clusters.Skein(options) as cluster:
                 figures = asyncio.run(play(cluster, way, options))
             print(json.dumps(figures), flush=True)
-            failures += figures["lost"] + figures["sessions_lost"]
+            failures += figures["lost"] + figures["sessions_lost"] + (not figures.get("joined", True))
     return 1 if failures else 0
 
 
