@@ -256,36 +256,49 @@ async def until_told(condition, seconds):
     return is_so
 
 
+class Watched:
+    """Some of the sessions, connected, and who publishes to them."""
+
+    async def begin(self, cluster, ids, count):
+        self.watchers = [Watcher(cluster.ports[EDGE], client_id) for client_id in ids[::len(ids) // count]]
+        self.source = Source(cluster.ports[SOURCE], self.watchers)
+        self.tasks = [asyncio.ensure_future(each.live()) for each in self.watchers]
+        for watcher in self.watchers:
+            await asyncio.wait_for(watcher.up.wait(), PATIENCE_S)
+        self.publishing = asyncio.ensure_future(self.source.live())
+        await until(lambda: all(watcher.got for watcher in self.watchers), PATIENCE_S)
+        return self
+
+    def owed(self):
+        return [n for n, watcher in self.source.acknowledged.items() if n not in watcher.got]
+
+    async def end(self):
+        """What came of it, when nothing more comes."""
+        self.publishing.cancel()
+        await until(lambda: not self.owed(), 10)
+        for task in self.tasks:
+            task.cancel()
+        return {"acknowledged": len(self.source.acknowledged), "lost": len(self.owed()),
+                "sessions_lost": sum(watcher.lost_session for watcher in self.watchers)}
+
+
 async def play_joining(cluster, options):
     ids = [client_id for client_id, _ in zip(ids_at_home(cluster), range(options.sessions))]
     cluster.end(VICTIM)
     assert await until_told(lambda: cluster.homes() == {f"n{SOURCE}", f"n{EDGE}"}, PATIENCE_S)
     await make_sessions(cluster.ports[EDGE], ids)
-    watchers = [Watcher(cluster.ports[EDGE], client_id) for client_id in ids[::len(ids) // JOINING_WATCHERS]]
-    source = Source(cluster.ports[SOURCE], watchers)
-    tasks = [asyncio.ensure_future(each.live()) for each in watchers]
-    for watcher in watchers:
-        await asyncio.wait_for(watcher.up.wait(), PATIENCE_S)
-    tasks.append(asyncio.ensure_future(source.live()))
-    await until(lambda: all(watcher.got for watcher in watchers), PATIENCE_S)
+    watched = await Watched().begin(cluster, ids, JOINING_WATCHERS)
     await asyncio.sleep(2)
-    for watcher in watchers:
+    for watcher in watched.watchers:
         watcher.look_again()
     await asyncio.sleep(10)
-    before = max(watcher.look_again() for watcher in watchers)
+    before = max(watcher.look_again() for watcher in watched.watchers)
     cluster.begin(VICTIM)
     joined = await until_told(lambda: f"n{VICTIM}" in cluster.homes() and cluster.settled(), 3 * PATIENCE_S)
     await asyncio.sleep(2)
-    waits = sorted(watcher.look_again() for watcher in watchers)
-    tasks.pop().cancel()
-    owed = lambda: [n for n, watcher in source.acknowledged.items() if n not in watcher.got]  # noqa: E731
-    await until(lambda: not owed(), 10)
-    for task in tasks:
-        task.cancel()
-    return {"way": "join", "sessions": len(ids), "watchers": len(watchers), "joined": bool(joined),
-            "before_s": before, "median_s": waits[len(waits) // 2], "last_s": waits[-1],
-            "acknowledged": len(source.acknowledged), "lost": len(owed()),
-            "sessions_lost": sum(watcher.lost_session for watcher in watchers)}
+    waits = sorted(watcher.look_again() for watcher in watched.watchers)
+    return {"way": "join", "sessions": len(ids), "watchers": len(waits), "joined": bool(joined),
+            "before_s": before, "median_s": waits[len(waits) // 2], "last_s": waits[-1], **await watched.end()}
 
 
 async def play(cluster, way, options):
@@ -295,35 +308,24 @@ async def play(cluster, way, options):
     began = time.monotonic()
     await make_sessions(cluster.ports[VICTIM], ids)
     print(f"  {len(ids)} sessions made in {time.monotonic() - began:.0f} s", flush=True)
-    watchers = [Watcher(cluster.ports[EDGE], client_id) for client_id in ids[::len(ids) // options.watchers]]
-    source = Source(cluster.ports[SOURCE], watchers)
-    tasks = [asyncio.ensure_future(each.live()) for each in watchers]
-    for watcher in watchers:
-        await asyncio.wait_for(watcher.up.wait(), PATIENCE_S)
-    tasks.append(asyncio.ensure_future(source.live()))
-    await until(lambda: all(watcher.got for watcher in watchers), PATIENCE_S)
-    engine = Engine(cluster.folder / f"n{SOURCE}")
-    tasks.insert(0, asyncio.ensure_future(engine.live()))
-    assert await until(lambda: len(engine.leaders) == GROUPS, PATIENCE_S), tasks[0]
+    watched = await Watched().begin(cluster, ids, options.watchers)
+    watchers, engine = watched.watchers, Engine(cluster.folder / f"n{SOURCE}")
+    watched.tasks.append(asyncio.ensure_future(engine.live()))
+    assert await until(lambda: len(engine.leaders) == GROUPS, PATIENCE_S), watched.tasks[-1]
     killed_at = time.monotonic()
     for watcher in watchers:
         watcher.killed_at = killed_at
     die(cluster, way)
     await until(lambda: all(watcher.first_after for watcher in watchers), PATIENCE_S)
     await asyncio.sleep(2)
-    tasks.pop().cancel()
-    owed = lambda: [n for n, watcher in source.acknowledged.items() if n not in watcher.got]  # noqa: E731
-    await until(lambda: not owed(), 10)
-    for task in tasks:
-        task.cancel()
+    kept = await watched.end()
     elected = max((at - killed_at for at in engine.since.values() if at > killed_at), default=0.0)
     if way == "machine" and not engine.led_without(f"n{VICTIM}"):
         elected = float("inf")
     waits = sorted((watcher.first_after or float("inf")) - killed_at for watcher in watchers)
     return {"way": way, "sessions": len(ids), "watchers": len(watchers),
             "engine_elected_s": elected, "first_s": waits[0], "median_s": waits[len(waits) // 2], "last_s": waits[-1],
-            "acknowledged": len(source.acknowledged), "lost": len(owed()),
-            "sessions_lost": sum(watcher.lost_session for watcher in watchers)}
+            **kept}
 
 
 def main():
