@@ -149,7 +149,7 @@ static void tell_ended(struct link *link)
     struct tell *tell = tell_of(link);
     if (tell->member->tell == tell)
         tell->member->tell = NULL;
-    tell->member->gone |= tell->member->live; /* else we have closed it */
+    tell->member->gone |= tell->member->live && link->finished; /* else we have closed it */
 }
 
 static void tell_closed(struct link *link)
@@ -501,7 +501,7 @@ static void hear_ended(struct link *link)
     struct hear *hear = hear_of(link);
     if (hear->member->hear == hear)
         hear->member->hear = NULL;
-    hear->member->gone |= hear->member->live;
+    hear->member->gone |= hear->member->live && link->finished;
 }
 
 static void hear_closed(struct link *link)

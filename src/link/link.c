@@ -47,8 +47,8 @@ static void drained(struct stream *stream)
 static void ended(struct stream *stream, enum stream_close_reason reason)
 {
     struct link *link = link_of(stream);
-    (void)reason;
     link->open = false;
+    link->finished = reason == STREAM_CLOSED_BY_PEER; /* else it may have given us up */
     link->ops->ended(link);
 }
 
@@ -66,6 +66,7 @@ enum rc link_open(struct link *link, struct loop *loop, const struct link_ops *o
 {
     link->ops = ops;
     link->open = true;
+    link->finished = false;
     return stream_open(&link->stream, loop, &stream_ops, fd, TRANSPORT_TCP, NULL, unread);
 }
 

@@ -32,6 +32,7 @@ struct link {
     struct stream stream;
     const struct link_ops *ops;
     bool open;
+    bool finished; /* behind ended(): the other end has closed it, or its process has ended */
 };
 
 /* Takes the descriptor; borrows `unread`, what has come on it and was not looked at. RC_IO,
