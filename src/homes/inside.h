@@ -105,6 +105,8 @@ void orders_heard(struct homes *homes, const struct peer *peer, uint64_t now_ms)
 void removal_start(struct homes *homes);
 /* News of another node have come: it is noted, or was removed. */
 void removal_heard(struct homes *homes, struct peer *peer, const char *address);
+/* The server of its engine is another than was known, and has not been up since. */
+bool peer_is_replaced(const struct homes *homes, const struct peer *peer);
 /* A server that another node had, as far as this one knows, and has not replaced yet; "": none. */
 void removal_left(const struct homes *homes, char server[HOMES_SERVER_MAX]);
 
@@ -118,7 +120,6 @@ struct peer {
     bool here, heard; /* by the links; its news have come */
     bool gone;        /* its process has ended, as far as is known */
     bool removed;     /* it is one that nobody should hear any more */
-    bool replaced;    /* its engine's server is another than was known, and has not been up since */
     uint64_t here_ms; /* since then */
     uint64_t left_ms; /* when it fell silent, or ended; 0: it has not */
     struct homes_news news;

@@ -391,8 +391,8 @@ uint32_t peers_replaced(const struct homes *homes)
 
     for (uint32_t i = 0; i < peer_count(homes); i++) {
         const struct peer *peer = peer_at(homes, i);
-        count += is_there(peer) && peer->heard && peer->replaced &&
-                 peer->news.engine == HOMES_ENGINE_KEPT;
+        count += is_there(peer) && peer->heard && peer->news.engine == HOMES_ENGINE_KEPT &&
+                 peer_is_replaced(homes, peer);
     }
     return count;
 }

@@ -40,15 +40,21 @@ static void read_list(struct homes *homes, const char *name, struct known_list *
             log_text("file", name), log_uint("nodes", list->count));
 }
 
+bool peer_is_replaced(const struct homes *homes, const struct peer *peer)
+{
+    if (peer->news.server[0] == '\0' || peer->news.engine == HOMES_ENGINE_UP)
+        return false;
+    const struct homes_known *noted = known_node(&homes->known, peer->node);
+    return noted != NULL && noted->server[0] != '\0' &&
+           strcmp(noted->server, peer->news.server) != 0;
+}
+
 /* It was met, or something of it is new. */
 static void note(struct homes *homes, struct peer *peer, struct homes_known *node)
 {
     struct homes_known *noted = known_node(&homes->known, node->node);
 
-    bool other =
-        noted != NULL && noted->server[0] != '\0' && strcmp(noted->server, node->server) != 0;
-    peer->replaced = other && peer->news.engine != HOMES_ENGINE_UP;
-    if (peer->replaced) /* it has to be taken out first, and this node tells its name */
+    if (peer_is_replaced(homes, peer)) /* its old one has to be taken out first, and is told */
         memcpy(node->server, noted->server, sizeof(node->server));
     if (noted != NULL && noted->instance == node->instance &&
         strcmp(noted->address, node->address) == 0 && strcmp(noted->server, node->server) == 0)
@@ -109,10 +115,8 @@ void removal_left(const struct homes *homes, char server[HOMES_SERVER_MAX])
     server[0] = '\0';
     for (uint32_t i = 0; i < count && server[0] == '\0'; i++) {
         const struct peer *peer = atomic_load_explicit(&homes->peers[i], memory_order_relaxed);
-        const struct homes_known *noted =
-            peer->replaced ? known_node(&homes->known, peer->node) : NULL;
-        if (noted != NULL)
-            memcpy(server, noted->server, sizeof(noted->server));
+        if (peer_is_replaced(homes, peer))
+            memcpy(server, known_node(&homes->known, peer->node)->server, HOMES_SERVER_MAX);
     }
 }
 
@@ -313,7 +317,7 @@ static void open_remove(struct homes *homes, struct homes_mail *mail, uint64_t n
     enum rc rc = add_removed(homes, &node);
     memcpy(order->server, node.server, sizeof(order->server));
     const struct peer *peer = peer_find(homes, node.node);
-    if (peer != NULL && peer->replaced && peer->news.instance == node.instance)
+    if (peer != NULL && peer_is_replaced(homes, peer) && peer->news.instance == node.instance)
         memcpy(order->joins, peer->news.server, sizeof(order->joins));
     if (rc == RC_FULL)
         orders_answer(homes, order, rc, "More than %d nodes have been removed already.",
