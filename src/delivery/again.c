@@ -10,12 +10,16 @@
  *
  *      forwarded, or stored here  --not home-->  hub->again  -->  routed anew  -->  PUBACK
  *
+ * When the publisher's own session goes to another node, it is not routed anew from here: its
+ * client has no answer, and sends it again where that is now, perhaps with others behind it.
+ *
  * From when sessions move until those that were sent before are answered, nobody knows which of
  * them will come here. So what is published meanwhile waits, too.
  */
 #include "delivery/batch.h"
 
 #include "base/memory.h"
+#include "session/stored.h"
 
 static uint64_t size_of(const struct publish_ticket *ticket)
 {
@@ -164,7 +168,7 @@ static bool put_into_list(struct publish_ticket *ticket)
 
 bool again_take(struct publish_ticket *ticket, enum rc rc)
 {
-    if (ticket->message == NULL)
+    if (ticket->message == NULL || ticket->left)
         return false;
     if (again_is_due(rc)) {
         if (!put_into_list(ticket))
@@ -274,6 +278,11 @@ static void route_all_anew(struct delivery_hub *hub)
     list_move_all(&now, &hub->again);
     while ((link = list_take_first(&now)) != NULL) {
         struct publish_ticket *ticket = CONTAINER_OF(link, struct publish_ticket, link);
+        if (ticket->left) {
+            ticket->listed = false;
+            again_answered(ticket, RC_CLOSED);
+            continue;
+        }
         if (elder_is_astray(ticket)) {
             insert(hub, ticket);
             continue;
@@ -290,6 +299,19 @@ void again_turn(struct delivery_hub *hub)
         return;
     hub->again_ended = false;
     hub->ops->all_routed(hub);
+}
+
+void again_forget(struct delivery_hub *hub, struct shard_group group)
+{
+    for (uint32_t i = 0; i < AGAIN_LINES; i++)
+        LIST_FOR_EACH (link, &hub->again_lines[i]) {
+            struct publish_ticket *ticket = in_line(link);
+            const struct session *session =
+                session_of_ref(hub->sessions, ticket->message->publication.publisher);
+            if (session != NULL && session_stored(session) &&
+                session->store->shard % group.of == group.group)
+                ticket->left = true;
+        }
 }
 
 void again_deinit(struct delivery_hub *hub)

@@ -246,6 +246,46 @@ static void publication_is_refused_when_too_many_wait_to_be_routed_anew(void **s
     part(n); /* what waits is freed with the hub */
 }
 
+static void unloaded(void *arg)
+{
+    (*(uint32_t *)arg)++;
+}
+
+/* Its client sends it again to where its session is now, and newer ones with it. */
+static void publication_whose_publisher_has_moved_is_not_routed_anew(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    uint32_t done = 0;
+    meet(n);
+    other.hangs = true;
+    for (uint64_t number = 1; number <= 3; number++)
+        publish_as(n->f, 0,
+                   &(struct publication){.topic = bytes_of_str("a"),
+                                         .payload = bytes_of_str("x"),
+                                         .qos = 1,
+                                         .received_ms = NOW_MS,
+                                         .publisher = number == 3 ? 0 : publisher->session->ref});
+    node_settle(n);
+    ticket_answered(other.hanging[0], RC_CLOSED); /* it waits when the publisher goes */
+    for (uint32_t worker = 0; worker < WORKERS; worker++)
+        delivery_unload(&n->f->workers[worker].hub, (struct shard_group){0, 1}, unloaded, &done);
+    node_settle(n);
+    ticket_answered(other.hanging[1], RC_CLOSED); /* it was on its way */
+    ticket_answered(other.hanging[2], RC_CLOSED); /* and is nobody's who has gone */
+    other.hangs = false;
+    for (int i = 0; i < 3; i++)
+        even_later(n);
+    assert_int_equal(other.count, 4);
+    assert_int_equal(n->f->published_count, 3);
+    uint32_t refused = 0;
+    for (int i = 0; i < 3; i++)
+        refused += n->f->published[i].rc == RC_CLOSED;
+    assert_int_equal(refused, 2);
+    assert_false(delivery_routes_again(&n->f->workers[0].hub));
+    part(n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +298,7 @@ int main(void)
         RULE(what_follows_waits_until_it_is_known_what_came_where_when_sessions_move),
         RULE(publication_to_a_node_without_a_way_is_routed_anew),
         RULE(publication_is_refused_when_too_many_wait_to_be_routed_anew),
+        RULE(publication_whose_publisher_has_moved_is_not_routed_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -315,6 +315,8 @@ void again_answered(struct publish_ticket *ticket, enum rc rc);
 void again_free(struct publish_ticket *ticket);
 /* Once a turn. */
 void again_turn(struct delivery_hub *hub);
+/* The group's shards go elsewhere, and what their sessions have published with them. */
+void again_forget(struct delivery_hub *hub, struct shard_group group);
 void again_deinit(struct delivery_hub *hub);
 
 /* ---- retain.c ----------------------------------------------------------------------------------

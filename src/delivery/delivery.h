@@ -59,6 +59,7 @@ struct publish_ticket {
     bool again;                   /* it has been in that list */
     bool listed;                  /* it is in it */
     bool waits;                   /* it is done; an older one of its topic is not */
+    bool left;                    /* its publisher's session has gone to another node */
     bool anew;                    /* an older one was put into the list while it was on its way */
     uint32_t moves;               /* hub->remote->moves, when it was published */
     uint32_t sent_after;          /* the same, when it was sent on its way last */

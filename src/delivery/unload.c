@@ -29,6 +29,8 @@ static bool unload_step(struct job *base)
     struct unload_job *job = CONTAINER_OF(base, struct unload_job, job);
     struct session_table *table = job->hub->sessions;
     uint32_t dropped = 0;
+    if (job->slot == 0) /* whose sessions are still known */
+        again_forget(job->hub, job->group);
     for (uint32_t n = 0; n < UNLOAD_SLOTS && dropped < UNLOAD_SESSIONS; n++) {
         if (job->slot >= table->slot_count)
             break;
