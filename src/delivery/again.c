@@ -210,10 +210,10 @@ static void ticket_free(struct publish_ticket *ticket)
 {
     struct delivery_hub *hub = ticket->hub;
 
-    if (ticket->again)
-        hub->again_bytes -= size_of(ticket);
     hub->again_waiting -= ticket->waits;
     if (ticket->message != NULL) {
+        if (ticket->again)
+            hub->again_bytes -= size_of(ticket);
         count_off(ticket);
         message_drop(ticket->message);
     }
