@@ -18,7 +18,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { STEP_MS = 1500, AGAIN_MS = 200, LOST_AGAIN_MS = 5000 };
+enum {
+    STEP_MS = 1500,
+    AGAIN_MS = 200,
+    LOST_AGAIN_MS = 5000,
+    MADE_MS = 30000, /* so long may it take until the engine has made what it is asked for */
+};
 
 void homes_say(struct homes *homes, const char *format, ...)
 {
@@ -274,6 +279,18 @@ static bool may_make_them(struct homes *homes)
                                      2 * kept > homes->options.others + 1);
 }
 
+/* Servers of nats-server 2.9 that were cut off while they met for the first time may never find
+ * that there are enough of them for a stream. */
+static void restart_if_it_makes_nothing(struct homes *homes, uint64_t now_ms)
+{
+    if (homes->makes_ms == 0)
+        homes->makes_ms = now_ms;
+    if (homes->options.program == NULL || now_ms < homes->makes_ms + MADE_MS)
+        return;
+    homes->makes_ms = now_ms;
+    managed_restart(&homes->process, "it does not make the changelogs again");
+}
+
 /* Most machines went down at once, and the engines have started anew, or have not written before
  * that there are streams; or a cluster of one node has begun to grow. What was in them is in the
  * stores: when all nodes are back, each goes on behind what the store has that has most of it. Who
@@ -301,7 +318,10 @@ static enum rc make_streams_again(struct homes *homes, uint64_t now_ms,
                                     "what was in the changelogs"));
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         bases[i] = highest(homes->groups[i].flushed.sequence, peers_highest(homes, i));
-    return create(homes, bases, &replicas, error) == RC_OK ? RC_OK : RC_AGAIN;
+    if (create(homes, bases, &replicas, error) == RC_OK)
+        return RC_OK;
+    restart_if_it_makes_nothing(homes, now_ms);
+    return RC_AGAIN;
 }
 
 static void look_for_streams(struct homes *homes, uint64_t now_ms)
@@ -330,7 +350,7 @@ static void look_for_streams(struct homes *homes, uint64_t now_ms)
     if (!growing_end(homes) || !seed_turn(homes))
         return;
     homes->running_ms = now_ms;
-    homes->make_ms = 0;
+    homes->make_ms = homes->makes_ms = 0;
     homes_enter(homes, HOMES_RUNNING);
     for (uint32_t i = 0; i < HOMES_GROUPS; i++)
         group_open(&homes->groups[i], jetstream_engine(homes->jetstream));

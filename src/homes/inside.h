@@ -417,8 +417,9 @@ struct homes {
     uint64_t other_ms;           /* when any other was heard last; 0: none was, or there is none */
     uint64_t servers_ms;         /* the engine's servers are asked to speak again then */
     uint64_t remnant_ms;         /* since then our engine is what is left of one; 0: it is not */
-    uint64_t make_ms; /* since then changelogs may be made again; 0: the engine has them */
-    uint64_t agreed;  /* when what the engine's servers agree on was written last, in its clock */
+    uint64_t makes_ms; /* since then the engine has been asked to make them; 0: it was not */
+    uint64_t make_ms;  /* since then changelogs may be made again; 0: the engine has them */
+    uint64_t agreed;   /* when what the engine's servers agree on was written last, in its clock */
     uint64_t agreed_look_ms; /* that is looked at again then */
     uint64_t flush_ms;       /* what they agree on is flushed then; 0: it is */
     uint64_t wait_ms; /* until then the engine is not started for want of others that could say

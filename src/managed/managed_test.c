@@ -403,6 +403,21 @@ static void server_that_joins_a_quorum_begins_without_the_ends_of_its_logs(void 
     end(place);
 }
 
+static void server_that_is_to_start_again_does(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    managed_restart(&place->process, "it is not there");
+    start(place);
+    AWAIT(place, starts(place) == 1);
+    pid_t first = place->process.pid;
+    managed_restart(&place->process, "a test");
+    AWAIT(place, starts(place) == 2);
+    assert_int_not_equal(place->process.pid, first);
+    end(place);
+}
+
 static void touch(const struct place *place, const char *name, time_t s)
 {
     char path[256];
@@ -584,6 +599,7 @@ int main(void)
         cmocka_unit_test(server_that_rests_is_started_when_it_is_woken),
         cmocka_unit_test(server_that_joins_a_quorum_begins_without_the_ends_of_its_logs),
         cmocka_unit_test(what_servers_agree_on_has_changed_with_any_of_its_files),
+        cmocka_unit_test(server_that_is_to_start_again_does),
         cmocka_unit_test(process_of_the_same_configuration_is_taken_over),
         cmocka_unit_test(process_of_another_configuration_is_started_again),
         cmocka_unit_test(process_that_nobody_noted_is_found_and_started_again),

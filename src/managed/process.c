@@ -452,6 +452,14 @@ bool managed_lost(struct managed_process *process, uint64_t now_ms)
     return true;
 }
 
+void managed_restart(struct managed_process *process, const char *reason)
+{
+    if (process->state != MANAGED_RUNS || process->rests || process->kill_ms != 0)
+        return;
+    LOG(LOG_WARN, "engine.restarts", log_int("pid", process->pid), log_text("reason", reason));
+    kill(process->pid, SIGTERM);
+}
+
 void managed_rest(struct managed_process *process, uint64_t now_ms)
 {
     if (process->state != MANAGED_RUNS || process->rests)

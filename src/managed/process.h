@@ -89,6 +89,9 @@ uint64_t managed_deadline_ms(const struct managed_process *process);
  * and takes the other servers' connections with it. True: it did. */
 bool managed_lost(struct managed_process *process, uint64_t now_ms);
 
+/* It is told to end, and is started again like one that has died. */
+void managed_restart(struct managed_process *process, const char *reason);
+
 /* Has what the server has written until now got to the disk, by a thread of its own: it leaves that
  * to the kernel, and to a clock that strikes every two minutes. */
 void managed_flush(const struct managed_process *process);
