@@ -288,6 +288,13 @@ def _not_again(model, client):
                             "again", id=delivery.id, t=model.end, since=delivery.t)
 
 
+def _left_by_another(delivery, lives):
+    """A member of a share had it, and has not acknowledged it: it goes to another one, whenever that came."""
+    return any(life.share for life in lives) and any(
+        each.client is not delivery.client and each.t < delivery.t < each.answered
+        for each in delivery.message.deliveries)
+
+
 def _unwanted(model, client):
     """What waited for a home or a link, while a fault was near, is routed to whoever subscribes then."""
     lives = {}
@@ -297,7 +304,8 @@ def _unwanted(model, client):
             continue
         if delivery.topic not in lives:
             lives[delivery.topic] = client.matching(delivery.topic)
-        waited = not model.calm(message.sent, delivery.t)
+        waited = (not model.calm(message.sent, delivery.t)
+                  or _left_by_another(delivery, lives[delivery.topic]))
         until = FOREVER if delivery.retain or message.will or waited else message.done
         if not any(life.possible(message.sent, min(until, delivery.t)) for life in lives[delivery.topic]):
             yield Violation("C3", client.name, f"{delivery.id} on {delivery.topic}, published when nothing was "

@@ -846,6 +846,14 @@ def test_a_second_member_when_the_first_had_gone(crew):
     assert crew.rules() == []
 
 
+@pytest.mark.parametrize("answered, rules", [(False, []), (True, ["C3"])])
+def test_a_member_that_came_later_gets_what_one_had_that_has_gone(crew, answered, rules):
+    crew.publish("p/1"), crew.deliver("m", "p/1", answered=answered), crew.wait(5), crew.close("m")
+    crew.connect("late", "n3", clean=True, expiry_s=0), crew.subscribe("late", "$share/g/c/#")
+    crew.deliver("late", "p/1"), crew.connect("m", present=True)
+    assert set(rules) <= set(crew.rules()) <= {*rules, "C8"}
+
+
 def test_a_message_of_a_dead_member_that_no_other_gets(crew):
     crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
     crew.publish("p/1"), crew.deliver("clean", "p/1", answered=False), crew.close("clean")
