@@ -13,6 +13,13 @@ from .test_copies import Stored, wipe
 pytestmark = pytest.mark.xdist_group("homes")
 
 
+def names_of_servers(cluster):
+    """When all have what the others have."""
+    cluster.wait("their engines have everything",
+                 lambda: all(server(cluster, number) != "" for number in range(len(cluster))))
+    return [server(cluster, number) for number in range(len(cluster))]
+
+
 def power_off(cluster, number):
     """Broker, if it still runs, and engine of a node, and the boot of its machine."""
     engine = cluster.engine(number)
@@ -31,8 +38,7 @@ def server(cluster, number):
 
 
 def test_engine_is_thrown_away_and_replaced_when_most_others_ran_on(three):
-    three.wait("their engines have everything", lambda: all(server(three, n) != "" for n in range(3)))
-    old = server(three, 1)
+    old = names_of_servers(three)[1]
     power_off(three, 1)
     three.restart(1)
     three.wait("another server has its place", lambda: server(three, 1) not in ("", old))
@@ -47,8 +53,7 @@ def test_engine_is_thrown_away_and_replaced_when_most_others_ran_on(three):
 
 
 def test_engine_that_dies_at_each_start_is_replaced_when_most_others_run(three):
-    three.wait("their engines have everything", lambda: all(server(three, n) != "" for n in range(3)))
-    old = server(three, 1)
+    old = names_of_servers(three)[1]
     for path in list((three[1].data / "engine").rglob("_js_/*/peers.idx")):
         path.unlink()
         path.mkdir()  # it can do nothing with that
@@ -59,7 +64,7 @@ def test_engine_that_dies_at_each_start_is_replaced_when_most_others_run(three):
 
 
 def test_engines_start_anew_when_all_went_down_and_not_before_all_are_back(three):
-    names = [server(three, number) for number in range(3)]
+    names = names_of_servers(three)
     epochs = [group["epoch"] for group in three.shards(0)]
     for number in range(3):
         power_off(three, number)
@@ -79,7 +84,7 @@ def test_engines_start_anew_when_all_went_down_and_not_before_all_are_back(three
 
 
 def test_engines_are_kept_when_most_went_down_and_one_ran_on(three):
-    names = [server(three, number) for number in range(3)]
+    names = names_of_servers(three)
     for number in range(2):
         power_off(three, number)
     seen = [len(node.log) for node in three]
@@ -88,7 +93,8 @@ def test_engines_are_kept_when_most_went_down_and_one_ran_on(three):
     three.wait_until_settled()
     kept = [n for n in range(2) if "engine.store_kept" in three[n].log[seen[n]:]]
     for number in range(2):  # one may have found most of them running when it looked, on a busy machine both
-        assert (server(three, number) == names[number]) == (number in kept)
+        three.wait("it is who it should be",
+                   lambda n=number: (server(three, n) == names[n]) == (n in kept))
         assert number in kept or "engine.store_discarded" in three[number].log[seen[number]:]
 
 
