@@ -433,6 +433,7 @@ struct homes {
     char server[HOMES_SERVER_MAX];   /* of ours */
     char replaced[HOMES_SERVER_MAX]; /* one that has to be taken out; "": none */
     bool taken_out;                  /* it has been */
+    bool noted;                      /* ours is the one in the file */
     bool replaces;                   /* ours has not got yet what the others have */
     uint64_t whole_ms;               /* since then no stream is seen that lacks a copy; 0: one is */
     struct jetstream *jetstream;

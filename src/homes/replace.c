@@ -19,7 +19,8 @@ enum {
     REMOVE_MS = 1000, /* the engine has so long to answer */
     REMOVE_AGAIN_MS = 8000,
     LOOK_MS = 500,
-    SURE_MS = 2500, /* what the engine says of copies is as old as that */
+    TOLD_MS = 10000, /* others have said by then which server there was */
+    SURE_MS = 2500,  /* what the engine says of copies is as old as that */
 };
 
 #define SERVER_FILE "engine-server"
@@ -36,7 +37,8 @@ void replace_look(struct homes *homes)
     char last[HOMES_SERVER_MAX] = "";
 
     mark_read_text(homes->data_dir, SERVER_FILE, last, sizeof(last));
-    homes->replaces = strcmp(last, homes->server) != 0;
+    homes->noted = strcmp(last, homes->server) == 0;
+    homes->replaces = !homes->noted && (last[0] != '\0' || (homes->fresh && homes->mark.founded));
     homes->replaced[0] = '\0';
     homes->whole_ms = 0;
     if (homes->replaces && last[0] != '\0')
@@ -54,9 +56,12 @@ void replace_heard(struct homes *homes, const struct peer *peer)
     size_t name = strlen(homes->node);
 
     bool ours = strncmp(left, homes->node, name) == 0 && left[name] == '-';
-    if (homes->replaces && ours && strcmp(left, homes->server) != 0 &&
-        strcmp(left, homes->replaced) != 0)
-        note_old(homes, left);
+    bool first = !homes->noted || homes->now_ms < homes->running_ms + TOLD_MS;
+    if ((!homes->replaces && !first) || !ours || strcmp(left, homes->server) == 0 ||
+        strcmp(left, homes->replaced) == 0)
+        return;
+    homes->replaces = true;
+    note_old(homes, left);
 }
 
 static bool take_out(struct homes *homes)
@@ -89,11 +94,24 @@ static bool all_have_copies(const struct homes *homes)
     return true;
 }
 
+/* From now on it is the one that there was. */
+static void note_ours(struct homes *homes)
+{
+    homes->noted = mark_write_text(homes->data_dir, SERVER_FILE, homes->server) == RC_OK;
+    if (!homes->noted)
+        LOG_LIMITED(LOG_ERROR, "engine.note_failed", log_text("folder", homes->data_dir));
+}
+
 void replace_turn(struct homes *homes, uint64_t now_ms)
 {
-    if (!homes->replaces || !homes->connected || now_ms < homes->replace_ms)
+    bool done = homes->noted && !homes->replaces;
+    if (homes->options.program == NULL || done || !homes->connected || now_ms < homes->replace_ms)
         return;
     homes->replace_ms = now_ms + LOOK_MS;
+    if (!homes->replaces) {
+        note_ours(homes);
+        return;
+    }
     if (!take_out(homes)) {
         homes->replace_ms = now_ms + REMOVE_AGAIN_MS;
         return;
@@ -104,10 +122,9 @@ void replace_turn(struct homes *homes, uint64_t now_ms)
         homes->whole_ms = now_ms;
     if (homes->whole_ms == 0 || now_ms < homes->whole_ms + SURE_MS)
         return;
-    if (mark_write_text(homes->data_dir, SERVER_FILE, homes->server) != RC_OK) {
-        LOG_LIMITED(LOG_ERROR, "engine.note_failed", log_text("folder", homes->data_dir));
+    note_ours(homes);
+    if (!homes->noted)
         return;
-    }
     homes->replaces = false;
     LOG(LOG_INFO, "engine.has_joined", log_text("server", homes->server));
 }
