@@ -8,6 +8,8 @@ import signal
 
 import pytest
 
+from kit import patience
+
 from .test_copies import Stored, wipe
 
 pytestmark = pytest.mark.xdist_group("homes")
@@ -58,7 +60,7 @@ def test_engine_that_dies_at_each_start_is_replaced_when_most_others_run(three):
         path.unlink()
         path.mkdir()  # it can do nothing with that
     os.kill(three.engine(1), signal.SIGKILL)
-    three.wait("another server has its place", lambda: server(three, 1) not in ("", old))
+    three.wait("another server has its place", lambda: server(three, 1) not in ("", old), 24 * patience())
     assert "engine.died" in three[1].log and "engine.store_discarded" in three[1].log
     three.wait_until_settled()
 
