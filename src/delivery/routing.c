@@ -353,9 +353,12 @@ void routing_to_share(struct routing *routing, struct share *share)
     /* One that ended, and has not left the share yet, is found out when the batch is worked off. */
     if (worker != hub->worker || deliveries_pending(hub) || routing->delivery.outbox.number != 0 ||
         session_of_ref(hub->sessions, route.session) == NULL) {
-        routing_to_batch(
-            routing, worker,
-            &(struct addressees){.routes = &route, .count = 1, .member = member, .share = share});
+        routing_to_batch(routing, worker,
+                         &(struct addressees){.routes = &route,
+                                              .count = 1,
+                                              .member = member,
+                                              .share = share,
+                                              .member_shard = member->shard});
         return;
     }
     hub->work++;

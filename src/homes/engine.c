@@ -25,7 +25,6 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "managed/files.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -135,11 +134,6 @@ static bool begin(struct homes *homes, const char *reason)
     return true;
 }
 
-static uint32_t with_engine(const struct homes *homes, enum homes_engine engine)
-{
-    return peers_with_engine(homes, engine);
-}
-
 /* What becomes of a store that may lack what it has acknowledged. False: not known yet. */
 static bool settle_unclean(struct homes *homes)
 {
@@ -148,10 +142,10 @@ static bool settle_unclean(struct homes *homes)
                               .nodes = peers_nodes(homes),
                               .here = peers_here(homes),
                               .all_here = peers_are_all(homes),
-                              .up = with_engine(homes, HOMES_ENGINE_UP),
-                              .joins = with_engine(homes, HOMES_ENGINE_JOINS),
-                              .kept = with_engine(homes, HOMES_ENGINE_KEPT),
-                              .unclean = with_engine(homes, HOMES_ENGINE_UNCLEAN),
+                              .up = peers_with_engine(homes, HOMES_ENGINE_UP),
+                              .joins = peers_with_engine(homes, HOMES_ENGINE_JOINS),
+                              .kept = peers_with_engine(homes, HOMES_ENGINE_KEPT),
+                              .unclean = peers_with_engine(homes, HOMES_ENGINE_UNCLEAN),
                               .replaced = peers_replaced(homes),
                               .lone = homes->lone,
                               .fresh = homes->fresh,
@@ -336,7 +330,8 @@ static void replace_if_it_dies(struct homes *homes, uint64_t now_ms)
     struct managed_process *process = &homes->process;
     char error[MANAGED_ERROR_MAX] = "";
 
-    uint32_t others = homes->cold ? peers_connected(homes) : with_engine(homes, HOMES_ENGINE_UP);
+    uint32_t others =
+        homes->cold ? peers_connected(homes) : peers_with_engine(homes, HOMES_ENGINE_UP);
     if (process->state != MANAGED_PAUSES || process->deaths < DEATHS || others < majority(homes))
         return;
     if (!discard(homes, "it dies at each start, and most others run"))

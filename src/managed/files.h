@@ -37,8 +37,4 @@ bool managed_write_file(const char *folder, const char *name, const char *text, 
  */
 uint32_t managed_drop_ends(const char *folder);
 
-/* When the server wrote last to the files of what all servers agree on: which of them there are,
- * and which streams. Nanoseconds of the file system's clock; 0: there are none. */
-uint64_t managed_meta_changed(const char *folder);
-
 #endif

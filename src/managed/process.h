@@ -96,6 +96,10 @@ void managed_restart(struct managed_process *process, const char *reason);
  * to the kernel, and to a clock that strikes every two minutes. */
 void managed_flush(const struct managed_process *process);
 
+/* When the server wrote last to the files of what all servers agree on: which of them there are,
+ * and which streams. Nanoseconds of the file system's clock; 0: there are none. */
+uint64_t managed_meta_changed(const char *folder);
+
 /* Ends it in order, until it is woken. */
 void managed_rest(struct managed_process *process, uint64_t now_ms);
 void managed_wake(struct managed_process *process, uint64_t now_ms);
