@@ -232,8 +232,10 @@ static void tell_why(enum jetstream_question question, uint32_t group,
 
 static void take_copies(struct jetstream *js, uint32_t group, const struct jetstream_answer *read)
 {
-    js->copies[group] = (struct jetstream_copies){
-        .wanted = read->copies, .current = read->copies_current, .away = read->copies_away};
+    js->copies[group] = (struct jetstream_copies){.wanted = read->copies,
+                                                  .current = read->copies_current,
+                                                  .away = read->copies_away,
+                                                  .servers = read->copies_servers};
     js->copies_asked[group] = 0;
 }
 

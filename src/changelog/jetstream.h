@@ -64,6 +64,7 @@ struct jetstream_copies {
     uint32_t wanted;
     uint32_t current; /* have all of it and can be reached */
     uint32_t away;    /* cannot be reached */
+    uint32_t servers; /* that are to have one; fewer than wanted when one was taken out */
 };
 
 /* Asks the engine; jetstream_copies() gives it when it has answered. Owner's thread. */

@@ -117,8 +117,10 @@ static void read_copies(json_t *root, struct jetstream_answer *out)
     out->answer.outcome = ENGINE_INFO;
     out->copies = (uint32_t)json_integer_value(count);
     out->copies_current = cluster == NULL || json_object_get(cluster, "leader") != NULL;
+    out->copies_servers = 1;
     json_array_foreach(json_object_get(cluster, "replicas"), i, copy)
     {
+        out->copies_servers++;
         bool away = json_is_true(json_object_get(copy, "offline"));
         out->copies_away += away;
         out->copies_current += !away && json_is_true(json_object_get(copy, "current"));

@@ -28,6 +28,7 @@ struct jetstream_answer {
     uint32_t copies;             /* JETSTREAM_COPIES: that there should be */
     uint32_t copies_current;     /* ... and that have all of it */
     uint32_t copies_away;        /* ... and whose servers cannot be reached */
+    uint32_t copies_servers;     /* ... and that have a server at all */
     char why[JETSTREAM_WHY_MAX]; /* ENGINE_FAILED: in the engine's words */
     int code;                    /* ENGINE_FAILED, ENGINE_REFUSED: its number for it; 0: none */
 };

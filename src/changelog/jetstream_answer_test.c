@@ -162,13 +162,17 @@ static void copies_are_those_that_are_current_and_can_be_reached(void **state)
     assert_int_equal(read.copies, 3);
     assert_int_equal(read.copies_current, 2);
     assert_int_equal(read.copies_away, 0);
+    assert_int_equal(read.copies_servers, 3);
     read = read_text(JETSTREAM_COPIES,
                      "{\"config\":{\"num_replicas\":2},\"cluster\":{\"leader\":\"a\",\"replicas\":["
                      "{\"name\":\"b\",\"current\":true,\"offline\":true}]}}");
     assert_int_equal(read.copies_current, 1);
     assert_int_equal(read.copies_away, 1);
+    read = read_text(JETSTREAM_COPIES, "{\"config\":{\"num_replicas\":3},\"cluster\":{"
+                                       "\"leader\":\"a\",\"replicas\":[{\"name\":\"b\"}]}}");
+    assert_int_equal(read.copies_servers, 2); /* one was taken out, and none has come */
     read = read_text(JETSTREAM_COPIES, "{\"config\":{\"num_replicas\":1}}");
-    assert_true(read.copies == 1 && read.copies_current == 1);
+    assert_true(read.copies == 1 && read.copies_current == 1 && read.copies_servers == 1);
     assert_int_equal(read_text(JETSTREAM_COPIES, "{}").answer.outcome, ENGINE_FAILED);
 }
 

@@ -34,7 +34,6 @@
 
 enum {
     TRY_MS = 2000,
-    COPIES_MS = 2000,
     ASK_SERVERS_MS = 250,
     REST_MS = 1500,
     DEATHS = 5,
@@ -384,42 +383,6 @@ void engine_warm(struct homes *homes)
         return;
     homes->cold = false;
     LOG(LOG_INFO, "engine.all_are_back", log_text("server", homes->server));
-}
-
-/* ---- copies ------------------------------------------------------------------------------------
- */
-
-/* A server for each node; of an engine that is not ours nobody here knows. */
-static uint32_t copies_possible(const struct homes *homes)
-{
-    uint32_t servers = peers_connected(homes) + 1;
-
-    if (homes->options.program == NULL)
-        return 0;
-    return servers < HOMES_REPLICAS ? servers : HOMES_REPLICAS;
-}
-
-/* The home of a group sees to it, one group at a time: what is copied is all that the log has. */
-void engine_copies(struct homes *homes, uint64_t now_ms)
-{
-    uint32_t possible = copies_possible(homes);
-    bool raised = false;
-
-    if (now_ms < homes->copies_ms || !homes->connected)
-        return;
-    homes->copies_ms = now_ms + COPIES_MS;
-    for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
-        struct jetstream_copies copies = jetstream_copies(homes->jetstream, i);
-        bool lacks = copies.wanted > 0 && copies.wanted < possible;
-        if (raised || !lacks || homes->groups[i].state != GROUP_SERVING) {
-            jetstream_ask_copies(homes->jetstream, i);
-            continue;
-        }
-        LOG(LOG_INFO, "homes.more_copies", log_uint("group", i), log_uint("from", copies.wanted),
-            log_uint("to", possible));
-        jetstream_set_copies(homes->jetstream, i, possible);
-        raised = true;
-    }
 }
 
 /* ---- it begins anew ----------------------------------------------------------------------------

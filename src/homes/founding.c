@@ -398,7 +398,7 @@ void founding_turn(struct homes *homes, uint64_t now_ms)
         replace_turn(homes, now_ms);
         engine_warm(homes);
         end_seeding(homes);
-        engine_copies(homes, now_ms);
+        copies_turn(homes, now_ms);
         growing_turn(homes, now_ms);
         if (homes->phase == HOMES_RUNNING)
             remnant_turn(homes, now_ms);

@@ -249,6 +249,8 @@ struct group {
     bool copies;                     /* ... which is being taken */
     struct changelog_position copy;  /* and will stand there */
     char lacks_why[128];
+    uint64_t
+        short_ms; /* since when the engine has given too few servers to its log; 0: it has not */
     uint64_t lacks_from_ms, lacks_ms; /* since when; when it is called again */
     uint64_t copied_ms;               /* when the last copy had been taken */
     uint32_t asked;                   /* nodes for a copy, since then */
@@ -344,6 +346,13 @@ void replace_forget(struct homes *homes);
 void replace_heard(struct homes *homes, const struct peer *peer);
 /* Takes the old one out, and notes when ours has got everything. */
 void replace_turn(struct homes *homes, uint64_t now_ms);
+
+/* ---- copies.c ----------------------------------------------------------------------------------
+ */
+
+/* Asks how many copies of the changelogs there are, and sees to it that there are more when nodes
+ * have joined, or when the engine has given one up without another. */
+void copies_turn(struct homes *homes, uint64_t now_ms);
 
 /* ---- group_away.c, group_home.c ----------------------------------------------------------------
  */
@@ -478,9 +487,6 @@ void engine_look(struct homes *homes);
 /* The groups are closed and it ends: it is started, and the logs are followed, again from what the
  * store has. */
 void engine_let_go(struct homes *homes, uint64_t now_ms);
-/* Asks how many copies of the changelogs there are, and sees to it that there are more when nodes
- * have joined. */
-void engine_copies(struct homes *homes, uint64_t now_ms);
 /* Notes that all nodes are back after a loss of power, when they are and all groups have homes. */
 void engine_warm(struct homes *homes);
 /* Ends it in order. */

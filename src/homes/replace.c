@@ -21,6 +21,8 @@ enum {
     LOOK_MS = 500,
     TOLD_MS = 10000, /* others have said by then which server there was */
     SURE_MS = 2500,  /* what the engine says of copies is as old as that */
+    KNOWN_MS = 2500, /* from its start until the others know what room it has (copies.c) */
+    SLOW_MS = 30000, /* it is said what is missing */
 };
 
 #define SERVER_FILE "engine-server"
@@ -71,6 +73,8 @@ static bool take_out(struct homes *homes)
 
     if (homes->replaced[0] == '\0' || homes->taken_out || nats->route_count == 0)
         return true;
+    if (homes->now_ms < homes->process.since_ms + KNOWN_MS)
+        return false;
     snprintf(url, sizeof(url), "nats://127.0.0.1:%u", nats->client_port);
     enum rc rc = jetstream_remove_server(url, MANAGED_SYSTEM_USER, nats->credentials.system,
                                          homes->replaced, REMOVE_MS, error);
@@ -78,18 +82,26 @@ static bool take_out(struct homes *homes)
         log_text("old", homes->replaced), log_text("new", homes->server),
         log_text("result", rc_name(rc)), log_text("why", error));
     homes->taken_out = rc != RC_AGAIN;
+    if (!homes->taken_out)
+        homes->replace_ms = homes->now_ms + REMOVE_AGAIN_MS;
     return homes->taken_out;
 }
 
-/* As far as the engine has been asked: engine_copies(). That another server is down is no matter of
+/* As far as the engine has been asked: copies_turn(). That another server is down is no matter of
  * ours. */
-static bool all_have_copies(const struct homes *homes)
+static bool all_have_copies(struct homes *homes, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < HOMES_GROUPS; i++) {
         struct jetstream_copies copies = jetstream_copies(homes->jetstream, i);
-        if (copies.wanted == 0 || copies.current < copies.wanted / 2 + 1 ||
-            copies.current + copies.away < copies.wanted)
-            return false;
+        if (copies.wanted > 0 && copies.current >= copies.wanted / 2 + 1 &&
+            copies.current + copies.away >= copies.wanted)
+            continue;
+        if (now_ms >= homes->process.since_ms + SLOW_MS)
+            homes_say(homes,
+                      "the engine's server %s joins for long: of %u copies of changelog %u %u are "
+                      "whole, and %u out of reach",
+                      homes->server, copies.wanted, i, copies.current, copies.away);
+        return false;
     }
     return true;
 }
@@ -112,11 +124,9 @@ void replace_turn(struct homes *homes, uint64_t now_ms)
         note_ours(homes);
         return;
     }
-    if (!take_out(homes)) {
-        homes->replace_ms = now_ms + REMOVE_AGAIN_MS;
+    if (!take_out(homes))
         return;
-    }
-    if (!all_have_copies(homes))
+    if (!all_have_copies(homes, now_ms))
         homes->whole_ms = 0;
     else if (homes->whole_ms == 0)
         homes->whole_ms = now_ms;
@@ -126,5 +136,6 @@ void replace_turn(struct homes *homes, uint64_t now_ms)
     if (!homes->noted)
         return;
     homes->replaces = false;
+    homes->why[0] = '\0';
     LOG(LOG_INFO, "engine.has_joined", log_text("server", homes->server));
 }

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -137,6 +138,23 @@ class Cluster(list):
             if str(path.parent) in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
                 return pid
         return 0
+
+    def ask_engine(self, number, question, **body):
+        """What the engine of a node answers to a question of JetStream's own protocol."""
+        config = (self[number].data / "engine/nats.conf").read_text()
+        port = re.search(r'^listen: "127.0.0.1:(\d+)"', config, re.M).group(1)
+        user, password = re.search(r'SKEIN .*user: "(\w+)", password: "(\w+)"', config).groups()
+        with socket.create_connection(("127.0.0.1", int(port)), patience()) as asking:
+            lines = asking.makefile("rb")
+            lines.readline()
+            data = json.dumps(body).encode() if body else b""
+            login = json.dumps({"user": user, "pass": password, "verbose": False})
+            asking.sendall(f"CONNECT {login}\r\nSUB inbox 1\r\n"
+                           f"PUB $JS.API.{question} inbox {len(data)}\r\n".encode() + data + b"\r\n")
+            for line in lines:
+                if line.startswith(b"MSG"):
+                    return json.loads(lines.read(int(line.split()[-1])))
+        raise AssertionError("the engine closed the connection")
 
     # ---- waiting ----
 

@@ -65,6 +65,22 @@ def test_engine_that_dies_at_each_start_is_replaced_when_most_others_run(three):
     three.wait_until_settled()
 
 
+def test_log_that_has_one_server_too_few_gets_another(three):
+    """The engine gives a copy up without another one when it knows of no server that has room."""
+    log = three.ask_engine(0, "STREAM.NAMES")["streams"][0]
+
+    def servers():
+        told = three.ask_engine(0, f"STREAM.INFO.{log}")
+        return 1 + len(told["cluster"].get("replicas", [])) if "cluster" in told else 0
+
+    assert servers() == 3
+    given_up = three.ask_engine(0, f"STREAM.PEER.REMOVE.{log}", peer=names_of_servers(three)[1])
+    assert given_up["error"]["err_code"] == 10075, given_up  # three are all that there are
+    three.wait("it has one less", lambda: servers() == 2)
+    three.wait("it has as many as before", lambda: servers() == 3, 24 * patience())
+    assert any("homes.copies_wanted" in node.log for node in three)
+
+
 def test_engines_start_anew_when_all_went_down_and_not_before_all_are_back(three):
     names = names_of_servers(three)
     epochs = [group["epoch"] for group in three.shards(0)]
