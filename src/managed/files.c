@@ -5,11 +5,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum {
+    WALK_FDS = 8,
+    WALKS_MAX = 4,
+};
 
 static void path_of(const char *folder, const char *name, char out[MANAGED_PATH_MAX + 64])
 {
@@ -221,4 +227,37 @@ uint64_t managed_meta_changed(const char *folder)
         newest = newest_in(path, newest);
     }
     return newest;
+}
+
+/* ---- the disk ----------------------------------------------------------------------------------
+ */
+
+static int flush_one(const char *path, const struct stat *stat, int kind, struct FTW *at)
+{
+    (void)stat;
+    (void)at;
+    if (kind != FTW_F && kind != FTW_DP)
+        return 0;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno != ENOENT;
+    int failed = fsync(fd);
+    close(fd);
+    return failed;
+}
+
+bool managed_flush_files(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    /* All at once where the file system hears of it; those in user space do not. */
+    bool good = fd >= 0 && syncfs(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    for (int i = 0; good && i < WALKS_MAX; i++) {
+        if (nftw(folder, flush_one, WALK_FDS, FTW_DEPTH | FTW_PHYS) == 0)
+            return true;
+        good = errno == ENOENT; /* a folder went away meanwhile: once more */
+    }
+    return false;
 }

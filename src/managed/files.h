@@ -30,6 +30,9 @@ bool managed_read_file(const char *folder, const char *name, char *out, size_t r
 /* Whole or not at all, for its owner's eyes, flushed to the disk. */
 bool managed_write_file(const char *folder, const char *name, const char *text, size_t len);
 
+/* All that is below the folder is on the disk, as far as it has been written when this is called;
+ * what is removed meanwhile is no error. Blocks. False: errno says why. */
+bool managed_flush_files(const char *folder);
 /*
  * Takes from the server's consensus logs of streams, of which there is a folder each, what came
  * after their last snapshot. What snapshots and the streams themselves hold was accepted by a

@@ -583,6 +583,22 @@ static void program_that_is_not_there_is_tried_again(void **state)
     end(place);
 }
 
+static void folder_is_flushed_with_all_that_is_below_it(void **state)
+{
+    char path[MANAGED_PATH_MAX + 64];
+    struct place *place = place_new();
+    (void)state;
+
+    snprintf(path, sizeof(path), "%s/below", place->folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_true(managed_write_file(path, "file", "text", 4));
+    assert_int_equal(symlink("nowhere", strcat(path, "/link")), 0);
+    assert_true(managed_flush_files(place->folder));
+    snprintf(path, sizeof(path), "%s/nowhere", place->folder);
+    assert_false(managed_flush_files(path));
+    end(place);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -605,6 +621,7 @@ int main(void)
         cmocka_unit_test(process_that_nobody_noted_is_found_and_started_again),
         cmocka_unit_test(process_that_died_is_started_again_later_each_time),
         cmocka_unit_test(program_that_is_not_there_is_tried_again),
+        cmocka_unit_test(folder_is_flushed_with_all_that_is_below_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

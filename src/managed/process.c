@@ -361,20 +361,11 @@ static bool lives(struct managed_process *process)
     return managed_started(process->pid) == process->started;
 }
 
-static bool flush(const char *folder)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool good = fd >= 0 && syncfs(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    return good;
-}
-
 static void *flush_in_peace(void *arg)
 {
     char *folder = arg;
     uint64_t from_ms = clock_ms();
-    bool good = flush(folder);
+    bool good = managed_flush_files(folder);
     LOG(good ? LOG_INFO : LOG_ERROR, "engine.flushed", log_text("folder", folder),
         log_text("result", good ? "ok" : strerror(errno)), log_uint("ms", clock_ms() - from_ms));
     free(folder);
@@ -397,7 +388,7 @@ void managed_flush(const struct managed_process *process)
 static void gone(struct managed_process *process, uint64_t now_ms)
 {
     if (process->state == MANAGED_ENDS) {
-        if (flush(process->folder)) /* the server leaves that to the kernel */
+        if (managed_flush_files(process->folder)) /* the server leaves that to the kernel */
             note_process(process, 0);
         process->state = MANAGED_OFF;
         process->pid = 0;

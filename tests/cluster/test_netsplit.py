@@ -5,6 +5,7 @@ and what has become of everybody when they hear each other again. The tests stan
 import contextlib
 import json
 import pathlib
+import random
 import subprocess
 import tempfile
 import time
@@ -33,8 +34,9 @@ class Split:
 
     def __init__(self, lab, folder):
         self.lab, self.opened, self.topic = lab, [], unique("split/")
-        self.nodes = Cluster(lab, folder, ["n1", "n2", "n3"], config={"cluster": {"home_stay": "5m"}},
+        self.nodes = Cluster(lab, folder, ["n1", "n2"], config={"cluster": {"home_stay": "5m"}},
                              environment={"SKEIN_TEST_EDGE_LEASE": EDGE_LEASE_MS})
+        self.nodes.add("n3", forgets=random.Random(3))
         self.nodes["n1"].config["cluster"]["cut_off"] = "serve"
 
     def start(self):
@@ -182,6 +184,13 @@ def test_what_the_engines_have_agreed_on_is_flushed_to_the_disks(together):
     for node in together.nodes:
         together.wait(f"{node.name}'s is flushed", lambda log=node: "engine.flushed" in log.log)
         assert all("result=ok" in line for line in node.log.splitlines() if "engine.flushed" in line)
+    node, meta = together.nodes["n3"], "data/engine/store/jetstream/SYSTEM/_js_/_meta_"
+
+    def sizes(root):
+        return {path.relative_to(root): path.stat().st_size for path in (root / meta).rglob("*") if path.is_file()}
+
+    together.wait("a loss of power would leave all of it", lambda: sizes(node.disk.mount) == sizes(node.disk.left))
+    assert sum(sizes(node.disk.left).values()) > 1000, sizes(node.disk.left)
 
 
 # ---- apart ----
