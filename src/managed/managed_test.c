@@ -592,7 +592,8 @@ static void folder_is_flushed_with_all_that_is_below_it(void **state)
     snprintf(path, sizeof(path), "%s/below", place->folder);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_true(managed_write_file(path, "file", "text", 4));
-    assert_int_equal(symlink("nowhere", strcat(path, "/link")), 0);
+    snprintf(path, sizeof(path), "%s/below/link", place->folder);
+    assert_int_equal(symlink("nowhere", path), 0);
     assert_true(managed_flush_files(place->folder));
     snprintf(path, sizeof(path), "%s/nowhere", place->folder);
     assert_false(managed_flush_files(path));
