@@ -36,7 +36,6 @@ enum {
     TRY_MS = 2000,
     ASK_SERVERS_MS = 250,
     REST_MS = 1500,
-    DEATHS = 5,
     JOINS_MS = 3000, /* as long does it take to read what the others have */
     AGREED_LOOK_MS = 500,
     FLUSH_MS = 1000, /* for the servers to write down what has changed */
@@ -331,7 +330,8 @@ static void replace_if_it_dies(struct homes *homes, uint64_t now_ms)
 
     uint32_t others =
         homes->cold ? peers_connected(homes) : peers_with_engine(homes, HOMES_ENGINE_UP);
-    if (process->state != MANAGED_PAUSES || process->deaths < DEATHS || others < majority(homes))
+    if (process->state != MANAGED_PAUSES || process->deaths < MANAGED_DEATHS ||
+        others < majority(homes))
         return;
     if (!discard(homes, "it dies at each start, and most others run"))
         return;
@@ -358,8 +358,11 @@ bool engine_turn(struct homes *homes, uint64_t now_ms)
             homes->try_ms = now_ms + TRY_MS / 8;
     }
     bool connected = homes->jetstream != NULL && jetstream_is_connected(homes->jetstream);
+    homes->process.answered |= connected;
     if (homes->connected && !connected && homes->options.program != NULL &&
         managed_lost(&homes->process, now_ms))
+        metric_inc(homes->options.metrics, METRIC_ENGINE_HANGS);
+    if (!connected && managed_stuck(&homes->process, now_ms))
         metric_inc(homes->options.metrics, METRIC_ENGINE_HANGS);
     return connected;
 }

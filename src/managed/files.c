@@ -51,6 +51,15 @@ bool managed_read_file(const char *folder, const char *name, char *out, size_t r
     return read_path(path, out, room);
 }
 
+uint64_t managed_file_size(const char *folder, const char *name)
+{
+    char path[MANAGED_PATH_MAX + 64];
+    struct stat status;
+
+    path_of(folder, name, path);
+    return stat(path, &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
 bool managed_write_file(const char *folder, const char *name, const char *text, size_t len)
 {
     char path[MANAGED_PATH_MAX + 64], part[MANAGED_PATH_MAX + 64];

@@ -27,6 +27,9 @@ bool managed_note_write(const char *folder, const struct managed_note *note);
 /* At most `room` - 1 bytes, and a NUL. False: there is no such file. */
 bool managed_read_file(const char *folder, const char *name, char *out, size_t room);
 
+/* Bytes; 0: there is none. */
+uint64_t managed_file_size(const char *folder, const char *name);
+
 /* Whole or not at all, for its owner's eyes, flushed to the disk. */
 bool managed_write_file(const char *folder, const char *name, const char *text, size_t len);
 

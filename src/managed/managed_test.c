@@ -310,6 +310,32 @@ static void server_that_loses_its_connections_again_and_again_is_killed(void **s
     end(place);
 }
 
+static void server_that_never_comes_up_is_killed(void **state)
+{
+    struct place *place = place_new();
+    (void)state;
+
+    start(place);
+    for (int count = 1; count <= 2; count++) {
+        AWAIT(place, starts(place) == count);
+        uint64_t now_ms = clock_ms();
+        assert_false(managed_stuck(&place->process, now_ms));
+        assert_false(managed_stuck(&place->process, now_ms + MANAGED_STUCK_MS - 1));
+        assert_true(managed_write_file(place->folder, "engine.log", "a line", (size_t)count));
+        now_ms += MANAGED_STUCK_MS;
+        assert_false(managed_stuck(&place->process, now_ms)); /* it had something to say */
+        place->process.answered = true;
+        assert_false(managed_stuck(&place->process, now_ms + MANAGED_STUCK_MS));
+        place->process.answered = false;
+        assert_true(managed_stuck(&place->process, now_ms + MANAGED_STUCK_MS));
+        assert_false(
+            managed_stuck(&place->process, now_ms + 2 * MANAGED_STUCK_MS)); /* it is done */
+    }
+    AWAIT(place, starts(place) == 3);
+    assert_true(place->process.deaths >= MANAGED_DEATHS);
+    end(place);
+}
+
 static void server_that_rests_is_started_when_it_is_woken(void **state)
 {
     struct place *place = place_new();
@@ -613,6 +639,7 @@ int main(void)
         cmocka_unit_test(store_that_never_got_to_the_disk_is_unclean_when_its_server_ran),
         cmocka_unit_test(store_counts_as_used_before_its_server_runs),
         cmocka_unit_test(server_that_loses_its_connections_again_and_again_is_killed),
+        cmocka_unit_test(server_that_never_comes_up_is_killed),
         cmocka_unit_test(server_that_rests_is_started_when_it_is_woken),
         cmocka_unit_test(server_that_joins_a_quorum_begins_without_the_ends_of_its_logs),
         cmocka_unit_test(what_servers_agree_on_has_changed_with_any_of_its_files),

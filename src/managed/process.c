@@ -267,7 +267,8 @@ static void start_one(struct managed_process *process, uint64_t now_ms)
     }
     process->state = MANAGED_RUNS;
     process->kill_ms = 0;
-    process->rests = false;
+    process->rests = process->answered = process->stuck = false;
+    process->said_ms = 0;
     process->child = true;
     process->starts++;
     process->since_ms = now_ms;
@@ -402,7 +403,7 @@ static void gone(struct managed_process *process, uint64_t now_ms)
     }
     LOG(LOG_WARN, "engine.died", log_int("pid", process->pid),
         log_text("log", "engine.log.1 in its folder"));
-    if (now_ms - process->since_ms >= STEADY_MS) {
+    if (now_ms - process->since_ms >= STEADY_MS && !process->stuck) {
         process->pause_ms = PAUSE_MIN_MS;
         process->deaths = 0;
     }
@@ -424,6 +425,13 @@ void managed_turn(struct managed_process *process, uint64_t now_ms)
         kill(process->pid, SIGKILL);
 }
 
+/* It writes down what it is doing. */
+static void end_it(struct managed_process *process, uint64_t now_ms)
+{
+    kill(process->pid, SIGQUIT);
+    process->kill_ms = now_ms + KILL_MS;
+}
+
 bool managed_lost(struct managed_process *process, uint64_t now_ms)
 {
     uint64_t *lost_ms = process->lost_ms, first_ms;
@@ -438,8 +446,28 @@ bool managed_lost(struct managed_process *process, uint64_t now_ms)
         log_uint("connections_lost", MANAGED_LOSSES), log_uint("within_ms", now_ms - first_ms),
         log_text("meaning", "it runs and answers nobody, as it does when its disk was full; it is "
                             "started again; what it was doing is in engine.errors.1"));
-    kill(process->pid, SIGQUIT);
-    process->kill_ms = now_ms + KILL_MS;
+    end_it(process, now_ms);
+    return true;
+}
+
+bool managed_stuck(struct managed_process *process, uint64_t now_ms)
+{
+    if (process->state != MANAGED_RUNS || process->kill_ms != 0 || process->answered)
+        return false;
+    uint64_t said = managed_file_size(process->folder, "engine.log");
+    if (said != process->said || process->said_ms == 0) {
+        process->said = said;
+        process->said_ms = now_ms;
+    }
+    if (now_ms < process->said_ms + MANAGED_STUCK_MS)
+        return false;
+    LOG(LOG_ERROR, "engine.hangs", log_int("pid", process->pid),
+        log_uint("silent_ms", now_ms - process->said_ms),
+        log_text("meaning", "it has not come up, as it does on files that a loss of power has "
+                            "torn; it is started again; what it was doing is in engine.errors.1"));
+    process->deaths += MANAGED_DEATHS / 2;
+    process->stuck = true;
+    end_it(process, now_ms);
     return true;
 }
 

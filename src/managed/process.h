@@ -22,6 +22,8 @@ enum {
     MANAGED_ERROR_MAX = 256,
     MANAGED_LOSSES = 3, /* so many connections lost in MANAGED_HANGS_MS: it hangs */
     MANAGED_HANGS_MS = 20000,
+    MANAGED_STUCK_MS = 30000, /* silent for so long while it starts: it never will */
+    MANAGED_DEATHS = 5,       /* in a row: it cannot live on what its store has */
 };
 
 enum managed_state {
@@ -53,6 +55,10 @@ struct managed_process {
     uint32_t starts;                  /* of processes, by this object */
     uint32_t deaths;                  /* in a row, each soon after its start */
     uint64_t lost_ms[MANAGED_LOSSES]; /* when connections to it were lost, the last one first */
+    bool stuck;                       /* it is ended because of that: managed_stuck() */
+    bool answered;                    /* the owner's word: this process has let it connect */
+    uint64_t said;                    /* bytes in its log */
+    uint64_t said_ms;                 /* since when there are no more */
     uint64_t kill_ms;                 /* it was told to end, and is killed then; 0: it was not */
     bool rests;                       /* MANAGED_RUNS: it was told to end, and rests then */
     bool joins;  /* the owner's word: the other servers are a quorum without it, and have all that
@@ -88,6 +94,12 @@ uint64_t managed_deadline_ms(const struct managed_process *process);
  * not. nats-server 2.9 comes to that when its disk is full: it waits for a lock that it has itself,
  * and takes the other servers' connections with it. True: it did. */
 bool managed_lost(struct managed_process *process, uint64_t now_ms);
+
+/* To be asked while there is no connection: whether it has let nobody connect since it started, and
+ * written nothing to its log for MANAGED_STUCK_MS. Then it is ended as one that hangs, and two such
+ * ends in a row are as good as MANAGED_DEATHS. nats-server 2.9 may never end to read a stream's
+ * files that a loss of power has torn. True: it did. */
+bool managed_stuck(struct managed_process *process, uint64_t now_ms);
 
 /* It is told to end, and is started again like one that has died. */
 void managed_restart(struct managed_process *process, const char *reason);
