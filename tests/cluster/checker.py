@@ -16,6 +16,7 @@ ARRIVE_S = 5.0   # with everybody well, a message takes no longer
 SLACK_S = 3.0    # a clock of the broker's may be this late
 TOLD_S = 1.0     # DISCONNECT may be read this long after the new CONNACK that it was sent before
 ANSWER_S = 10.0  # with everybody well, no operation takes longer
+UNDER_WAY_S = 1.0  # what is acknowledged is stored, and then brought to the nodes of those who subscribe
 LEASE_S = 2.5    # a home that is cut off may go on this long: its lease and a margin
 FOR_EVER_S = 86400.0  # a session of this expiry does not expire in a history
 
@@ -296,7 +297,8 @@ def _left_by_another(delivery, lives):
 
 
 def _unwanted(model, client):
-    """What waited for a home or a link, while a fault was near, is routed to whoever subscribes then."""
+    """What waited for a home or a link, while a fault was near, is routed to whoever subscribes then; and who
+    subscribes while a message is under way may get it."""
     lives = {}
     for delivery in client.deliveries:
         message = delivery.message
@@ -306,7 +308,7 @@ def _unwanted(model, client):
             lives[delivery.topic] = client.matching(delivery.topic)
         waited = (not model.calm(message.sent, delivery.t)
                   or _left_by_another(delivery, lives[delivery.topic]))
-        until = FOREVER if delivery.retain or message.will or waited else message.done
+        until = FOREVER if delivery.retain or message.will or waited else message.done + UNDER_WAY_S
         if not any(life.possible(message.sent, min(until, delivery.t)) for life in lives[delivery.topic]):
             yield Violation("C3", client.name, f"{delivery.id} on {delivery.topic}, published when nothing was "
                             "subscribed that matches", id=delivery.id, t=delivery.t)
