@@ -6,6 +6,7 @@
 #include "base/clock.h"
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -289,6 +290,27 @@ static void frame_that_makes_no_sense_ends_the_link(void **state)
     two_free(t);
 }
 
+/* A process that ends closes its sockets; who has given the link up resets it, and lives on. */
+static void link_that_is_reset_has_not_ended_the_process_behind_it(void **state)
+{
+    (void)state;
+    struct two *t = two_new("s3cret");
+    int fds[2];
+    open_link(t, fds, bytes_of(NULL, 0));
+    close(fds[1]);
+    TURN_UNTIL(t, t->closed == 1);
+    assert_true(t->link.finished);
+    t->closed = t->ended = 0;
+    open_link(t, fds, bytes_of(NULL, 0));
+    assert_true(link_send(&t->link, LINK_HEARTBEAT, 0, bytes_of(NULL, 0)));
+    struct pollfd unread = {.fd = fds[1], .events = POLLIN};
+    TURN_UNTIL(t, poll(&unread, 1, 0) == 1);
+    close(fds[1]);
+    TURN_UNTIL(t, t->closed == 1);
+    assert_false(t->link.finished);
+    two_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +322,7 @@ int main(void)
         cmocka_unit_test(frames_come_whole_however_they_are_cut),
         cmocka_unit_test(what_came_before_the_link_was_opened_is_not_lost),
         cmocka_unit_test(frame_that_makes_no_sense_ends_the_link),
+        cmocka_unit_test(link_that_is_reset_has_not_ended_the_process_behind_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
