@@ -360,8 +360,10 @@ static enum home_result be_let_in(struct conn *conn, const struct connect *conne
         conn->claims = !worker->ops->vacate(worker->owner, connect->client_id, conn);
         if (conn->claims)
             return await(conn, VACATE_MS);
-        if (!leaves_will(conn, connect))
+        if (!leaves_will(conn, connect)) {
+            conn_leave_home(conn); /* it may have asked another one, and is no newcomer to the next */
             return HOME_FOUND;
+        }
     }
     if (conn->registration == NULL)
         enroll(conn, connect, home);

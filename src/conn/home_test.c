@@ -284,6 +284,20 @@ static void who_was_at_home_here_is_registered_with_the_next_home(void **state)
     assert_int_equal(cluster.withdrawn, 1);
 }
 
+static void who_asked_another_home_and_was_let_in_here_is_no_newcomer_to_the_next(void **state)
+{
+    struct fixture *f = *state;
+    cluster.place = CONN_AWAY;
+    struct client *client = asks(f, MQTT_V5, false);
+    expect_silence(client);
+    homes_are(f, CONN_HERE);
+    expect_connack(client, 0);
+    assert_int_equal(cluster.withdrawn, 1);
+    homes_are(f, CONN_AWAY);
+    assert_int_equal(cluster.enrolled, 2); /* as one that was connected before: enroll() */
+    expect_silence(client);
+}
+
 /* ---- cut off from most others --- */
 
 static void cut_off_clean_clients_are_closed_and_refused(void **state)
@@ -577,6 +591,7 @@ int main(void)
         TEST(who_leaves_while_it_waits_is_forgotten),
         TEST(a_clean_start_elsewhere_ends_the_session_here),
         TEST(who_was_at_home_here_is_registered_with_the_next_home),
+        TEST(who_asked_another_home_and_was_let_in_here_is_no_newcomer_to_the_next),
         TEST(cut_off_clean_clients_are_closed_and_refused),
         TEST(cut_off_clean_clients_are_served_when_that_is_configured),
         TEST(cut_off_stored_sessions_are_refused_in_any_case),
