@@ -331,6 +331,7 @@ class Nemesis:
         """The first is emptied, the second was stopped for a while and is behind, the third, which has it all,
         goes dark when the others come back."""
         emptied, behind, whole = self._nodes(step)
+        await self._whole(emptied, behind, whole)  # or engines that begin anew would wait for `behind`
         await self._hand(behind.cut_power)
         await self._lasts(step)
         cut = await self._quiet(emptied, whole)
