@@ -591,8 +591,11 @@ enum rc homes_start(struct homes *homes, char why[HOMES_WHY_MAX])
     removal_start(homes);
     orders_start(homes);
     homes->most_ms = homes->looked_ms = clock_ms();
+    bool drained = homes_drained(homes);
+    pthread_mutex_lock(&homes->lock);
     homes->status.phase = homes->phase; /* for who asks before its first turn */
-    homes->status.drained = homes_drained(homes);
+    homes->status.drained = drained;
+    pthread_mutex_unlock(&homes->lock);
     if (pthread_create(&homes->thread, NULL, run, homes) != 0) {
         snprintf(why, HOMES_WHY_MAX, "a thread could not be started");
         return RC_IO;
