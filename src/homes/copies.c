@@ -6,7 +6,8 @@
  * nats-server 2.9 gives a copy to another server only at the moment when one is taken out, and only
  * if the leader of its meta data has heard by then of one that has room. Otherwise the log wants as
  * many as before and has one less, for ever: it is asked for the number that it has, and then for
- * more.
+ * more. So it is with a copy on a server that can be reached and does not get on: it may not have
+ * begun.
  */
 #include "homes/inside.h"
 
@@ -15,6 +16,7 @@
 enum {
     COPIES_MS = 2000,
     SHORT_MS = 5000, /* what the engine says may be older than what it has just done */
+    LAGS_MS = 60000, /* no copy of a changelog takes so long */
 };
 
 /* A server for each node; of an engine that is not ours nobody here knows. */
@@ -27,17 +29,19 @@ static uint32_t possible_copies(const struct homes *homes)
     return servers < HOMES_REPLICAS ? servers : HOMES_REPLICAS;
 }
 
-/* Fewer servers than it wants, and none that is about to come. */
+/* Fewer servers than it wants, and none that is about to come; or one that has nothing. */
 static bool is_short(struct group *group, struct jetstream_copies copies, uint32_t possible,
                      uint64_t now_ms)
 {
-    if (copies.servers == 0 || copies.servers >= copies.wanted || possible < copies.wanted) {
+    bool whole = copies.current + copies.away >= copies.wanted;
+
+    if (copies.servers == 0 || whole || possible < copies.wanted) {
         group->short_ms = 0;
         return false;
     }
     if (group->short_ms == 0)
         group->short_ms = now_ms;
-    return now_ms >= group->short_ms + SHORT_MS;
+    return now_ms >= group->short_ms + (copies.servers < copies.wanted ? SHORT_MS : LAGS_MS);
 }
 
 /* The number to ask for, 0: it may stay as it is. */
@@ -49,7 +53,9 @@ static uint32_t other_number(struct homes *homes, uint32_t i, uint32_t possible,
         return 0;
     if (copies.wanted > 0 && copies.wanted < possible)
         return possible;
-    return is_short(&homes->groups[i], copies, possible, now_ms) ? copies.servers : 0;
+    if (!is_short(&homes->groups[i], copies, possible, now_ms))
+        return 0;
+    return copies.servers < copies.wanted ? copies.servers : copies.wanted - 1;
 }
 
 void copies_turn(struct homes *homes, uint64_t now_ms)

@@ -17,6 +17,8 @@ enum {
     WALKS_MAX = 4,
 };
 
+#define META "store/jetstream/SYSTEM/_js_/_meta_" /* which servers and streams there are */
+
 static void path_of(const char *folder, const char *name, char out[MANAGED_PATH_MAX + 64])
 {
     snprintf(out, MANAGED_PATH_MAX + 64, "%s/%s", folder, name);
@@ -230,7 +232,7 @@ uint64_t managed_meta_changed(const char *folder)
     char meta[MANAGED_PATH_MAX + 64], path[MANAGED_PATH_MAX + 128];
     uint64_t newest = 0;
 
-    path_of(folder, "store/jetstream/SYSTEM/_js_/_meta_", meta);
+    path_of(folder, META, meta);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         snprintf(path, sizeof(path), "%s%s", meta, parts[i]);
         newest = newest_in(path, newest);
@@ -255,18 +257,44 @@ static int flush_one(const char *path, const struct stat *stat, int kind, struct
     return failed;
 }
 
-bool managed_flush_files(const char *folder)
+/* All at once where the file system hears of it; those in user space do not. */
+static bool flush_file_system(const char *folder)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    /* All at once where the file system hears of it; those in user space do not. */
     bool good = fd >= 0 && syncfs(fd) == 0;
     if (fd >= 0)
         close(fd);
+    return good;
+}
+
+static bool flush_each(const char *folder)
+{
+    bool good = true;
+
     for (int i = 0; good && i < WALKS_MAX; i++) {
         if (nftw(folder, flush_one, WALK_FDS, FTW_DEPTH | FTW_PHYS) == 0)
             return true;
         good = errno == ENOENT; /* a folder went away meanwhile: once more */
     }
     return false;
+}
+
+bool managed_flush_files(const char *folder)
+{
+    return flush_file_system(folder) && flush_each(folder);
+}
+
+bool managed_flush_meta(const char *folder)
+{
+    char path[MANAGED_PATH_MAX + 64];
+    size_t top = strlen(folder);
+
+    path_of(folder, META, path);
+    bool good = flush_file_system(folder) && flush_each(path);
+    for (char *end; good && (end = strrchr(path, '/')) != NULL && end >= path + top;) {
+        *end = '\0'; /* the way there */
+        good = flush_one(path, NULL, FTW_DP, NULL) == 0;
+    }
+    return good;
 }

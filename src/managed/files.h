@@ -36,6 +36,9 @@ bool managed_write_file(const char *folder, const char *name, const char *text, 
 /* All that is below the folder is on the disk, as far as it has been written when this is called;
  * what is removed meanwhile is no error. Blocks. False: errno says why. */
 bool managed_flush_files(const char *folder);
+/* The same, but of what a file system in user space keeps only what all servers agree on: what
+ * streams hold changes all the time. */
+bool managed_flush_meta(const char *folder);
 /*
  * Takes from the server's consensus logs of streams, of which there is a folder each, what came
  * after their last snapshot. What snapshots and the streams themselves hold was accepted by a

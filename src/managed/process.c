@@ -366,7 +366,7 @@ static void *flush_in_peace(void *arg)
 {
     char *folder = arg;
     uint64_t from_ms = clock_ms();
-    bool good = managed_flush_files(folder);
+    bool good = managed_flush_meta(folder);
     LOG(good ? LOG_INFO : LOG_ERROR, "engine.flushed", log_text("folder", folder),
         log_text("result", good ? "ok" : strerror(errno)), log_uint("ms", clock_ms() - from_ms));
     free(folder);
