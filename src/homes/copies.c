@@ -34,8 +34,9 @@ static bool is_short(struct group *group, struct jetstream_copies copies, uint32
                      uint64_t now_ms)
 {
     bool whole = copies.current + copies.away >= copies.wanted;
+    bool moves = copies.servers > copies.wanted;
 
-    if (copies.servers == 0 || whole || possible < copies.wanted) {
+    if (copies.servers == 0 || whole || moves || possible < copies.wanted) {
         group->short_ms = 0;
         return false;
     }

@@ -219,6 +219,8 @@ def test_node_that_stands_still_shows_as_what_is_under_way_and_waits(three, conn
 
 
 def test_publications_that_a_lost_node_has_not_answered_are_counted(three, connect, topic):
+    three.wait_until_settled().wait("it goes on after the last test", lambda: three[1].log.rfind("cluster.stalled") <=
+                                    three[1].log.rfind("cluster.goes_on"))
     alice = connect(V5, broker=three[0])
     for _ in range(12):  # the homes of some are on n1
         kept(connect, three[0], unique()).subscribe(topic, qos=1)
