@@ -361,8 +361,8 @@ static enum home_result be_let_in(struct conn *conn, const struct connect *conne
         if (conn->claims)
             return await(conn, VACATE_MS);
         if (!leaves_will(conn, connect)) {
-            conn_leave_home(
-                conn); /* it may have asked another one, and is no newcomer to the next */
+            /* It may have asked another home before, and is no newcomer to the next. */
+            conn_leave_home(conn);
             return HOME_FOUND;
         }
     }

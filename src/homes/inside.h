@@ -249,8 +249,7 @@ struct group {
     bool copies;                     /* ... which is being taken */
     struct changelog_position copy;  /* and will stand there */
     char lacks_why[128];
-    uint64_t
-        short_ms; /* since when its log has too few copies; 0: it has enough, or they are away */
+    uint64_t short_ms;                /* since when its log has too few copies; 0: it has enough */
     uint64_t lacks_from_ms, lacks_ms; /* since when; when it is called again */
     uint64_t copied_ms;               /* when the last copy had been taken */
     uint32_t asked;                   /* nodes for a copy, since then */

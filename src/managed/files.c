@@ -291,7 +291,8 @@ bool managed_flush_meta(const char *folder)
     size_t top = strlen(folder);
 
     path_of(folder, META, path);
-    bool good = flush_file_system(folder) && flush_each(path);
+    bool none = access(path, F_OK) != 0 && errno == ENOENT; /* as in a cluster of one */
+    bool good = flush_file_system(folder) && (none || flush_each(path));
     for (char *end; good && (end = strrchr(path, '/')) != NULL && end >= path + top;) {
         *end = '\0'; /* the way there */
         good = flush_one(path, NULL, FTW_DP, NULL) == 0;

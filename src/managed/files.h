@@ -39,6 +39,7 @@ bool managed_flush_files(const char *folder);
 /* The same, but of what a file system in user space keeps only what all servers agree on: what
  * streams hold changes all the time. */
 bool managed_flush_meta(const char *folder);
+
 /*
  * Takes from the server's consensus logs of streams, of which there is a folder each, what came
  * after their last snapshot. What snapshots and the streams themselves hold was accepted by a
