@@ -14,7 +14,8 @@
  * client has no answer, and sends it again where that is now, perhaps with others behind it.
  *
  * From when sessions move until those that were sent before are answered, nobody knows which of
- * them will come here. So what is published meanwhile waits, too.
+ * them will come here. So what is published meanwhile waits, too; and so it does while one that has
+ * failed to get to one node is not answered by another.
  */
 #include "delivery/batch.h"
 
@@ -125,12 +126,24 @@ static void count_off(struct publish_ticket *ticket)
 {
     struct delivery_hub *hub = ticket->hub;
 
-    if (ticket->moves == hub->asked_moves) {
+    if (ticket->moves == hub->asked_moves)
         hub->asked--;
+    else
+        hub->asked_before--;
+}
+
+void again_comes(struct publish_ticket *ticket, enum rc rc)
+{
+    if (!again_is_due(rc) || ticket->message == NULL || ticket->due)
         return;
-    }
-    hub->asked_before--;
-    hub->again_ended |= hub->asked_before == 0 && hub->again_bytes == 0;
+    ticket->due = true;
+    ticket->hub->again_due++;
+}
+
+static void comes_no_more(struct publish_ticket *ticket)
+{
+    ticket->hub->again_due -= ticket->due;
+    ticket->due = false;
 }
 
 /* In the order in which they were published. */
@@ -157,6 +170,7 @@ static bool put_into_list(struct publish_ticket *ticket)
         hub->again_bytes += size_of(ticket);
     }
     insert(hub, ticket);
+    comes_no_more(ticket);
     ticket->listed = true;
     hub->again_waiting -= ticket->waits;
     ticket->waits = ticket->anew = false;
@@ -209,15 +223,17 @@ static struct publish_ticket *leave_line(struct publish_ticket *ticket)
 static void ticket_free(struct publish_ticket *ticket)
 {
     struct delivery_hub *hub = ticket->hub;
+    bool held_others = hub->again_bytes > 0 || hub->again_due > 0 || hub->asked_before > 0;
 
     hub->again_waiting -= ticket->waits;
+    comes_no_more(ticket);
     if (ticket->message != NULL) {
         if (ticket->again)
             hub->again_bytes -= size_of(ticket);
         count_off(ticket);
         message_drop(ticket->message);
     }
-    hub->again_ended |= ticket->again && hub->again_bytes == 0 && !again_may_be_due(hub);
+    hub->again_ended |= held_others && !delivery_routes_again(hub);
     mem_free(ticket);
 }
 

@@ -217,6 +217,39 @@ static void what_follows_waits_until_it_is_known_what_came_where_when_sessions_m
     part(n);
 }
 
+/* It goes to that node as a subscriber's and as the home of its topic, and one answer is late. */
+static void what_follows_one_that_has_failed_waits_for_it_before_its_last_answer(void **state)
+{
+    struct node *n = *state;
+    struct delivery_hub *hub = &n->f->workers[0].hub;
+    meet(n);
+    other.is_home = other.hangs = true;
+    struct publish_outcome outcome = publish_as(n->f, 0,
+                                                &(struct publication){.topic = bytes_of_str("a"),
+                                                                      .payload = bytes_of_str("x"),
+                                                                      .qos = 1,
+                                                                      .retain = true,
+                                                                      .received_ms = NOW_MS});
+    assert_non_null(outcome.ticket);
+    outcome.ticket->number = 1;
+    assert_int_equal(other.count, 2);
+    assert_false(delivery_routes_again(hub));
+    ticket_answered(other.hanging[0], RC_CLOSED);
+    node_settle(n);
+    assert_true(delivery_routes_again(hub));
+    ticket_answered(other.hanging[1], RC_OK);
+    node_settle(n);
+    assert_true(delivery_routes_again(hub));
+    assert_int_equal(n->f->all_routed, 0);
+    other.hangs = false;
+    even_later(n);
+    are_published(n, 1);
+    assert_int_equal(other.count, 4);
+    assert_false(delivery_routes_again(hub));
+    assert_int_equal(n->f->all_routed, 1);
+    part(n);
+}
+
 static void publication_to_a_node_without_a_way_is_routed_anew(void **state)
 {
     struct node *n = *state;
@@ -296,6 +329,7 @@ int main(void)
         RULE(what_is_routed_anew_waits_for_an_older_one_that_may_be_astray),
         RULE(what_is_done_before_an_older_one_is_acknowledged_behind_it),
         RULE(what_follows_waits_until_it_is_known_what_came_where_when_sessions_move),
+        RULE(what_follows_one_that_has_failed_waits_for_it_before_its_last_answer),
         RULE(publication_to_a_node_without_a_way_is_routed_anew),
         RULE(publication_is_refused_when_too_many_wait_to_be_routed_anew),
         RULE(publication_whose_publisher_has_moved_is_not_routed_anew),

@@ -249,6 +249,8 @@ void outbox_try_again(struct delivery_hub *hub);
 void outbox_deinit(struct delivery_hub *hub);
 
 /* Every shard has it, or not all do (rc). */
+/* Somebody has not got it, and others are still to say: those behind it wait. */
+void outbox_fails(struct outbox_entry *entry, enum rc rc);
 void outbox_delivered(struct outbox_entry *entry, enum rc rc, bool not_found);
 
 /* A message of a share has come to its new session, or has not (rc). Takes record. */
@@ -307,6 +309,8 @@ static inline bool again_is_due(enum rc rc)
     return rc == RC_CLOSED || rc == RC_AGAIN;
 }
 
+/* It has failed, and is not done: what is published from now on waits for it. */
+void again_comes(struct publish_ticket *ticket, enum rc rc);
 /* It is done, with that. True: it is kept: to be routed anew, or because an older one of its
  * publisher and topic may have to be, and then this one behind it. */
 bool again_take(struct publish_ticket *ticket, enum rc rc);

@@ -37,8 +37,13 @@ void ticket_answered(struct publish_ticket *ticket, enum rc rc)
     else if (ticket->rc == RC_OK)
         ticket->rc = rc;
     ticket->not_found |= rc == RC_NOT_FOUND;
-    if (--ticket->remaining > 0)
+    if (--ticket->remaining > 0) {
+        if (ticket->outbox != NULL)
+            outbox_fails(ticket->outbox, rc);
+        else
+            again_comes(ticket, rc);
         return;
+    }
     if (ticket->not_found && ticket->clean.number != 0)
         high_water_not_chosen(ticket->hub, ticket->clean);
     if (ticket->rc == RC_OK && ticket->refused && !ticket->taken)
@@ -94,8 +99,10 @@ struct publish_ticket *commit_source_close(struct commit_source *source, enum rc
     ticket->refused |= source->refused;
     if (ticket->rc == RC_OK)
         ticket->rc = source->rc;
-    if (--ticket->remaining > 0)
+    if (--ticket->remaining > 0) {
+        again_comes(ticket, ticket->rc);
         return ticket;
+    }
     *rc = ticket->rc != RC_OK ? ticket->rc : ticket->refused && !ticket->taken ? RC_REFUSED : RC_OK;
     if (again_take(ticket, *rc)) {
         *rc = RC_OK;

@@ -60,9 +60,10 @@ struct publish_ticket {
     bool listed;                  /* it is in it */
     bool waits;                   /* it is done; an older one of its topic is not */
     bool left;                    /* its publisher's session has gone to another node */
-    bool anew;                    /* an older one was put into the list while it was on its way */
-    uint32_t moves;               /* hub->remote->moves, when it was published */
-    uint32_t sent_after;          /* the same, when it was sent on its way last */
+    bool due;            /* one has failed, so it comes into the list with the last answer */
+    bool anew;           /* an older one was put into the list while it was on its way */
+    uint32_t moves;      /* hub->remote->moves, when it was published */
+    uint32_t sent_after; /* the same, when it was sent on its way last */
 };
 
 enum delivery_output { OUTPUT_PROMPT, OUTPUT_BULK };
@@ -208,7 +209,8 @@ struct delivery_hub {
     uint64_t again_bytes, again_serial, route_again_ms;
     struct list again_lines[AGAIN_LINES]; /* all that may come into it, in order */
     uint64_t again_waiting;               /* tickets of them that wait for older ones */
-    uint32_t asked_moves;                 /* as hub->remote->moves, when that was looked at last */
+    uint64_t again_due; /* ... that come into `again` when the last of whom they went to answers */
+    uint32_t asked_moves;         /* as hub->remote->moves, when that was looked at last */
     uint64_t asked, asked_before; /* tickets that may come into `again`, of since then and before */
     const struct hub_ops *ops;
     void *owner;
@@ -291,7 +293,7 @@ bool again_may_be_due(struct delivery_hub *hub);
  * routed anew, or may have to, since sessions have moved and it is not known where they came. */
 static inline bool delivery_routes_again(struct delivery_hub *hub)
 {
-    return hub->again_bytes > 0 || again_may_be_due(hub);
+    return hub->again_bytes > 0 || hub->again_due > 0 || again_may_be_due(hub);
 }
 
 /* The cluster has been initialised: each shard lives on one node. */

@@ -39,6 +39,7 @@ struct outbox_entry {
     bool anew;           /* ... was put off while this one was on its way */
     bool chosen;         /* its choices are known */
     bool left;           /* its shard has gone to another node, or is read again by this one */
+    bool fails;          /* ... to one node; another has not answered yet: it will be put off */
     enum outbox_whom whom;
     enum outbox_promise promise;
     struct publish_ticket *asker; /* waits until all have it; NULL: nobody does */
@@ -270,7 +271,7 @@ static void put_off_one(struct outbox_entry *entry)
 {
     struct delivery_hub *hub = entry->hub;
     struct list *before = hub->undelivered.prev;
-    entry->sent = entry->waits = entry->anew = false;
+    entry->sent = entry->waits = entry->anew = entry->fails = false;
     entry->replayed = true;
     if (hub->undelivered_count == OUTBOX_UNDELIVERED_MAX) {
         metric_inc(hub->metrics, METRIC_OUTBOX_PUT_OFF_LIMIT);
@@ -318,7 +319,7 @@ static bool older_is_astray(const struct outbox_entry *entry)
         return false;
     for (struct list *link = line->entries.next; link != &line->entries; link = link->next) {
         const struct outbox_entry *other = in_line(link);
-        bool astray = other->sent && !other->waits && other->sent_after != now;
+        bool astray = other->sent && !other->waits && (other->fails || other->sent_after != now);
         is_older = is_older && other != entry;
         any |= astray;
         older |= astray && is_older;
@@ -339,6 +340,14 @@ static bool has_to_wait(const struct outbox_entry *entry)
             return true;
     }
     return false;
+}
+
+void outbox_fails(struct outbox_entry *entry, enum rc rc)
+{
+    if (rc == RC_OK || rc == RC_REFUSED || entry->fails)
+        return;
+    entry->fails = true;
+    line_of(entry->hub, entry->store)->none_before = moves(entry->hub) - 1;
 }
 
 void outbox_delivered(struct outbox_entry *entry, enum rc rc, bool not_found)
@@ -473,10 +482,12 @@ static void dispatch(struct outbox_entry *entry)
     struct publish_ticket *ticket =
         delivery_dispatch(entry->hub, entry->message, tag, entry->chosen ? entry->choices : NULL,
                           entry->count, entry->whom, &rc);
-    if (ticket != NULL)
-        ticket->outbox = entry;
-    else
+    if (ticket == NULL) {
         outbox_delivered(entry, rc, rc == RC_NOT_FOUND);
+        return;
+    }
+    ticket->outbox = entry;
+    outbox_fails(entry, ticket->rc);
 }
 
 /* [MQTT-3.3.2-5] */

@@ -2,9 +2,10 @@
 /* What is in an outbox, and replaces what another node retains. */
 #include "delivery/other_node_fixture.h"
 
-static void retain_there(struct node *n, const struct client *publisher, const char *payload)
+static void retain_as(struct node *n, const struct client *publisher, const char *topic,
+                      const char *payload)
 {
-    struct publication p = {.topic = bytes_of_str("b"),
+    struct publication p = {.topic = bytes_of_str(topic),
                             .payload = bytes_of_str(payload),
                             .qos = 2,
                             .retain = true,
@@ -12,6 +13,11 @@ static void retain_there(struct node *n, const struct client *publisher, const c
                             .publisher = publisher->session->ref};
     assert_non_null(delivery_publish(hub_of(publisher->session), &p, NULL, NULL).ticket);
     node_settle(n);
+}
+
+static void retain_there(struct node *n, const struct client *publisher, const char *payload)
+{
+    retain_as(n, publisher, "b", payload);
 }
 
 /* It went there first, and would leave the older value behind. */
@@ -67,11 +73,39 @@ static void entry_that_is_done_before_one_that_it_replaces_ends_behind_it(void *
     part(n);
 }
 
+/* Both go to that node as a subscriber's and as the home of their topic. */
+static void entry_waits_for_an_older_one_that_has_failed_before_its_last_answer(void **state)
+{
+    struct node *n = *state;
+    struct client *publisher = come(n, id_of(0), LONG_S);
+    meet(n);
+    other.is_home = other.hangs = true;
+    retain_as(n, publisher, "a", "x");
+    assert_int_equal(other.count, 2);
+    ticket_answered(other.hanging[0], RC_CLOSED);
+    retain_as(n, publisher, "a", "y");
+    assert_int_equal(other.count, 2);
+    later(n);
+    assert_int_equal(other.count, 2);
+    ticket_answered(other.hanging[1], RC_OK);
+    other.hangs = false;
+    later(n);
+    later(n);
+    assert_int_equal(other.count, 6);
+    assert_string_equal(other.sent[2].payload, "x");
+    assert_string_equal(other.sent[3].payload, "x");
+    assert_string_equal(other.sent[4].payload, "y");
+    assert_string_equal(other.sent[5].payload, "y");
+    assert_int_equal(n->f->published_count, 2);
+    part(n);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         RULE(entry_that_replaces_a_retained_one_goes_there_again_behind_it),
         RULE(entry_that_is_done_before_one_that_it_replaces_ends_behind_it),
+        RULE(entry_waits_for_an_older_one_that_has_failed_before_its_last_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@ SLACK_S = 3.0    # a clock of the broker's may be this late
 TOLD_S = 1.0     # DISCONNECT may be read this long after the new CONNACK that it was sent before
 ANSWER_S = 10.0  # with everybody well, no operation takes longer
 UNDER_WAY_S = 1.0  # what is acknowledged is stored, and then brought to the nodes of those who subscribe
+UNHEARD_S = 1.0  # a node has heard by then that a client of its own has closed its connection
 LEASE_S = 2.5    # a home that is cut off may go on this long: its lease and a margin
 FOR_EVER_S = 86400.0  # a session of this expiry does not expire in a history
 
@@ -628,8 +629,8 @@ def c9_expiry(model):
     c3_session_present.)
 
     Cannot know: when a broker had begun to send a message that came late on a connection that was there in
-    time, since that it may finish. A node that is cut off may send to a client of which it has not heard that
-    it is gone; that has begun, too, and what comes in the end says so (DUP). Who was not let in may have been, for
+    time, since that it may finish. A node may send to a client of which it has not heard that it is gone, for
+    long when it is cut off; that has begun, too, and what comes in the end says so (DUP). Who was not let in may have been, for
     all that the next home knows: its home was lost while it was noting that down. Nor when a broker that held a
     publisher back, for the sake of others, read what it had sent meanwhile: it did before it acknowledged that or
     what came after it."""
@@ -645,7 +646,8 @@ def c9_expiry(model):
         message = delivery.message
         if any(c.closed >= message.sent and c.accepted <= over(message) for c in client.accepted()):
             return True
-        return delivery.dup and (any(not model.calm(c.closed, message.sent) and c.accepted < message.sent
+        return delivery.dup and (any(c.accepted < message.sent and (message.sent - c.closed < UNHEARD_S or
+                                                                    not model.calm(c.closed, message.sent))
                                      for c in client.accepted()) or
                                  any(c.accepted == FOREVER and message.sent <= c.closed and c.t <= over(message)
                                      for c in client.connections))

@@ -959,10 +959,10 @@ def test_a_message_that_its_broker_had_not_read(story, acknowledged_after_s, rul
 
 def test_a_message_that_was_being_sent_to_a_client_which_was_gone(story):
     story.subscribe("s", "c/#")
-    calm = story.fork()
+    calm, at_once = story.fork(), story.fork()
     story.fault("cut", ["n2"])
-    for each, expected in [(calm, ["C9"]), (story, [])]:
-        each.close("s"), each.publish("p/1", expiry_s=5), each.wait(20)
+    for each, after_s, expected in [(at_once, 0, []), (calm, 2, ["C9"]), (story, 2, [])]:
+        each.close("s"), each.wait(after_s), each.publish("p/1", expiry_s=5), each.wait(20)
         each.connect("s", "n3", present=True)
         other = each.fork()
         each.deliver("s", "p/1", dup=True), other.deliver("s", "p/1")
