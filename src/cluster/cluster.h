@@ -111,7 +111,7 @@ void cluster_join_worker(struct cluster *cluster, uint32_t worker, const struct 
  */
 
 /* Shards that are led together: shard % CLUSTER_GROUPS. */
-enum { CLUSTER_GROUPS = 16 };
+enum { CLUSTER_GROUPS = SHARD_GROUPS };
 
 enum cluster_place {
     CLUSTER_HERE,

@@ -31,13 +31,14 @@ void places_deinit(struct places *places)
     pthread_mutex_destroy(&places->lock);
 }
 
-/* release: who finds that none is missing finds the routes of all, too, and knows of the move */
+/* release: who finds that none is missing finds the routes of all, too, and knows of the move, and
+ * who finds that finds the places, too */
 static void set_headless(const struct cluster *cluster, uint32_t headless, bool moved)
 {
     for (uint32_t i = 0; i < cluster->worker_count; i++) {
         struct delivery_remote *remote = roads_remote(cluster->roads[i]);
         if (headless > 0 || moved)
-            atomic_fetch_add_explicit(&remote->moves, 1, memory_order_relaxed);
+            atomic_fetch_add_explicit(&remote->moves, 1, memory_order_release);
         atomic_store_explicit(&remote->headless, headless, memory_order_release);
     }
 }

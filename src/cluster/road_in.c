@@ -101,10 +101,22 @@ static bool view_is_old(const struct road_in *road)
     return (road->view & ~atomic_load_explicit(&remote->serving, memory_order_acquire)) != 0;
 }
 
+/* The groups that are at home elsewhere for all that the sender knows. Their sessions get the
+ * message from there, or it is told that it failed. Had they it from here, too, it would come
+ * twice, or before older ones that are still to be routed anew. */
+static uint32_t elsewhere(const struct road_in *road)
+{
+    const struct delivery_remote *remote = &road->roads->remote;
+    bool known =
+        road->has_view && atomic_load_explicit(&remote->shards_have_homes, memory_order_acquire);
+    return known ? ~road->view : 0;
+}
+
 static bool take_view(struct road_in *road, const struct link_frame *frame)
 {
     struct link_reader reader = link_reader_of(frame->body);
     road->view = link_read_u32(&reader);
+    road->has_view = true;
     return link_reader_ok(&reader);
 }
 
@@ -128,8 +140,9 @@ static bool take_publish(struct road_in *road, const struct link_frame *frame)
                                 .replayed = publish.outbox != 0}; /* whatever the sender knows */
     uint16_t shard = publish.has_shard ? publish.shard : NO_SHARD;
     struct publish_outcome outcome =
-        publish.to_retain ? delivery_retain_remote(hub, p)
-                          : delivery_publish_remote(hub, p, publish.share, shard, outbox);
+        publish.to_retain
+            ? delivery_retain_remote(hub, p)
+            : delivery_publish_remote(hub, p, publish.share, shard, outbox, elsewhere(road));
     if (outcome.slow)
         tell_lag(road, publisher);
     if (outcome.ticket != NULL) {

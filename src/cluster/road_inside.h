@@ -19,6 +19,7 @@ struct road_out {
     uint16_t version;          /* of the protocol */
     uint64_t sent, worked_off; /* bytes */
     bool forgotten;            /* closed by order: nobody is told */
+    uint32_t told_moves;       /* remote.moves, when that node was told our view of it */
     /* Who waits for publications first_asked to last_asked, in a ring; NULL: is answered. */
     struct publish_ticket **asked;
     uint32_t asked_room; /* power of two, or 0 */
@@ -36,6 +37,7 @@ struct road_in {
     uint64_t received, credited; /* bytes */
     uint32_t question;           /* asked of a worker that is behind; 0: none is */
     uint32_t view;               /* groups that the sender believes this node to be home of */
+    bool has_view;               /* it has said so; an older version does not */
 };
 
 struct roads {
@@ -59,6 +61,8 @@ static inline struct roads *roads_of(const struct delivery_hub *hub)
 }
 
 /* For struct remote_ops: see delivery/delivery.h. */
+/* Which groups this node takes that one to be home of, from now on. */
+void road_tell_view(struct road_out *road);
 bool road_forward(struct delivery_hub *hub, uint32_t remote, const struct forwarding *forwarding);
 bool road_is_behind(struct delivery_hub *hub, uint32_t remote);
 bool road_ask(struct delivery_hub *hub, uint32_t remote, session_ref publisher, uint32_t question);

@@ -203,6 +203,7 @@ bool deliveries_add(struct delivery_hub *hub, uint32_t worker, struct delivery *
         .member_shard = to->member_shard,
         .from = asker.worker,
         .outbox = delivery->outbox,
+        .elsewhere = delivery->elsewhere,
         .count = to->count,
         .routes = to->block == NULL ? item->copied : to->routes,
         .block = route_block_hold(to->block),

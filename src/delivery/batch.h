@@ -44,8 +44,9 @@ struct delivery_item {
     struct commit_source source;
     uint64_t *copies; /* of its delivery, between slices */
     struct outbox_tag outbox;
-    uint32_t from;     /* the publisher's worker */
-    uint32_t question; /* 0, or to be answered to the publisher when it is this one's turn */
+    uint32_t elsewhere; /* as in struct delivery */
+    uint32_t from;      /* the publisher's worker */
+    uint32_t question;  /* 0, or to be answered to the publisher when it is this one's turn */
     uint32_t next, count;
     uint32_t size;              /* of all of it in the batch */
     const struct route *routes; /* in `copied`, or of a wide set in `block` */

@@ -149,7 +149,7 @@ static void deliver_to_hashed_share(struct routing *routing, const struct route_
 struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
                                                const struct publication *publication,
                                                uint64_t share, uint16_t member_shard,
-                                               struct outbox_tag outbox)
+                                               struct outbox_tag outbox, uint32_t elsewhere)
 {
     struct routing routing;
     struct wire_cache wire;
@@ -157,6 +157,7 @@ struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
     routing_begin(&routing, hub, publication, NULL, &wire, NULL);
     routing.from_remote = true;
     routing.delivery.outbox = outbox;
+    routing.delivery.elsewhere = elsewhere;
     route_find(&hub->reader, publication->topic, ROUTE_AT_ONCE, &set);
     routing.outcome.matched = set.count > 0 || set.share_count > 0;
     if (set.count > ROUTE_MEMO_ROUTES_MAX)

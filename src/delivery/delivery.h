@@ -254,12 +254,14 @@ struct publish_outcome delivery_publish(struct delivery_hub *hub,
  * `share` is not 0, see struct forwarding for that and the shard. RC_CLOSED: that is not here;
  * RC_NOT_FOUND: the share has no member here. publication->publisher is a reference that is remote
  * by session_ref_is_remote(), or 0. An entry of an outbox comes with its tag, and is not delivered
- * again to shards that have it. A ticket is the caller's to set asked_by and number of.
+ * again to shards that have it. `elsewhere`: see struct delivery; stored sessions of those groups
+ * do not get it, and if one of them would have, it comes to RC_CLOSED. A ticket is the caller's to
+ * set asked_by and number of.
  */
 struct publish_outcome delivery_publish_remote(struct delivery_hub *hub,
                                                const struct publication *publication,
                                                uint64_t share, uint16_t member_shard,
-                                               struct outbox_tag outbox);
+                                               struct outbox_tag outbox, uint32_t elsewhere);
 
 /* One that came from another node because this one is home of its topic: makes it, or what clears
  * it, the retained one. RC_CLOSED: it is not home. Tickets as above. */

@@ -111,7 +111,8 @@ static void note_arrival(struct delivery_hub *hub, const struct delivery_item *i
             continue;
         if (!session_stored(session))
             clean = true;
-        else if (!high_water_covers(hub, session->store, item->outbox))
+        else if (!is_expected_elsewhere(item->elsewhere, session) &&
+                 !high_water_covers(hub, session->store, item->outbox))
             high_water_set(hub, session->store, item->outbox);
     }
     if (clean)
@@ -179,6 +180,7 @@ static bool item_step(struct delivery_hub *hub, struct delivery_item *item)
         .wire = &wire,
         .copies = item->copies,
         .outbox = item->outbox,
+        .elsewhere = item->elsewhere,
         .many = item->count > 1,
     };
     if (item->walk != NULL)

@@ -93,8 +93,9 @@ static void share_of_another_nodes_message_may_have_no_member_left(void **state)
     uint64_t share = bytes_hash(bytes_of_str("$share/team/g"));
     struct delivery_hub *hub = hub_of(here->session);
     struct outbox_tag none = {0};
-    assert_int_equal(delivery_publish_remote(hub, &p, share, NO_SHARD, none).rc, RC_OK);
-    assert_int_equal(delivery_publish_remote(hub, &p, share + 1, NO_SHARD, none).rc, RC_NOT_FOUND);
+    assert_int_equal(delivery_publish_remote(hub, &p, share, NO_SHARD, none, 0).rc, RC_OK);
+    assert_int_equal(delivery_publish_remote(hub, &p, share + 1, NO_SHARD, none, 0).rc,
+                     RC_NOT_FOUND);
     node_settle(n);
     assert_got(here, "x");
     part(n);
@@ -312,19 +313,19 @@ static void clean_member_gets_another_nodes_entry_once(void **state)
     struct outbox_tag tag = {.number = 5, .low = 1, .shard = 3, .replayed = true};
     for (int i = 0; i < 4; i++) {
         assert_int_equal(
-            delivery_publish_remote(hub_of(clean->session), &p, share, NO_SHARD, tag).rc, RC_OK);
+            delivery_publish_remote(hub_of(clean->session), &p, share, NO_SHARD, tag, 0).rc, RC_OK);
         node_settle(n);
     }
     assert_int_equal(clean->count, 1);
     tag.number++;
-    delivery_publish_remote(hub_of(clean->session), &p, share, NO_SHARD, tag);
+    delivery_publish_remote(hub_of(clean->session), &p, share, NO_SHARD, tag, 0);
     node_settle(n);
     assert_int_equal(clean->count, 2);
     struct delivery_hub *hub = hub_of(clean->session);
     leave(clean);
-    assert_int_equal(delivery_publish_remote(hub, &p, share, NO_SHARD, tag).rc, RC_OK);
+    assert_int_equal(delivery_publish_remote(hub, &p, share, NO_SHARD, tag, 0).rc, RC_OK);
     tag.number++;
-    assert_int_equal(delivery_publish_remote(hub, &p, share, NO_SHARD, tag).rc, RC_NOT_FOUND);
+    assert_int_equal(delivery_publish_remote(hub, &p, share, NO_SHARD, tag, 0).rc, RC_NOT_FOUND);
     node_settle(n);
     assert_int_equal(kept->count, 0);
     part(n);
@@ -343,7 +344,7 @@ static void entry_for_a_clean_member_that_has_just_gone_is_sent_back(void **stat
     uint64_t share = bytes_hash(bytes_of_str("$share/team/g"));
     struct outbox_tag tag = {.number = 5, .low = 1, .shard = 3, .replayed = true};
     struct delivery_hub *hub = hub_of(kept->session);
-    struct publish_outcome outcome = delivery_publish_remote(hub, &p, share, NO_SHARD, tag);
+    struct publish_outcome outcome = delivery_publish_remote(hub, &p, share, NO_SHARD, tag, 0);
     assert_non_null(outcome.ticket);
     outcome.ticket->owner = 1;
     uint32_t answered = n->f->published_count;
@@ -354,7 +355,7 @@ static void entry_for_a_clean_member_that_has_just_gone_is_sent_back(void **stat
     assert_int_equal(kept->count, 0);
     struct client *next = come(n, id_of(0), 0);
     subscribe_as(next, "g", "team", 2);
-    delivery_publish_remote(hub, &p, share, NO_SHARD, tag);
+    delivery_publish_remote(hub, &p, share, NO_SHARD, tag, 0);
     node_settle(n);
     assert_int_equal(next->count, 1);
     part(n);
@@ -462,7 +463,7 @@ static enum rc arrive(struct node *n, uint16_t shard, uint64_t number)
     struct outbox_tag tag = {.number = number, .shard = 1, .replayed = true};
     uint64_t share = bytes_hash(bytes_of_str("$share/team/g"));
     struct publish_outcome outcome =
-        delivery_publish_remote(&n->f->workers[0].hub, &p, share, shard, tag);
+        delivery_publish_remote(&n->f->workers[0].hub, &p, share, shard, tag, 0);
     if (outcome.ticket != NULL)
         outcome.ticket->owner = 0;
     node_settle(n);

@@ -144,7 +144,7 @@ static void come_again(struct node *n, struct client *here, uint64_t number, int
     struct outbox_tag tag = {.number = number, .shard = 1};
     for (int i = 0; i <= times; i++) {
         struct publish_outcome outcome =
-            delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag);
+            delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag, 0);
         if (outcome.ticket != NULL)
             outcome.ticket->owner = 0;
         node_settle(n);
@@ -179,6 +179,68 @@ static void entry_from_another_node_comes_once(void **state)
     part(n);
 }
 
+static struct publish_outcome come_from_there(struct node *n, uint8_t qos, struct outbox_tag tag,
+                                              uint32_t elsewhere)
+{
+    struct publication p = {.topic = bytes_of_str("a"),
+                            .payload = bytes_of_str("x"),
+                            .qos = qos,
+                            .received_ms = NOW_MS};
+    n->f->published_count = 0;
+    struct publish_outcome outcome =
+        delivery_publish_remote(&n->f->workers[0].hub, &p, 0, NO_SHARD, tag, elsewhere);
+    if (outcome.ticket != NULL)
+        outcome.ticket->owner = 0;
+    node_settle(n);
+    return outcome;
+}
+
+/* Its sender has given it to the home of their group before that moved here, or is told that it
+ * could not: they would have it twice. */
+static void sessions_that_are_elsewhere_for_the_sender_get_nothing_from_it(void **state)
+{
+    const struct outbox_tag none = {0};
+    struct node *n = *state;
+    struct client *moved = come(n, id_of(0), LONG_S), *here = come(n, id_of(1), LONG_S),
+                  *clean = come(n, "clean", 0);
+    uint32_t elsewhere = 1u << moved->session->store->shard;
+    subscribe_as(moved, "a", "", 2);
+    subscribe_as(here, "a", "", 2);
+    subscribe_as(clean, "a", "", 2);
+    assert_int_not_equal(moved->session->store->shard, here->session->store->shard);
+    meet(n);
+    assert_non_null(come_from_there(n, 2, none, elsewhere).ticket);
+    assert_int_equal(n->f->published[0].rc, RC_CLOSED);
+    assert_int_equal(moved->count, 0);
+    assert_int_equal(here->count, 1);
+    assert_int_equal(clean->count, 1);
+    come_from_there(n, 0, none, elsewhere);
+    assert_int_equal(moved->count, 0);
+    assert_int_equal(here->count, 2);
+    assert_non_null(come_from_there(n, 2, none, 0).ticket);
+    assert_int_equal(n->f->published[0].rc, RC_OK);
+    assert_int_equal(moved->count, 1);
+    part(n);
+}
+
+static void entry_for_sessions_that_are_elsewhere_for_its_sender_has_not_come(void **state)
+{
+    struct outbox_tag tag = {.number = 7, .shard = 1, .replayed = true};
+    struct node *n = *state;
+    struct client *moved = come(n, id_of(0), LONG_S), *here = come(n, id_of(1), LONG_S);
+    subscribe_as(moved, "a", "", 2);
+    subscribe_as(here, "a", "", 2);
+    meet(n);
+    come_from_there(n, 2, tag, 1u << moved->session->store->shard);
+    assert_int_equal(n->f->published[0].rc, RC_CLOSED);
+    assert_int_equal(moved->count, 0);
+    come_from_there(n, 2, tag, 0);
+    assert_int_equal(n->f->published[0].rc, RC_OK);
+    assert_int_equal(moved->count, 1);
+    assert_int_equal(here->count, 1);
+    part(n);
+}
+
 /* Who sent it would delete it, and what is not safe here may be lost with its home. */
 static void entry_that_comes_again_is_answered_when_the_first_is_safe(void **state)
 {
@@ -191,7 +253,7 @@ static void entry_that_comes_again_is_answered_when_the_first_is_safe(void **sta
     struct outbox_tag tag = {.number = 7, .shard = 1, .replayed = true};
     for (int i = 0; i < 2; i++) {
         struct publish_outcome outcome =
-            delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag);
+            delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag, 0);
         assert_non_null(outcome.ticket);
         settle(n->f); /* without the store */
     }
@@ -267,7 +329,7 @@ static void arrive(struct node *n, struct client *here, uint64_t number, uint64_
         .topic = bytes_of_str("a"), .payload = bytes_of_str("x"), .qos = 2, .received_ms = NOW_MS};
     struct outbox_tag tag = {.number = number, .low = low, .shard = 1, .replayed = replayed};
     struct publish_outcome outcome =
-        delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag);
+        delivery_publish_remote(hub_of(here->session), &p, 0, NO_SHARD, tag, 0);
     if (outcome.ticket != NULL)
         outcome.ticket->owner = 0;
     node_settle(n);
@@ -535,6 +597,8 @@ int main(void)
         RULE(entry_waits_for_any_older_one_that_was_sent_before_sessions_moved),
         RULE(entry_that_waited_for_routes_goes_as_soon_as_they_are_there),
         RULE(subscribers_here_get_an_entry_once_when_it_is_sent_there_again),
+        RULE(sessions_that_are_elsewhere_for_the_sender_get_nothing_from_it),
+        RULE(entry_for_sessions_that_are_elsewhere_for_its_sender_has_not_come),
         RULE(entry_from_another_node_comes_once),
         RULE(entry_that_comes_again_is_answered_when_the_first_is_safe),
         RULE(node_that_breaks_its_lease_does_not_wait_for_homes),

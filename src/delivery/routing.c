@@ -75,6 +75,12 @@ static bool has_it(struct delivery_hub *hub, const struct delivery *delivery,
                                    : high_water_covers_clean(hub, delivery->outbox);
 }
 
+bool is_expected_elsewhere(uint32_t elsewhere, const struct session *session)
+{
+    return elsewhere != 0 && session_stored(session) &&
+           (elsewhere >> session->store->shard % SHARD_GROUPS & 1) != 0;
+}
+
 void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const struct route *run,
                  uint32_t count, struct share_member *member, struct commit_source *source,
                  bool *slow)
@@ -92,6 +98,11 @@ void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const stru
     if (merged.as.qos > 0 && has_it(hub, delivery, session)) {
         if (awaited) /* it may not be safe yet */
             commit_source_await(source, session->store, (struct store_ref){0});
+        return;
+    }
+    if (member == NULL && is_expected_elsewhere(delivery->elsewhere, session)) {
+        if (merged.as.qos > 0 && source != NULL && source->rc == RC_OK)
+            source->rc = RC_CLOSED;
         return;
     }
     merged.as.share = member;

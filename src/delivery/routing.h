@@ -51,6 +51,9 @@ void deliver_run(struct delivery_hub *hub, struct delivery *delivery, const stru
                  uint32_t count, struct share_member *member, struct commit_source *source,
                  bool *slow);
 
+/* Whether a session is one of those `elsewhere` (struct delivery). */
+bool is_expected_elsewhere(uint32_t elsewhere, const struct session *session);
+
 /* Whether sessions of that shard are at home on this node. */
 bool shard_is_here(struct delivery_hub *hub, uint32_t shard);
 

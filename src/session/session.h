@@ -301,6 +301,9 @@ struct outbox_tag {
     bool keeps;    /* nobody else sees to it that what it retains is stored */
 };
 
+/* Shards whose number modulo this is the same go from node to node together. */
+enum { SHARD_GROUPS = 16 };
+
 /* One publication on its way to many sessions. The message is made when the first one has to keep
  * it. */
 struct delivery {
@@ -311,7 +314,9 @@ struct delivery {
      * needed; the caller's to free. */
     uint64_t *copies;
     struct outbox_tag outbox; /* it is stored there until every shard has it */
-    bool many; /* several stored sessions get it: its bytes are stored once a shard */
+    uint32_t elsewhere; /* a bit for each group of shards that its sender, another node, takes to be
+                           at home elsewhere, and has sent it there, too */
+    bool many;          /* several stored sessions get it: its bytes are stored once a shard */
     /* Of the session that got it last, when that will probably acknowledge it before it is written:
      * its record. Else batch 0. */
     struct store_ref prompt;
