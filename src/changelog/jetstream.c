@@ -389,7 +389,9 @@ static void on_connected(natsConnection *connection, void *closure)
 
 static void on_disconnected(natsConnection *connection, void *closure)
 {
-    (void)closure;
+    struct jetstream *js = closure;
+
+    atomic_fetch_add_explicit(&js->losses, 1, memory_order_relaxed);
     log_connection(connection, "engine.disconnected", LOG_WARN);
 }
 
@@ -615,4 +617,9 @@ uint64_t jetstream_other_ms(const struct jetstream *js)
 bool jetstream_is_connected(const struct jetstream *js)
 {
     return connected(js);
+}
+
+uint32_t jetstream_losses(const struct jetstream *js)
+{
+    return atomic_load_explicit(&js->losses, memory_order_relaxed);
 }

@@ -43,6 +43,9 @@ void jetstream_turn(struct jetstream *js);
 
 bool jetstream_is_connected(const struct jetstream *js);
 
+/* So many connections have been lost; it may be connected again since. */
+uint32_t jetstream_losses(const struct jetstream *js);
+
 /*
  * Makes the streams of groups 0 to count - 1, where they are not there yet; blocks, for
  * `timeout_ms` at most. RC_OK: all are there. RC_AGAIN: some are not, ask again. RC_EXISTS: one is

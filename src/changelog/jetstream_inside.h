@@ -36,6 +36,7 @@ struct jetstream {
     uint8_t copies_asked[CHANGELOG_GROUPS_MAX]; /* times, since they were told last */
     uint64_t other_ms;                          /* when another server was heard last */
     uint64_t reopen_ms;                         /* not before, after the library has given up */
+    _Atomic uint32_t losses;                    /* of connections */
     sem_t ended;                                /* the library is done with us: two of them */
 };
 

@@ -56,8 +56,10 @@ bool places_set(struct cluster *cluster, uint32_t group, const char *node, uint6
         snprintf(place->node, sizeof(place->node), "%s", name);
         place->epoch = epoch;
         place->since_ms = clock_ms();
-        if (node == NULL)
+        if (node == NULL) {
             set_headless(cluster, 1, true); /* places_look() counts them */
+            places->headless = true;
+        }
     }
     pthread_mutex_unlock(&places->lock);
     return changed;
@@ -161,7 +163,8 @@ bool places_look(struct cluster *cluster)
     }
     uint32_t was =
         atomic_exchange_explicit(&places->out_of_reach, out_of_reach, memory_order_relaxed);
-    changed |= was != out_of_reach;
+    changed |= was != out_of_reach || (places->headless && headless == 0);
+    places->headless = headless > 0;
     set_headless(cluster, headless, changed);
     pthread_mutex_unlock(&places->lock);
     return changed;

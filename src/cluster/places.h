@@ -17,7 +17,8 @@ struct places {
     _Atomic uint64_t gathered[CLUSTER_GROUPS]; /* of this epoch: see cluster_has_gathered() */
     _Atomic uint32_t out_of_reach; /* a bit for each group: see cluster_is_out_of_reach() */
     pthread_mutex_t lock;
-    bool told; /* under the lock, as what follows */
+    bool told;     /* under the lock, as what follows */
+    bool headless; /* some group had no home when places_look() looked, or has had none since */
     struct place {
         char node[LINK_NAME_MAX + 1]; /* "": none is home */
         uint64_t epoch, since_ms;     /* by clock_ms() */

@@ -91,13 +91,11 @@ static void close_in(struct roads *roads, uint32_t remote, uint32_t from, bool a
             link_abort(&roads->in[i]->link);
 }
 
-void road_tell_view(struct road_out *road)
+static void tell_view(struct road_out *road)
 {
     struct cluster *cluster = road->roads->owner;
     uint32_t view = 0;
     uint8_t body[4];
-    /* acquire: partner of set_headless(); what is told is at least as young */
-    road->told_moves = atomic_load_explicit(&road->roads->remote.moves, memory_order_acquire);
     for (uint32_t group = 0; group < CLUSTER_GROUPS; group++) {
         struct cluster_home home = cluster_home_of(cluster, group);
         if (home.place == CLUSTER_AWAY && home.remote == road->remote)
@@ -109,9 +107,11 @@ void road_tell_view(struct road_out *road)
 
 void roads_tell_view(struct roads *roads)
 {
+    /* acquire: partner of set_headless(): what is told is no older */
+    roads->remote.told = atomic_load_explicit(&roads->remote.moves, memory_order_acquire);
     for (uint32_t i = 0; i < REMOTES_MAX; i++)
         if (roads->out[i] != NULL)
-            road_tell_view(roads->out[i]);
+            tell_view(roads->out[i]);
 }
 
 static void open_out_order(struct mail *mail, void *receiver)
@@ -135,7 +135,7 @@ static void open_out_order(struct mail *mail, void *receiver)
         roads->ops->lost(roads->owner, roads->worker, order->remote, order->serial);
     } else {
         roads->out[order->remote] = road;
-        road_tell_view(road);
+        tell_view(road);
         roads->ops->opened(roads->owner, roads->worker, order->remote, order->serial);
     }
     mem_free(order);

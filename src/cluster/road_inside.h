@@ -19,7 +19,6 @@ struct road_out {
     uint16_t version;          /* of the protocol */
     uint64_t sent, worked_off; /* bytes */
     bool forgotten;            /* closed by order: nobody is told */
-    uint32_t told_moves;       /* remote.moves, when that node was told our view of it */
     /* Who waits for publications first_asked to last_asked, in a ring; NULL: is answered. */
     struct publish_ticket **asked;
     uint32_t asked_room; /* power of two, or 0 */
@@ -61,8 +60,6 @@ static inline struct roads *roads_of(const struct delivery_hub *hub)
 }
 
 /* For struct remote_ops: see delivery/delivery.h. */
-/* Which groups this node takes that one to be home of, from now on. */
-void road_tell_view(struct road_out *road);
 bool road_forward(struct delivery_hub *hub, uint32_t remote, const struct forwarding *forwarding);
 bool road_is_behind(struct delivery_hub *hub, uint32_t remote);
 bool road_ask(struct delivery_hub *hub, uint32_t remote, session_ref publisher, uint32_t question);

@@ -78,9 +78,6 @@ bool road_forward(struct delivery_hub *hub, uint32_t remote, const struct forwar
     const struct publication *p = forwarding->publication;
     if (road == NULL)
         return false;
-    /* relaxed: who finds no group headless knows of the move before */
-    if (road->told_moves != atomic_load_explicit(&hub->remote->moves, memory_order_relaxed))
-        road_tell_view(road); /* before what is routed by it */
     struct link_publish publish = {
         .publication = *p,
         .share = forwarding->share,

@@ -37,12 +37,9 @@ static void wait_for_next_try(struct delivery_hub *hub)
 
 static void look_for_moves(struct delivery_hub *hub)
 {
-    /* relaxed: who finds no group headless (delivery_lacks_routes()) knows of the move before */
-    uint32_t moves = atomic_load_explicit(&hub->remote->moves, memory_order_relaxed);
-
-    if (moves == hub->asked_moves)
+    if (hub->remote->told == hub->asked_moves)
         return;
-    hub->asked_moves = moves;
+    hub->asked_moves = hub->remote->told;
     hub->asked_before += hub->asked;
     hub->asked = 0;
 }

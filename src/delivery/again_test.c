@@ -115,7 +115,7 @@ static void what_is_routed_anew_waits_for_an_older_one_that_may_be_astray(void *
     other.hangs = true;
     publish_once_safe(n, "x", 1);
     publish_once_safe(n, "y", 2);
-    other.remote.moves++;
+    other.remote.told = ++other.remote.moves;
     ticket_answered(other.hanging[1], RC_CLOSED);
     other.hangs = false;
     even_later(n);
@@ -199,7 +199,7 @@ static void what_follows_waits_until_it_is_known_what_came_where_when_sessions_m
     publish_once_safe(n, "x", 1);
     publish_once_safe(n, "y", 2);
     assert_false(delivery_routes_again(hub));
-    other.remote.moves++;
+    other.remote.told = ++other.remote.moves;
     assert_true(delivery_routes_again(hub));
     ticket_answered(other.hanging[0], RC_OK);
     node_settle(n);

@@ -62,7 +62,7 @@ struct publish_ticket {
     bool left;                    /* its publisher's session has gone to another node */
     bool due;            /* one has failed, so it comes into the list with the last answer */
     bool anew;           /* an older one was put into the list while it was on its way */
-    uint32_t moves;      /* hub->remote->moves, when it was published */
+    uint32_t moves;      /* hub->remote->told, when it was published */
     uint32_t sent_after; /* the same, when it was sent on its way last */
 };
 
@@ -140,8 +140,10 @@ struct delivery_remote {
     _Atomic bool shards_have_homes; /* each lives on one node; else each node has all shards */
     _Atomic uint32_t serving;       /* a bit for each group of shards that this node is home of */
     _Atomic uint32_t headless;      /* groups of shards that no node is home of at the moment */
-    _Atomic uint32_t moves;         /* so often some group had none */
-    _Atomic uint32_t behind;        /* a bit for each group whose retained messages are old here */
+    _Atomic uint32_t moves;         /* so often some group had none, or got another one */
+    uint32_t told; /* the worker's own: `moves`, when it told the others whose home it takes them
+                      to be; what is sent to them is meant for that */
+    _Atomic uint32_t behind;   /* a bit for each group whose retained messages are old here */
     _Atomic uint64_t pulse_ms; /* when this process was last seen to run; 0: it does not matter */
     _Atomic bool stalled;      /* it did not, and has not heard yet what has happened meanwhile */
 };
@@ -210,7 +212,7 @@ struct delivery_hub {
     struct list again_lines[AGAIN_LINES]; /* all that may come into it, in order */
     uint64_t again_waiting;               /* tickets of them that wait for older ones */
     uint64_t again_due; /* ... that come into `again` when the last of whom they went to answers */
-    uint32_t asked_moves;         /* as hub->remote->moves, when that was looked at last */
+    uint32_t asked_moves;         /* as hub->remote->told, when that was looked at last */
     uint64_t asked, asked_before; /* tickets that may come into `again`, of since then and before */
     const struct hub_ops *ops;
     void *owner;
@@ -272,12 +274,15 @@ struct publish_outcome delivery_retain_remote(struct delivery_hub *hub,
 void ticket_answered(struct publish_ticket *ticket, enum rc rc);
 
 /* Somebody's subscriptions may not be known here at the moment, since no node is home of some
- * sessions: what has to reach them must wait. */
+ * sessions, or other nodes have not been told where they are now: what has to reach them must wait.
+ */
 static inline bool delivery_lacks_routes(const struct delivery_hub *hub)
 {
-    /* acquire: who finds all there finds their routes, too */
-    return hub->remote != NULL &&
-           atomic_load_explicit(&hub->remote->headless, memory_order_acquire) > 0 &&
+    const struct delivery_remote *remote = hub->remote;
+    /* acquire: who finds all there finds their routes, too, and knows of the move */
+    return remote != NULL &&
+           (atomic_load_explicit(&remote->headless, memory_order_acquire) > 0 ||
+            atomic_load_explicit(&remote->moves, memory_order_relaxed) != remote->told) &&
            !broken(BREAK_NO_LEASE);
 }
 

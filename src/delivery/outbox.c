@@ -29,7 +29,7 @@ struct outbox_entry {
     struct message *message;
     uint64_t number; /* its own; those behind are its shares' */
     uint32_t count;
-    uint32_t sent_after; /* hub->remote->moves, when it was sent on its way last */
+    uint32_t sent_after; /* hub->remote->told, when it was sent on its way last */
     bool restored;       /* read from the store, and not sent on its way since */
     bool replayed;       /* it may have been on its way before */
     bool settles;        /* new choices are being stored */
@@ -55,7 +55,7 @@ struct outbox_line {
     uint64_t left_out;    /* the lowest number that waits for the next start; 0: none does */
     struct list waiting;  /* struct line_wait, in the order in which they came */
     uint32_t settling;    /* entries whose new choices are being stored */
-    uint32_t none_before; /* hub->remote->moves: none has been on its way since before that */
+    uint32_t none_before; /* hub->remote->told: none has been on its way since before that */
 };
 
 /* Somebody waits until everything up to that number has come to all. */
@@ -303,9 +303,7 @@ static void put_off(struct outbox_entry *entry)
 
 static uint32_t moves(const struct delivery_hub *hub)
 {
-    /* relaxed: who has read `headless` before knows of the move that set it */
-    return hub->remote == NULL ? 0
-                               : atomic_load_explicit(&hub->remote->moves, memory_order_relaxed);
+    return hub->remote == NULL ? 0 : hub->remote->told;
 }
 
 /* It may be on its way to where sessions have moved away from since. The walk is for as long as

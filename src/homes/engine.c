@@ -341,6 +341,18 @@ static void replace_if_it_dies(struct homes *homes, uint64_t now_ms)
         homes_say(homes, "the engine cannot be started: %s", error);
 }
 
+/* One that hangs lets the library connect, and answers nothing: most such connections begin and end
+ * between two turns. */
+static void note_losses(struct homes *homes, uint64_t now_ms)
+{
+    uint32_t losses = homes->jetstream == NULL ? 0 : jetstream_losses(homes->jetstream);
+
+    for (; homes->losses < losses; homes->losses++)
+        if (homes->options.program != NULL && managed_lost(&homes->process, now_ms))
+            metric_inc(homes->options.metrics, METRIC_ENGINE_HANGS);
+    homes->losses = losses;
+}
+
 bool engine_turn(struct homes *homes, uint64_t now_ms)
 {
     if (homes->options.program != NULL) {
@@ -359,9 +371,7 @@ bool engine_turn(struct homes *homes, uint64_t now_ms)
     }
     bool connected = homes->jetstream != NULL && jetstream_is_connected(homes->jetstream);
     homes->process.answered |= connected;
-    if (homes->connected && !connected && homes->options.program != NULL &&
-        managed_lost(&homes->process, now_ms))
-        metric_inc(homes->options.metrics, METRIC_ENGINE_HANGS);
+    note_losses(homes, now_ms);
     if (!connected && managed_stuck(&homes->process, now_ms))
         metric_inc(homes->options.metrics, METRIC_ENGINE_HANGS);
     return connected;

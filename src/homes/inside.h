@@ -445,6 +445,7 @@ struct homes {
     bool replaces;                   /* ours has not got yet what the others have */
     uint64_t whole_ms;               /* since then no stream is seen that lacks a copy; 0: one is */
     struct jetstream *jetstream;
+    uint32_t losses; /* of its connections, as seen last */
     bool connected, connected_counted;
     uint32_t starts_counted;
     char why[HOMES_WHY_MAX];

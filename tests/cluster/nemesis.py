@@ -38,6 +38,7 @@ KINDS = {kind.name: kind for kind in [
     Kind("broker.kill", "SIGKILL to a broker; it starts again", (0.0, 4.0), weight=6),
     Kind("broker.stop", "SIGSTOP of a broker, on both sides of a lease, then SIGCONT", (0.3, 6.0), weight=4),
     Kind("broker.stop.all", "SIGSTOP of all brokers at once, across a lease", (2.0, 5.0)),
+    Kind("broker.starve", "a broker that gets time now and then only: SIGSTOP and SIGCONT in turn", (1.0, 8.0), weight=3),
     Kind("broker.term", "an orderly stop; it starts again", (0.0, 3.0)),
     Kind("engine.kill", "SIGKILL to an engine; whoever supervises it starts it again", (2.0, 6.0), ("engine",),
          weight=4),
@@ -90,6 +91,8 @@ def _options(kind, draw):
         return {"kbit": draw.choice([300, 1000, 3000])}
     if kind == "link.loss":
         return {"share": draw.choice([0.01, 0.1, 0.3])}
+    if kind == "broker.starve":
+        return {"stands_s": draw.choice([0.1, 0.4, 1.1, 1.8]), "runs_s": draw.choice([0.01, 0.05, 0.3])}
     if kind == "power.all":
         return {"apart_s": round(draw.choice([0.0, 0.0, draw.uniform(0.5, 4.0)]), 1)}
     if kind == "link.late":
@@ -236,6 +239,16 @@ class Nemesis:
             await self._hand(node.thaw)
 
     _broker_stop_all = _broker_stop
+
+    async def _broker_starve(self, step):
+        node, = self._nodes(step)
+        over = asyncio.ensure_future(self._lasts(step))
+        while not over.done():
+            await self._hand(node.freeze)
+            await asyncio.wait([over], timeout=step.options["stands_s"])
+            await self._hand(node.thaw)
+            await asyncio.wait([over], timeout=step.options["runs_s"])
+        await over
 
     async def _broker_term(self, step):
         node, = self._nodes(step)

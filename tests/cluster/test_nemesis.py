@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -170,6 +171,20 @@ def test_broker_stop_of_one_and_of_all(cluster, stage):
     assert stage.do("broker.stop", "n2", look=states) == [False, True, False]
     assert stage.do("broker.stop.all", *NODES, look=states) == [True, True, True]
     assert states() == [False, False, False]
+
+
+def test_broker_starve(cluster, stage):
+    process = cluster["n2"].process.pid
+
+    def states():
+        seen, deadline = [stopped(process)], time.monotonic() + patience()
+        while len(seen) < 5 and time.monotonic() < deadline:
+            if stopped(process) != seen[-1]:
+                seen.append(not seen[-1])
+        return len(seen)
+
+    assert stage.do("broker.starve", "n2", look=states, stands_s=0.05, runs_s=0.05) == 5
+    assert not stopped(process)
 
 
 def test_engine_stop_and_kill(cluster, stage):

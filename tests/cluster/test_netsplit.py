@@ -17,7 +17,7 @@ from kit.shards import shard_of
 from kit.wire import PUBACK, PUBCOMP, PUBREC
 
 from .lab import Lab
-from .node import Cluster
+from .node import ENGINE, Cluster
 
 pytestmark = pytest.mark.xdist_group("netsplit")
 
@@ -335,3 +335,18 @@ def test_clean_clients_of_a_node_that_is_cut_off_are_closed_unless_configured(he
     healed.connect_again("n3", unique(), REJOINED_S)
     for client in clean(healed, ["n1", "n2"]):
         client.barrier()
+
+
+# ---- afterwards: an engine that hangs ----
+
+
+def test_an_engine_that_loses_one_connection_after_the_other_is_started_again(healed):
+    """One whose disk was full lets its broker connect, and answers nothing. The broker is connected again within
+    less time than it takes to look."""
+    node = healed.nodes["n2"]
+    before, seen = node.engine(), len(node.log)
+    for times in range(3):
+        healed.wait("connected again", lambda so_often=times: node.log[seen:].count("engine.connected") == so_often)
+        healed.lab.break_connections("n2", ENGINE)
+    healed.wait("another one runs", lambda: node.engine() not in ([], before))
+    assert node.log[seen:].count("engine.hangs") == 1
