@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from kit import PEER, V5, Broker, RawClient, unique
+from kit import PEER, V5, Broker, RawClient, patience, unique
 from kit.broker import free_port, merged
 
 from .conftest import wait_until
@@ -78,11 +78,14 @@ def plant():
 
 @pytest.fixture
 def in_front(haproxy):
-    """in_front(plant, text): HAProxy with what was printed, once it knows that all nodes are up."""
+    """in_front(plant, text): HAProxy with what was printed, once it knows that all nodes are up and that none has
+    more to do than another: one that has not heard of the others yet wants no clients, and is up."""
     def start(plant, text):
+        def weights():
+            return {row["weight"] for row in balancer.servers().values()}
         balancer = haproxy(text.replace("global\n", "", 1), plant.front)
-        wait_until(lambda: set(statuses(balancer).values()) == {"UP"},
-                   lambda: f"up: {statuses(balancer)}")
+        wait_until(lambda: set(statuses(balancer).values()) == {"UP"} and len(weights()) == 1 and weights() != {"0"},
+                   lambda: f"up: {statuses(balancer)}, with the same weights: {weights()}", 6 * patience())
         return balancer
     return start
 
