@@ -249,9 +249,9 @@ enum { OUTBOX_UNDELIVERED_MAX = 64 * 1024, OUTBOX_AGAIN_MS = 100 };
 void outbox_try_again(struct delivery_hub *hub);
 void outbox_deinit(struct delivery_hub *hub);
 
-/* Every shard has it, or not all do (rc). */
 /* Somebody has not got it, and others are still to say: those behind it wait. */
 void outbox_fails(struct outbox_entry *entry, enum rc rc);
+/* Every shard has it, or not all do (rc). */
 void outbox_delivered(struct outbox_entry *entry, enum rc rc, bool not_found);
 
 /* A message of a share has come to its new session, or has not (rc). Takes record. */
@@ -266,7 +266,7 @@ struct publish_ticket *delivery_dispatch(struct delivery_hub *hub, struct messag
                                          struct outbox_tag tag, struct outbox_choice *choices,
                                          uint32_t count, enum outbox_whom whom, enum rc *rc);
 
-/* "$share/name/filter" of the member's share. */
+/* Of "$share/name/filter" of the member's share: outbox_choice.c. */
 uint64_t outbox_share_hash(struct subscription *member);
 
 /* The group's shards go elsewhere. */

@@ -13,38 +13,12 @@
  * shard that are younger wait behind it, for the order. Of one topic that is retained those that
  * were on their way already go there once more behind it, or the older value would stay.
  */
-#include "delivery/routing.h"
+#include "delivery/outbox.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "session/stored.h"
 #include "store/record.h"
-
-struct outbox_entry {
-    struct store_waiter waiter;
-    struct list link; /* in hub->undelivered */
-    struct list in_line;
-    struct delivery_hub *hub;
-    struct store_shard *store;
-    struct message *message;
-    uint64_t number; /* its own; those behind are its shares' */
-    uint32_t count;
-    uint32_t sent_after; /* hub->remote->told, when it was sent on its way last */
-    bool restored;       /* read from the store, and not sent on its way since */
-    bool replayed;       /* it may have been on its way before */
-    bool settles;        /* new choices are being stored */
-    bool not_found;      /* a node that was chosen had nobody, the last time */
-    bool sent;           /* on its way, and not put off */
-    bool waits;          /* retained, and all have it; an older one of its topic is not done */
-    bool anew;           /* ... was put off while this one was on its way */
-    bool chosen;         /* its choices are known */
-    bool left;           /* its shard has gone to another node, or is read again by this one */
-    bool fails;          /* ... to one node; another has not answered yet: it will be put off */
-    enum outbox_whom whom;
-    enum outbox_promise promise;
-    struct publish_ticket *asker; /* waits until all have it; NULL: nobody does */
-    struct outbox_choice *choices;
-};
 
 /* ---- what has not come to all ------------------------------------------------------------------
  */
@@ -364,96 +338,15 @@ void outbox_delivered(struct outbox_entry *entry, enum rc rc, bool not_found)
         entry_end(entry, rc);
 }
 
-/* ---- who is chosen for a share -----------------------------------------------------------------
- */
-
-static void set_choice(struct delivery_hub *hub, struct outbox_choice *choice, struct share *share,
-                       struct subscription *member, const struct route *route)
-{
-    static_assert((int)OUTBOX_SHARD_AWAY == (int)NO_SHARD,
-                  "a member of no shard is on another node");
-    bool away = session_ref_is_remote(route->session) &&
-                !atomic_load_explicit(&hub->remote->shards_have_homes, memory_order_relaxed);
-    *choice = (struct outbox_choice){.stored = {.filter_hash = outbox_share_hash(member),
-                                                .shard = away ? OUTBOX_SHARD_AWAY : member->shard},
-                                     .route = *route,
-                                     .member = member,
-                                     .share = share};
-}
-
-static void put_choices(const struct outbox_entry *entry)
-{
-    struct store_key key = record_key_of(entry->store->shard, RECORD_CHOICES, entry->number);
-    struct outbox_share *shares = mem_new(entry->count * sizeof(*shares));
-    uint8_t *encoded = mem_new((size_t)entry->count * OUTBOX_SHARE_BYTES + 1);
-    for (uint32_t i = 0; i < entry->count; i++)
-        shares[i] = entry->choices[i].stored;
-    struct record_value value;
-    choices_record_encode(shares, entry->count, entry->whom, encoded, &value);
-    record_put(entry->store, STORE_STATE, &key, &value);
-    mem_free(encoded);
-    mem_free(shares);
-}
-
-/* Whether one of no shard is to get it still, or has got it: another node knows that, as long as it
- * does not say that it has nobody. */
-static bool stands(const struct outbox_entry *entry, struct outbox_choice *choice,
-                   struct share *share)
-{
-    session_ref session = choice->route.session;
-    if (session == 0)
-        return choice->is_over; /* it is not known any more which node it was */
-    if (!session_ref_is_remote(session)) {
-        if (entry->not_found && entry->count == 1)
-            return false; /* it had gone */
-        choice->is_over |= choice->sent;
-        return true;
-    }
-    bool is_there = share != NULL && share_has_member(share, session, NO_SHARD);
-    return !choice->unreached && (is_there || (choice->sent && !entry->not_found));
-}
-
-static bool choose_again(const struct outbox_entry *entry, struct outbox_choice *choice,
-                         struct share *share)
-{
-    const struct publication *p = &entry->message->publication;
-    const struct router *router = entry->hub->router;
-    struct subscription *member;
-    struct route route;
-    if (share == NULL ||
-        !share_choose(share, router->share_choice, share_reach_of(router), p->publisher_hash,
-                      p->topic, choice->route.session, &member, &route))
-        return false;
-    set_choice(entry->hub, choice, share, member, &route);
-    return true;
-}
-
-static bool choose_anew(struct outbox_entry *entry)
-{
-    struct route_set set;
-    bool changed = false;
-    route_find(&entry->hub->reader, entry->message->publication.topic, ROUTE_AT_ONCE, &set);
-    for (uint32_t i = 0; i < entry->count; i++) {
-        struct outbox_choice *choice = &entry->choices[i];
-        if (choice->stored.shard != OUTBOX_SHARD_AWAY)
-            continue;
-        struct share *share = share_of_hash(&set, choice->stored.filter_hash);
-        if (!stands(entry, choice, share))
-            changed |= choose_again(entry, choice, share);
-    }
-    entry->not_found = false;
-    return changed;
-}
-
 static void committed(struct store_waiter *waiter, enum rc rc);
 
 /* A member of no shard that has gone is replaced, and the choice stored before anybody gets it: or
  * the next time another one would be chosen, and both have it. False: committed() goes on. */
 static bool settle_choices(struct outbox_entry *entry)
 {
-    if (entry->count == 0 || !choose_anew(entry))
+    if (entry->count == 0 || !outbox_choose_anew(entry))
         return true;
-    put_choices(entry);
+    outbox_put_choices(entry);
     entry->settles = true;
     line_of(entry->hub, entry->store)->settling++;
     enum rc rc = store_wait(entry->store, &entry->waiter);
@@ -552,22 +445,27 @@ void outbox_deinit(struct delivery_hub *hub)
     mem_free(hub->outbox_lines);
 }
 
+void outbox_set_out(struct outbox_entry *entry)
+{
+    bool lacks_routes = delivery_lacks_routes(entry->hub);
+    if (!lacks_routes && !has_to_wait(entry)) {
+        dispatch(entry);
+        return;
+    }
+    entry->hub->lacked_routes |= lacks_routes;
+    put_off(entry);
+}
+
 static void committed(struct store_waiter *waiter, enum rc rc)
 {
     struct outbox_entry *entry = CONTAINER_OF(waiter, struct outbox_entry, waiter);
     bool settles = entry->settles;
     entry->settles = false;
     line_of(entry->hub, entry->store)->settling -= settles;
-    bool lacks_routes = delivery_lacks_routes(entry->hub);
     if (entry->left) {
         answer(entry, rc);
-        return;
-    }
-    if (rc == RC_OK && (has_to_wait(entry) || lacks_routes)) {
-        entry->hub->lacked_routes |= lacks_routes;
-        put_off(entry);
     } else if (rc == RC_OK) {
-        dispatch(entry);
+        outbox_set_out(entry);
     } else if (rc == RC_CLOSED) { /* the next start finds it in the store, or does not */
         struct outbox_line *line = line_of(entry->hub, entry->store);
         answer(entry, RC_CLOSED);
@@ -581,7 +479,7 @@ static void committed(struct store_waiter *waiter, enum rc rc)
     }
 }
 
-static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_shard *store,
+struct outbox_entry *outbox_entry_new(struct delivery_hub *hub, struct store_shard *store,
                                       struct message *message, uint64_t number, uint32_t shares)
 {
     struct outbox_entry *entry = NEW(struct outbox_entry);
@@ -604,39 +502,6 @@ static struct outbox_entry *entry_new(struct delivery_hub *hub, struct store_sha
     return entry;
 }
 
-uint64_t outbox_share_hash(struct subscription *member)
-{
-    char small[256], *text = small;
-    size_t len = subscription_filter(member, small, sizeof(small));
-    if (len > sizeof(small)) {
-        text = mem_new(len);
-        subscription_filter(member, text, len);
-    }
-    uint64_t hash = bytes_hash(bytes_of(text, len));
-    if (text != small)
-        mem_free(text);
-    return hash;
-}
-
-static void add_choice(struct outbox_entry *entry, struct share *share, struct subscription *member,
-                       const struct route *route)
-{
-    set_choice(entry->hub, &entry->choices[entry->count++], share, member, route);
-}
-
-static void choose_members(struct outbox_entry *entry, const struct route_set *set)
-{
-    const struct publication *p = &entry->message->publication;
-    for (uint32_t i = 0; i < set->share_count; i++) {
-        struct subscription *member;
-        struct route route;
-        const struct router *router = entry->hub->router;
-        if (share_choose(set->shares[i], router->share_choice, share_reach_of(router),
-                         p->publisher_hash, p->topic, 0, &member, &route))
-            add_choice(entry, set->shares[i], member, &route);
-    }
-}
-
 static void entry_put(const struct outbox_entry *entry)
 {
     struct store_key key = record_key_of(entry->store->shard, RECORD_OUTBOX, entry->number);
@@ -645,7 +510,7 @@ static void entry_put(const struct outbox_entry *entry)
     message_record_encode(&entry->message->publication, &clock, &value);
     record_put(entry->store, STORE_STATE, &key, &value);
     if (entry->count > 0)
-        put_choices(entry);
+        outbox_put_choices(entry);
 }
 
 static void store_entry(struct outbox_entry *entry)
@@ -660,10 +525,10 @@ void outbox_hand_over(struct delivery_hub *hub, struct store_shard *store, struc
                       struct share *share, struct subscription *member, const struct route *route)
 {
     uint64_t number = store_numbers(store, 2);
-    struct outbox_entry *entry = entry_new(hub, store, message, number, 1);
+    struct outbox_entry *entry = outbox_entry_new(hub, store, message, number, 1);
     entry->whom = OUTBOX_SHARES;
     entry->promise = OUTBOX_PROMISED;
-    add_choice(entry, share, member, route);
+    outbox_add_choice(entry, share, member, route);
     store_entry(entry);
 }
 
@@ -673,83 +538,9 @@ void outbox_add(struct delivery_hub *hub, struct store_shard *store, struct mess
     struct route_set set;
     route_find(&hub->reader, message->publication.topic, ROUTE_AT_ONCE, &set);
     uint64_t number = store_numbers(store, 1 + set.share_count);
-    struct outbox_entry *entry = entry_new(hub, store, message, number, set.share_count);
+    struct outbox_entry *entry = outbox_entry_new(hub, store, message, number, set.share_count);
     entry->promise = promise;
     entry->asker = asker;
-    choose_members(entry, &set);
+    outbox_choose(entry, &set);
     store_entry(entry);
-}
-
-/* ---- start-up ----------------------------------------------------------------------------------
- */
-
-/* Delivers an entry again, with the choices that stand in the store. */
-static void replay(struct delivery_hub *hub, struct engine *engine, struct store_shard *store,
-                   struct message *message, uint64_t number)
-{
-    struct store_key key = record_key_of(store->shard, RECORD_CHOICES, number);
-    struct bytes shares = bytes_of("", 0);
-    enum outbox_whom whom = OUTBOX_ALL;
-    void *value = NULL;
-    size_t len;
-    if (engine_get(engine, STORE_STATE, bytes_of(key.head, key.head_len), &value, &len) == RC_OK &&
-        !choices_record_decode(bytes_of(value, len), &shares, &whom))
-        shares = bytes_of("", 0);
-    uint32_t count = (uint32_t)(shares.len / OUTBOX_SHARE_BYTES);
-    struct outbox_entry *entry = entry_new(hub, store, message, number, count);
-    entry->chosen = value != NULL;
-    entry->restored = entry->replayed = true;
-    entry->whom = whom;
-    while (entry->count < count)
-        choices_record_next(&shares, &entry->choices[entry->count++].stored);
-    if (value != NULL)
-        engine_free(value);
-    if (has_to_wait(entry) || delivery_lacks_routes(hub))
-        put_off(entry);
-    else
-        dispatch(entry);
-}
-
-static enum rc replay_shard(struct delivery_hub *hub, struct engine *engine,
-                            struct store_shard *store)
-{
-    struct store_key from = record_key(store->shard, RECORD_OUTBOX), until = record_key_end(&from);
-    struct engine_cursor *cursor =
-        engine_cursor_open(engine, STORE_STATE, bytes_of(from.head, from.head_len),
-                           bytes_of(until.head, until.head_len));
-    struct record_clock clock = {hub->sessions->now_ms, clock_wall_ms()};
-    struct bytes whole, value;
-    enum rc rc;
-    while ((rc = engine_cursor_next(cursor, &whole, &value)) == RC_OK) {
-        struct record_key key;
-        struct publication publication;
-        bool expired;
-        if (!record_key_parse(whole, &key) ||
-            !message_record_decode(value, &clock, &publication, &expired))
-            continue;
-        struct message *message = message_new(&publication);
-        if (message == NULL)
-            continue;
-        replay(hub, engine, store, message, key.number);
-        message_drop(message);
-    }
-    engine_cursor_close(cursor);
-    return rc == RC_NOT_FOUND ? RC_OK : rc;
-}
-
-enum rc delivery_replay(struct delivery_hub *hub, struct engine *engine, struct shard_group group)
-{
-    struct session_table *table = hub->sessions;
-    enum rc rc = RC_OK;
-    for (uint32_t shard = hub->worker; shard < table->shard_count && rc == RC_OK;
-         shard += hub->worker_count)
-        if (shard % group.of == group.group)
-            rc = replay_shard(hub, engine, &table->stores[shard]);
-    for (uint32_t i = 0; i < hub->orphan_count; i++)
-        queue_discard_orphans(table, &table->stores[hub->orphans[i].shard],
-                              hub->orphans[i].session);
-    mem_free(hub->orphans);
-    hub->orphans = NULL;
-    hub->orphan_count = 0;
-    return rc;
 }
