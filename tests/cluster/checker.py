@@ -558,8 +558,9 @@ def c8_shares(model):
 
     Cannot know: what came to a client by a share or by another subscription that matches too; who should have
     been chosen, and so whether local members are preferred; of QoS 1, whether an acknowledgement near a fault
-    arrived; of QoS 2, what was sent to a session that then ended, and is lost with it, or had ended with a node of
-    which nobody had noticed that; order, which shares do not promise."""
+    arrived, and what died with a node that had taken it for a clean member; of QoS 2, what was sent to a session that
+    then ended, and is lost with it, or had ended with a node of which nobody had noticed that; order, which shares do
+    not promise."""
     shares = collections.defaultdict(list)
     for client in model.clients.values():
         for life in client.lives:
@@ -609,6 +610,8 @@ def _shared_lost(model, filter, message, came, lives):
              and (life.wiped or not life.durable and life.connection.closed < FOREVER)]
     if message.qos == 2 and ended:
         return  # it may have been sent to that session, and stays with it [MQTT-4.8.2-5]
+    if any(not life.durable and model.taken_along(life.connection, message.sent) for life in ended):
+        return  # it may have been sent to that member, and died with its node
     for life in lives:
         there = model.served_to_the_end(life.client) and life.qos and not life.wiped
         until = message.acked if life.durable else model.end

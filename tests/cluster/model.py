@@ -162,6 +162,7 @@ class FaultTime:
     def __init__(self, event):
         self.since, self.until, self.what = event.t, FOREVER, event.what
         self.targets, self.minority, self.all_down = event.targets, event.minority, event.all_down
+        self.deadly = any(kind in event.what for kind in ("broker.kill", "power.", "store."))
 
 
 class Model:
@@ -201,6 +202,11 @@ class Model:
         return last is not None and self.late(attempt.t) - min(last.closed, self.end) >= last.expiry_s
 
     # ---- questions ----
+
+    def taken_along(self, connection, since):
+        """It ended when a fault killed its node, and not before that time."""
+        return any(f.deadly and connection.node in f.targets and since < f.until and
+                   f.since <= connection.closed <= f.until + SETTLE_S for f in self.faults)
 
     def calm(self, since, until):
         """No fault, and none so short before that it may still be felt."""

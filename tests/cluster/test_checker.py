@@ -907,6 +907,15 @@ def test_a_qos_2_message_may_be_lost_with_a_node_of_which_nobody_has_noticed_tha
     assert crew.rules() == [] and calm.rules() == ["C8"]
 
 
+@pytest.mark.parametrize("what, target, rules", [("broker.kill", "n3", []), ("broker.kill", "n2", ["C8"]),
+                                                 ("broker.stop", "n3", ["C8"])])
+def test_what_a_node_had_taken_for_a_clean_member_dies_with_it(crew, what, target, rules):
+    crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
+    crew.publish("p/1")
+    crew.fault(what, [target]), crew.close("clean", "lost"), crew.wait(3), crew.over()
+    assert crew.rules() == rules
+
+
 def test_near_a_fault_qos_0_comes_to_one_member_too(crew):
     crew.connect("clean", "n3", clean=True, expiry_s=0), crew.subscribe("clean", "$share/g/c/#")
     crew.fault("kill", ["n1"], for_s=1)
