@@ -83,6 +83,11 @@ static const struct admin_field engine_members[] = {
      .type = ADMIN_INTEGER,
      .presence = ADMIN_OPTIONAL,
      .help = "Times that this broker has started it; 0: it ran already."},
+    {.name = "rests",
+     .type = ADMIN_BOOLEAN,
+     .presence = ADMIN_OPTIONAL,
+     .help = "Of the nats-server of this node: it was ended, since neither other nodes nor other "
+             "servers are heard, and is started when one is."},
     {.name = "replicas",
      .type = ADMIN_INTEGER,
      .presence = ADMIN_OPTIONAL,
@@ -219,6 +224,8 @@ json_t *api_engine_json(const struct homes_status *status)
         json_object_set_new(engine, "pid", json_integer(status->engine_pid));
         json_object_set_new(engine, "starts", json_integer(status->engine_starts));
     }
+    if (status->managed)
+        json_object_set_new(engine, "rests", json_boolean(status->rests));
     set_copies(engine, &copies);
     return engine;
 }

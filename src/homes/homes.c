@@ -365,6 +365,8 @@ static void make_status(const struct homes *homes, struct homes_status *status)
                                     .drained = homes_drained(homes),
                                     .managed = homes->options.program != NULL,
                                     .connected = homes->connected,
+                                    .rests = homes->process.rests ||
+                                             homes->process.state == MANAGED_RESTS,
                                     .engine_pid = homes->process.pid,
                                     .engine_starts = homes->process.starts};
     memcpy(status->id, homes->mark.id, sizeof(status->id));

@@ -326,6 +326,7 @@ struct homes_status {
     bool founded;            /* its streams are there */
     bool drained;
     bool managed, connected;
+    bool rests;     /* the engine was ended, since nobody else is heard */
     int engine_pid; /* 0: none of ours runs */
     uint32_t engine_starts;
     struct homes_group_status groups[HOMES_GROUPS];

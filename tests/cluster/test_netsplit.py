@@ -85,6 +85,13 @@ class Split:
                               text=True, check=True)
         return [group.get("home") for group in json.loads(said.stdout)["groups"]]
 
+    def engine(self, node):
+        """What that node says of its own."""
+        asked = self.nodes[node]
+        said = subprocess.run([asked.binary, "cluster", "status", "--json", "-d", asked.data], capture_output=True,
+                              text=True, check=True)
+        return json.loads(said.stdout)["engine"]
+
     def id_at(self, home):
         """A client id whose home is that node."""
         homes = self.homes()
@@ -196,6 +203,13 @@ def test_what_the_engines_have_agreed_on_is_flushed_to_the_disks(together):
 # ---- apart ----
 
 
+def test_the_engine_of_a_node_that_is_cut_off_rests_and_its_status_says_so(apart):
+    assert not apart.engine("n2")["rests"]
+    apart.wait("it rests", lambda: apart.engine("n1")["rests"])
+    apart.wait("it has ended", lambda: not apart.nodes["n1"].engine())
+    assert "engine.rests" in apart.nodes["n1"].log
+
+
 def test_the_majority_goes_on_with_the_sessions_of_the_node_that_is_cut_off(apart):
     bob = apart.connect_again("n2", apart.everybody["absent n1"].client_id, **KEPT)
     assert bob.connack.session_present
@@ -272,6 +286,7 @@ def test_a_node_that_was_cut_off_rejoins_by_itself(healed):
     bob.publish(f"{healed.topic}/back", "from n1", 1, within=FAILOVER)
     alice.receive(payload="from n1", within=FAILOVER)
     healed.wait("its engine joins the others", lambda: "engine.joins" in healed.nodes["n1"].log)
+    assert not healed.engine("n1")["rests"]
 
 
 def test_what_was_held_is_acknowledged_and_comes(healed):
