@@ -144,15 +144,17 @@ bool conn_hold_ping(struct conn *conn)
     enum conn_place place = home_of(conn, session->hash).place;
     if (session_stored(session))
         return place != CONN_HERE && hold(conn);
-    /* Another node may have become home, and let somebody else in under its name. */
+    /* Another node may have become home, and let somebody else in under its name. Unless that is to
+     * be put up with it is going to be closed as soon as this node is known to be cut off. */
     const struct conn_worker *worker = conn->worker;
     bool sure = conn->registration == NULL
                     ? place == CONN_HERE /* elsewhere it is going to be enrolled */
                     : worker->ops->is_enrolled(worker->owner, conn->registration);
+    sure |= place == CONN_CUT_OFF && serves_cut_off(conn);
     uint64_t now_ms = worker->loop->now_ms, from_ms = conn_received_ms(conn);
     if (from_ms < worker->stalled_ms)
         from_ms = worker->stalled_ms; /* nothing could be known before */
-    return !sure && place != CONN_CUT_OFF && now_ms - from_ms < PING_HELD_MS && hold(conn);
+    return !sure && now_ms - from_ms < PING_HELD_MS && hold(conn);
 }
 
 bool conn_hold_publish(struct conn *conn, const struct frame *frame)

@@ -531,6 +531,10 @@ static void ping_is_answered_when_the_home_knows_the_client(void **state)
     expect(client, PACKET_PINGRESP);
     cluster.is_enrolled = false;
     cluster.place = CONN_CUT_OFF;
+    answers_ping(f, client, false); /* it is closed as soon as that has come round */
+    f->config.cluster.cut_off = CLUSTER_CUT_OFF_SERVE;
+    homes_are(f, CONN_CUT_OFF);
+    expect(client, PACKET_PINGRESP);
     answers_ping(f, client, true);
     uninitialise(f);
 }

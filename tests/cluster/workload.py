@@ -26,6 +26,7 @@ from cluster.roles import Eye, cast  # noqa: E402
 DIAL_S = 3.0      # a node that does not take a connection in that time is not there
 SETTLE_S = 60.0   # without any progress, the end has failed
 REJOIN_S = 10.0   # as long after the last fault nodes may take to be together again
+ELECTION_S = 40.0  # a log whose engine has no leader is not read by all before it has one: up to half a minute
 WAITING = {"C1", "C3", "C4", "C7", "C8"}  # rules by which something may just not have come yet
 
 
@@ -108,19 +109,26 @@ class Workload:
         await self._all([publisher.finished for publisher in self.publishers], "acknowledgement of last messages")
         self.history.add("quiet")
         deadline = self.loop.time() + self.arrive_s
-        while await self._missing() and self.loop.time() < deadline:
+        while await self._wrong(WAITING) and self.loop.time() < deadline:
             await asyncio.sleep(0.5)
+        await self._look_at_all()
+        deadline = self.loop.time() + ELECTION_S
+        while await self._wrong({"C6"}) and self.loop.time() < deadline:
+            await asyncio.sleep(1.0)
+            await self._look_at_all()
+        self.history.add("end")
+
+    async def _look_at_all(self):
         for node in sorted(self.nodes):
             if not await Eye(self, next(self._eyes)).look(node):
                 self.history.add("trouble", what=f"{node} does not show what is retained")
-        self.history.add("end")
 
-    async def _missing(self):
-        """What would be wrong if this were the end, and may yet be right. In a thread: it takes its time, and
-        clients have to keep their connections alive."""
+    async def _wrong(self, rules):
+        """What would be wrong by these rules if this were the end, and may yet be right. In a thread: it takes its
+        time, and clients have to keep their connections alive."""
         end = Event(len(self.history.events), self.history.now(), "end", None, {})
         found = await self.loop.run_in_executor(None, verdict, [*self.history.events, end])
-        return [each for each in found if each.rule in WAITING]
+        return [each for each in found if each.rule in rules]
 
     async def _all(self, events, what):
         if not await self._wait(lambda: all(event.is_set() for event in events), SETTLE_S):
