@@ -148,8 +148,9 @@ bool conn_hold_ping(struct conn *conn)
      * be put up with it is going to be closed as soon as this node is known to be cut off. */
     const struct conn_worker *worker = conn->worker;
     bool sure = conn->registration == NULL
-                    ? place == CONN_HERE /* elsewhere it is going to be enrolled */
-                    : worker->ops->is_enrolled(worker->owner, conn->registration);
+                    ? place == CONN_HERE       /* elsewhere it is going to be enrolled */
+                    : place != CONN_NOWHERE && /* its home may be this node, without a lease */
+                          worker->ops->is_enrolled(worker->owner, conn->registration);
     sure |= place == CONN_CUT_OFF && serves_cut_off(conn);
     uint64_t now_ms = worker->loop->now_ms, from_ms = conn_received_ms(conn);
     if (from_ms < worker->stalled_ms)

@@ -529,6 +529,10 @@ static void ping_is_answered_when_the_home_knows_the_client(void **state)
     answers_ping(f, client, false);
     grant(f);
     expect(client, PACKET_PINGRESP);
+    homes_are(f, CONN_NOWHERE); /* it did, and that is not known of the next one */
+    answers_ping(f, client, false);
+    homes_are(f, CONN_AWAY);
+    expect(client, PACKET_PINGRESP);
     cluster.is_enrolled = false;
     cluster.place = CONN_CUT_OFF;
     answers_ping(f, client, false); /* it is closed as soon as that has come round */
