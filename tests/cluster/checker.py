@@ -633,10 +633,10 @@ def c9_expiry(model):
 
     Cannot know: when a broker had begun to send a message that came late on a connection that was there in
     time, since that it may finish. A node may send to a client of which it has not heard that it is gone, for
-    long when it is cut off; that has begun, too, and what comes in the end says so (DUP). Who was not let in may have been, for
-    all that the next home knows: its home was lost while it was noting that down. Nor when a broker that held a
-    publisher back, for the sake of others, read what it had sent meanwhile: it did before it acknowledged that or
-    what came after it."""
+    long when it is cut off; that has begun, too, and what comes in the end says so (DUP). Who was not let in, or late,
+    may have been for all that the next home knows: its home was lost, or waited for its engine, while it was noting
+    that down. Nor when a broker that held a publisher back, for the sake of others, read what it had sent meanwhile:
+    it did before it acknowledged that or what came after it."""
     slack = SLACK_S * model.patience
 
     def over(message):
@@ -652,8 +652,7 @@ def c9_expiry(model):
         return delivery.dup and (any(c.accepted < message.sent and (message.sent - c.closed < UNHEARD_S or
                                                                     not model.calm(c.closed, message.sent))
                                      for c in client.accepted()) or
-                                 any(c.accepted == FOREVER and message.sent <= c.closed and c.t <= over(message)
-                                     for c in client.connections))
+                                 any(message.sent <= c.closed and c.t <= over(message) for c in client.connections))
 
     for client in model.clients.values():
         for delivery in client.deliveries:

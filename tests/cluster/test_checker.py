@@ -978,6 +978,18 @@ def test_a_message_that_was_being_sent_to_a_client_which_was_gone(story):
         assert (each.rules(), other.rules()) == (expected, ["C9"])
 
 
+@pytest.mark.parametrize("asks_after_s, rules", [(1, []), (15, ["C9"])])
+def test_a_message_that_was_being_sent_to_a_client_which_was_let_in_late(story, asks_after_s, rules):
+    story.subscribe("s", "c/#"), story.close("s"), story.wait(3)
+    story.publish("p/1", expiry_s=5), story.wait(asks_after_s)
+    op = story.op()
+    story.conns["s"] += 1
+    story.add("connect", "s", conn=2, node="n3", op=op, clean=False, expiry_s=100_000, version=5, will=None)
+    story.wait(20), story.add("connack", "s", conn=2, op=op, present=True, code=0), story.close("s", told=0x89)
+    story.connect("s", "n2", present=True), story.deliver("s", "p/1", dup=True)
+    assert [rule for rule in story.rules() if rule == "C9"] == rules
+
+
 def test_a_message_that_may_have_expired_is_not_owed_and_one_that_cannot_is(story):
     story.subscribe("s", "c/#")
     story.publish("p/1"), story.deliver("s", "p/1")
