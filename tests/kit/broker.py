@@ -7,9 +7,11 @@ tests at another broker that already runs: how a test is tried out on a second o
 """
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -26,17 +28,25 @@ PEER_WS = os.environ.get("SKEIN_TEST_PEER_WS")
 REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:|CHECK failed")
 
 _START_ATTEMPTS = 5
-_given = set()
+
+
+def _ports():
+    """Of processes that test at once each has its own, below those that the kernel gives to clients; each comes
+    again when all others have had their turn."""
+    first, count, processes = 10_000, 22_000, 16
+    which = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 0) % processes
+    for turn in itertools.count(random.randrange(count)):
+        yield first + (turn * processes + which) % count
+
+
+_untried = _ports()
 
 
 def free_port():
-    """A port that nobody listens on now, and that this process has not had before."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
+    """A port that nobody has now, on any address of this machine."""
+    for port in _untried:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("0.0.0.0", port))
             return port
 
 
