@@ -94,7 +94,8 @@ def test_nothing_of_an_engine_runs_before_init(cluster_of):
     two.wait("they have met", lambda: all("cluster.member_here" in node.log for node in two))
     assert two.engine(0) == two.engine(1) == 0
     assert not (two[0].data / "engine").exists()
-    assert two.ask(0, "/v1/cluster")[1]["engine"] == {"kind": "managed", "connected": False, "wait_ms": 0}
+    assert two.ask(0, "/v1/cluster")[1]["engine"] == {
+        "kind": "managed", "connected": False, "rests": False, "wait_ms": 0}
 
 
 def test_init_on_two_nodes_at_once_makes_one_cluster(cluster_of):

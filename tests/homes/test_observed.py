@@ -177,6 +177,9 @@ def test_engine_that_is_lost_is_counted_and_its_copies_are_missing(three):
         os.kill(three.engine(2), signal.SIGKILL)
     three.wait("one connection less", lambda: metrics(three, 2)["engine_disconnects"] > before)
     three.wait("all copies", lambda: metrics(three, 0)["engine_copies_missing"] == 0, 20 * patience())
+    three.wait("leases again", lambda: all(metrics(three, number)["homes_lease_age"] < LEASE_MS
+                                           for number in range(3)), 20 * patience())
+    three.wait_until_settled()
 
 
 # ---- links -------------------------------------------------------------------------------------
@@ -202,8 +205,11 @@ def test_bytes_of_each_link_are_told_and_their_sum_is_in_the_metrics(three, conn
 
 
 def test_node_that_stands_still_shows_as_what_is_under_way_and_waits(three, connect, topic):
+    three.wait_until_settled()
     bob, alice = connect(V5, broker=three[1]), connect(V5, broker=three[0])
     bob.subscribe(topic, qos=1)
+    alice.publish(topic, b"first")
+    bob.receive(payload="first")
     before = link(three, 0, "n1")
     stop(three[1].process.pid)
     try:
