@@ -357,7 +357,7 @@ def test_clean_clients_of_a_node_that_is_cut_off_are_closed_unless_configured(he
 
 def test_an_engine_that_loses_one_connection_after_the_other_is_started_again(healed):
     """One whose disk was full lets its broker connect, and answers nothing. The broker is connected again within
-    less time than it takes to look."""
+    less time than it may take to look."""
     node = healed.nodes["n2"]
     before, seen = node.engine(), len(node.log)
     for times in range(3):

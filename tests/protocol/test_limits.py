@@ -399,7 +399,8 @@ def full(own_broker, broker, connect):
     """A broker whose memory limit is reached by retained messages fill/0, fill/1 and so on; a client
     that was there before, how many messages there are, and one that is told of limit_memory."""
     limit_kb = broker.rss_kb() + 30_000
-    small = own_broker({"limits": {"memory_bytes": f"{limit_kb}K"}, "broker": {"sys_interval": "1s"}},
+    small = own_broker({"limits": {"memory_bytes": f"{limit_kb}K"}, "broker": {"sys_interval": "1s"},
+                        "durability": "memory"},  # or what the store holds for a while counts, too
                        environment=FREE_AT_ONCE)
     alice, watcher = connect(V5, broker=small), connect(V5, broker=small)
     watcher.subscribe("$SYS/skein/limit_memory")
@@ -437,7 +438,7 @@ def test_memory_can_be_freed_when_it_is_full(full, topic):
     _, alice, count, _ = full
     for number in range(count + 1):
         assert alice.publish(f"fill/{number}", "", 1, retain=True).reason < 0x80
-    deadline = time.monotonic() + 3 * patience()
+    deadline = time.monotonic() + patience()
     while alice.publish(topic, "m", 1).reason == QUOTA_EXCEEDED:
         assert time.monotonic() < deadline
 
